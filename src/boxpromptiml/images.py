@@ -1,0 +1,176 @@
+"""The one place that reads and writes pixels, and that knows value ranges.
+
+Photos are (H, W, 3) uint8 RGB, upright; masks are (H, W) bool; probability masks are (H, W) float32 in [0, 1].
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+Photo = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Probability = NDArray[np.float32]
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".ppm"})
+DEFAULT_MAX_PIXELS = 120_000_000
+"""Largest image that is decoded, in pixels: above today's cameras, below a decompression bomb (30,000 × 30,000)."""
+
+
+class ImageError(ValueError):
+    """An image file that cannot be used. Its text is one line that names the file and the remedy."""
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height of the upright image in pixels, from the header alone.
+
+    Raises:
+        ImageError: the file is missing, is not an image, or is larger than the pixel limit.
+    """
+    with _open(path) as image:
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        width, height = image.size
+    return (height, width) if turned else (width, height)
+
+
+def read_photo(path: Path) -> Photo:
+    """Read any photo as (H, W, 3) uint8 RGB: upright, alpha dropped, 16-bit scaled to 8, the first frame of many.
+
+    Raises:
+        ImageError: the file is missing, empty, cut off, not an image, or larger than the pixel limit.
+    """
+    with _open(path) as image:
+        return np.array(_decode(image, path, "RGB"))  # a copy, because torch refuses read-only memory
+
+
+def read_mask(path: Path, size: tuple[int, int] | None = None) -> Mask:
+    """Read a mask as (H, W) bool: True where the grey value is 128 or more.
+
+    Args:
+        path: the mask file. Palette and two-level masks are read by their shown grey value.
+        size: (width, height) that the mask must have, usually the photo's.
+
+    Raises:
+        ImageError: the file cannot be read, or its size differs.
+    """
+    with _open(path) as image:
+        mask = np.asarray(_decode(image, path, "L")) >= 128
+    if size is not None and mask.shape != (size[1], size[0]):
+        raise ImageError(
+            f"{path}: the mask is {mask.shape[1]}×{mask.shape[0]} and its image {size[0]}×{size[1]}; "
+            "export the mask at the image's size"
+        )
+    return mask
+
+
+def write_photo(path: Path, photo: Photo) -> None:
+    """Write (H, W, 3) uint8 RGB; the suffix chooses the format (JPEG at quality 92). The file appears whole or not."""
+    _save(path, Image.fromarray(photo, "RGB"))
+
+
+def write_mask(path: Path, mask: Mask) -> None:
+    """Write an (H, W) bool mask as an 8-bit picture, 255 = manipulated. The file appears whole or not at all."""
+    _save(path, Image.fromarray(mask.astype(np.uint8) * 255, "L"))
+
+
+def write_probability(path: Path, probability: Probability) -> None:
+    """Write an (H, W) probability in [0, 1] as an 8-bit picture, 255 = certain. The file appears whole or not."""
+    _save(path, Image.fromarray(to_uint8(probability), "L"))
+
+
+def to_uint8(probability: Probability) -> NDArray[np.uint8]:
+    """Probability in [0, 1] to uint8 in [0, 255], rounded."""
+    return np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
+
+
+def resize_photo(photo: Photo, width: int, height: int) -> Photo:
+    """Resize (H, W, 3) uint8 with an antialiased bilinear filter."""
+    if photo.shape[:2] == (height, width):
+        return photo
+    return np.asarray(Image.fromarray(photo, "RGB").resize((width, height), Image.Resampling.BILINEAR))
+
+
+def resize_mask(mask: Mask, width: int, height: int) -> Mask:
+    """Resize an (H, W) bool mask: True where at least half of the area under the new pixel is True."""
+    if mask.shape == (height, width):
+        return mask
+    return resize_probability(mask.astype(np.float32), width, height) >= 0.5
+
+
+def resize_probability(probability: Probability, width: int, height: int) -> Probability:
+    """Resize an (H, W) float map: area average when shrinking, bilinear when growing."""
+    if probability.shape == (height, width):
+        return probability
+    shrinks = width * height < probability.size
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(np.ascontiguousarray(probability, np.float32), (width, height), interpolation=how))
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Every image file below a folder, by suffix, in an order that does not depend on the file system.
+
+    Raises:
+        ImageError: the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: no such folder; name a folder of photos")
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    return sorted(found, key=lambda p: p.relative_to(folder).as_posix())
+
+
+def max_pixels() -> int:
+    """The pixel limit: the environment variable ``BOXPROMPTIML_MAX_PIXELS``, or 120 million."""
+    return int(os.environ.get("BOXPROMPTIML_MAX_PIXELS", DEFAULT_MAX_PIXELS))
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():  # the limit below replaces Pillow's warning
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file; correct its name in the manifest or restore it") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path}: is a folder; name an image file") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{path}: {_too_large()}") from None
+    except Exception:  # Pillow's parsers raise a different type for each way a header can be broken
+        empty = path.stat().st_size == 0
+        what = "the file is empty" if empty else "not an image that can be read"
+        raise ImageError(f"{path}: {what}; replace it or take it out of the manifest") from None
+    if image.width * image.height > max_pixels():
+        image.close()
+        raise ImageError(f"{path}: {image.width}×{image.height} pixels, {_too_large()}")
+    return image
+
+
+def _decode(image: Image.Image, path: Path, mode: str) -> Image.Image:
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16") or upright.mode == "I":
+            wide = np.clip(np.asarray(upright, dtype=np.int64), 0, 65535)
+            upright = Image.fromarray((wide >> 8).astype(np.uint8), "L")
+        elif upright.mode == "P" and "transparency" in upright.info:
+            upright = upright.convert("RGBA")  # straight to RGB warns and loses the colour of clear pixels
+        return upright.convert(mode)
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, …
+        raise ImageError(f"{path}: cannot be decoded ({error}); the file may be cut off, export it again") from None
+
+
+def _too_large() -> str:
+    return (
+        f"more than the limit of {max_pixels():,}; shrink it, or raise the limit with BOXPROMPTIML_MAX_PIXELS if you "
+        "trust the file"
+    )
+
+
+def _save(path: Path, image: Image.Image) -> None:
+    partial = path.with_name(f".{path.name}.partial{path.suffix}")
+    image.save(partial, quality=92)
+    partial.replace(path)

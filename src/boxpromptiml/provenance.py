@@ -1,0 +1,60 @@
+"""Where a result comes from: hashes of its inputs, and the machine and versions that made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "lightning", "timm", "segment-anything", "albumentations", "numpy", "h5py")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def content_hash(values: dict[str, Any]) -> str:
+    """Hash of a JSON-serialisable mapping that does not depend on the order of its keys, 16 hexadecimal digits."""
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def environment() -> dict[str, str]:
+    """Machine and package versions as a flat mapping. Loads torch only to name the accelerator."""
+    import torch
+
+    found = {"python": platform.python_version(), "system": platform.platform(), "cpus": str(os.cpu_count())}
+    found["accelerator"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def command_line() -> str:
+    """The command that is running, without the interpreter and without folders before the program's name."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON so that a reader sees the old file or the new one, never half of either."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=2, ensure_ascii=False, allow_nan=False)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)

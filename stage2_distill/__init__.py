@@ -1,0 +1,1 @@
+"""Stage two: a small prompt-free student learns from the pseudo-masks."""
