@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from boxpromptiml.records import InputError
+
 Photo = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Probability = NDArray[np.float32]
@@ -23,7 +25,7 @@ DEFAULT_MAX_PIXELS = 120_000_000
 """Largest image that is decoded, in pixels: above today's cameras, below a decompression bomb (30,000 × 30,000)."""
 
 
-class ImageError(ValueError):
+class ImageError(InputError):
     """An image file that cannot be used. Its text is one line that names the file and the remedy."""
 
 

@@ -17,12 +17,12 @@ from typing import Literal
 import msgspec
 
 from boxpromptiml import boxes as box_geometry
-from boxpromptiml.records import ImageRecord, SetAside
+from boxpromptiml.records import ImageRecord, InputError, SetAside
 
 CATEGORY: dict[str, str | int] = {"id": 1, "name": "manipulated"}
 
 
-class ManifestError(ValueError):
+class ManifestError(InputError):
     """A manifest that cannot be used at all. Its text is one line that names the file and the remedy."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 
 from boxpromptiml.boxes import Boxes
-from boxpromptiml.images import Photo, Probability, resize_photo, to_uint8
+from boxpromptiml.images import Mask, Photo, Probability, resize_photo, to_uint8
 
 TINT = (255, 64, 64)
 """RGB of the manipulated region in overlays."""
@@ -28,8 +29,14 @@ def overlay(photo: Photo, probability: Probability, threshold: float = 0.5, opac
     region = probability > threshold
     picture = photo.copy()
     picture[region] = ((1 - opacity) * photo[region] + opacity * np.array(TINT)).astype(np.uint8)
+    return outlined(picture, region, TINT)
+
+
+def outlined(photo: Photo, region: Mask, colour: tuple[int, int, int] = BOX_COLOUR) -> Photo:
+    """Photo with the border of an (H, W) bool region drawn on it."""
+    picture = photo.copy()
     outlines, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, outlines, -1, TINT, _line_width(photo))
+    cv2.drawContours(picture, outlines, -1, colour, _line_width(photo))
     return picture
 
 
@@ -76,6 +83,12 @@ def sheet(rows: Sequence[Sequence[Photo]], columns: Sequence[str], captions: Seq
         axes[row][0].set_ylabel(caption, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+
+
+def data_uri(photo: Photo) -> str:
+    """Photo as the text of a JPEG, to stand in a page that needs no other file."""
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
 
 
 def thumbnail(photo: Photo, side: int) -> Photo:

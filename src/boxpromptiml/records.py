@@ -1,4 +1,4 @@
-"""The frozen records that cross a stage. Nothing here reads files or computes."""
+"""The frozen records that cross a stage, and the one error users meet. Nothing here reads files or computes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:  # torch takes seconds to import and only annotations need it 
     from typing_extensions import NotRequired
 
 Split = Literal["train", "val", "test"]
+
+
+class InputError(ValueError):
+    """Something a user gave cannot be used. Its text is one line that names what, where and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

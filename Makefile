@@ -1,0 +1,115 @@
+# The main jobs, one word each. Needs GNU make 3.81 or newer and Python 3.10 or newer, nothing else.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+WORKERS ?= 2
+PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo report pseudomasks fit ablation test lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  PROFILE=demo|full   configs that pseudomasks, fit, ablation and report use; full where data/full is there"
+	@echo "  PYTHON=python3.12   interpreter that .venv is made with"
+	@echo "  WORKERS=2           processes that run the tests"
+
+# ---------------------------------------------------------------------------------------------------- installation
+
+setup: $(STAMP) ## make .venv and install the package with its tools; instant when up to date
+
+$(STAMP): pyproject.toml
+	@rm -f $@
+	@python=""; \
+	for candidate in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python3.10); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+	    python=$$candidate; break; \
+	  fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "No Python 3.10 or newer at: $(or $(PYTHON),python3). Install one, or name it with PYTHON=/path/to/python3" >&2; \
+	  exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "$$python cannot make a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv" >&2; \
+	  exit 1; \
+	fi; \
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@
+
+# -------------------------------------------------------------------------------------------------------- the jobs
+
+demo: ## the whole pipeline on photos that come with the packages, minutes on a CPU; ends with runs/demo/report.html
+	@$(MAKE) --no-print-directory PROFILE=demo report
+
+ifeq ($(filter demo full,$(PROFILE)),)
+
+pseudomasks fit ablation report:
+	@echo "No data/full/manifest.json (data/README.md says how to make it). Without data: make $@ PROFILE=demo" >&2
+	@exit 2
+
+else
+
+# Results are files that follow their configs and inputs; after a change in the source code, make clean.
+# index.json and fit.json are written last, so a run that was cut off is taken up again.
+RUN         := runs/$(PROFILE)
+MANIFEST    := $(if $(filter demo,$(PROFILE)),runs/demo/data,data/full)/manifest.json
+INDEX       := $(RUN)/pseudomasks/index.json
+AUDIT       := $(RUN)/pseudomasks/audit.json
+FITTED      := $(RUN)/fit/fit.json
+CHECKPOINT  := $(RUN)/fit/checkpoints/best.ckpt
+SCORES      := $(RUN)/test/scores.json
+PREDICTIONS := $(RUN)/predictions/predictions.json
+VARIANTS    := $(basename $(notdir $(wildcard configs/ablation/*.yaml)))
+
+pseudomasks: $(INDEX) ## stage one: coarse boxes to pseudo-masks in HDF5 shards
+
+fit: $(FITTED) ## stage two: distil the student from the pseudo-masks
+
+ablation: $(VARIANTS:%=$(RUN)/ablation/%/test/scores.json) ## every variant in configs/ablation, and one table
+	$(BIN)/boxpromptiml report --run $(RUN)
+
+report: $(AUDIT) $(SCORES) $(PREDICTIONS) ## one page about a run, with its main scores printed here
+	$(BIN)/boxpromptiml report --run $(RUN)
+
+runs/demo/data/manifest.json: configs/synthesis/demo.yaml | $(STAMP)
+	$(BIN)/boxpromptiml synthesize --config $<
+
+data/full/manifest.json:
+	@echo "No $@; data/README.md says where to get the sets and how to prepare them" >&2
+	@exit 2
+
+$(INDEX): configs/pseudomasks/$(PROFILE).yaml $(MANIFEST) | $(STAMP)
+	$(BIN)/boxpromptiml pseudomasks --config $<
+
+$(AUDIT): $(INDEX)
+	$(BIN)/boxpromptiml audit --cache $(<D)
+
+$(FITTED): configs/$(PROFILE).yaml $(INDEX) | $(STAMP)
+	$(BIN)/boxpromptiml fit --config $<
+
+$(SCORES): $(FITTED)
+	$(BIN)/boxpromptiml test --config configs/$(PROFILE).yaml --ckpt_path $(CHECKPOINT)
+
+$(PREDICTIONS): $(FITTED)
+	$(BIN)/boxpromptiml predict --checkpoint $(CHECKPOINT) --images $(dir $(MANIFEST))test --out $(@D)
+
+endif
+
+# ------------------------------------------------------------------------------------------------------- the checks
+
+test: $(STAMP) ## the tests, without network; ARGS='-k boxes' passes arguments to pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: $(STAMP) ## style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean: ## remove caches and runs/demo; data, other runs and .venv stay
+	rm -rf runs/demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src stage1_pseudomask stage2_distill tests -name __pycache__ -type d -prune -exec rm -rf {} +

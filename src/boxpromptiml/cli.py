@@ -1,0 +1,107 @@
+"""The door: one command line over both stages and the tools.
+
+``fit``, ``validate`` and ``test`` are Lightning's own command line. Every other word is a typed function, parsed by
+jsonargparse from its signature and docstring. Nothing heavy is imported before the word is known.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from netrc import NetrcParseError, netrc
+
+from boxpromptiml import __version__
+from boxpromptiml.records import InputError
+
+TOOLS = {
+    "synthesize": ("boxpromptiml.synthesis.generate:synthesize", "make forgeries with masks and boxes from photos"),
+    "prepare": ("boxpromptiml.datasets.prepare:prepare", "make a manifest from folders of images and masks"),
+    "pseudomasks": ("stage1_pseudomask.generate:pseudomasks", "stage one: boxes to pseudo-masks in HDF5 shards"),
+    "audit": ("stage1_pseudomask.audit:audit", "compare pseudo-masks with ground truth"),
+    "predict": ("stage2_distill.predict:predict", "masks for new photos from a trained student"),
+    "report": ("boxpromptiml.report:report", "one HTML page about a run"),
+    "complexity": ("stage2_distill.student:complexity", "parameters and multiply-accumulates of a student"),
+}
+TRAINER = {
+    "fit": "stage two: train a student on pseudo-masks",
+    "validate": "agreement with the teacher on the val split",
+    "test": "scores against ground truth, for each named test set",
+}
+FAILED = 2
+"""Exit code when a command could not run; 3 says that it ran and set some inputs aside."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if words else FAILED
+    if words[0] == "--version":
+        print(f"boxpromptiml {__version__}")
+        return 0
+    command, *rest = words
+    if command not in TOOLS and command not in TRAINER:
+        print(f"boxpromptiml: there is no command {command!r}\n\n{_overview()}", file=sys.stderr)
+        return FAILED
+    try:
+        return _run_trainer(None if arguments is None else words) if command in TRAINER else _run_tool(command, rest)
+    except InputError as error:  # a defect of the program keeps its traceback
+        print(f"boxpromptiml {command}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(f"boxpromptiml {command}: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _run_tool(command: str, rest: list[str]) -> int:
+    from jsonargparse import auto_cli
+
+    module, function = TOOLS[command][0].split(":")
+    tool = getattr(importlib.import_module(module), function)
+    return auto_cli(tool, args=rest, as_positional=False, prog=f"boxpromptiml {command}") or 0
+
+
+def _run_trainer(words: list[str] | None) -> int:
+    _keep_wandb_quiet()
+    from stage2_distill.trainer_cli import run
+
+    run(words)
+    return 0
+
+
+def _keep_wandb_quiet() -> None:
+    """Without an account W&B records offline and asks nothing; ``wandb sync`` uploads later."""
+    if "WANDB_MODE" in os.environ or "WANDB_API_KEY" in os.environ:
+        return
+    try:
+        known = netrc().authenticators("api.wandb.ai")
+    except (OSError, NetrcParseError):
+        known = None
+    if known is None:
+        os.environ["WANDB_MODE"] = "offline"
+
+
+def _overview() -> str:
+    lines = [
+        "usage: boxpromptiml COMMAND [--config FILE] [OPTIONS]",
+        "",
+        "Image manipulation localization learned from coarse boxes.",
+        "",
+        "in the order of a project:",
+    ]
+    order = ["synthesize", "prepare", "pseudomasks", "audit", "fit", "validate", "test", "predict", "report"]
+    help_of = {name: text for name, (_, text) in TOOLS.items()} | TRAINER
+    lines += [f"  {name:<12} {help_of[name]}" for name in [*order, *sorted(set(help_of) - set(order))]]
+    lines += [
+        "",
+        "`boxpromptiml COMMAND --help` explains its options; `--print_config` writes them as a file for --config.",
+        "Configurations to start from are in configs/: configs/demo.yaml needs no data, no GPU and no download.",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

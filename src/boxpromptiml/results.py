@@ -1,0 +1,160 @@
+"""The JSON files that the commands leave in a run's folder, typed.
+
+    data/manifest.json · pseudomasks/{index,audit}.json · fit/{fit.json,metrics.csv,config.yaml} · test/scores.json
+    predictions/predictions.json · ablation/VARIANT/test/scores.json
+
+A field that a command could not fill is null. Fields not named here are ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from boxpromptiml.manifest import Manifest, read_manifest
+from boxpromptiml.records import InputError
+from boxpromptiml.shards import CacheIndex, read_index
+
+Environment = dict[str, str | int | float | None]
+Content = TypeVar("Content")
+
+
+class Score(msgspec.Struct):
+    """Means over images, with 95 % bootstrap intervals over images."""
+
+    images: int
+    f1: float | None = None
+    f1_ci_low: float | None = None
+    f1_ci_high: float | None = None
+    iou: float | None = None
+    iou_ci_low: float | None = None
+    iou_ci_high: float | None = None
+    auc: float | None = None
+
+
+class SetScores(Score):
+    """Scores on one test set, beside what predictors score that look at no pixel."""
+
+    f1_all_positive: float | None = None
+    f1_all_positive_ci_low: float | None = None
+    f1_all_positive_ci_high: float | None = None
+    f1_random: float | None = None
+    f1_random_ci_low: float | None = None
+    f1_random_ci_high: float | None = None
+    f1_centre_box: float | None = None
+    f1_centre_box_ci_low: float | None = None
+    f1_centre_box_ci_high: float | None = None
+    f1_nothing: float | None = None
+    images_authentic: int = 0
+    false_alarm_area: float | None = None
+    by_kind: dict[str, Score] = {}
+
+
+class Case(msgspec.Struct):
+    """One test image; ``kind`` is ``authentic`` where nothing was manipulated."""
+
+    file: str
+    image_id: int
+    set_name: str = msgspec.field(name="set")
+    mask_file: str | None = None
+    kind: str | None = None
+    f1: float | None = None
+    iou: float | None = None
+    auc: float | None = None
+
+
+class Scores(msgspec.Struct):
+    """What ``boxpromptiml test`` writes."""
+
+    sets: dict[str, SetScores]
+    per_image: list[Case] = []
+    environment: Environment = {}
+    checkpoint: str | None = None
+    command: str = ""
+
+
+class Fit(msgspec.Struct):
+    """What ``boxpromptiml fit`` writes when it is done."""
+
+    seconds_fit: float
+    images_train: int
+    checkpoint: str = ""
+    command: str = ""
+    parameters: int | None = None
+    macs: float | None = None
+    environment: Environment = {}
+
+
+class Audit(msgspec.Struct):
+    """What ``boxpromptiml audit`` writes: pseudo-masks and bare boxes against ground truth, means over images."""
+
+    pseudo_mask_iou: float
+    box_iou: float
+    boundary_f1: float | None = None
+
+
+class Prediction(msgspec.Struct):
+    """One photo. ``mask`` is relative to the folder of ``predictions.json``."""
+
+    file: str
+    mask: str | None = None
+
+
+class Predictions(msgspec.Struct):
+    """What ``boxpromptiml predict`` writes."""
+
+    images: list[Prediction]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Everything found in a run's folder; None for a part that is not there.
+
+    Attributes:
+        run: the folder.
+        ablation: scores of each variant that was tested.
+    """
+
+    run: Path
+    manifest: Manifest | None
+    index: CacheIndex | None
+    audit: Audit | None
+    fit: Fit | None
+    scores: Scores | None
+    predictions: Predictions | None
+    ablation: dict[str, Scores]
+
+
+def read_results(run: Path) -> Results:
+    """Read a run's folder.
+
+    Raises:
+        InputError: a file is there and is not what its command writes.
+    """
+    manifest, cache = run / "data/manifest.json", run / "pseudomasks"
+    variants = {path.parts[-3]: _read(path, Scores) for path in sorted(run.glob("ablation/*/test/scores.json"))}
+    return Results(
+        run=run,
+        manifest=read_manifest(manifest) if manifest.exists() else None,
+        index=read_index(cache) if (cache / "index.json").exists() else None,
+        audit=_read(cache / "audit.json", Audit),
+        fit=_read(run / "fit/fit.json", Fit),
+        scores=_read(run / "test/scores.json", Scores),
+        predictions=_read(run / "predictions/predictions.json", Predictions),
+        ablation={name: scores for name, scores in variants.items() if scores},
+    )
+
+
+def _read(path: Path, content: type[Content]) -> Content | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=content)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        command = {"scores": "test", "predictions": "predict"}.get(path.stem, path.stem)
+        raise InputError(
+            f"{path}: not what `boxpromptiml {command}` writes ({error}); delete it and run that command again"
+        ) from None

@@ -1,0 +1,147 @@
+"""Torch datasets: pseudo-masks from a cache for training, photos with ground truth for scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import albumentations as A
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from boxpromptiml import boxes, images
+from boxpromptiml.manifest import Manifest, ManifestError
+from boxpromptiml.records import Batch, ImageRecord
+from boxpromptiml.shards import ShardReader
+
+
+class PseudoMaskDataset(Dataset[Batch]):
+    """Samples of a cache as items of a `Batch` (without the batch dimension).
+
+    Args:
+        reader: the cache, already narrowed to a split.
+        transform: an albumentations Compose over ``image`` and ``masks`` that ends at the student's size.
+        indices: which samples of the reader; all by default.
+    """
+
+    def __init__(self, reader: ShardReader, transform: A.Compose, indices: Sequence[int] | None = None) -> None:
+        self.reader = reader
+        self.transform = transform
+        self.indices = range(len(reader)) if indices is None else indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Batch:
+        sample = self.reader[self.indices[index]]
+        size = sample.image.shape[0]
+        box_mask = boxes.rasterize(sample.boxes_xyxy, size, size).astype(np.uint8) * 255
+        truth = np.zeros_like(box_mask) if sample.truth is None else sample.truth
+        # torch seeds each loader worker differently; albumentations gives every forked worker the same stream
+        self.transform.set_random_seed(int(torch.randint(2**31, ()).item()))
+        moved = self.transform(image=sample.image, masks=[sample.pseudo_mask, box_mask, truth])
+        pseudo_mask, box_mask, truth = moved["masks"]
+        return Batch(
+            image=image_tensor(moved["image"]),
+            pseudo_mask=_mask_tensor(pseudo_mask),
+            box_mask=(_mask_tensor(box_mask) >= 0.5).float(),
+            weight=torch.tensor(1.0),
+            truth=(_mask_tensor(truth) >= 0.5).float(),
+            has_truth=torch.tensor(sample.truth is not None),
+            image_id=torch.tensor(sample.image_id),
+        )
+
+
+class ScoredItem(TypedDict):
+    """One photo to be scored.
+
+    Attributes:
+        image: (3, S, S) float in [0, 1] at the student's size; zeros when the photo cannot be scored.
+        truth: (H, W) bool at the photo's own size, True = manipulated; None when the photo cannot be scored.
+        index: position in the test set's records.
+        problem: why the photo cannot be scored, or an empty string.
+    """
+
+    image: Tensor
+    truth: Tensor | None
+    index: int
+    problem: str
+
+
+class ScoredBatch(TypedDict):
+    """Photos to be scored; truths keep their own sizes, so they stay a list. See `ScoredItem`."""
+
+    image: Tensor
+    truth: list[Tensor | None]
+    index: list[int]
+    problem: list[str]
+
+
+class ScoredDataset(Dataset[ScoredItem]):
+    """Photos of one test set with their ground truth.
+
+    Args:
+        records: what to score. An authentic image needs no mask.
+        size: the student's input size in pixels.
+    """
+
+    def __init__(self, records: Sequence[ImageRecord], size: int) -> None:
+        self.records = records
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> ScoredItem:
+        try:
+            photo, truth = _photo_and_truth(self.records[index])
+        except images.ImageError as error:
+            blank = torch.zeros(3, self.size, self.size)
+            return ScoredItem(image=blank, truth=None, index=index, problem=str(error))
+        image = image_tensor(images.resize_photo(photo, self.size, self.size))
+        return ScoredItem(image=image, truth=torch.from_numpy(truth), index=index, problem="")
+
+
+def collate_scored(items: list[ScoredItem]) -> ScoredBatch:
+    """Stack what can be stacked."""
+    return ScoredBatch(
+        image=torch.stack([item["image"] for item in items]),
+        truth=[item["truth"] for item in items],
+        index=[item["index"] for item in items],
+        problem=[item["problem"] for item in items],
+    )
+
+
+def scorable(manifest: Manifest) -> list[ImageRecord]:
+    """Records of a manifest's test split, all of which have ground truth.
+
+    Raises:
+        ManifestError: there is none, or a manipulated image has no ground truth.
+    """
+    records = [record for record in manifest.records if record.split == "test"]
+    if not records:
+        raise ManifestError(f'{manifest.path}: no image has "split": "test"; mark the images to score')
+    for record in records:
+        if not record.authentic and record.mask_path is None:
+            raise ManifestError(f"{manifest.path}: {record.path.name} has no mask_file; scores need ground truth")
+    return records
+
+
+def _photo_and_truth(record: ImageRecord) -> tuple[images.Photo, images.Mask]:
+    photo = images.read_photo(record.path)
+    height, width = photo.shape[:2]
+    if record.mask_path is None:
+        return photo, np.zeros((height, width), bool)
+    return photo, images.read_mask(record.mask_path, (width, height))
+
+
+def image_tensor(photo: images.Photo) -> Tensor:
+    """(H, W, 3) uint8 to (3, H, W) float in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))).float().div_(255)
+
+
+def _mask_tensor(mask: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(mask)).float().div_(255)[None]

@@ -1,0 +1,134 @@
+"""The experiment on one screen: what the student learns from, how it is scored, how it is optimised."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import Metric
+
+from boxpromptiml.records import Batch
+from boxpromptiml.scores import PerImageF1, PerImageIoU
+from stage2_distill.dataset import ScoredBatch
+from stage2_distill.evaluate import Scoreboard
+from stage2_distill.fusion import pool_under_mask
+from stage2_distill.loss import DistillationLoss
+from stage2_distill.student import Student
+
+
+class Distillation(L.LightningModule):
+    """Distils cached pseudo-masks into a student.
+
+    Validation measures agreement with the teacher (``val/f1_pseudo_mask``), because a user with boxes has nothing
+    else to select a checkpoint on; ``val/f1_truth`` is logged beside it where there is ground truth, for people.
+
+    Args:
+        student: the network.
+        loss: against the pseudo-mask.
+        lr: peak learning rate of AdamW.
+        backbone_lr_scale: factor on the backbone's learning rate; below 1 for a pretrained one.
+        weight_decay: of AdamW.
+        warmup: share of the steps during which the rate rises linearly; then it falls along a cosine to zero.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        loss: DistillationLoss,
+        lr: float = 1e-4,
+        backbone_lr_scale: float = 1.0,
+        weight_decay: float = 0.05,
+        warmup: float = 0.05,
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.loss = loss
+        self.lr = lr
+        self.backbone_lr_scale = backbone_lr_scale
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.val_f1 = torch.nn.ModuleDict({"pseudo_mask": PerImageF1(), "truth": PerImageF1()})
+        self.val_iou = torch.nn.ModuleDict({"pseudo_mask": PerImageIoU(), "truth": PerImageIoU()})
+        self.scoreboard = Scoreboard()
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Loss of a batch; an EMA memory bank also takes in the features under the teacher's masks."""
+        answer = self.student(batch["image"])
+        loss = self.loss(answer.logits, batch["pseudo_mask"], batch["weight"])
+        memory = self.student.fusion.memory
+        if memory is not None and not memory.learned:
+            # every process absorbs the features of all, so that the copies of the bank stay equal
+            pooled, present = pool_under_mask(answer.fused.detach(), batch["pseudo_mask"])
+            pooled, present = self._of_all_processes(pooled), self._of_all_processes(present[:, None])
+            memory.absorb(pooled[present[:, 0]])
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Agreement with the teacher, and with the truth where it is known, over manipulated images."""
+        answer = self.student(batch["image"])
+        size = len(batch["image"])
+        loss = self.loss(answer.logits, batch["pseudo_mask"], batch["weight"])
+        self.log("val/loss", loss, sync_dist=True, batch_size=size)
+        probability = torch.sigmoid(answer.logits)
+        boxed = batch["box_mask"].flatten(1).any(1)
+        self._score("pseudo_mask", probability, batch["pseudo_mask"] > 0.5, boxed)
+        self._score("truth", probability, batch["truth"] > 0.5, boxed & batch["has_truth"])
+
+    def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
+        """Score each photo at its ground truth's own size."""
+        probability = torch.sigmoid(self.student(batch["image"]).logits)
+        for i, truth in enumerate(batch["truth"]):
+            if truth is None:
+                print(f"set aside: {batch['problem'][i]}")
+                self.scoreboard.update(dataloader_idx, batch["index"][i], probability[i, 0], None)
+                continue
+            full = F.interpolate(probability[i : i + 1], truth.shape, mode="bilinear", align_corners=False)
+            self.scoreboard.update(dataloader_idx, batch["index"][i], full[0, 0], truth)
+
+    def _score(self, against: str, probability: Tensor, target: Tensor, chosen: Tensor) -> None:
+        for name, metrics in (("f1", self.val_f1), ("iou", self.val_iou)):
+            metric = cast(Metric, metrics[against])
+            metric.update(probability[chosen], target[chosen])
+            bar = (name, against) == ("f1", "pseudo_mask")
+            self.log(f"val/{name}_{against}", metric, prog_bar=bar, batch_size=len(chosen))
+
+    def _of_all_processes(self, rows: Tensor) -> Tensor:
+        return cast(Tensor, self.all_gather(rows)).flatten(0, -2)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, no decay on norms, biases, prototypes and α; linear warm-up, then a cosine, by step."""
+        groups: dict[tuple[bool, bool], list[Tensor]] = {}
+        for name, parameter in self.student.named_parameters():
+            if parameter.requires_grad:
+                decays = parameter.ndim > 1 and ".memory." not in name
+                groups.setdefault((name.startswith("backbone."), decays), []).append(parameter)
+        optimizer = torch.optim.AdamW(
+            [
+                {
+                    "params": parameters,
+                    "lr": self.lr * (self.backbone_lr_scale if backbone else 1.0),
+                    "weight_decay": self.weight_decay if decays else 0.0,
+                }
+                for (backbone, decays), parameters in groups.items()
+            ]
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        rising = max(1, round(self.warmup * steps))
+        schedule = torch.optim.lr_scheduler.SequentialLR(
+            optimizer,
+            [
+                torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rising, total_iters=rising),
+                torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - rising)),
+            ],
+            milestones=[rising],
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the student's arguments, so that `Student.from_checkpoint` needs nothing else."""
+        checkpoint["student"] = self.student.arguments

@@ -1,0 +1,218 @@
+"""The student: image in, manipulation map out, no prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import timm
+import torch
+from timm.models import FeatureInfo
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from boxpromptiml.records import InputError
+from stage2_distill.fusion import MemoryGuidedGatedFusion, MemoryUpdate
+
+
+class WeightsError(InputError):
+    """Weights that cannot be had or read. Its text is one line that names the file and the remedy."""
+
+
+class Localization(NamedTuple):
+    """The student's answer.
+
+    Attributes:
+        logits: (B, 1, H, W) at the input's size; the probability of manipulation is their sigmoid.
+        gate_prior: (B, 1, h, w) in [0, 1] at the fusion stride.
+        memory_prior: (B, 1, h, w) in [0, 1] at the fusion stride.
+        fused: (B, C, h, w) features, for the memory bank's moving average.
+    """
+
+    logits: Tensor
+    gate_prior: Tensor
+    memory_prior: Tensor
+    fused: Tensor
+
+
+class Student(nn.Module):
+    """A timm backbone under the memory-guided gated fusion module.
+
+    Args:
+        backbone: any timm model with ``features_only``; its last four features are used.
+        pretrained: start the backbone from timm's ImageNet weights (downloaded once from the Hugging Face hub).
+        image_size: side in pixels that images are resized to before the student sees them.
+        fusion_stride: stride of the grid on which features are fused; 8 gives 28 × 28 at 224 pixels (ours).
+        channels: see `MemoryGuidedGatedFusion`, as for all that follow.
+        gating: gate the features.
+        memory: read the memory bank.
+        prototypes: size of the bank.
+        alpha: weight of the gate prior against the memory prior.
+        learn_alpha: learn that weight.
+        memory_update: ``gradient`` or ``ema``.
+        memory_decay: of the moving average.
+
+    Raises:
+        WeightsError: the pretrained weights cannot be downloaded.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: str = "tiny_vit_5m_224",
+        pretrained: bool = True,
+        image_size: int = 224,
+        fusion_stride: int = 8,
+        channels: int = 96,
+        gating: bool = True,
+        memory: bool = True,
+        prototypes: int = 64,
+        alpha: float = 0.5,
+        learn_alpha: bool = False,
+        memory_update: MemoryUpdate = "gradient",
+        memory_decay: float = 0.99,
+    ) -> None:
+        super().__init__()
+        self.arguments: dict[str, Any] = {
+            "backbone": backbone,
+            "image_size": image_size,
+            "fusion_stride": fusion_stride,
+            "channels": channels,
+            "gating": gating,
+            "memory": memory,
+            "prototypes": prototypes,
+            "alpha": alpha,
+            "learn_alpha": learn_alpha,
+            "memory_update": memory_update,
+            "memory_decay": memory_decay,
+        }
+        self.image_size = image_size
+        self.fusion_stride = fusion_stride
+        self.backbone = _backbone(backbone, pretrained)
+        data = timm.data.resolve_model_data_config(self.backbone)
+        self.register_buffer("mean", torch.tensor(data["mean"]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(data["std"]).view(1, 3, 1, 1), persistent=False)
+        self.fusion = MemoryGuidedGatedFusion(
+            in_channels=cast(FeatureInfo, self.backbone.feature_info).channels()[-4:],
+            channels=channels,
+            gating=gating,
+            memory=memory,
+            prototypes=prototypes,
+            alpha=alpha,
+            learn_alpha=learn_alpha,
+            memory_update=memory_update,
+            memory_decay=memory_decay,
+        )
+
+    def forward(self, image: Tensor) -> Localization:
+        """Localize manipulations in images (B, 3, H, W), RGB in [0, 1]."""
+        height, width = image.shape[-2:]
+        features = self.backbone((image - self.mean) / self.std)[-4:]
+        grid = (-(-height // self.fusion_stride), -(-width // self.fusion_stride))
+        fusion = self.fusion(features, grid)
+        logits = F.interpolate(fusion.logits, (height, width), mode="bilinear", align_corners=False)
+        return Localization(logits, fusion.gate_prior, fusion.memory_prior, fusion.fused)
+
+    @classmethod
+    def from_checkpoint(cls, path: Path) -> Student:
+        """The trained student of a training checkpoint, in evaluation mode. No code in the file is run.
+
+        Raises:
+            WeightsError: the file is missing, is not such a checkpoint, or does not fit this version.
+        """
+        checkpoint = read_checkpoint(path)
+        try:
+            student = cls(**checkpoint["student"], pretrained=False)
+            weights = {k.removeprefix("student."): v for k, v in checkpoint["state_dict"].items()}
+            student.load_state_dict({k: v for k, v in weights.items() if not k.startswith("loss.")})
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise WeightsError(f"{path}: does not hold a student of this version ({error}); train it again") from None
+        return student.eval()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Content of a training checkpoint, loaded with ``weights_only``.
+
+    Raises:
+        WeightsError: the file is missing or is not a checkpoint.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such checkpoint; train one with `boxpromptiml fit`") from None
+    except Exception as error:  # torch.load raises pickle, zip, EOF and runtime errors alike
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path}: not a checkpoint that can be read ({reason}); copy or train it again") from None
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: holds a {type(content).__name__}, not a training checkpoint; name a .ckpt file")
+    return content
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of parameters, trained or not."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_macs(student: Student) -> int:
+    """Multiply–accumulate operations of one image at the student's size, counted by torch's own FLOP counter."""
+    image = torch.zeros(1, 3, student.image_size, student.image_size)
+    training = student.training
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        student.eval()(image)
+    student.train(training)
+    return counter.get_total_flops() // 2
+
+
+def complexity(
+    backbone: str = "tiny_vit_5m_224",
+    image_size: int = 224,
+    fusion_stride: int = 8,
+    channels: int = 96,
+    prototypes: int = 64,
+    gating: bool = True,
+    memory: bool = True,
+) -> int:
+    """Print the parameters and multiply–accumulates of a student, without downloading weights.
+
+    Args:
+        backbone: any timm model with `features_only`.
+        image_size: side of the input in pixels.
+        fusion_stride: stride of the fusion grid.
+        channels: width of the fusion module.
+        prototypes: size of the memory bank.
+        gating: gate the features.
+        memory: read the memory bank.
+    """
+    student = Student(backbone, False, image_size, fusion_stride, channels, gating, memory, prototypes)
+    backbone_parameters = count_parameters(student.backbone)
+    parameters, macs = count_parameters(student), count_macs(student)
+    print(f"student     {backbone} at {image_size} × {image_size}, fusion at stride {fusion_stride}")
+    print(f"parameters  {parameters / 1e6:.3f} M (backbone {backbone_parameters / 1e6:.3f} M)")
+    print(f"MACs        {macs / 1e9:.3f} G an image ({2 * macs / 1e9:.3f} GFLOPs)")
+    return 0
+
+
+def _backbone(name: str, pretrained: bool) -> nn.Module:
+    try:
+        return timm.create_model(name, pretrained=pretrained, features_only=True)
+    except RuntimeError as error:
+        if "Unknown model" in str(error):
+            raise WeightsError(f"timm has no backbone called {name!r}; `timm.list_models()` lists them") from None
+        if not pretrained:
+            raise
+        raise _no_weights(name, error) from None
+    except Exception as error:
+        if not pretrained:
+            raise
+        raise _no_weights(name, error) from None
+
+
+def _no_weights(name: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"the ImageNet weights of {name} could not be downloaded ({type(error).__name__}); connect to "
+        "huggingface.co, or copy its cache and set HF_HOME, or start from scratch with "
+        "--model.student.init_args.pretrained=false"
+    )

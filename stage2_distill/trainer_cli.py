@@ -1,0 +1,52 @@
+"""LightningCLI over the experiment: ``fit``, ``validate`` and ``test``."""
+
+from __future__ import annotations
+
+import warnings
+
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import Logger
+
+from stage2_distill.datamodule import PseudoMaskData
+from stage2_distill.module import Distillation
+
+# Lightning 2.6 calls jsonargparse by names that 4.5x deprecates; nothing here can change that
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning.pytorch.cli")
+
+
+class SaveAndLogConfig(SaveConfigCallback):
+    """Write the resolved configuration beside the run, and into each logger, so that W&B can group by it."""
+
+    def save_config(self, trainer, pl_module, stage: str) -> None:  # type: ignore[no-untyped-def]
+        """Send the configuration to the loggers; Lightning writes the file."""
+        content = self.config.as_dict()
+        for logger in trainer.loggers:
+            if isinstance(logger, Logger):
+                logger.log_hyperparams({key: content[key] for key in ("model", "data", "seed_everything")})
+
+
+class TrainerCLI(LightningCLI):
+    """The unmodified LightningCLI, less ``predict``, which `boxpromptiml predict` does for files."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's own, without predict."""
+        return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """State the student's input size once, in ``data.image_size``."""
+        parser.link_arguments("data.image_size", "model.student.init_args.image_size")
+
+
+def run(arguments: list[str] | None) -> None:
+    """Parse and run ``fit``, ``validate`` or ``test``; None takes the command line of the process."""
+    TrainerCLI(
+        Distillation,
+        PseudoMaskData,
+        args=arguments,
+        save_config_callback=SaveAndLogConfig,
+        save_config_kwargs={"overwrite": True},
+        auto_configure_optimizers=False,
+        parser_kwargs={"prog": "boxpromptiml"},
+        seed_everything_default=0,
+    )

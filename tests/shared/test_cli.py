@@ -1,0 +1,53 @@
+"""The door: what it lists, what it says about mistakes, and how fast it opens."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from boxpromptiml.cli import TOOLS, TRAINER, main
+
+
+def test_help_is_instant_and_lists_every_command():
+    started = time.monotonic()
+    answer = subprocess.run(
+        [sys.executable, "-m", "boxpromptiml.cli", "--help"], capture_output=True, text=True, check=True
+    )
+    assert time.monotonic() - started < 2
+    listed = {line.split()[0] for line in answer.stdout.splitlines() if line.startswith("  ")}
+    assert listed == set(TOOLS) | set(TRAINER)
+
+
+def test_help_imports_nothing_heavy():
+    script = "import sys, boxpromptiml.cli as c; c.main(['--help']); print(sorted({'torch', 'cv2'} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_misspelt_command_lists_both_halves(capsys):
+    assert main(["fitt"]) == 2
+    message = capsys.readouterr().err
+    assert "'fitt'" in message
+    assert "  pseudomasks " in message
+    assert "  validate " in message
+
+
+@pytest.mark.parametrize("command", sorted(TOOLS))
+def test_every_tool_explains_its_options(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert "--config" in text
+    undocumented = [line for line in text.splitlines() if line.strip().startswith("--") and line.rstrip().endswith("(")]
+    assert not undocumented
+
+
+def test_bad_input_is_one_line_without_a_traceback(tmp_path, capsys):
+    code = main(["predict", "--checkpoint", str(tmp_path / "none.ckpt"), "--images", str(tmp_path), "--out", "x"])
+    assert code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "no photo found" in message
+    assert not (tmp_path / "x").exists()
