@@ -6,13 +6,13 @@ STAMP   := $(VENV)/.installed
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.DELETE_ON_ERROR:
 .PHONY: help setup demo report pseudomasks fit ablation test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PROFILE=demo|full   configs that pseudomasks, fit, ablation and report use; full where data/full is there"
+	@echo "  PHOTOS=folder       photos that report shows predictions for; by default the demo's test split"
 	@echo "  PYTHON=python3.12   interpreter that .venv is made with"
 	@echo "  WORKERS=2           processes that run the tests"
 
@@ -21,28 +21,23 @@ help: ## this list
 setup: $(STAMP) ## make .venv and install the package with its tools; instant when up to date
 
 $(STAMP): pyproject.toml
-	@rm -f $@
-	@python=""; \
-	for candidate in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python3.10); do \
-	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
-	    python=$$candidate; break; \
+	@rm -f $@ # an install that fails leaves no stamp
+	@candidates="$(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python3.10)"; \
+	$(BIN)/python -m pip --version >/dev/null 2>&1 && exit; \
+	for python in $$candidates; do \
+	  if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+	    exec "$$python" -m venv --clear $(VENV); \
 	  fi; \
 	done; \
-	if [ -z "$$python" ]; then \
-	  echo "No Python 3.10 or newer at: $(or $(PYTHON),python3). Install one, or name it with PYTHON=/path/to/python3" >&2; \
-	  exit 1; \
-	fi; \
-	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
-	  echo "$$python cannot make a virtual environment. On Debian and Ubuntu: sudo apt install python3-venv" >&2; \
-	  exit 1; \
-	fi; \
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV)
+	echo "No Python 3.10 or newer that can make a virtual environment (tried: $$candidates)." >&2; \
+	echo "Debian and Ubuntu: sudo apt install python3-venv. Elsewhere, name one: make setup PYTHON=/path/to/python3" >&2; \
+	exit 1
 	$(BIN)/python -m pip install --editable '.[dev]'
 	@touch $@
 
 # -------------------------------------------------------------------------------------------------------- the jobs
 
-demo: ## the whole pipeline on photos that come with the packages, minutes on a CPU; ends with runs/demo/report.html
+demo: ## the whole pipeline on packaged photos, minutes on a CPU; leaves runs/demo/report.html
 	@$(MAKE) --no-print-directory PROFILE=demo report
 
 ifeq ($(filter demo full,$(PROFILE)),)
@@ -64,26 +59,33 @@ CHECKPOINT  := $(RUN)/fit/checkpoints/best.ckpt
 SCORES      := $(RUN)/test/scores.json
 PREDICTIONS := $(RUN)/predictions/predictions.json
 VARIANTS    := $(basename $(notdir $(wildcard configs/ablation/*.yaml)))
+ABLATION    := $(RUN)/ablation
+# The photos of the page's pictures: a folder, or a list; the demo's are those of its test split.
+PHOTOS      ?= $(if $(filter demo,$(PROFILE)),"[$$(echo $(RUN)/data/images/test-* | tr ' ' ,)]")
+# The loggers belong to training: a test that used them too would write over its curves.
+QUIETLY     := --trainer.logger false
+# Exit code 3: done, but for some inputs, which were listed. The job goes on without them.
+GO_ON       := || [ $$? -eq 3 ]
 
 pseudomasks: $(INDEX) ## stage one: coarse boxes to pseudo-masks in HDF5 shards
 
 fit: $(FITTED) ## stage two: distil the student from the pseudo-masks
 
-ablation: $(VARIANTS:%=$(RUN)/ablation/%/test/scores.json) ## every variant in configs/ablation, and one table
-	$(BIN)/boxpromptiml report --run $(RUN)
+ablation: $(VARIANTS:%=$(ABLATION)/%/test/scores.json) ## every variant in configs/ablation, and one table
+	$(BIN)/boxpromptiml report --run $(RUN) $(GO_ON)
 
-report: $(AUDIT) $(SCORES) $(PREDICTIONS) ## one page about a run, with its main scores printed here
-	$(BIN)/boxpromptiml report --run $(RUN)
+report: $(AUDIT) $(SCORES) $(if $(PHOTOS),$(PREDICTIONS)) ## one page about a run, with its main scores printed here
+	$(BIN)/boxpromptiml report --run $(RUN) $(GO_ON)
 
 runs/demo/data/manifest.json: configs/synthesis/demo.yaml | $(STAMP)
-	$(BIN)/boxpromptiml synthesize --config $<
+	$(BIN)/boxpromptiml synthesize --config $< $(GO_ON)
 
 data/full/manifest.json:
 	@echo "No $@; data/README.md says where to get the sets and how to prepare them" >&2
 	@exit 2
 
 $(INDEX): configs/pseudomasks/$(PROFILE).yaml $(MANIFEST) | $(STAMP)
-	$(BIN)/boxpromptiml pseudomasks --config $<
+	$(BIN)/boxpromptiml pseudomasks --config $< $(GO_ON)
 
 $(AUDIT): $(INDEX)
 	$(BIN)/boxpromptiml audit --cache $(<D)
@@ -92,10 +94,23 @@ $(FITTED): configs/$(PROFILE).yaml $(INDEX) | $(STAMP)
 	$(BIN)/boxpromptiml fit --config $<
 
 $(SCORES): $(FITTED)
-	$(BIN)/boxpromptiml test --config configs/$(PROFILE).yaml --ckpt_path $(CHECKPOINT)
+	$(BIN)/boxpromptiml test --config configs/$(PROFILE).yaml $(QUIETLY) --ckpt_path $(CHECKPOINT)
 
 $(PREDICTIONS): $(FITTED)
-	$(BIN)/boxpromptiml predict --checkpoint $(CHECKPOINT) --images $(dir $(MANIFEST))test --out $(@D)
+	$(BIN)/boxpromptiml predict --checkpoint $(CHECKPOINT) --images $(PHOTOS) --out $(@D) $(GO_ON)
+
+# A variant is the profile's config with its results sent to a folder of its own, and the overlay on top.
+.PRECIOUS: $(ABLATION)/%/config.yaml $(ABLATION)/%/fit/fit.json
+$(ABLATION)/%/config.yaml: configs/$(PROFILE).yaml
+	@mkdir -p $(@D)
+	sed -e 's#$(RUN)/fit#$(@D)/fit#g' -e 's#$(RUN)/test#$(@D)/test#g' -e 's#save_dir: $(RUN),#save_dir: $(@D),#' $< > $@
+
+$(ABLATION)/%/fit/fit.json: $(ABLATION)/%/config.yaml configs/ablation/%.yaml $(INDEX) | $(STAMP)
+	$(BIN)/boxpromptiml fit --config $< --config configs/ablation/$*.yaml
+
+$(ABLATION)/%/test/scores.json: $(ABLATION)/%/fit/fit.json
+	$(BIN)/boxpromptiml test --config $(ABLATION)/$*/config.yaml --config configs/ablation/$*.yaml $(QUIETLY) \
+	  --ckpt_path $(ABLATION)/$*/fit/checkpoints/best.ckpt
 
 endif
 
@@ -112,4 +127,4 @@ lint: $(STAMP) ## style, types and the direction of imports
 
 clean: ## remove caches and runs/demo; data, other runs and .venv stay
 	rm -rf runs/demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find src stage1_pseudomask stage2_distill tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . \( -path ./.venv -o -path ./.git -o -path ./data \) -prune -o -name __pycache__ -prune -exec rm -rf {} +

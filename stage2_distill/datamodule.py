@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.records import Batch, ImageRecord, Split
 from boxpromptiml.shards import CacheError, ShardReader
 from stage2_distill.augment import Augmentation, evaluation_transform, training_transform
-from stage2_distill.dataset import PseudoMaskDataset, ScoredDataset, collate_scored, scorable
+from stage2_distill.dataset import PseudoMaskDataset, ScoredDataset, SeededDraws, collate_scored, scorable
 
 
 class PseudoMaskData(L.LightningDataModule):
@@ -61,11 +61,11 @@ class PseudoMaskData(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches; the last, smaller one is dropped so that batch statistics stay comparable."""
-        return self._loader(self.train_set, shuffle=True, drop_last=len(self.train_set) > self.batch_size)
+        return self._loader(self.train_set, train=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Batches of the val split."""
-        return self._loader(self.val_set)
+        return self._loader(self.val_set, train=False)
 
     def test_dataloader(self) -> list[DataLoader]:
         """One loader for each named set, in the order of the configuration."""
@@ -79,31 +79,32 @@ class PseudoMaskData(L.LightningDataModule):
             for records in self.test_records.values()
         ]
 
-    def _split(self, split: Split, augment: bool) -> ConcatDataset[Batch]:
-        parts = []
-        for cache in self.caches:
-            reader = ShardReader(Path(cache), [split])
-            chosen = np.arange(len(reader)) if self.authentic else np.flatnonzero(~reader.authentic)
-            transform = (
-                training_transform(self.image_size, self.augmentation)
-                if augment
-                else evaluation_transform(self.image_size)
-            )
-            parts.append(PseudoMaskDataset(reader, transform, chosen.tolist()))
-        if not sum(map(len, parts)):
+    def _split(self, split: Split, augment: bool) -> PseudoMaskDataset:
+        size = self.image_size
+        transform = training_transform(size, self.augmentation) if augment else evaluation_transform(size)
+        readers = [ShardReader(Path(cache), [split]) for cache in self.caches]
+        dataset = PseudoMaskDataset(readers, transform, self.authentic)
+        if not len(dataset):
             raise CacheError(
                 f"{', '.join(self.caches)}: no sample in the {split} split; mark some images of the manifest "
                 f'"split": "{split}" and run `boxpromptiml pseudomasks` on it'
             )
-        return ConcatDataset(parts)
+        return dataset
 
-    def _loader(self, dataset: Dataset[Batch], shuffle: bool = False, drop_last: bool = False) -> DataLoader[Batch]:
+    def _loader(self, dataset: PseudoMaskDataset, train: bool) -> DataLoader[Batch]:
         return DataLoader(
             dataset,
             self.batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
+            sampler=self._seeded_draws(dataset) if train else None,
+            drop_last=train and len(dataset) > self.batch_size,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def _seeded_draws(self, dataset: PseudoMaskDataset) -> SeededDraws:
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # where Lightning keeps the run's seed
+        if self.trainer is None:
+            return SeededDraws(dataset, 1, 0, seed, lambda: 0)
+        trainer = self.trainer
+        return SeededDraws(dataset, trainer.world_size, trainer.global_rank, seed, lambda: trainer.current_epoch)

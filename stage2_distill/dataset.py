@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypedDict
 
 import albumentations as A
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+from torch.utils.data.distributed import DistributedSampler
 
 from boxpromptiml import boxes, images
 from boxpromptiml.manifest import Manifest, ManifestError
@@ -19,29 +20,37 @@ from boxpromptiml.shards import ShardReader
 
 
 class PseudoMaskDataset(Dataset[Batch]):
-    """Samples of a cache as items of a `Batch` (without the batch dimension).
+    """Samples of one or more caches as items of a `Batch` (without the batch dimension).
+
+    A key is a position, or a position and the seed of its augmentation, as `SeededDraws` gives them.
 
     Args:
-        reader: the cache, already narrowed to a split.
+        readers: the caches, already narrowed to a split.
         transform: an albumentations Compose over ``image`` and ``masks`` that ends at the student's size.
-        indices: which samples of the reader; all by default.
+        authentic: also serve authentic images.
     """
 
-    def __init__(self, reader: ShardReader, transform: A.Compose, indices: Sequence[int] | None = None) -> None:
-        self.reader = reader
+    def __init__(self, readers: Sequence[ShardReader], transform: A.Compose, authentic: bool = True) -> None:
+        self.readers = readers
         self.transform = transform
-        self.indices = range(len(reader)) if indices is None else indices
+        self.places = [
+            (which, index)
+            for which, reader in enumerate(readers)
+            for index in range(len(reader))
+            if authentic or not reader.authentic[index]
+        ]
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.places)
 
-    def __getitem__(self, index: int) -> Batch:
-        sample = self.reader[self.indices[index]]
+    def __getitem__(self, key: int | tuple[int, int]) -> Batch:
+        position, seed = key if isinstance(key, tuple) else (key, 0)
+        which, index = self.places[position]
+        sample = self.readers[which][index]
         size = sample.image.shape[0]
         box_mask = boxes.rasterize(sample.boxes_xyxy, size, size).astype(np.uint8) * 255
         truth = np.zeros_like(box_mask) if sample.truth is None else sample.truth
-        # torch seeds each loader worker differently; albumentations gives every forked worker the same stream
-        self.transform.set_random_seed(int(torch.randint(2**31, ()).item()))
+        self.transform.set_random_seed(seed)
         moved = self.transform(image=sample.image, masks=[sample.pseudo_mask, box_mask, truth])
         pseudo_mask, box_mask, truth = moved["masks"]
         return Batch(
@@ -53,6 +62,34 @@ class PseudoMaskDataset(Dataset[Batch]):
             has_truth=torch.tensor(sample.truth is not None),
             image_id=torch.tensor(sample.image_id),
         )
+
+
+class SeededDraws(DistributedSampler[Batch]):
+    """Shuffled positions, each with the seed of its augmentation, from the run's seed and the epoch alone.
+
+    So a resumed run, and one with other loader workers, sees the samples of the uninterrupted one bit by bit.
+
+    Args:
+        dataset: whose positions are drawn.
+        world_size: number of processes that share them.
+        rank: of this process.
+        seed: of the run.
+        current_epoch: asked whenever an epoch begins. Lightning itself tells a sampler its epoch too late when a run
+            resumes with loader workers: they have fetched their first batches by then.
+    """
+
+    def __init__(
+        self, dataset: PseudoMaskDataset, world_size: int, rank: int, seed: int, current_epoch: Callable[[], int]
+    ) -> None:
+        super().__init__(dataset, world_size, rank, seed=seed)
+        self.current_epoch = current_epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
+        epoch = self.current_epoch()
+        self.set_epoch(epoch)
+        positions: list[int] = list(super().__iter__())  # type: ignore[arg-type]
+        for position in positions:
+            yield position, int(np.random.SeedSequence([self.seed, epoch, position]).generate_state(1)[0])
 
 
 class ScoredItem(TypedDict):

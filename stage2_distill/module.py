@@ -55,18 +55,20 @@ class Distillation(L.LightningModule):
         self.val_iou = torch.nn.ModuleDict({"pseudo_mask": PerImageIoU(), "truth": PerImageIoU()})
         self.scoreboard = Scoreboard()
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Loss of a batch; an EMA memory bank also takes in the features under the teacher's masks."""
+    def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """Loss of a batch, and the features under the teacher's masks for an EMA memory bank."""
         answer = self.student(batch["image"])
         loss = self.loss(answer.logits, batch["pseudo_mask"], batch["weight"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
+        pooled, present = pool_under_mask(answer.fused.detach(), batch["pseudo_mask"])
+        return {"loss": loss, "pooled": pooled, "present": present}
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
+        """An EMA memory bank absorbs the features of all processes, so that every copy of it stays equal."""
         memory = self.student.fusion.memory
         if memory is not None and not memory.learned:
-            # every process absorbs the features of all, so that the copies of the bank stay equal
-            pooled, present = pool_under_mask(answer.fused.detach(), batch["pseudo_mask"])
-            pooled, present = self._of_all_processes(pooled), self._of_all_processes(present[:, None])
-            memory.absorb(pooled[present[:, 0]])
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
-        return loss
+            pooled, present = (self._of_all_processes(outputs[name]) for name in ("pooled", "present"))
+            memory.absorb(pooled[present])
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Agreement with the teacher, and with the truth where it is known, over manipulated images."""
@@ -98,7 +100,8 @@ class Distillation(L.LightningModule):
             self.log(f"val/{name}_{against}", metric, prog_bar=bar, batch_size=len(chosen))
 
     def _of_all_processes(self, rows: Tensor) -> Tensor:
-        return cast(Tensor, self.all_gather(rows)).flatten(0, -2)
+        gathered = cast(Tensor, self.all_gather(rows))  # gains a dimension only where there are several
+        return gathered.flatten(0, 1) if gathered.ndim > rows.ndim else gathered
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, no decay on norms, biases, prototypes and α; linear warm-up, then a cosine, by step."""

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from boxpromptiml.records import InputError
+
 Boxes = NDArray[np.float32]
 BoxMode = Literal["region", "image"]
 
@@ -103,7 +105,12 @@ def loosen(boxes_xyxy: Boxes, looseness: float, rng: np.random.Generator, width:
         rng: the only source of randomness.
         width: of the image in pixels.
         height: of the image in pixels.
+
+    Raises:
+        InputError: the looseness is below zero.
     """
+    if looseness < 0:
+        raise InputError(f"looseness is {looseness:g}; use 0 for tight boxes or a share such as 0.15")
     sides = np.tile(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 2)
     outwards = np.array([-1, -1, 1, 1], np.float32) * np.asarray(rng.uniform(0, looseness, sides.shape), np.float32)
     return clip(boxes_xyxy + outwards * sides, width, height)

@@ -94,12 +94,13 @@ def _numbers(row: Mapping[str, str], path: Path) -> dict[str, float]:
 
 
 def _nice_steps(low: float, high: float) -> list[float]:
-    """Round numbers from below ``low`` to above ``high``; a range of one value is widened."""
+    """Round numbers from below ``low`` to above ``high``; a range of hardly more than one value is widened."""
     from matplotlib.ticker import MaxNLocator  # slow to import, and only reports need it
-    from matplotlib.transforms import nonsingular
 
-    steps = MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(*nonsingular(low, high, tiny=1e-4))
-    return [float(f"{step:.6g}") for step in steps]
+    room = 1e-3 * max(abs(low), abs(high)) or 1.0
+    if high - low < room:
+        low, high = low - room, high + room
+    return [float(f"{step:.6g}") for step in MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
 
 
 def _thin(points: Points) -> Points:

@@ -20,10 +20,10 @@ from boxpromptiml.records import ImageRecord, InputError
 from boxpromptiml.results import Case, Results, SetScores, read_results
 from boxpromptiml.shards import ShardReader
 
-THUMBNAIL = 224
+THUMBNAIL = 240
 """Longer side of a picture on the page, in pixels."""
 ROWS = 3
-"""How many best, median and worst cases are shown, and how many pseudo-masks."""
+"""How many best, how many median and how many worst cases are shown; pseudo-masks are twice as many."""
 TRIVIAL = {
     "f1_all_positive": "everything is manipulated",
     "f1_random": "random pixels, at the true rate",
@@ -76,18 +76,20 @@ def report(run: Path, out: Path | None = None) -> int:
     cases = case_rows(results)
     samples = pseudo_mask_rows(run / "pseudomasks") if results.index else []
     metrics = flat_metrics(results)
-    curves = run / "fit/metrics.csv"
+    curves = max(run.glob("fit/**/metrics.csv"), key=lambda path: path.stat().st_mtime, default=None)
+    configs = sorted([*run.glob("fit/**/config.yaml"), *run.glob("pseudomasks/*.yaml")])
     html = _template().render(
         results=results,
         metrics=metrics,
         version=__version__,
         written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        set_name=headline_set(results)[0],
         bars=beside_trivial(results),
         cases=cases,
         samples=samples,
-        charts=training_curves(curves) if curves.exists() else [],
+        charts=training_curves(curves) if curves else [],
         splits=Counter(record.split for record in results.manifest.records) if results.manifest else {},
-        configs={path.relative_to(run): path.read_text("utf-8", "replace") for path in sorted(run.glob("*/*.yaml"))},
+        configs={path.relative_to(run): path.read_text("utf-8", "replace") for path in configs},
     )
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(html, encoding="utf-8", errors="replace")
@@ -95,15 +97,16 @@ def report(run: Path, out: Path | None = None) -> int:
     return _announce(page, results, [*itertools.chain(*cases.values()), *samples])
 
 
-def headline_set(results: Results) -> SetScores | None:
-    """Scores of the set named ``demo``, else of the first one."""
+def headline_set(results: Results) -> tuple[str, SetScores | None]:
+    """Name and scores of the set named ``demo``, else of the first one."""
     sets = results.scores.sets if results.scores else {}
-    return sets.get("demo") or next(iter(sets.values()), None)
+    name = "demo" if "demo" in sets else next(iter(sets), "")
+    return name, sets.get(name)
 
 
 def flat_metrics(results: Results) -> dict[str, Number]:
     """The main numbers of a run under flat keys, always the same ones; None for what is not there."""
-    scores, fit, index, audit = headline_set(results), results.fit, results.index, results.audit
+    (_, scores), fit, index, audit = headline_set(results), results.fit, results.index, results.audit
     names = ("f1", "f1_ci_low", "f1_ci_high", "iou", "iou_ci_low", "iou_ci_high", "auc", *TRIVIAL, "false_alarm_area")
     return {
         **{name: getattr(scores, name, None) for name in names},
@@ -116,7 +119,7 @@ def flat_metrics(results: Results) -> dict[str, Number]:
 
 def beside_trivial(results: Results) -> list[Bar]:
     """The student's F1 on the headline set and those of the trivial predictors, the best of them first."""
-    scores = headline_set(results)
+    _, scores = headline_set(results)
     if scores is None or scores.f1 is None:
         return []
     trivial = [
@@ -129,9 +132,9 @@ def beside_trivial(results: Results) -> list[Bar]:
 
 
 def beats_trivial(bars: Sequence[Bar]) -> bool:
-    """True when the interval of the first bar lies wholly above all others and their intervals."""
+    """True when the whole interval of the first bar lies above all others."""
     low = bars[0].value if bars[0].low is None else bars[0].low
-    return all(low > (bar.value if bar.high is None else bar.high) for bar in bars[1:])
+    return all(low > bar.value for bar in bars[1:])
 
 
 def case_rows(results: Results) -> dict[str, list[Row]]:
@@ -140,7 +143,7 @@ def case_rows(results: Results) -> dict[str, list[Row]]:
     ordered = sorted((case for case in scored if case.f1 is not None), key=lambda case: -(case.f1 or 0))
     count = min(ROWS, len(ordered) // 3)
     middle = (len(ordered) - count) // 2
-    chosen = {"Best": ordered[:count], "Median": ordered[middle : middle + count], "Worst": ordered[-count:]}
+    chosen = {"Best": ordered[:count], "Median": ordered[middle : middle + count], "Worst": ordered[: -count - 1 : -1]}
     if count == 0:
         chosen = {"All": ordered} if ordered else {}
     predicted = results.predictions.images if results.predictions else []

@@ -75,4 +75,3 @@ def test_a_table_that_is_not_numbers_is_named(tmp_path, text):
 def test_an_empty_table_has_no_charts(tmp_path):
     (tmp_path / "metrics.csv").write_text("step,train/loss\n")
     assert training_curves(tmp_path / "metrics.csv") == []
-

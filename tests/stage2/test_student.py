@@ -46,7 +46,9 @@ def test_any_backbone_and_any_size_answers_at_the_input_size(backbone):
 def test_normalisation_is_inside():
     student = Student("mobilenetv4_conv_small", pretrained=False).eval()
     image = torch.rand(1, 3, 64, 64)
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (timm.data.IMAGENET_DEFAULT_MEAN, timm.data.IMAGENET_DEFAULT_STD))
+    mean, std = (
+        torch.tensor(v).view(1, 3, 1, 1) for v in (timm.data.IMAGENET_DEFAULT_MEAN, timm.data.IMAGENET_DEFAULT_STD)
+    )
     with torch.no_grad():
         features = student.backbone((image - mean) / std)[-4:]
         expected = student.fusion(features, (8, 8)).fused

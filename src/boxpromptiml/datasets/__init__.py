@@ -1,0 +1,1 @@
+"""Manifests from the folders that data sets come in."""

@@ -1,0 +1,74 @@
+"""Random region shapes: smooth blobs, ellipses and polygons, as closed outlines around the origin."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from boxpromptiml.images import Mask
+
+Outline = NDArray[np.float64]
+"""(K, 2) corners ``x y`` of a closed outline around the origin; its scale has no meaning."""
+
+
+def ellipse(rng: np.random.Generator) -> Outline:
+    """An ellipse with an aspect ratio between 0.4 and 1, turned at random."""
+    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    points = np.stack([np.cos(angles), rng.uniform(0.4, 1) * np.sin(angles)], axis=1)
+    return np.asarray(points @ _rotation(rng.uniform(0, np.pi)).T)
+
+
+def polygon(rng: np.random.Generator) -> Outline:
+    """A polygon of 4 to 9 corners that sees all of them from its centre."""
+    corners = int(rng.integers(4, 10))
+    angles = (np.arange(corners) + rng.uniform(-0.35, 0.35, corners)) * 2 * np.pi / corners
+    return _polar(angles, rng.uniform(0.55, 1, corners))
+
+
+def blob(rng: np.random.Generator) -> Outline:
+    """A smooth outline: the radius is the exponential of a few random waves, as irregular as a hand-cut object."""
+    angles = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+    waves = np.arange(1, 7)
+    heights = rng.normal(0, 0.28, len(waves)) / np.sqrt(waves)
+    phases = rng.uniform(0, 2 * np.pi, len(waves))
+    return _polar(angles, np.exp(np.cos(np.outer(angles, waves) + phases) @ heights))
+
+
+def random_region(height: int, width: int, rng: np.random.Generator, area_min: float, area_max: float) -> Mask:
+    """One connected region of random shape, area and place.
+
+    Args:
+        height: of the image in pixels.
+        width: of the image in pixels.
+        rng: the only source of randomness.
+        area_min: smallest area as a share of the image.
+        area_max: largest area; areas are drawn uniformly on a logarithmic scale, so small regions are as common as
+            large ones. An outline longer than the image is cut at its border.
+
+    Returns:
+        (H, W) bool, True inside the region, never empty.
+    """
+    shape = (blob, ellipse, polygon)[rng.choice(3, p=(0.5, 0.25, 0.25))]
+    outline = shape(rng)
+    target = np.exp(rng.uniform(np.log(area_min), np.log(area_max))) * height * width
+    outline *= np.sqrt(target / _area(outline))
+    low, high = outline.min(0), outline.max(0)
+    room = np.array([width - 1, height - 1]) - (high - low)
+    place = -low + np.where(room > 0, rng.uniform(0, 1, 2) * room, room / 2)
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(mask, [np.rint(outline + place).astype(np.int32)], 1)
+    return mask.astype(bool)
+
+
+def _polar(angles: NDArray[np.float64], radii: NDArray[np.float64]) -> Outline:
+    return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
+
+
+def _rotation(angle: float) -> NDArray[np.float64]:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def _area(outline: Outline) -> float:
+    x, y = outline.T
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)

@@ -1,0 +1,149 @@
+"""The command ``boxpromptiml audit``: pseudo-masks and bare boxes against ground truth."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from boxpromptiml import pictures
+from boxpromptiml.boxes import rasterize
+from boxpromptiml.images import Mask
+from boxpromptiml.provenance import write_json
+from boxpromptiml.records import Sample
+from boxpromptiml.shards import CacheError, ShardReader
+
+TOLERANCE = 0.008
+"""How far apart two borders may lie and still agree, as a share of the diagonal (DAVIS, Perazzi et al. 2016)."""
+COLUMNS = ("photo and boxes", "pseudo-mask", "truth")
+SHOWN = 3
+"""How many of the worst, the median and the best cases the picture sheet has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How well one image's pseudo-mask, and its boxes, agree with its truth. All in [0, 1]."""
+
+    pseudo_mask_iou: float
+    box_iou: float
+    boundary_f1: float
+
+
+def audit(cache: Path, out: Path | None = None) -> int:
+    """Compare the pseudo-masks of a cache with ground truth: is the teacher good enough, and better than bare boxes?
+
+    Looks at every manipulated image that has a truth mask, at the cache's resolution. Prints a table by source and
+    writes audit.json and audit.png. Scores are means over images; boundary F1 lets borders differ by 0.8 % of the
+    diagonal.
+
+    Args:
+        cache: folder that `boxpromptiml pseudomasks` wrote.
+        out: folder for audit.json and audit.png; by default the cache.
+    """
+    reader = ShardReader(cache)
+    by_source: dict[str, list[Agreement]] = defaultdict(list)
+    order: list[tuple[float, int]] = []
+    for i in np.flatnonzero(~reader.authentic).tolist():
+        sample = reader[i]
+        if sample.truth is None or not sample.truth.any():  # a speck can vanish at the cache's resolution
+            continue
+        agreement = compare(sample)
+        by_source[sample.source].append(agreement)
+        order.append((agreement.pseudo_mask_iou, i))
+    if not order:
+        raise CacheError(f"{cache}: no manipulated image has ground truth; name mask files in the manifest to audit it")
+
+    everything = [agreement for agreements in by_source.values() for agreement in agreements]
+    scores: dict[str, float] = _means(everything)
+    for source, agreements in sorted(by_source.items()):
+        scores |= {f"{source}/{name}": value for name, value in _means(agreements).items()}
+    folder = out or cache
+    write_json(folder / "audit.json", scores)
+    _sheet(reader, [i for _, i in sorted(order)], folder / "audit.png")
+    _print_table({**dict(sorted(by_source.items())), "all": everything})
+    return 0
+
+
+def compare(sample: Sample) -> Agreement:
+    """Score one sample that has a truth mask; the pseudo-mask counts where its probability is above one half."""
+    if sample.truth is None:
+        raise ValueError(f"image {sample.image_id} has no truth")
+    truth, pseudo_mask = sample.truth > 0, sample.pseudo_mask > 127
+    height, width = truth.shape
+    return Agreement(
+        iou(pseudo_mask, truth),
+        iou(rasterize(sample.boxes_xyxy, width, height), truth),
+        boundary_f1(pseudo_mask, truth, ceil(TOLERANCE * np.hypot(height, width))),
+    )
+
+
+def iou(mask: Mask, truth: Mask) -> float:
+    """Intersection over union of two (H, W) masks; 1 when both are empty."""
+    union = (mask | truth).sum()
+    return float((mask & truth).sum() / union) if union else 1.0
+
+
+def boundary_f1(mask: Mask, truth: Mask, tolerance: int) -> float:
+    """F1 of the border pixels of two (H, W) masks; 1 when neither has a border.
+
+    Args:
+        mask: judged.
+        truth: judged against.
+        tolerance: a border pixel is right when the other border is within this distance, in pixels.
+    """
+    border, true_border = _border(mask), _border(truth)
+    if not border.any() or not true_border.any():
+        return float(border.any() == true_border.any())
+    precision = (border & _grown(true_border, tolerance)).sum() / border.sum()
+    recall = (true_border & _grown(border, tolerance)).sum() / true_border.sum()
+    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+
+
+def _border(mask: Mask) -> Mask:
+    """Pixels of a mask that touch its outside; the image's edge is no outside."""
+    return mask & (cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
+
+
+def _grown(mask: Mask, radius: int) -> Mask:
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return cv2.dilate(mask.astype(np.uint8), disk) > 0
+
+
+def _means(agreements: Sequence[Agreement]) -> dict[str, float]:
+    names = ("pseudo_mask_iou", "box_iou", "boundary_f1")
+    means = {name: round(float(np.mean([getattr(a, name) for a in agreements])), 4) for name in names}
+    return {"images": len(agreements), **means}
+
+
+def _print_table(groups: dict[str, list[Agreement]]) -> None:
+    width = max(map(len, [*groups, "source"]))
+    print(f"{'source':<{width}}  images  pseudo-mask IoU  box IoU  boundary F1")
+    for name, agreements in groups.items():
+        mean = _means(agreements)
+        print(
+            f"{name:<{width}}  {mean['images']:6d}  {mean['pseudo_mask_iou']:15.3f}  {mean['box_iou']:7.3f}  "
+            f"{mean['boundary_f1']:11.3f}"
+        )
+
+
+def _sheet(reader: ShardReader, worst_first: Sequence[int], path: Path) -> None:
+    middle = max(0, (len(worst_first) - SHOWN) // 2)
+    thirds = {
+        "worst": worst_first[:SHOWN],
+        "median": worst_first[middle : middle + SHOWN],
+        "best": worst_first[-SHOWN:],
+    }
+    rows, captions = [], []
+    for word, chosen in thirds.items():
+        for i in chosen:
+            sample = reader[i]
+            masks = [sample.pseudo_mask, sample.truth]
+            rows.append([pictures.with_boxes(sample.image, sample.boxes_xyxy)])
+            rows[-1] += [np.repeat(mask[..., None], 3, axis=2) for mask in masks if mask is not None]
+            captions.append(f"{word}: IoU {compare(sample).pseudo_mask_iou:.2f}")
+    pictures.sheet(rows, COLUMNS, captions, path)

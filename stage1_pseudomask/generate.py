@@ -1,0 +1,115 @@
+"""The command ``boxpromptiml pseudomasks``: from a manifest to a cache of pseudo-masks."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from boxpromptiml import __version__
+from boxpromptiml.manifest import ManifestError, read_manifest
+from boxpromptiml.provenance import content_hash, file_sha256
+from boxpromptiml.records import Split, Stamp
+from boxpromptiml.shards import SCHEMA, CacheIndex, read_index, shard_paths, write_index
+from stage1_pseudomask import resume
+from stage1_pseudomask.teachers import Teacher
+
+SET_ASIDE = 3
+"""Exit code when everything else went well but some images were set aside."""
+SHOWN = 20
+"""How many of those are listed on the screen; ``index.json`` has all."""
+
+
+def pseudomasks(
+    manifest: Path,
+    out: Path,
+    teacher: Teacher,
+    size: int = 256,
+    margin: float = 0.05,
+    splits: list[Split] | None = None,
+    shard_size: int = 64,
+    batch_size: int = 8,
+    workers: int = 2,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    num_nodes: int = 1,
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+) -> int:
+    """Stage one: let a frozen teacher turn coarse boxes into pseudo-masks, cached as HDF5 shards.
+
+    Interrupted at any moment, even by a kill or a full disk, the same command goes on where it stopped, with any number
+    of processes; a complete cache is left as it is. Images that cannot be read are set aside, listed at the end, and
+    make the exit code 3.
+
+    Args:
+        manifest: COCO JSON with the images and their boxes.
+        out: folder for the cache.
+        teacher: who makes the masks, such as stage1_pseudomask.teachers.sam.SegmentAnything or
+            stage1_pseudomask.teachers.grabcut.GrabCut.
+        size: side of stored images and masks in pixels.
+        margin: how far a mask may reach over each side of its box, as a share of the box.
+        splits: which splits of the manifest to use; by default all.
+        shard_size: images in a shard.
+        batch_size: images that the teacher embeds at once. Finished batches are never computed again.
+        workers: loader processes that read and resize images, for each process of the teacher.
+        accelerator: cpu, cuda, mps or auto.
+        devices: how many processes on each machine, or auto for one on each GPU. torchrun and SLURM are recognised.
+        num_nodes: how many machines. They need a shared folder.
+        precision: of the teacher's network.
+    """
+    found = read_manifest(manifest)
+    records = [record for record in found.records if splits is None or record.split in splits]
+    if not records:
+        raise ManifestError(f"{manifest}: no usable image in splits {splits or 'train, val, test'}; name other splits")
+    settings = {
+        "manifest": file_sha256(manifest),
+        "splits": splits,
+        "margin": margin,
+        "shard_size": shard_size,
+        "precision": precision,
+        **{f"teacher.{name}": value for name, value in teacher.settings.items()},
+    }
+    stamp = Stamp(SCHEMA, size, teacher.name, teacher.weights_sha256, content_hash(settings), __version__)
+    resume.refuse_other_settings(out, _named(stamp, settings))
+    if (out / "index.json").exists():
+        print(f"{out}: complete, nothing to do")
+        return _report(read_index(out))
+
+    from lightning.fabric import Fabric
+
+    from stage1_pseudomask.engine import Job, compute
+
+    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
+    fabric.launch()
+    if fabric.is_global_zero:
+        resume.write_settings(out, _named(stamp, settings))
+    pieces = resume.slices(records, shard_size)
+    finished = shard_paths(out)
+    unfinished = [piece for piece in pieces if piece.place not in finished]
+    fabric.barrier()  # from here on shards appear, and every process must have seen the same ones
+    if unfinished:
+        with fabric.rank_zero_first(local=True):  # so that one process downloads the weights for all
+            teacher.load(fabric.device)
+    mine = unfinished[fabric.global_rank :: fabric.world_size]
+    compute(fabric, mine, Job(out, stamp, teacher, margin, batch_size, workers))
+    fabric.barrier()
+    if not fabric.is_global_zero:
+        return 0
+    resume.tidy(out, pieces)
+    index = write_index(out, stamp, found.set_aside)
+    print(f"{out}: {index.samples} pseudo-masks in {len(pieces)} shards, {index.images_per_second:.1f} images/s")
+    return _report(index)
+
+
+def _named(stamp: Stamp, settings: dict[str, Any]) -> dict[str, Any]:
+    """Every setting under a name of its own, so that a refusal can say which one differs."""
+    return {**{name: value for name, value in asdict(stamp).items() if name != "config_hash"}, **settings}
+
+
+def _report(index: CacheIndex) -> int:
+    for item in index.set_aside[:SHOWN]:
+        print(f"set aside: {item.file}: {item.reason}", file=sys.stderr)
+    if len(index.set_aside) > SHOWN:
+        print(f"set aside: {len(index.set_aside) - SHOWN} more, see index.json", file=sys.stderr)
+    return SET_ASIDE if index.set_aside else 0

@@ -1,0 +1,104 @@
+"""Reads and resizes images for the teacher, in loader workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from boxpromptiml import boxes as box_geometry
+from boxpromptiml.boxes import Boxes
+from boxpromptiml.images import ImageError, Photo, read_mask, read_photo, resize_mask, resize_photo
+from boxpromptiml.records import ImageRecord, Sample, SetAside
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One image on its way to the teacher.
+
+    Attributes:
+        sample: complete but for its pseudo-mask and scores, which are empty.
+        photo: as the teacher wants it.
+        boxes_xyxy: (N, 4) corner boxes in the frame of ``photo``.
+    """
+
+    sample: Sample
+    photo: Photo
+    boxes_xyxy: Boxes
+
+
+class Prompts(Dataset[Prompt | Sample | SetAside]):
+    """The images of some records, each decoded when it is asked for.
+
+    An item is a prompt; or for an authentic image, about which no teacher is asked, its sample with an empty mask; or
+    the reason why the image cannot be used.
+
+    Args:
+        records: what to read.
+        size: S, the side of stored images and masks in pixels.
+        prepare: resizes a photo for the teacher.
+    """
+
+    def __init__(self, records: Sequence[ImageRecord], size: int, prepare: Callable[[Photo], Photo]) -> None:
+        self.records = records
+        self.size = size
+        self.prepare = prepare
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, i: int) -> Prompt | Sample | SetAside:
+        record = self.records[i]
+        try:
+            return self._read(record)
+        except ImageError as error:
+            reason = str(error).removeprefix(f"{record.path}: ")
+            return SetAside(record.image_id, str(record.path), reason)
+
+    def _read(self, record: ImageRecord) -> Prompt | Sample:
+        photo = read_photo(record.path)
+        height, width = photo.shape[:2]
+        if (width, height) != (record.width, record.height):
+            raise ImageError(
+                f"{record.path}: the image is {width}×{height} and the manifest says {record.width}×{record.height}; "
+                "correct the manifest, and draw the boxes again if they were drawn at another size"
+            )
+        truth = None
+        if record.mask_path is not None:
+            mask = resize_mask(read_mask(record.mask_path, (width, height)), self.size, self.size)
+            truth = mask.astype(np.uint8) * 255
+        sample = Sample(
+            image_id=record.image_id,
+            image=resize_photo(photo, self.size, self.size),
+            pseudo_mask=np.zeros((self.size, self.size), np.uint8),
+            truth=truth,
+            boxes_xyxy=box_geometry.scale(record.boxes_xyxy, self.size / width, self.size / height),
+            teacher_scores=np.zeros(len(record.boxes_xyxy), np.float32),
+            source=record.source,
+            split=record.split,
+            authentic=record.authentic,
+            kind=record.kind or "",
+            width=width,
+            height=height,
+        )
+        if record.authentic:
+            return sample
+        prepared = self.prepare(photo)
+        factors = prepared.shape[1] / width, prepared.shape[0] / height
+        return Prompt(sample, prepared, box_geometry.scale(record.boxes_xyxy, *factors))
+
+
+def loader(prompts: Prompts, batch_sizes: Sequence[int], workers: int) -> DataLoader[Prompt | Sample | SetAside]:
+    """All prompts in order, as lists of the given lengths."""
+    ends = np.cumsum(batch_sizes).tolist()
+    batches = [list(range(end - count, end)) for count, end in zip(batch_sizes, ends, strict=True)]
+    return DataLoader(
+        prompts, batch_sampler=batches, num_workers=workers, collate_fn=list, worker_init_fn=_without_opencv_threads
+    )
+
+
+def _without_opencv_threads(worker: int) -> None:
+    cv2.setNumThreads(0)  # OpenCV's thread pool does not survive a fork

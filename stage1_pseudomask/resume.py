@@ -1,0 +1,129 @@
+"""What is already on disk: how an interrupted run is continued without computing anything twice.
+
+Which images form shard NNNNN is fixed by the manifest's order alone. Each finished batch is kept as a small shard of
+its own, ``part-NNNNN-PPPPP.h5`` (PPPPP: place of its first image within the shard); when the last batch of a shard is
+there they are merged. Any number of processes can therefore take over from any other number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boxpromptiml.provenance import write_json
+from boxpromptiml.records import ImageRecord, Sample, SetAside, Stamp
+from boxpromptiml.shards import AGAIN, CacheError, read_shard, shard_paths, summarize, write_shard
+
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The images of one shard, in the manifest's order."""
+
+    place: int
+    records: list[ImageRecord]
+
+
+def slices(records: Sequence[ImageRecord], shard_size: int) -> list[Slice]:
+    """Cut the records into shards of ``shard_size``; the last one may be smaller."""
+    firsts = range(0, len(records), shard_size)
+    return [Slice(place, list(records[first : first + shard_size])) for place, first in enumerate(firsts)]
+
+
+def refuse_other_settings(cache: Path, settings: dict[str, Any]) -> None:
+    """Check that a folder is empty, or was begun with the same settings.
+
+    Raises:
+        CacheError: it was begun with others (the message names the first that differs), or holds something else.
+    """
+    try:
+        found = json.loads((cache / SETTINGS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if cache.is_dir() and any(not path.name.startswith(".") for path in cache.iterdir()):
+            raise CacheError(f"{cache}: holds files that are not a cache; choose an empty folder for out") from None
+        return
+    except (OSError, ValueError) as error:
+        raise CacheError(f"{cache / SETTINGS}: cannot be read ({error}); delete the folder to start over") from None
+    for name in [*settings, *found]:
+        if found.get(name) != settings.get(name):
+            raise CacheError(
+                f"{cache}: made with {name} {found.get(name)}, not {settings.get(name)}; keep each run in a folder of "
+                "its own, or delete the folder to start over"
+            )
+
+
+def write_settings(cache: Path, settings: dict[str, Any]) -> None:
+    """Record what a cache is made with, before anything is computed.
+
+    Raises:
+        CacheError: the folder cannot be written.
+    """
+    try:
+        write_json(cache / SETTINGS, settings)
+    except OSError as error:
+        raise CacheError(f"{cache}: cannot be written ({error.strerror}); make room or choose another out") from None
+
+
+def pending(cache: Path, piece: Slice, stamp: Stamp) -> list[ImageRecord]:
+    """The images of an unfinished shard that are in none of its parts yet.
+
+    Raises:
+        CacheError: a part is damaged or has another stamp.
+    """
+    done: set[int] = set()
+    for path in _parts(cache, piece):
+        summary = summarize(path, stamp)
+        done.update(summary.image_ids.tolist(), (item.image_id for item in summary.set_aside))
+    return [record for record in piece.records if record.image_id not in done]
+
+
+def write_part(cache: Path, piece: Slice, results: Sequence[Sample | SetAside], stamp: Stamp, seconds: float) -> None:
+    """Keep a finished batch.
+
+    Raises:
+        CacheError: it cannot be written.
+    """
+    first = [record.image_id for record in piece.records].index(results[0].image_id)
+    samples = [result for result in results if isinstance(result, Sample)]
+    set_aside = [result for result in results if isinstance(result, SetAside)]
+    write_shard(cache / f"part-{piece.place:05d}-{first:05d}.h5", samples, set_aside, stamp, seconds)
+
+
+def merge(cache: Path, piece: Slice, stamp: Stamp, process: int) -> None:
+    """Make a shard of its parts and remove them.
+
+    Raises:
+        CacheError: a part is damaged, or the shard cannot be written.
+    """
+    paths = _parts(cache, piece)
+    seconds = sum(summarize(path, stamp).seconds for path in paths)
+    parts = [read_shard(path, stamp) for path in paths]  # file names sort by place
+    samples = [sample for samples, _ in parts for sample in samples]
+    set_aside = [item for _, items in parts for item in items]
+    write_shard(cache / f"shard-{process:03d}-{piece.place:05d}.h5", samples, set_aside, stamp, seconds)
+    for path in paths:
+        path.unlink()
+
+
+def tidy(cache: Path, pieces: Sequence[Slice]) -> None:
+    """Check that every shard is there, and remove what killed processes left behind.
+
+    Raises:
+        CacheError: a shard is missing.
+    """
+    missing = {piece.place for piece in pieces} - set(shard_paths(cache))
+    if missing:
+        raise CacheError(
+            f"{cache}: shard {min(missing):05d} is missing; if the processes run on several machines they need one "
+            f"shared folder, then {AGAIN}"
+        )
+    for leftover in [*cache.glob("part-*.h5"), *cache.glob(".*.partial")]:
+        leftover.unlink()
+
+
+def _parts(cache: Path, piece: Slice) -> list[Path]:
+    return sorted(cache.glob(f"part-{piece.place:05d}-*.h5"))

@@ -1,0 +1,182 @@
+"""Rules of the house that no single source file can hold."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("src/boxpromptiml", "stage1_pseudomask", "stage2_distill")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+TESTS = {"src/boxpromptiml": "shared", "stage1_pseudomask": "stage1", "stage2_distill": "stage2"}
+UNTELLING = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "temp", "base"}
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def make(*arguments, root=ROOT):
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--no-print-directory", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=alone)
+
+
+def test_imports_go_one_way():
+    answer = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_every_make_target_is_explained_by_make_alone():
+    declared = set(re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE).group(1).split())
+    explained = {line.split()[1] for line in make().stdout.splitlines() if line.startswith("  make ")}
+    assert explained == declared
+    assert {"setup", "demo", "test", "lint", "pseudomasks", "fit", "ablation", "clean"} <= declared
+
+
+@pytest.mark.parametrize("target", ["pseudomasks", "fit", "ablation"])
+def test_without_data_make_points_to_the_demo(target):
+    answer = make(target, "PROFILE=")
+    assert answer.returncode != 0
+    assert f"make {target} PROFILE=demo" in answer.stderr
+
+
+@pytest.fixture
+def rehearsal(tmp_path):
+    """The Makefile with a stand-in for boxpromptiml that notes its command and touches what the command leaves."""
+    leaves = {
+        "synthesize": "data/manifest.json",
+        "pseudomasks": "pseudomasks/index.json",
+        "audit": "pseudomasks/audit.json",
+        "fit": "fit/fit.json",
+        "test": "test/scores.json",
+        "predict": "predictions/predictions.json",
+        "report": "report.html",
+    }
+    script = ["#!/bin/sh", 'echo "$1" >> commands', 'case "$1" in']
+    script += [
+        f"{word}) mkdir -p runs/demo/{Path(file).parent}; touch runs/demo/{file};;" for word, file in leaves.items()
+    ]
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/boxpromptiml").write_text("\n".join([*script, "esac"]))
+    (tmp_path / ".venv/bin/boxpromptiml").chmod(0o755)
+    for name in ("demo.yaml", "synthesis/demo.yaml", "pseudomasks/demo.yaml"):
+        (tmp_path / "configs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "configs" / name).touch()
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    for name in ("pyproject.toml", ".venv/.installed"):
+        (tmp_path / name).touch()
+
+    def commands(*arguments):
+        (tmp_path / "commands").unlink(missing_ok=True)
+        answer = make(*arguments, root=tmp_path)
+        assert answer.returncode == 0, answer.stderr
+        return (tmp_path / "commands").read_text().split()
+
+    commands.root = tmp_path
+    return commands
+
+
+def test_make_demo_runs_every_step_once_and_in_order(rehearsal):
+    steps = rehearsal("demo")
+    assert sorted(steps) == sorted({"synthesize", "pseudomasks", "audit", "fit", "test", "predict", "report"})
+    for earlier, later in [("synthesize", "pseudomasks"), ("pseudomasks", "fit"), ("fit", "test"), ("fit", "predict")]:
+        assert steps.index(earlier) < steps.index(later)
+    assert steps[-1] == "report"
+
+
+def test_make_demo_again_only_writes_the_page(rehearsal):
+    rehearsal("demo")
+    assert rehearsal("demo") == ["report"]
+
+
+def test_a_changed_training_config_repeats_training_and_what_follows(rehearsal):
+    rehearsal("demo")
+    os.utime(rehearsal.root / "configs/demo.yaml", (time.time() + 5,) * 2)
+    assert set(rehearsal("demo")) == {"fit", "test", "predict", "report"}
+
+
+@pytest.mark.parametrize(("code", "goes_on"), [(3, True), (2, False)])
+def test_images_set_aside_do_not_stop_the_job_and_failures_do(rehearsal, code, goes_on):
+    command = rehearsal.root / ".venv/bin/boxpromptiml"
+    command.write_text(command.read_text() + f'\n[ "$1" != pseudomasks ] || exit {code}\n')
+    answer = make("demo", root=rehearsal.root)
+    assert (answer.returncode == 0) == goes_on
+    assert (rehearsal.root / "runs/demo/report.html").exists() == goes_on
+
+
+def test_training_that_was_cut_off_is_taken_up_again(rehearsal):
+    rehearsal("demo")
+    (rehearsal.root / "runs/demo/fit/fit.json").unlink()  # the checkpoints stay
+    assert "fit" in rehearsal("demo")
+
+
+def test_ablation_trains_each_variant_in_a_folder_of_its_own(rehearsal):
+    (rehearsal.root / "configs/demo.yaml").write_text(
+        "root: runs/demo/fit\nlogger: {save_dir: runs/demo, name: fit}\ncaches: [runs/demo/pseudomasks]\n"
+    )
+    (rehearsal.root / "configs/ablation").mkdir()
+    for variant in ("full", "no_memory"):
+        (rehearsal.root / f"configs/ablation/{variant}.yaml").touch()
+    planned = make("--dry-run", "ablation", "PROFILE=demo", root=rehearsal.root).stdout
+    for variant in ("full", "no_memory"):
+        assert f"--config configs/ablation/{variant}.yaml" in planned
+        assert f"--ckpt_path runs/demo/ablation/{variant}/fit/checkpoints/best.ckpt" in planned
+    config = "runs/demo/ablation/full/config.yaml"
+    assert make(config, "PROFILE=demo", root=rehearsal.root).returncode == 0
+    assert (rehearsal.root / config).read_text() == (
+        "root: runs/demo/ablation/full/fit\nlogger: {save_dir: runs/demo/ablation/full, name: fit}\n"
+        "caches: [runs/demo/pseudomasks]\n"
+    )
+
+
+def test_clean_keeps_data_and_the_runs_that_took_hours(rehearsal):
+    rehearsal("demo")
+    for kept in ("data/full/manifest.json", "runs/full/fit/fit.json"):
+        (rehearsal.root / kept).parent.mkdir(parents=True)
+        (rehearsal.root / kept).touch()
+    assert make("clean", root=rehearsal.root).returncode == 0
+    assert (rehearsal.root / "data/full/manifest.json").exists()
+    assert (rehearsal.root / "runs/full/fit/fit.json").exists()
+    assert not (rehearsal.root / "runs/demo").exists()
+
+
+def test_ci_runs_the_test_command_and_the_linters():
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
+    assert "make test" in script
+    assert "make lint" in script
+    assert "set -euo pipefail" in script
+
+
+def test_file_names_say_what_is_inside():
+    assert not [path for path in SOURCES if path.stem in UNTELLING]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_source_file_has_its_tests(package):
+    tests = {path.name for path in (ROOT / "tests" / TESTS[package]).rglob("test_*.py")}
+    sources = {path.stem for path in SOURCES if path.is_relative_to(ROOT / package)}
+    assert not {stem for stem in sources - {"__init__", "records"} if f"test_{stem}.py" not in tests}
+
+
+def test_stage_packages_do_not_forward_unnamed_arguments():
+    forwarding = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.args.kwarg
+    ]
+    assert not forwarding
+
+
+def test_every_dependency_has_a_lower_bound_and_a_reason():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.findall(
+        r'^  "([A-Za-z][^"]*)",?(.*)$', text.split("dependencies = [")[1].split("[project.scripts]")[0], re.M
+    )
+    assert len(listed) > 15
+    assert not [name for name, reason in listed if ">=" not in name or "# " not in reason]

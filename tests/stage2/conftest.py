@@ -1,0 +1,156 @@
+"""A small cache, a small test set and a small experiment, made once a session."""
+
+import numpy as np
+import pytest
+import yaml
+
+from boxpromptiml import images
+from boxpromptiml.manifest import write_manifest
+from boxpromptiml.records import ImageRecord, Sample, Stamp
+from boxpromptiml.shards import write_index, write_shard
+
+SIZE = 64
+
+
+def bright_square(rng, height, width):
+    """A dark noisy photo with one bright square, the square's mask, and its box."""
+    photo = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
+    side = min(height, width) // 3
+    x, y = rng.integers(0, width - side), rng.integers(0, height - side)
+    mask = np.zeros((height, width), bool)
+    mask[y : y + side, x : x + side] = True
+    photo[mask] += 120
+    return photo, mask, np.array([[x, y, x + side, y + side]], np.float32)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """24 training and 8 validation samples over two shards; the last of each split is authentic."""
+    folder = tmp_path_factory.mktemp("cache")
+    rng = np.random.default_rng(0)
+    samples = []
+    for i in range(32):
+        photo, mask, box = bright_square(rng, SIZE, SIZE)
+        authentic = i in (23, 31)
+        if authentic:
+            mask[:] = False
+        samples.append(
+            Sample(
+                image_id=i,
+                image=photo,
+                pseudo_mask=mask.astype(np.uint8) * 255,
+                truth=mask.astype(np.uint8) * 255 if i % 2 else None,
+                boxes_xyxy=box[:0] if authentic else box,
+                teacher_scores=np.ones(0 if authentic else 1, np.float32),
+                source="squares",
+                split="train" if i < 24 else "val",
+                authentic=authentic,
+                kind="" if authentic else "splice",
+                width=SIZE,
+                height=SIZE,
+            )
+        )
+    stamp = Stamp(1, SIZE, "none", "", "0", "0")
+    write_shard(folder / "shard-000-00000.h5", samples[:20], [], stamp)
+    write_shard(folder / "shard-000-00001.h5", samples[20:], [], stamp)
+    write_index(folder, stamp)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def test_manifest(tmp_path_factory):
+    """Five manipulated photos of different sizes, one of them empty on disk, and an authentic one."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(1)
+    records = []
+    for i in range(6):
+        height, width = 60 + 7 * i, 90 - 5 * i
+        photo, mask, box = bright_square(rng, height, width)
+        images.write_photo(folder / f"{i}.png", photo)
+        images.write_mask(folder / f"{i}_mask.png", mask)
+        authentic = i == 5
+        records.append(
+            ImageRecord(
+                image_id=i + 100,
+                path=folder / f"{i}.png",
+                width=width,
+                height=height,
+                boxes_xyxy=box[:0] if authentic else box,
+                split="test",
+                source="squares",
+                mask_path=None if authentic else folder / f"{i}_mask.png",
+                authentic=authentic,
+                kind=None if authentic else ("splice", "removal")[i % 2],
+            )
+        )
+    (folder / "3.png").write_bytes(b"")
+    write_manifest(folder / "manifest.json", records)
+    return folder / "manifest.json"
+
+
+@pytest.fixture
+def tiny_config(tmp_path, cache, test_manifest):
+    """Path of a configuration that trains a very small student in seconds; outputs go below tmp_path."""
+    config = {
+        "seed_everything": 0,
+        "trainer": {
+            "default_root_dir": str(tmp_path),
+            "accelerator": "cpu",
+            "devices": 1,
+            "max_epochs": 2,
+            "log_every_n_steps": 1,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "logger": [
+                {
+                    "class_path": "lightning.pytorch.loggers.CSVLogger",
+                    "init_args": {"save_dir": str(tmp_path), "name": "fit"},
+                }
+            ],
+            "callbacks": [
+                {
+                    "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+                    "init_args": {
+                        "dirpath": str(tmp_path / "checkpoints"),
+                        "filename": "best",
+                        "monitor": "val/f1_pseudo_mask",
+                        "mode": "max",
+                        "save_last": True,
+                        "enable_version_counter": False,
+                    },
+                },
+                {
+                    "class_path": "stage2_distill.callbacks.PicturePanels",
+                    "init_args": {"folder": str(tmp_path / "panels"), "samples": 2},
+                },
+                {"class_path": "stage2_distill.callbacks.RunRecord", "init_args": {"folder": str(tmp_path / "fit")}},
+                {"class_path": "stage2_distill.evaluate.WriteScores", "init_args": {"folder": str(tmp_path / "test")}},
+            ],
+        },
+        "model": {
+            "student": {
+                "class_path": "stage2_distill.student.Student",
+                "init_args": {
+                    "backbone": "mobilenetv3_small_050",
+                    "pretrained": False,
+                    "channels": 16,
+                    "prototypes": 4,
+                },
+            },
+            "loss": {
+                "class_path": "stage2_distill.loss.DistillationLoss",
+                "init_args": {"bce": 1.0, "dice": 1.0},
+            },
+            "lr": 3e-3,
+        },
+        "data": {
+            "caches": [str(cache)],
+            "test_sets": {"squares": str(test_manifest)},
+            "image_size": SIZE,
+            "batch_size": 6,
+            "workers": 0,
+        },
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path

@@ -1,0 +1,81 @@
+"""What the student is fed, and what it is scored on."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from boxpromptiml import images
+from boxpromptiml.manifest import ManifestError, read_manifest
+from boxpromptiml.shards import ShardReader
+from stage2_distill.augment import Augmentation, evaluation_transform, training_transform
+from stage2_distill.dataset import PseudoMaskDataset, ScoredDataset, SeededDraws, collate_scored, scorable
+
+
+def test_a_sample_keeps_its_contract(cache):
+    dataset = PseudoMaskDataset([ShardReader(cache)], evaluation_transform(64))
+    item, stored = dataset[1], ShardReader(cache)[1]
+    assert item["image"].shape == (3, 64, 64)
+    np.testing.assert_allclose(item["image"].permute(1, 2, 0) * 255, stored.image, atol=1e-4)
+    assert set(item["pseudo_mask"].unique().tolist()) == {0.0, 1.0}
+    assert item["has_truth"]
+    assert not dataset[0]["has_truth"]
+    inside = item["box_mask"][0].bool()
+    assert item["pseudo_mask"][0][~inside].max() == 0
+    x1, y1, x2, y2 = stored.boxes_xyxy[0].astype(int)
+    assert inside[y1:y2, x1:x2].all()
+    assert inside.sum() == (x2 - x1) * (y2 - y1)
+
+
+def test_augmentation_is_decided_by_seed_epoch_and_position_alone(cache):
+    dataset = PseudoMaskDataset([ShardReader(cache)], training_transform(64, Augmentation()))
+
+    def draw(epoch, workers):
+        sampler = SeededDraws(dataset, 1, 0, 3, lambda: epoch)
+        loader = DataLoader(dataset, 4, sampler=sampler, num_workers=workers)
+        return torch.cat([batch["image"] for batch in loader])
+
+    torch.testing.assert_close(draw(1, workers=0), draw(1, workers=2), rtol=0, atol=0)
+    assert not torch.equal(draw(1, workers=0), draw(2, workers=0))
+    assert not torch.equal(dataset[0, 1]["image"], dataset[0, 2]["image"])
+
+
+def test_two_processes_share_the_draws_of_one(cache):
+    dataset = PseudoMaskDataset([ShardReader(cache)], evaluation_transform(64))
+    alone = set(SeededDraws(dataset, 1, 0, 5, lambda: 0))
+    shares = [set(SeededDraws(dataset, 2, rank, 5, lambda: 0)) for rank in range(2)]
+    assert shares[0] | shares[1] == alone
+    assert not shares[0] & shares[1]
+
+
+def test_a_dataset_can_be_sent_to_a_spawned_worker(cache):
+    dataset = PseudoMaskDataset([ShardReader(cache)], evaluation_transform(64))
+    before = dataset[5]["image"]
+    assert torch.equal(pickle.loads(pickle.dumps(dataset))[5]["image"], before)
+
+
+def test_truth_keeps_its_own_size(test_manifest):
+    records = scorable(read_manifest(test_manifest))
+    batch = collate_scored([ScoredDataset(records, 32)[i] for i in range(2)])
+    assert batch["image"].shape == (2, 3, 32, 32)
+    for truth, record in zip(batch["truth"], records, strict=False):
+        assert (truth.numpy() == images.read_mask(record.mask_path)).all()
+
+
+def test_an_unreadable_photo_is_reported_and_not_scored(test_manifest):
+    dataset = ScoredDataset(scorable(read_manifest(test_manifest)), 32)
+    assert dataset[3]["truth"] is None
+    assert "3.png: the file is empty" in dataset[3]["problem"]
+    assert not dataset[5]["truth"].any()  # authentic
+
+
+def test_a_manifest_without_truth_cannot_be_scored(tmp_path):
+    path = tmp_path / "m.json"
+    image = '{"id": 1, "file_name": "a.png", "width": 8, "height": 8, "split": "%s"}'
+    box = '{"id": 1, "image_id": 1, "bbox": [1, 1, 2, 2]}'
+    for split, message in (("train", '"split": "test"'), ("test", r"a.png has no mask_file")):
+        path.write_text(f'{{"images": [{image % split}], "annotations": [{box}]}}')
+        with pytest.raises(ManifestError, match=message):
+            scorable(read_manifest(path))

@@ -1,0 +1,121 @@
+"""Training learns, resumes, and comes out the same on two processes."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from PIL import Image
+
+from boxpromptiml.cli import main
+from stage2_distill.student import Student, read_checkpoint
+
+
+def cli(*words):
+    command = [sys.executable, "-m", "boxpromptiml.cli", *map(str, words)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    return answer.stdout
+
+
+def columns(folder):
+    """Last value of each column that Lightning's CSVLogger wrote, over all versions in order."""
+    last = {}
+    for path in sorted(folder.glob("version_*/metrics.csv")):
+        for row in csv.DictReader(path.open()):
+            last |= {name: float(value) for name, value in row.items() if value}
+    return last
+
+
+def test_fit_then_test_then_predict(tiny_config, tmp_path, test_manifest):
+    cli("fit", "--config", tiny_config, "--trainer.max_epochs", 25)
+    metrics = columns(tmp_path / "fit")
+    assert metrics["val/f1_pseudo_mask"] > 0.5  # from nothing, on squares
+    assert metrics["val/f1_truth"] > 0.5
+    record = json.loads((tmp_path / "fit/fit.json").read_text())
+    assert record["images_train"] == 23
+    assert record["seconds_fit"] > 0
+    assert Image.open(tmp_path / "panels/epoch-024.png").width > 300
+
+    printed = cli("test", "--config", tiny_config, "--ckpt_path", tmp_path / "checkpoints/best.ckpt")
+    assert "set aside" in printed
+    scores = json.loads((tmp_path / "test/scores.json").read_text())
+    row = scores["sets"]["squares"]
+    assert row["images"] == 4
+    assert row["f1"] > row["f1_all_positive"]
+    assert row["images_authentic"] == 1
+    assert {item["image_id"] for item in scores["per_image"]} == set(range(100, 106))
+
+    checkpoint = tmp_path / "checkpoints/best.ckpt"
+    assert (
+        main(
+            [
+                "predict",
+                "--checkpoint",
+                str(checkpoint),
+                "--images",
+                str(test_manifest.parent),
+                "--out",
+                str(tmp_path / "p"),
+            ]
+        )
+        == 3
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_resumes_to_the_same_weights(tiny_config, tmp_path, workers):
+    fit = ("fit", "--config", tiny_config, "--trainer.max_epochs", 4, "--data.workers", workers)
+    cli(*fit)
+    last = tmp_path / "checkpoints/last.ckpt"
+    straight = read_checkpoint(last)
+    last.unlink()
+    process = subprocess.Popen([sys.executable, "-m", "boxpromptiml.cli", *map(str, fit)], stderr=subprocess.DEVNULL)
+    while not last.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.2)  # the file is there before its content is
+    process.kill()
+    process.wait()
+    assert read_checkpoint(last)["epoch"] < straight["epoch"]
+    cli(*fit, "--ckpt_path", "last")
+    resumed = read_checkpoint(last)
+    assert resumed["epoch"] == straight["epoch"]
+    different = [n for n, w in straight["state_dict"].items() if not torch.equal(w, resumed["state_dict"][n])]
+    assert different == []
+
+
+@pytest.mark.parametrize("memory_update", ["gradient", "ema"])
+def test_two_processes_train_on_all_samples_and_agree(tiny_config, tmp_path, memory_update):
+    options = ["--model.student.init_args.memory_update", memory_update, "--trainer.max_epochs", 1]
+    cli(
+        "fit",
+        "--config",
+        tiny_config,
+        *options,
+        "--trainer.devices",
+        2,
+        "--trainer.strategy",
+        "ddp",
+        "--data.batch_size",
+        3,
+    )
+    checkpoint = read_checkpoint(tmp_path / "checkpoints/last.ckpt")
+    assert checkpoint["global_step"] == 4  # 23 samples padded to 24, over two processes, three at a time
+    cli("test", "--config", tiny_config, "--trainer.devices", 2, "--ckpt_path", tmp_path / "checkpoints/last.ckpt")
+    two = json.loads((tmp_path / "test/scores.json").read_text())
+    cli("test", "--config", tiny_config, "--trainer.devices", 1, "--ckpt_path", tmp_path / "checkpoints/last.ckpt")
+    one = json.loads((tmp_path / "test/scores.json").read_text())
+    assert [row["image_id"] for row in two["per_image"]] == [row["image_id"] for row in one["per_image"]]
+    assert two["sets"]["squares"]["f1"] == pytest.approx(one["sets"]["squares"]["f1"], abs=1e-5)
+
+
+def test_a_checkpoint_carries_the_student_alone(tiny_config, tmp_path):
+    cli("fit", "--config", tiny_config, "--trainer.max_epochs", 1, "--model.student.init_args.alpha", 0.7)
+    student = Student.from_checkpoint(tmp_path / "checkpoints/best.ckpt")
+    assert student.arguments["alpha"] == 0.7
+    assert student.image_size == 64
+    assert not student.training
