@@ -64,6 +64,8 @@ ABLATION    := $(RUN)/ablation
 PHOTOS      ?= $(if $(filter demo,$(PROFILE)),"[$$(echo $(RUN)/data/images/test-* | tr ' ' ,)]")
 # The loggers belong to training: a test that used them too would write over its curves.
 QUIETLY     := --trainer.logger false
+# A run that was stopped goes on from its last checkpoint; one that ended, before its config changed, starts anew.
+RESUME       = $(if $(wildcard $@),,$(if $(wildcard $(@D)/checkpoints/last.ckpt),--ckpt_path last))
 # Exit code 3: done, but for some inputs, which were listed. The job goes on without them.
 GO_ON       := || [ $$? -eq 3 ]
 
@@ -91,7 +93,7 @@ $(AUDIT): $(INDEX)
 	$(BIN)/boxpromptiml audit --cache $(<D)
 
 $(FITTED): configs/$(PROFILE).yaml $(INDEX) | $(STAMP)
-	$(BIN)/boxpromptiml fit --config $<
+	$(BIN)/boxpromptiml fit --config $< $(RESUME)
 
 $(SCORES): $(FITTED)
 	$(BIN)/boxpromptiml test --config configs/$(PROFILE).yaml $(QUIETLY) --ckpt_path $(CHECKPOINT)
@@ -99,18 +101,15 @@ $(SCORES): $(FITTED)
 $(PREDICTIONS): $(FITTED)
 	$(BIN)/boxpromptiml predict --checkpoint $(CHECKPOINT) --images $(PHOTOS) --out $(@D) $(GO_ON)
 
-# A variant is the profile's config with its results sent to a folder of its own, and the overlay on top.
-.PRECIOUS: $(ABLATION)/%/config.yaml $(ABLATION)/%/fit/fit.json
-$(ABLATION)/%/config.yaml: configs/$(PROFILE).yaml
-	@mkdir -p $(@D)
-	sed -e 's#$(RUN)/fit#$(@D)/fit#g' -e 's#$(RUN)/test#$(@D)/test#g' -e 's#save_dir: $(RUN),#save_dir: $(@D),#' $< > $@
+# A variant is the profile's config under an overlay, with its results in a folder of its own.
+.PRECIOUS: $(ABLATION)/%/fit/fit.json
+VARIANT_ARGS = --config configs/$(PROFILE).yaml --config configs/ablation/$*.yaml --trainer.default_root_dir $(ABLATION)/$*
 
-$(ABLATION)/%/fit/fit.json: $(ABLATION)/%/config.yaml configs/ablation/%.yaml $(INDEX) | $(STAMP)
-	$(BIN)/boxpromptiml fit --config $< --config configs/ablation/$*.yaml
+$(ABLATION)/%/fit/fit.json: configs/$(PROFILE).yaml configs/ablation/%.yaml $(INDEX) | $(STAMP)
+	$(BIN)/boxpromptiml fit $(VARIANT_ARGS) $(RESUME)
 
 $(ABLATION)/%/test/scores.json: $(ABLATION)/%/fit/fit.json
-	$(BIN)/boxpromptiml test --config $(ABLATION)/$*/config.yaml --config configs/ablation/$*.yaml $(QUIETLY) \
-	  --ckpt_path $(ABLATION)/$*/fit/checkpoints/best.ckpt
+	$(BIN)/boxpromptiml test $(VARIANT_ARGS) $(QUIETLY) --ckpt_path $(ABLATION)/$*/fit/checkpoints/best.ckpt
 
 endif
 

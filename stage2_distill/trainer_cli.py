@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 
+import lightning as L
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import Logger
 
 from stage2_distill.datamodule import PseudoMaskData
 from stage2_distill.module import Distillation
@@ -15,14 +15,18 @@ warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning
 
 
 class SaveAndLogConfig(SaveConfigCallback):
-    """Write the resolved configuration beside the run, and into each logger, so that W&B can group by it."""
+    """Write the resolved configuration beside the training run, and into each logger, so that W&B can group by it."""
 
-    def save_config(self, trainer, pl_module, stage: str) -> None:  # type: ignore[no-untyped-def]
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Only when training: a test must not overwrite what it tests."""
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Send the configuration to the loggers; Lightning writes the file."""
         content = self.config.as_dict()
         for logger in trainer.loggers:
-            if isinstance(logger, Logger):
-                logger.log_hyperparams({key: content[key] for key in ("model", "data", "seed_everything")})
+            logger.log_hyperparams({key: content[key] for key in ("model", "data", "seed_everything")})
 
 
 class TrainerCLI(LightningCLI):
@@ -47,6 +51,6 @@ def run(arguments: list[str] | None) -> None:
         save_config_callback=SaveAndLogConfig,
         save_config_kwargs={"overwrite": True},
         auto_configure_optimizers=False,
-        parser_kwargs={"prog": "boxpromptiml"},
+        parser_kwargs={"prog": "boxpromptiml", "parser_mode": "omegaconf+"},  # ${...} after all overlays are merged
         seed_everything_default=0,
     )

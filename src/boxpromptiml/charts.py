@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +66,10 @@ def line_chart(title: str, series: Mapping[str, Points]) -> Chart:
     )
 
 
-def training_curves(path: Path) -> list[Chart]:
+def training_curves(paths: Sequence[Path]) -> list[Chart]:
     """Charts from the ``metrics.csv`` of Lightning's CSVLogger, one for each quantity, over training steps.
+
+    A run that was stopped and resumed leaves several files; their rows follow each other.
 
     ``train/loss`` and ``val/loss`` share a chart named "loss". Rows hold one logging call each, so most cells are
     empty; values that are not finite are left out.
@@ -75,14 +78,18 @@ def training_curves(path: Path) -> list[Chart]:
         InputError: a cell is not a number.
     """
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for numbers in itertools.chain.from_iterable(map(_rows, paths)):
+        for column in numbers.keys() - {"step", "epoch"} if "step" in numbers else ():
+            phase, _, quantity = column.rpartition("/")
+            points = panels.setdefault(quantity, {}).setdefault(phase or quantity, [])
+            points.append((numbers["step"], numbers[column]))
+    return [line_chart(name.replace("_", " "), dict(sorted(panels[name].items()))) for name in sorted(panels)]
+
+
+def _rows(path: Path) -> Iterator[dict[str, float]]:
     with path.open(newline="", encoding="utf-8", errors="replace") as stream:
         for row in csv.DictReader(stream):
-            numbers = _numbers(row, path)
-            for column in numbers.keys() - {"step", "epoch"} if "step" in numbers else ():
-                phase, _, quantity = column.rpartition("/")
-                points = panels.setdefault(quantity, {}).setdefault(phase or quantity, [])
-                points.append((numbers["step"], numbers[column]))
-    return [line_chart(name.replace("_", " "), dict(sorted(panels[name].items()))) for name in sorted(panels)]
+            yield _numbers(row, path)
 
 
 def _numbers(row: Mapping[str, str], path: Path) -> dict[str, float]:

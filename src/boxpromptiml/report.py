@@ -76,7 +76,6 @@ def report(run: Path, out: Path | None = None) -> int:
     cases = case_rows(results)
     samples = pseudo_mask_rows(run / "pseudomasks") if results.index else []
     metrics = flat_metrics(results)
-    curves = max(run.glob("fit/**/metrics.csv"), key=lambda path: path.stat().st_mtime, default=None)
     configs = sorted([*run.glob("fit/**/config.yaml"), *run.glob("pseudomasks/*.yaml")])
     html = _template().render(
         results=results,
@@ -87,7 +86,7 @@ def report(run: Path, out: Path | None = None) -> int:
         bars=beside_trivial(results),
         cases=cases,
         samples=samples,
-        charts=training_curves(curves) if curves else [],
+        charts=training_curves(sorted(run.glob("fit/**/metrics.csv"), key=lambda path: path.stat().st_mtime)),
         splits=Counter(record.split for record in results.manifest.records) if results.manifest else {},
         configs={path.relative_to(run): path.read_text("utf-8", "replace") for path in configs},
     )

@@ -324,7 +324,7 @@ class _Rows:
     def __init__(self, file: h5py.File) -> None:
         self.file = file
         self._pixels = {name: file[name] for name in PIXELS}
-        self._columns = {name: data[:] for name, data in file.items() if name not in PIXELS}
+        self._columns = {name: file[name][:] for name in file if name not in PIXELS}
 
     def __len__(self) -> int:
         return len(self._columns["image_id"])

@@ -44,7 +44,7 @@ class GrabCut(Teacher):
         self,
         longest_side: int = 512,
         context: float = 0.2,
-        iterations: int = 3,
+        iterations: int = 2,
         least_share: float = 0.15,
         core: float = 0.6,
         threads: int = 0,

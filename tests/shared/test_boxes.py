@@ -29,7 +29,7 @@ def contains(outer, inner):
 
 def test_as_boxes_takes_nothing_lists_and_generators_but_no_other_shape():
     assert boxes.as_boxes([]).shape == (0, 4)
-    assert boxes.as_boxes((row for row in [(0, 1, 2, 3)])).tolist() == [[0, 1, 2, 3]]
+    assert boxes.as_boxes(row for row in [(0, 1, 2, 3)]).tolist() == [[0, 1, 2, 3]]
     with pytest.raises(ValueError, match=r"\(N, 4\), found \(1, 3\)"):
         boxes.as_boxes([(0, 1, 2)])
 
@@ -91,11 +91,11 @@ def test_loosening_moves_sides_outwards_by_no_more_than_asked(xyxy, looseness, s
     widest = boxes.with_margin(xyxy, looseness, WIDTH, HEIGHT)
     for tight, drawn, limit in zip(xyxy, loose, widest, strict=True):
         assert contains(drawn, tight)
-        assert contains(limit + [-1e-3, -1e-3, 1e-3, 1e-3], drawn)
+        assert contains(limit + np.array([-1e-3, -1e-3, 1e-3, 1e-3]), drawn)
 
 
 def test_loosening_refuses_to_tighten():
-    with pytest.raises(InputError, match="looseness is -0.1"):
+    with pytest.raises(InputError, match=r"looseness is -0\.1"):
         boxes.loosen(boxes.as_boxes([(0, 0, 4, 4)]), -0.1, np.random.default_rng(0), WIDTH, HEIGHT)
 
 

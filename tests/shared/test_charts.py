@@ -59,7 +59,7 @@ def test_curves_read_what_lightning_writes(tmp_path):
     logger.log_metrics({"val/loss": 0.8, "val/f1_pseudo_mask": 0.2, "epoch": 0}, step=9)
     logger.log_metrics({"train/loss": float("nan"), "epoch": 1}, step=10)
     logger.save()
-    charts = {chart.title: chart for chart in training_curves(tmp_path / "fit/metrics.csv")}
+    charts = {chart.title: chart for chart in training_curves([tmp_path / "fit/metrics.csv"])}
     assert set(charts) == {"loss", "f1 pseudo mask"}
     assert set(charts["loss"].lines) == {"train", "val"}
     assert len(corners(charts["loss"].lines["train"])) == 1, "a loss that is not a number is left out"
@@ -69,9 +69,9 @@ def test_curves_read_what_lightning_writes(tmp_path):
 def test_a_table_that_is_not_numbers_is_named(tmp_path, text):
     (tmp_path / "metrics.csv").write_text(text)
     with pytest.raises(InputError, match=r"metrics\.csv"):
-        training_curves(tmp_path / "metrics.csv")
+        training_curves([tmp_path / "metrics.csv"])
 
 
 def test_an_empty_table_has_no_charts(tmp_path):
     (tmp_path / "metrics.csv").write_text("step,train/loss\n")
-    assert training_curves(tmp_path / "metrics.csv") == []
+    assert training_curves([tmp_path / "metrics.csv"]) == []

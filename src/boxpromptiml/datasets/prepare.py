@@ -23,6 +23,7 @@ def prepare(
     authentic: Path | None = None,
     source: str | None = None,
     split: Split = "test",
+    val_share: float = 0.0,
     looseness: float = 0.15,
     mode: BoxMode = "region",
     min_area: float = 0.0005,
@@ -40,6 +41,8 @@ def prepare(
         authentic: folder of images that are known to be authentic.
         source: name of the set in scores and reports; by default the manifest's name.
         split: train, val or test.
+        val_share: share of the images that go to val instead, chosen by name; an authentic image and the forgery of
+            the same name stay together.
         looseness: largest outward move of a box's side, as a share of the box.
         mode: region draws one box around each manipulated region, image one box around all of them.
         min_area: smallest region that gets a box of its own, as a share of the image.
@@ -53,6 +56,8 @@ def prepare(
     """
     if out.suffix.lower() != ".json":
         raise InputError(f"{out}: a manifest is a JSON file; give it a name such as {out.name or 'set'}.json")
+    if not 0 <= val_share < 1:
+        raise InputError(f"val_share is {val_share:g}; use a share from 0 to below 1")
     pairing = pair_by_name(images, masks, leave_out=authentic)
     untouched = [] if authentic is None else list_images(authentic)
     files: list[tuple[Path, Path | Unpaired | None]] = [*pairing.images, *((path, None) for path in untouched)]
@@ -66,8 +71,9 @@ def prepare(
         except ImageError as error:
             set_aside.append(str(error))
             continue
-        # Image ids count every file and boxes depend on the name alone, so a missing file changes no other image.
+        # Ids count every file; split and boxes depend on the name alone. So a missing file changes no other image.
         rng = np.random.default_rng([seed, zlib.crc32(path.stem.encode())])
+        image_split: Split = "val" if rng.random() < val_share else split
         boxes = as_boxes([]) if mask is None else boxes_from_mask(mask, rng, looseness, min_area, mode)
         records.append(
             ImageRecord(
@@ -76,7 +82,7 @@ def prepare(
                 width=width,
                 height=height,
                 boxes_xyxy=boxes,
-                split=split,
+                split=image_split,
                 source=source or out.stem,
                 mask_path=mask_path,
                 authentic=mask_path is None,

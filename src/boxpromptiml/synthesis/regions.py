@@ -10,6 +10,8 @@ from boxpromptiml.images import Mask
 
 Outline = NDArray[np.float64]
 """(K, 2) corners ``x y`` of a closed outline around the origin; its scale has no meaning."""
+OVERHANG = 0.15
+"""How far a region may reach over the image's border, as a share of its own extent."""
 
 
 def ellipse(rng: np.random.Generator) -> Outline:
@@ -44,7 +46,7 @@ def random_region(height: int, width: int, rng: np.random.Generator, area_min: f
         rng: the only source of randomness.
         area_min: smallest area as a share of the image.
         area_max: largest area; areas are drawn uniformly on a logarithmic scale, so small regions are as common as
-            large ones. An outline longer than the image is cut at its border.
+            large ones. A region that reaches over the border is cut there and ends up smaller.
 
     Returns:
         (H, W) bool, True inside the region, never empty.
@@ -54,8 +56,9 @@ def random_region(height: int, width: int, rng: np.random.Generator, area_min: f
     target = np.exp(rng.uniform(np.log(area_min), np.log(area_max))) * height * width
     outline *= np.sqrt(target / _area(outline))
     low, high = outline.min(0), outline.max(0)
-    room = np.array([width - 1, height - 1]) - (high - low)
-    place = -low + np.where(room > 0, rng.uniform(0, 1, 2) * room, room / 2)
+    overhang = OVERHANG * (high - low)
+    room = np.array([width - 1, height - 1]) - (high - low) + 2 * overhang
+    place = -low - overhang + np.where(room > 0, rng.uniform(0, 1, 2) * room, room / 2)
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.rint(outline + place).astype(np.int32)], 1)
     return mask.astype(bool)

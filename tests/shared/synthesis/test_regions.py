@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from boxpromptiml.synthesis import regions
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@given(SEEDS, st.integers(40, 200), st.integers(40, 200))
+def test_a_region_is_one_piece_of_about_the_area_asked_for(seed, height, width):
+    mask = regions.random_region(height, width, np.random.default_rng(seed), 0.05, 0.2)
+    assert mask.shape == (height, width)
+    assert ndimage.label(mask, np.ones((3, 3)))[1] == 1
+    border = 2 * (height + width) / mask.size  # rasterising adds up to half the outline
+    assert mask.mean() <= 0.2 + border
+    cut = mask[[0, -1]].any() or mask[:, [0, -1]].any()
+    assert mask.mean() >= 0.05 - 0.01 or cut
+
+
+def test_regions_fill_the_range_of_areas_and_reach_every_part_of_the_image():
+    rng = np.random.default_rng(0)
+    masks = np.stack([regions.random_region(64, 64, rng, 0.02, 0.4) for _ in range(300)])
+    areas = masks.mean((1, 2))
+    assert 0.015 < areas.min() < 0.03
+    assert 0.3 < areas.max() < 0.45
+    assert np.median(areas) == pytest.approx(np.sqrt(0.02 * 0.4), rel=0.3)
+    reached = masks.any(0)
+    assert reached.mean() > 0.99
+    assert all(side.all() for side in (reached[0, 9:-9], reached[-1, 9:-9], reached[9:-9, 0], reached[9:-9, -1]))
+
+
+@pytest.mark.parametrize("shape", [regions.ellipse, regions.polygon, regions.blob])
+def test_no_two_outlines_are_alike(shape):
+    rng = np.random.default_rng(0)
+    outlines = [shape(rng) for _ in range(20)]
+    assert all(np.isfinite(outline).all() for outline in outlines)
+    assert len({outline.tobytes() for outline in outlines}) == 20
