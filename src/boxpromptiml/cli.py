@@ -51,6 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:  # a defect of the program keeps its traceback
         print(f"boxpromptiml {command}: {error}", file=sys.stderr)
         return FAILED
+    except OSError as error:  # a full disk, a read-only folder, a missing file
+        if error.filename is None:
+            raise
+        reason = f"{error.filename}: {error.strerror}; make it available, then run the same command again"
+        print(f"boxpromptiml {command}: {reason}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print(f"boxpromptiml {command}: stopped; the same command goes on from here", file=sys.stderr)
         return 130

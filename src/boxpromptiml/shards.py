@@ -7,8 +7,9 @@ and ``index.json``, written last. A shard holds, along axis 0 of every dataset, 
     has_truth · authentic · image_id · width · height · source · split · kind   (n,)
     boxes (total, 4) · teacher_scores (total,) · box_offsets (n + 1,)   the boxes of sample i are offsets i to i + 1
 
-Its attributes are the fields of the Stamp, the images set aside (JSON) and the seconds spent. Every dataset carries a
-Fletcher checksum and the file format checksums its own headers, so that damage is found and not trained on.
+and set_aside, the images that could not be used, as JSON. Its attributes are the fields of the Stamp and the seconds
+spent. Every dataset carries a Fletcher checksum and the file format checksums its own headers, so that damage is found
+and not trained on.
 """
 
 from __future__ import annotations
@@ -113,9 +114,11 @@ def write_shard(
     """
     memory = io.BytesIO()  # HDF5 itself reports a full disk late and in many lines
     with h5py.File(memory, "w", libver=FORMAT) as file:
-        file.attrs.update(asdict(stamp))
-        file.attrs["set_aside"] = msgspec.json.encode(list(set_aside)).decode()
+        for name, value in asdict(stamp).items():
+            # Strings of any length would go to the one part of the format that has no checksum.
+            file.attrs[name] = _fixed_length([value])[0] if isinstance(value, str) else value
         file.attrs["seconds"] = seconds
+        _write(file, "set_aside", np.frombuffer(msgspec.json.encode(list(set_aside)), np.uint8))
         _write_datasets(file, samples, stamp.size)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -308,8 +311,12 @@ def _write_datasets(file: h5py.File, samples: Sequence[Sample], size: int) -> No
     for name in ("image_id", "width", "height"):
         _write(file, name, np.array([getattr(sample, name) for sample in samples], np.int64))
     for name in ("source", "split", "kind"):
-        texts = [getattr(sample, name).encode() for sample in samples]
-        _write(file, name, np.array(texts, h5py.string_dtype("utf-8", max(map(len, [b"-", *texts])))))
+        _write(file, name, _fixed_length([getattr(sample, name) for sample in samples]))
+
+
+def _fixed_length(texts: Sequence[str]) -> NDArray[np.bytes_]:
+    encoded = [text.encode() for text in texts]
+    return np.array(encoded, h5py.string_dtype("utf-8", max(map(len, [b"-", *encoded]))))
 
 
 def _write(file: h5py.File, name: str, data: NDArray[Any], chunk: int = 0) -> None:
@@ -349,13 +356,14 @@ class _Rows:
 
 
 def _set_aside(file: h5py.File) -> list[SetAside]:
-    return msgspec.json.decode(file.attrs["set_aside"], type=list[SetAside])
+    return msgspec.json.decode(file["set_aside"][:].tobytes(), type=list[SetAside])
 
 
 @contextmanager
 def _opened(path: Path, stamp: Stamp | None) -> Iterator[h5py.File]:
     with _damage_reported(path), h5py.File(path, "r", locking=False) as file:
-        found = {field.name: file.attrs[field.name] for field in fields(Stamp)}
+        attributes = {field.name: file.attrs[field.name] for field in fields(Stamp)}
+        found = {name: value.decode() if isinstance(value, bytes) else value for name, value in attributes.items()}
         if stamp is not None:
             for name, wanted in asdict(stamp).items():
                 if found[name] != wanted:

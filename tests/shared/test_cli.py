@@ -3,8 +3,10 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
 from boxpromptiml.cli import TOOLS, TRAINER, main
 
@@ -51,3 +53,24 @@ def test_bad_input_is_one_line_without_a_traceback(tmp_path, capsys):
     assert message.count("\n") == 1
     assert "no photo found" in message
     assert not (tmp_path / "x").exists()
+
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+COMMAND_OF = {"synthesis": "synthesize", "pseudomasks": "pseudomasks"}
+
+
+@pytest.mark.parametrize("config", sorted(p for f in COMMAND_OF for p in (CONFIGS / f).glob("*.yaml")), ids=str)
+def test_every_tool_config_is_accepted_whole(config, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([COMMAND_OF[config.parent.name], "--config", str(config), "--print_config"])
+    assert stopped.value.code == 0
+    given, understood = yaml.safe_load(config.read_text()), yaml.safe_load(capsys.readouterr().out)
+    assert given.items() <= understood.items()
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_config_says_what_it_is_for_and_how_to_run_it(config):
+    header = [line for line in config.read_text().splitlines() if line.startswith("#")]
+    text = "\n".join(header)
+    assert all(f"# {word} " in text for word in ("paper", "hardware", "time", "command"))
+    assert "boxpromptiml" in text

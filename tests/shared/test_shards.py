@@ -113,11 +113,10 @@ def test_a_flipped_bit_is_found_or_harmless(tmp_path, where, bit):
     path.write_bytes(content)
     try:
         read, set_aside = read_shard(path, STAMP)
-    except CacheError as error:
-        assert str(path) in str(error)
-    else:
-        assert all(same(a, b) for a, b in zip(read, written, strict=True))
-        assert set_aside == [SetAside(7, "a.jpg", "empty")]
+    except CacheError:
+        return
+    assert all(same(a, b) for a, b in zip(read, written, strict=True))
+    assert set_aside == [SetAside(7, "a.jpg", "empty")]
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Stamp)])

@@ -1,0 +1,63 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boxpromptiml.boxes import as_boxes, rasterize, with_margin
+from stage1_pseudomask.selection import select
+from stage1_pseudomask.teachers import Candidates
+
+HEIGHT, WIDTH = 20, 30
+
+
+@st.composite
+def cases(draw):
+    corners = st.tuples(st.integers(0, WIDTH - 2), st.integers(0, HEIGHT - 2), st.integers(1, 12), st.integers(1, 12))
+    boxes = as_boxes(
+        [(x, y, min(WIDTH, x + w), min(HEIGHT, y + h)) for x, y, w, h in draw(st.lists(corners, max_size=4))]
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = (len(boxes), draw(st.sampled_from([1, 3])))
+    probability = rng.random((*shape, HEIGHT, WIDTH), dtype=np.float32) * draw(st.sampled_from([0.4, 1.0]))
+    return Candidates(probability, rng.random(shape, dtype=np.float32)), boxes, draw(st.sampled_from([0.0, 0.1, 0.5]))
+
+
+@settings(deadline=None)
+@given(cases())
+def test_a_pseudo_mask_stays_in_its_boxes_and_leaves_none_empty(case):
+    candidates, boxes, margin = case
+    mask, scores = select(candidates, boxes, margin)
+    assert mask.shape == (HEIGHT, WIDTH)
+    assert mask.min() >= 0
+    assert mask.max() <= 1
+    assert scores.shape == (len(boxes),)
+    assert not mask[~rasterize(with_margin(boxes, margin, WIDTH, HEIGHT), WIDTH, HEIGHT)].any()
+    for i in range(len(boxes)):
+        assert (mask[rasterize(with_margin(boxes[i : i + 1], margin, WIDTH, HEIGHT), WIDTH, HEIGHT)] > 0.5).any()
+
+
+def test_the_candidate_with_the_best_score_is_taken():
+    probability = np.zeros((1, 3, HEIGHT, WIDTH), np.float32)
+    for k in range(3):
+        probability[0, k, 5 : 6 + k, 5:10] = 0.9
+    mask, scores = select(
+        Candidates(probability, np.array([[0.2, 0.7, 0.3]], np.float32)), as_boxes([(4, 4, 12, 12)]), 0
+    )
+    assert np.array_equal(mask, probability[0, 1])
+    assert scores == np.float32(0.7)
+
+
+def test_where_boxes_overlap_the_larger_probability_counts():
+    probability = np.zeros((2, 1, HEIGHT, WIDTH), np.float32)
+    probability[0], probability[1] = 0.6, 0.8
+    boxes = as_boxes([(0, 0, 10, 10), (5, 5, 15, 15)])
+    mask, _ = select(Candidates(probability, np.ones((2, 1), np.float32)), boxes, 0)
+    assert mask[2, 2] == np.float32(0.6)
+    assert mask[7, 7] == mask[12, 12] == np.float32(0.8)
+
+
+def test_a_box_about_which_the_teacher_is_silent_counts_whole_with_score_zero():
+    elsewhere = np.zeros((1, 1, HEIGHT, WIDTH), np.float32)
+    elsewhere[..., 15:, 20:] = 1
+    mask, scores = select(Candidates(elsewhere, np.ones((1, 1), np.float32)), as_boxes([(2, 3, 8, 9)]), 0.1)
+    assert np.array_equal(mask > 0, rasterize(as_boxes([(2, 3, 8, 9)]), WIDTH, HEIGHT))
+    assert scores == 0

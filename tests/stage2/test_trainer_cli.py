@@ -1,0 +1,86 @@
+"""Every training configuration is parsed and run for a step; every overlay changes what its name says."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from boxpromptiml.cli import main
+from stage2_distill.student import Student
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+TRAINING = sorted(CONFIGS.glob("*.yaml"))
+OVERLAYS = sorted(CONFIGS.glob("ablation/*.yaml"))
+SWITCHES = {
+    "baseline": (False, False),
+    "without_memory": (True, False),
+    "without_gating": (False, True),
+    "complete": (True, True),
+}
+
+
+def resolved(*words):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
+        main([*map(str, words), "--print_config"])
+    return yaml.safe_load(printed.getvalue())
+
+
+@pytest.mark.parametrize("config", TRAINING, ids=lambda path: path.stem)
+def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    on_small_data = [
+        *("--trainer.default_root_dir", tmp_path, "--trainer.accelerator", "cpu", "--trainer.devices", 1),
+        *("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1, "--trainer.limit_val_batches", 1),
+        *("--model.student.init_args.pretrained", "false", "--trainer.enable_progress_bar", "false"),
+        *("--data.caches", f"[{cache}]", "--data.batch_size", 2, "--data.workers", 0),
+        *("--data.test_sets", json.dumps({"squares": str(test_manifest)})),
+    ]
+    assert main(list(map(str, ["fit", "--config", config, *on_small_data]))) == 0
+    record = json.loads((tmp_path / "fit/fit.json").read_text())
+    assert Path(record["checkpoint"]).is_relative_to(tmp_path)
+    stated = yaml.safe_load((tmp_path / "fit/version_0/config.yaml").read_text())["data"]["image_size"]
+    assert Student.from_checkpoint(Path(record["checkpoint"])).image_size == stated
+    sheet = next((tmp_path / "fit/panels").glob("*.png"))
+    assert sheet.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", ["demo", "full"])
+def test_an_overlay_changes_only_what_its_name_says(config, overlay):
+    plain = resolved("fit", "--config", CONFIGS / f"{config}.yaml")
+    varied = resolved("fit", "--config", CONFIGS / f"{config}.yaml", "--config", overlay)
+    plain["model"]["student"]["init_args"] |= dict(zip(("gating", "memory"), SWITCHES[overlay.stem], strict=True))
+    assert varied == plain
+
+
+def test_every_ablation_variant_has_an_overlay():
+    assert {overlay.stem for overlay in OVERLAYS} == set(SWITCHES)
+
+
+def test_the_full_config_is_the_papers_protocol():
+    config = resolved("fit", "--config", CONFIGS / "full.yaml")
+    student = config["model"]["student"]["init_args"]
+    assert (student["backbone"], student["pretrained"]) == ("tiny_vit_5m_224", True)
+    assert config["data"]["image_size"] == 224
+    assert (config["trainer"]["max_epochs"], config["trainer"]["precision"]) == (20, "bf16-mixed")
+    assert config["model"]["loss"]["init_args"] == {"bce": 1.0, "dice": 0.0}
+
+
+def test_one_folder_moves_all_outputs():
+    config = resolved("fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", "/elsewhere")
+    trainer = config["trainer"]
+    arguments = [entry["init_args"] for entry in (*trainer["logger"], *trainer["callbacks"])]
+    folders = [a[key] for a in arguments for key in ("save_dir", "dirpath", "folder") if a.get(key)]
+    assert len(folders) == 6
+    assert all(folder.startswith("/elsewhere") for folder in folders)
+
+
+def test_predict_is_left_to_the_tool(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", "--model", "x"])
+    assert stopped.value.code == 2
+    assert "boxpromptiml predict" in capsys.readouterr().err
