@@ -11,7 +11,7 @@ from boxpromptiml import __version__
 from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.provenance import content_hash, file_sha256
 from boxpromptiml.records import Split, Stamp
-from boxpromptiml.shards import SCHEMA, CacheIndex, read_index, shard_paths, write_index
+from boxpromptiml.shards import AGAIN, SCHEMA, CacheError, CacheIndex, read_index, shard_paths, write_index
 from stage1_pseudomask import resume
 from stage1_pseudomask.teachers import Teacher
 
@@ -93,7 +93,10 @@ def pseudomasks(
             teacher.load(fabric.device)
     mine = unfinished[fabric.global_rank :: fabric.world_size]
     compute(fabric, mine, Job(out, stamp, teacher, margin, batch_size, workers))
-    fabric.barrier()
+    try:
+        fabric.barrier()
+    except RuntimeError:  # which is how torch.distributed says that its peer is gone
+        raise CacheError(f"{out}: another process stopped, its message says why; {AGAIN}") from None
     if not fabric.is_global_zero:
         return 0
     resume.tidy(out, pieces)

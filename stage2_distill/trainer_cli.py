@@ -10,8 +10,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from stage2_distill.datamodule import PseudoMaskData
 from stage2_distill.module import Distillation
 
-# Lightning 2.6 calls jsonargparse by names that 4.5x deprecates; nothing here can change that
+# Lightning 2.6 calls jsonargparse and torch by names that they have deprecated since; nothing here can change that
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning.pytorch.cli")
+warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")
 
 
 class SaveAndLogConfig(SaveConfigCallback):

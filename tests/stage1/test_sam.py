@@ -8,11 +8,15 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import nn
 
-from boxpromptiml.boxes import as_boxes
+from boxpromptiml.boxes import as_boxes, rasterize, with_margin
+from boxpromptiml.images import resize_photo
+from boxpromptiml.shards import ShardReader
+from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers import sam
 from stage1_pseudomask.teachers.sam import CHECKPOINT_VARIABLE, CheckpointError, SegmentAnything
 
@@ -46,10 +50,7 @@ def small_sam():
 def photos():
     """Smooth random photos, so that masks are regions and not noise."""
     rng = np.random.default_rng(0)
-    return [
-        sam.resize_longest_side(rng.integers(0, 256, (h // 8, w // 8, 3), dtype=np.uint8), max(w, h))[:h, :w]
-        for w, h in SIZES
-    ]
+    return [resize_photo(rng.integers(0, 256, (h // 8, w // 8, 3), dtype=np.uint8), w, h) for w, h in SIZES]
 
 
 def teach(model, photos, boxes, sizes, **arguments):
@@ -101,6 +102,24 @@ def test_half_precision_stays_close(small_sam, photos):
     for a, b in zip(exact, rough, strict=True):
         assert b.probability.dtype == np.float32
         assert np.allclose(a.probability, b.probability, atol=0.1)
+
+
+def test_a_whole_cache_of_it(small_sam, manifest, tmp_path, monkeypatch):
+    (tmp_path / "small.pth").write_bytes(b"weights")
+    monkeypatch.setattr(sam, "build", lambda variant, path: small_sam)
+    teacher = SegmentAnything("vit_b", checkpoint=tmp_path / "small.pth")
+    code = pseudomasks(
+        manifest, tmp_path / "cache", teacher, size=64, margin=0.1, accelerator="cpu", devices=1, precision="bf16-mixed"
+    )
+    assert code == 3  # two photos are broken
+    reader = ShardReader(tmp_path / "cache")
+    assert reader.index.stamp.teacher == "sam_vit_b"
+    assert reader.index.stamp.weights_sha256 == hashlib.sha256(b"weights").hexdigest()
+    for sample in (reader[i] for i in range(len(reader))):
+        reach = rasterize(with_margin(sample.boxes_xyxy, 0.1, 64, 64), 64, 64)
+        near = ndimage.binary_dilation(reach, np.ones((3, 3)))  # resized from another frame
+        assert not sample.pseudo_mask[~near].any()
+        assert sample.authentic or sample.pseudo_mask.any()
 
 
 @pytest.mark.weights

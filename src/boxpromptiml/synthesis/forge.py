@@ -31,6 +31,8 @@ class Recipe:
         soft_edge: probability that an edge is feathered instead of hard.
         soft_edge_width: widest feathered edge as a share of the image's side.
         transform: probability that a copied region is scaled, turned or mirrored.
+        host_noise: probability that the host carries sensor noise, with a standard deviation of 2 to 6 grey levels.
+            Inpainting and resampling smooth it away, as they do in real forgeries.
         host_jpeg: probability that the host was once a JPEG of quality 75 to 95.
         donor_jpeg: probability that the donor was once a JPEG of quality 50 to 90.
         donor_resample: probability that the donor was once shrunk to 40 to 90 % and enlarged again.
@@ -44,6 +46,7 @@ class Recipe:
     soft_edge: float = 0.5
     soft_edge_width: float = 0.02
     transform: float = 0.5
+    host_noise: float = 0.5
     host_jpeg: float = 0.5
     donor_jpeg: float = 0.5
     donor_resample: float = 0.3
@@ -76,7 +79,9 @@ def random_crop(photo: Photo, size: int, rng: np.random.Generator) -> Photo:
 
 
 def age_host(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Photo:
-    """The traces an untouched photo carries: with some probability those of JPEG compression."""
+    """The traces an untouched photo carries, each by its probability: sensor noise, then JPEG compression."""
+    if rng.random() < recipe.host_noise:
+        host = _to_photo(host + rng.normal(0, rng.uniform(2, 6), host.shape))
     return jpeg_round_trip(host, int(rng.integers(75, 96))) if rng.random() < recipe.host_jpeg else host
 
 

@@ -22,14 +22,14 @@ SMALLEST_SIDE = 64
 # a microscope photo. The two motorcycle photos are a stereo pair of one scene, so they stay together.
 _PACKAGED: tuple[tuple[str, str, str, Split], ...] = (
     ("skimage", "data/astronaut.png", "astronaut", "train"),
-    ("skimage", "data/motorcycle_left.png", "motorcycle", "train"),
-    ("skimage", "data/motorcycle_right.png", "motorcycle", "train"),
+    ("skimage", "data/motorcycle_left.png", "motorcycle", "val"),
+    ("skimage", "data/motorcycle_right.png", "motorcycle", "val"),
     ("skimage", "data/hubble_deep_field.jpg", "hubble_deep_field", "train"),
     ("skimage", "data/retina.jpg", "retina", "train"),
     ("sklearn", "datasets/images/flower.jpg", "flower", "train"),
     ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", "grace_hopper", "train"),
     ("skimage", "data/rocket.jpg", "rocket", "val"),
-    ("skimage", "data/ihc.png", "ihc", "val"),
+    ("skimage", "data/ihc.png", "ihc", "train"),
     ("skimage", "data/chelsea.png", "chelsea", "test"),
     ("skimage", "data/coffee.png", "coffee", "test"),
     ("sklearn", "datasets/images/china.jpg", "china", "test"),
