@@ -47,6 +47,8 @@ class PseudoMaskData(L.LightningDataModule):
         self.workers = workers
         self.authentic = authentic
         self.augmentation = augmentation
+        self._first_epoch = 0
+        self._draws: SeededDraws | None = None
         self.test_records: dict[str, list[ImageRecord]] = {}
 
     def setup(self, stage: str) -> None:
@@ -61,11 +63,20 @@ class PseudoMaskData(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches; the last, smaller one is dropped so that batch statistics stay comparable."""
-        return self._loader(self.train_set, train=True)
+        self._draws = self._seeded_draws(self.train_set)
+        return self._loader(self.train_set, self._draws)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Batches of the val split."""
-        return self._loader(self.val_set, train=False)
+        return self._loader(self.val_set)
+
+    def state_dict(self) -> dict[str, int]:
+        """How many epochs were drawn, so that a resumed run goes on with the next."""
+        return {"next_epoch": self._draws.next_epoch if self._draws else self._first_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take up the count."""
+        self._first_epoch = state_dict["next_epoch"]
 
     def test_dataloader(self) -> list[DataLoader]:
         """One loader for each named set, in the order of the configuration."""
@@ -91,12 +102,12 @@ class PseudoMaskData(L.LightningDataModule):
             )
         return dataset
 
-    def _loader(self, dataset: PseudoMaskDataset, train: bool) -> DataLoader[Batch]:
+    def _loader(self, dataset: PseudoMaskDataset, draws: SeededDraws | None = None) -> DataLoader[Batch]:
         return DataLoader(
             dataset,
             self.batch_size,
-            sampler=self._seeded_draws(dataset) if train else None,
-            drop_last=train and len(dataset) > self.batch_size,
+            sampler=draws,
+            drop_last=draws is not None and len(dataset) > self.batch_size,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -104,7 +115,5 @@ class PseudoMaskData(L.LightningDataModule):
 
     def _seeded_draws(self, dataset: PseudoMaskDataset) -> SeededDraws:
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # where Lightning keeps the run's seed
-        if self.trainer is None:
-            return SeededDraws(dataset, 1, 0, seed, lambda: 0)
-        trainer = self.trainer
-        return SeededDraws(dataset, trainer.world_size, trainer.global_rank, seed, lambda: trainer.current_epoch)
+        world_size, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        return SeededDraws(dataset, world_size, rank, seed, self._first_epoch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 import albumentations as A
@@ -74,18 +74,19 @@ class SeededDraws(DistributedSampler[Batch]):
         world_size: number of processes that share them.
         rank: of this process.
         seed: of the run.
-        current_epoch: asked whenever an epoch begins. Lightning itself tells a sampler its epoch too late when a run
-            resumes with loader workers: they have fetched their first batches by then.
+        first_epoch: the epoch that is drawn first; every further pass draws the next one.
+
+    Attributes:
+        next_epoch: that the next pass will draw. It is counted here because Lightning tells a sampler its epoch too
+            late when a run resumes with loader workers: they have fetched their first batches by then.
     """
 
-    def __init__(
-        self, dataset: PseudoMaskDataset, world_size: int, rank: int, seed: int, current_epoch: Callable[[], int]
-    ) -> None:
+    def __init__(self, dataset: PseudoMaskDataset, world_size: int, rank: int, seed: int, first_epoch: int = 0) -> None:
         super().__init__(dataset, world_size, rank, seed=seed)
-        self.current_epoch = current_epoch
+        self.next_epoch = first_epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
-        epoch = self.current_epoch()
+        epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         self.set_epoch(epoch)
         positions: list[int] = list(super().__iter__())  # type: ignore[arg-type]
         for position in positions:

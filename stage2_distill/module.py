@@ -113,6 +113,7 @@ class Distillation(L.LightningModule):
         optimizer = torch.optim.AdamW(
             [
                 {
+                    "name": ("backbone" if backbone else "fusion") + ("" if decays else ", no decay"),
                     "params": parameters,
                     "lr": self.lr * (self.backbone_lr_scale if backbone else 1.0),
                     "weight_decay": self.weight_decay if decays else 0.0,

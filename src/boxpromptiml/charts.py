@@ -81,6 +81,8 @@ def training_curves(paths: Sequence[Path]) -> list[Chart]:
     for numbers in itertools.chain.from_iterable(map(_rows, paths)):
         for column in numbers.keys() - {"step", "epoch"} if "step" in numbers else ():
             phase, _, quantity = column.rpartition("/")
+            if phase.startswith("lr-"):  # Lightning's name for the rate of a group of parameters
+                phase, quantity = quantity, "learning rate"
             points = panels.setdefault(quantity, {}).setdefault(phase or quantity, [])
             points.append((numbers["step"], numbers[column]))
     return [line_chart(name.replace("_", " "), dict(sorted(panels[name].items()))) for name in sorted(panels)]

@@ -116,22 +116,27 @@ def test_training_that_was_cut_off_is_taken_up_again(rehearsal):
 
 
 def test_ablation_trains_each_variant_in_a_folder_of_its_own(rehearsal):
-    (rehearsal.root / "configs/demo.yaml").write_text(
-        "root: runs/demo/fit\nlogger: {save_dir: runs/demo, name: fit}\ncaches: [runs/demo/pseudomasks]\n"
-    )
     (rehearsal.root / "configs/ablation").mkdir()
-    for variant in ("full", "no_memory"):
+    for variant in ("baseline", "complete"):
         (rehearsal.root / f"configs/ablation/{variant}.yaml").touch()
     planned = make("--dry-run", "ablation", "PROFILE=demo", root=rehearsal.root).stdout
-    for variant in ("full", "no_memory"):
-        assert f"--config configs/ablation/{variant}.yaml" in planned
-        assert f"--ckpt_path runs/demo/ablation/{variant}/fit/checkpoints/best.ckpt" in planned
-    config = "runs/demo/ablation/full/config.yaml"
-    assert make(config, "PROFILE=demo", root=rehearsal.root).returncode == 0
-    assert (rehearsal.root / config).read_text() == (
-        "root: runs/demo/ablation/full/fit\nlogger: {save_dir: runs/demo/ablation/full, name: fit}\n"
-        "caches: [runs/demo/pseudomasks]\n"
-    )
+    for variant in ("baseline", "complete"):
+        folder = f"runs/demo/ablation/{variant}"
+        overlaid = f"--config configs/demo.yaml --config configs/ablation/{variant}.yaml"
+        assert f"fit {overlaid} --trainer.default_root_dir {folder}" in planned
+        assert f"--ckpt_path {folder}/fit/checkpoints/best.ckpt" in planned
+
+
+def test_training_resumes_a_stopped_run_and_starts_a_finished_one_anew(rehearsal):
+    rehearsal("demo")
+    (rehearsal.root / "runs/demo/fit/checkpoints").mkdir()
+    (rehearsal.root / "runs/demo/fit/checkpoints/last.ckpt").touch()
+    (rehearsal.root / "configs/demo.yaml").touch()
+    planned = make("--dry-run", "demo", root=rehearsal.root).stdout
+    assert "fit --config configs/demo.yaml" in planned
+    assert "--ckpt_path last" not in planned
+    (rehearsal.root / "runs/demo/fit/fit.json").unlink()
+    assert "--ckpt_path last" in make("--dry-run", "demo", root=rehearsal.root).stdout
 
 
 def test_clean_keeps_data_and_the_runs_that_took_hours(rehearsal):

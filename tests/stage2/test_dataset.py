@@ -33,7 +33,7 @@ def test_augmentation_is_decided_by_seed_epoch_and_position_alone(cache):
     dataset = PseudoMaskDataset([ShardReader(cache)], training_transform(64, Augmentation()))
 
     def draw(epoch, workers):
-        sampler = SeededDraws(dataset, 1, 0, 3, lambda: epoch)
+        sampler = SeededDraws(dataset, 1, 0, 3, first_epoch=epoch)
         loader = DataLoader(dataset, 4, sampler=sampler, num_workers=workers)
         return torch.cat([batch["image"] for batch in loader])
 
@@ -44,8 +44,8 @@ def test_augmentation_is_decided_by_seed_epoch_and_position_alone(cache):
 
 def test_two_processes_share_the_draws_of_one(cache):
     dataset = PseudoMaskDataset([ShardReader(cache)], evaluation_transform(64))
-    alone = set(SeededDraws(dataset, 1, 0, 5, lambda: 0))
-    shares = [set(SeededDraws(dataset, 2, rank, 5, lambda: 0)) for rank in range(2)]
+    alone = set(SeededDraws(dataset, 1, 0, 5))
+    shares = [set(SeededDraws(dataset, 2, rank, 5)) for rank in range(2)]
     assert shares[0] | shares[1] == alone
     assert not shares[0] & shares[1]
 

@@ -1,0 +1,66 @@
+"""Shards are fixed by the manifest's order, and finished batches are never computed again."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boxpromptiml.manifest import read_manifest
+from boxpromptiml.records import Sample, SetAside, Stamp
+from boxpromptiml.shards import CacheError, read_shard, shard_paths
+from stage1_pseudomask import resume
+from stage1_pseudomask.loading import Prompts
+
+STAMP = Stamp(1, 32, "none", "", "0", "0")
+
+
+@given(count=st.integers(0, 200), shard_size=st.integers(1, 70))
+def test_slices_keep_every_record_once_and_in_order(count, shard_size):
+    pieces = resume.slices(list(range(count)), shard_size)
+    assert [record for piece in pieces for record in piece.records] == list(range(count))
+    assert [piece.place for piece in pieces] == list(range(len(pieces)))
+    assert all(len(piece.records) == shard_size for piece in pieces[:-1])
+
+
+@pytest.fixture
+def piece(manifest):
+    return resume.slices(read_manifest(manifest).records[:8], 8)[0]
+
+
+def results(records):
+    """What a teacher that always finds nothing would answer."""
+    items = list(Prompts(records, 32, np.asarray))
+    return [item if isinstance(item, Sample | SetAside) else item.sample for item in items]
+
+
+def test_what_is_left_to_do_shrinks_with_every_part_and_the_merge_keeps_the_order(piece, tmp_path):
+    assert resume.pending(tmp_path, piece, STAMP) == piece.records
+    for batch in (piece.records[4:], piece.records[:4]):  # the later one first, as another process might
+        resume.write_part(tmp_path, piece, results(batch), STAMP, seconds=1.5)
+    assert resume.pending(tmp_path, piece, STAMP) == []
+    resume.merge(tmp_path, piece, STAMP, process=3)
+    path = shard_paths(tmp_path)[0]
+    assert path.name == "shard-003-00000.h5"
+    samples, set_aside = read_shard(path, STAMP)
+    assert [sample.image_id for sample in samples] == [100, 101, 102, 103, 104, 106, 107]
+    assert [item.image_id for item in set_aside] == [105]
+    assert not list(tmp_path.glob("part-*"))
+
+
+def test_a_missing_shard_is_named_and_leftovers_are_removed(piece, tmp_path):
+    resume.write_part(tmp_path, piece, results(piece.records), STAMP, seconds=0)
+    with pytest.raises(CacheError, match="shard 00000 is missing"):
+        resume.tidy(tmp_path, [piece])
+    resume.merge(tmp_path, piece, STAMP, process=0)
+    resume.write_part(tmp_path, piece, results(piece.records[:2]), STAMP, seconds=0)
+    (tmp_path / ".shard.h5.partial").touch()
+    resume.tidy(tmp_path, [piece])
+    assert [path.name for path in tmp_path.iterdir()] == ["shard-000-00000.h5"]
+
+
+def test_other_settings_are_refused_by_name(tmp_path):
+    resume.refuse_other_settings(tmp_path, {"margin": 0.1})  # an empty folder is fine
+    resume.write_settings(tmp_path, {"margin": 0.1})
+    resume.refuse_other_settings(tmp_path, {"margin": 0.1})
+    with pytest.raises(CacheError, match=r"made with margin 0.1, not 0.2"):
+        resume.refuse_other_settings(tmp_path, {"margin": 0.2})
