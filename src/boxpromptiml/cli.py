@@ -57,8 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = f"{error.filename}: {error.strerror}; make it available, then run the same command again"
         print(f"boxpromptiml {command}: {reason}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        print(f"boxpromptiml {command}: stopped; the same command goes on from here", file=sys.stderr)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
+            raise  # Lightning turns Ctrl-C into an exit of its own
+        how = (
+            "add --ckpt_path last to go on from the last checkpoint" if command == "fit" else "the same command goes on"
+        )
+        print(f"boxpromptiml {command}: stopped; {how}", file=sys.stderr)
         return 130
 
 

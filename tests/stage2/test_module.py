@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -119,3 +120,18 @@ def test_a_checkpoint_carries_the_student_alone(tiny_config, tmp_path):
     assert student.arguments["alpha"] == 0.7
     assert student.image_size == 64
     assert not student.training
+
+
+def test_ctrl_c_is_not_a_finished_run_and_says_how_to_go_on(tiny_config, tmp_path):
+    words = ["fit", "--config", tiny_config, "--trainer.max_epochs", 500]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "boxpromptiml.cli", *map(str, words)], stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "checkpoints/last.ckpt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert message.strip().splitlines()[-1].endswith("add --ckpt_path last to go on from the last checkpoint")
+    assert not (tmp_path / "fit/fit.json").exists()
