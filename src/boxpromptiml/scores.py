@@ -7,6 +7,8 @@ An image whose truth and prediction are both empty scores 1, as with scikit-lear
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -59,6 +61,7 @@ class _MeanOverImages(Metric):
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
+    formula: Callable[[Tensor, Tensor, Tensor], Tensor]
     total: Tensor
     images: Tensor
 
@@ -72,16 +75,13 @@ class _MeanOverImages(Metric):
         """Add a batch: ``probability`` (B, …) in [0, 1] and ``truth`` of the same shape, non-zero = manipulated."""
         if len(probability) == 0:  # a batch of authentic images leaves none to score
             return
-        scores = self._score(*counts_per_image(probability, truth, self.threshold))
+        scores = self.formula(*counts_per_image(probability, truth, self.threshold))
         self.total += scores.double().sum()
         self.images += scores.numel()
 
     def compute(self) -> Tensor:
         """Mean over all images seen so far; NaN before the first."""
         return (self.total / self.images).float()
-
-    def _score(self, tp: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
-        raise NotImplementedError
 
 
 class PerImageF1(_MeanOverImages):
@@ -94,8 +94,7 @@ class PerImageF1(_MeanOverImages):
         0.8333
     """
 
-    def _score(self, tp: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
-        return f1_from_counts(tp, fp, fn)
+    formula = staticmethod(f1_from_counts)
 
 
 class PerImageIoU(_MeanOverImages):
@@ -108,8 +107,7 @@ class PerImageIoU(_MeanOverImages):
         0.75
     """
 
-    def _score(self, tp: Tensor, fp: Tensor, fn: Tensor) -> Tensor:
-        return iou_from_counts(tp, fp, fn)
+    formula = staticmethod(iou_from_counts)
 
 
 def bootstrap_interval(values: ArrayLike, level: float = 0.95, resamples: int = 2000) -> tuple[float, float]:
