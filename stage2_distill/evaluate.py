@@ -148,14 +148,15 @@ class WriteScores(L.Callback):
 
 
 def table(summary: Mapping[str, Mapping[str, Any]]) -> str:
-    """Scores as text: a row for each test set."""
+    """Scores as text: a row for each test set; a dash where a set has nothing to score."""
     lines = [f"{'test set':<16} images   F1 (95 % interval)     IoU    AUC    all    random  centre box"]
     for name, row in summary.items():
-        interval = f"{row['f1']:.3f} ({row['f1_ci_low']:.3f} to {row['f1_ci_high']:.3f})"
-        lines.append(
-            f"{name:<16} {row['images']:>6}   {interval}  {row['iou']:.3f}  {row['auc']:.3f}  "
-            f"{row['f1_all_positive']:.3f}  {row['f1_random']:.3f}   {row['f1_centre_box']:.3f}"
+        f1, low, high, iou, auc, everything, chance, centre = (
+            f"{row[key]:.3f}" if key in row else "  –  "
+            for key in ("f1", "f1_ci_low", "f1_ci_high", "iou", "auc", "f1_all_positive", "f1_random", "f1_centre_box")
         )
+        interval = f"{f1} ({low} to {high})"
+        lines.append(f"{name:<16} {row['images']:>6}   {interval}  {iou}  {auc}  {everything}  {chance}   {centre}")
     return "\n".join(lines)
 
 
@@ -171,11 +172,12 @@ def _trivial_f1(truth: Tensor) -> list[Tensor]:
 
 def _means(rows: NDArray[np.float64], names: Sequence[str]) -> dict[str, Any]:
     means: dict[str, Any] = {"images": len(rows)}
-    for name in names if len(rows) else ():
+    for name in names:
         values = rows[:, COLUMNS.index(name)]
         values = values[~np.isnan(values)]
-        low, high = bootstrap_interval(values)
-        means |= {name: float(values.mean()) if len(values) else 0.0, f"{name}_ci_low": low, f"{name}_ci_high": high}
+        if len(values):  # a score that exists for no image is left out
+            low, high = bootstrap_interval(values)
+            means |= {name: float(values.mean()), f"{name}_ci_low": low, f"{name}_ci_high": high}
     return means
 
 

@@ -1,7 +1,7 @@
 """The JSON files that the commands leave in a run's folder, typed.
 
-    data/manifest.json · pseudomasks/{index,audit}.json · fit/{fit.json,metrics.csv,config.yaml} · test/scores.json
-    predictions/predictions.json · ablation/VARIANT/test/scores.json
+    data/manifest.json · pseudomasks/{index,audit}.json · fit/fit.json · fit/version_N/{metrics.csv,config.yaml}
+    test/scores.json · predictions/predictions.json · ablation/VARIANT/test/scores.json
 
 A field that a command could not fill is null. Fields not named here are ignored.
 """

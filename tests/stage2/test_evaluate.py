@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import f1_score, jaccard_score, roc_auc_score
 
 from boxpromptiml.records import ImageRecord
-from stage2_distill.evaluate import Scoreboard, per_image, summarize
+from stage2_distill.evaluate import Scoreboard, per_image, summarize, table
 
 
 def record(i, authentic=False, kind="splice"):
@@ -86,3 +86,16 @@ def test_an_image_that_two_processes_scored_counts_once(scored):
     truth, probability = arrays["a", 0]
     board.update(0, 0, torch.from_numpy(probability), torch.from_numpy(truth))  # a sampler pads the last batch
     torch.testing.assert_close(board.compute(), once, equal_nan=True)
+
+
+def test_a_set_of_authentic_images_has_false_alarms_and_no_invented_score():
+    sets = {"authentic": [record(1, authentic=True)], "whole": [record(2)]}
+    board = Scoreboard()
+    board.update(0, 0, torch.full((8, 8), 0.9), torch.zeros(8, 8, dtype=torch.bool))
+    board.update(1, 0, torch.full((8, 8), 0.9), torch.ones(8, 8, dtype=torch.bool))
+    summary = summarize(board.compute().numpy(), sets)
+    assert summary["authentic"]["false_alarm_area"] == 1
+    assert "f1" not in summary["authentic"]
+    assert summary["whole"]["f1"] == 1
+    assert "auc" not in summary["whole"]  # one class only
+    assert table(summary).count("–") > 4
