@@ -14,13 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 from boxpromptiml.records import InputError
 
 Photo = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Probability = NDArray[np.float32]
+Instances = NDArray[np.int32]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".ppm"})
 DEFAULT_MAX_PIXELS = 120_000_000
@@ -41,6 +42,23 @@ def read_photo(path: Path) -> Photo:
         return np.array(_decode(image, path, "RGB"))  # a copy, because torch refuses read-only memory
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height of the upright image, from the file's header alone: the pixels may still turn out cut off.
+
+    Raises:
+        ImageError: the file is missing, empty, not an image, or larger than the pixel limit.
+    """
+    with _open(path) as image:
+        width, height = image.size
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow 11 and later give a TIFF's size upright
+            width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
+        try:
+            exif = Image.Image.getexif(image)  # PNG's own decodes all pixels to look for EXIF behind them
+        except Exception as error:  # as in _decode
+            raise ImageError(f"{path}: its EXIF cannot be read ({error}); save the image again") from None
+    return (height, width) if exif.get(ExifTags.Base.Orientation) in (5, 6, 7, 8) else (width, height)
+
+
 def read_mask(path: Path, size: tuple[int, int] | None = None) -> Mask:
     """Read a mask as (H, W) bool: True where the grey value is 128 or more.
 
@@ -59,6 +77,31 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> Mask:
             "export the mask at the image's size"
         )
     return mask
+
+
+def read_instances(path: Path, size: tuple[int, int]) -> Instances:
+    """Read an instance map as (H, W) int32: 0 for the background and one number for each object.
+
+    Args:
+        path: a one-channel picture of whole numbers, 8-bit, 16-bit or palette (whose indices count, not its colours).
+        size: (height, width) that the map must have, its photo's.
+
+    Raises:
+        ImageError: the file cannot be read, has colours, or its size differs.
+    """
+    with _open(path) as image:
+        if len(image.getbands()) != 1:
+            raise ImageError(f"{path}: an instance map has one channel of whole numbers, this has {image.mode}")
+        try:
+            instances = np.array(image).astype(np.int32)
+        except Exception as error:  # as in _decode
+            raise ImageError(f"{path}: cannot be decoded ({error}); the file may be cut off, export it again") from None
+    if instances.shape != size:
+        raise ImageError(
+            f"{path}: the map is {instances.shape[1]}×{instances.shape[0]} and its photo {size[1]}×{size[0]}; "
+            "export the map at the photo's size"
+        )
+    return instances
 
 
 def write_photo(path: Path, photo: Photo) -> None:

@@ -5,179 +5,179 @@ Every function leaves the pixels outside its region as they are, so the region i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from boxpromptiml.images import Mask, Photo, jpeg_round_trip, resize_photo
-from boxpromptiml.synthesis.regions import random_region
+from boxpromptiml.images import Mask, Photo
+from boxpromptiml.synthesis.cutout import MARGIN, Cutout, cut_out, laid_on, transformed
+from boxpromptiml.synthesis.recipe import Kind, Range, Recipe, log_uniform
+from boxpromptiml.synthesis.regions import random_region, segment
+from boxpromptiml.synthesis.traces import leave_traces, match_colour, to_photo
 
-Kind = Literal["splice", "copy_move", "removal"]
 ATTEMPTS = 8
-"""Regions tried before the most visible one is taken."""
-
-
-@dataclass(frozen=True)  # without slots: jsonargparse reads defaults from __dict__
-class Recipe:
-    """What forged regions look like (ours). Shares and probabilities lie in [0, 1].
-
-    Attributes:
-        area_min: smallest region as a share of the image.
-        area_max: largest region of splices; copy-moves and removals go up to half of it, where they stay believable.
-        soft_edge: probability that an edge is feathered instead of hard.
-        soft_edge_width: widest feathered edge as a share of the image's side.
-        transform: probability that a copied region is scaled, turned or mirrored.
-        host_noise: probability that the host carries sensor noise, with a standard deviation of 2 to 6 grey levels.
-            Inpainting and resampling smooth it away, as they do in real forgeries.
-        host_jpeg: probability that the host was once a JPEG of quality 75 to 95.
-        donor_jpeg: probability that the donor was once a JPEG of quality 50 to 90.
-        donor_resample: probability that the donor was once shrunk to 40 to 90 % and enlarged again.
-        donor_noise: probability that the donor is noisier, with a standard deviation of 2 to 8 grey levels.
-        donor_brightness: probability that the donor is up to 25 % brighter or darker, with a slight colour cast.
-        visible: smallest mean change inside the region in grey levels; a region that changes less is drawn anew.
-    """
-
-    area_min: float = 0.02
-    area_max: float = 0.40
-    soft_edge: float = 0.5
-    soft_edge_width: float = 0.02
-    transform: float = 0.5
-    host_noise: float = 0.5
-    host_jpeg: float = 0.5
-    donor_jpeg: float = 0.5
-    donor_resample: float = 0.3
-    donor_noise: float = 0.3
-    donor_brightness: float = 0.3
-    visible: float = 8.0
+"""Regions tried before the most visible one is taken, and places tried before the farthest one is."""
+OVERHANG = 0.15
+"""How far a pasted piece may reach over the host's border, as a share of its own extent."""
+INPAINT_RADIUS = 3
+"""Neighbourhood in pixels that OpenCV's inpainting looks at."""
+POISSON_EROSION = 3
+"""Pixels that OpenCV's seamlessClone takes off the border of the mask that it is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forgery:
-    """A forged photo, (H, W, 3) uint8 RGB, and its exact mask, (H, W) bool."""
+    """A forged photo, (H, W, 3) uint8 RGB, and its exact mask, (H, W) bool, never empty."""
 
     photo: Photo
     mask: Mask
     kind: Kind
 
 
-def random_crop(photo: Photo, size: int, rng: np.random.Generator) -> Photo:
-    """A square from a random place, at a random scale and sometimes mirrored, resized to ``size`` pixels.
-
-    The square's side lies between 75 % of ``size``, so that little is enlarged, and the photo's shorter side.
-    """
-    height, width = photo.shape[:2]
-    largest = min(height, width)
-    smallest = min(largest, round(0.75 * size))
-    side = round(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
-    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
-    square = resize_photo(photo[top : top + side, left : left + side], size, size)
-    return np.ascontiguousarray(square[:, ::-1] if rng.random() < 0.5 else square)
-
-
-def age_host(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Photo:
-    """The traces an untouched photo carries, each by its probability: sensor noise, then JPEG compression."""
-    if rng.random() < recipe.host_noise:
-        host = _to_photo(host + rng.normal(0, rng.uniform(2, 6), host.shape))
-    return jpeg_round_trip(host, int(rng.integers(75, 96))) if rng.random() < recipe.host_jpeg else host
-
-
-def age_donor(donor: Photo, rng: np.random.Generator, recipe: Recipe) -> Photo:
-    """The traces that tell a donor from its host: resampling, noise, brightness and JPEG, each by its probability."""
-    if rng.random() < recipe.donor_resample:
-        height, width = donor.shape[:2]
-        factor = rng.uniform(0.4, 0.9)
-        donor = resize_photo(resize_photo(donor, round(width * factor), round(height * factor)), width, height)
-    if rng.random() < recipe.donor_noise:
-        donor = _to_photo(donor + rng.normal(0, rng.uniform(2, 8), donor.shape))
-    if rng.random() < recipe.donor_brightness:
-        donor = _to_photo(donor * (rng.uniform(0.75, 1.25) * rng.uniform(0.95, 1.05, 3)))
-    if rng.random() < recipe.donor_jpeg:
-        donor = jpeg_round_trip(donor, int(rng.integers(50, 91)))
-    return donor
-
-
-def splice(host: Photo, donor: Photo, region: Mask, rng: np.random.Generator, recipe: Recipe) -> Photo:
-    """Paste the region of a donor of the same size into the host."""
-    return _paste(host, age_donor(donor, rng, recipe), region, rng, recipe)
-
-
-def copy_move(host: Photo, region: Mask, rng: np.random.Generator, recipe: Recipe) -> Photo:
-    """Fill the region with another part of the same photo: shifted, and perhaps scaled, turned or mirrored."""
-    height, width = region.shape
-    matrix = np.eye(2)
-    if rng.random() < recipe.transform:
-        turned = cv2.getRotationMatrix2D((0, 0), rng.uniform(-30, 30), rng.uniform(0.75, 1.3))
-        matrix = turned[:, :2] * np.array([rng.choice((-1, 1)), 1])
-    box = cv2.boundingRect(region.astype(np.uint8))
-    center = np.array([box[0] + box[2] / 2, box[1] + box[3] / 2])
-    reach = np.abs(matrix) @ np.array([box[2], box[3]]) / 2  # half the extent of the place that is copied from
-    room = np.maximum(np.array([width, height]) - 2 * reach, 0)
-    sources = np.rint(reach + rng.uniform(0, 1, (ATTEMPTS, 2)) * room - center) + center  # whole pixels: exact copies
-    source = sources[np.argmax(np.linalg.norm(sources - center, axis=1) * rng.uniform(0.5, 1, ATTEMPTS))]
-    back = np.column_stack([matrix, source - matrix @ center])  # from a pixel of the result to where it comes from
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    moved = cv2.warpAffine(host, back, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-    return _paste(host, np.asarray(moved, np.uint8), region, rng, recipe)
-
-
-def removal(host: Photo, region: Mask, rng: np.random.Generator) -> Photo:
-    """Paint the region over from its surroundings by one of OpenCV's two inpainting methods."""
-    method = (cv2.INPAINT_TELEA, cv2.INPAINT_NS)[rng.integers(2)]
-    painted = cv2.inpaint(host, region.astype(np.uint8), 3, method)
-    return np.where(region[..., None], painted, host).astype(np.uint8)
-
-
-def forge(kind: Kind, host: Photo, donor: Photo | None, rng: np.random.Generator, recipe: Recipe) -> Forgery:
+def forge(kind: Kind, host: Photo, donor: Photo | Cutout | None, rng: np.random.Generator, recipe: Recipe) -> Forgery:
     """Forge one region, visible if the photo allows it: black pasted on black teaches nobody anything.
 
     Args:
         kind: of forgery.
         host: (H, W, 3) uint8 RGB.
-        donor: same shape as the host; splices need one, other kinds ignore it.
+        donor: what a splice takes its region from: a photo, or an object; other kinds ignore it.
         rng: the only source of randomness.
-        recipe: what the region looks like.
+        recipe: what the forgery looks like.
 
     Raises:
         ValueError: a splice without a donor.
     """
-    return max(_attempts(kind, host, donor, rng, recipe), key=lambda attempt: attempt[0])[1]
-
-
-def _attempts(
-    kind: Kind, host: Photo, donor: Photo | None, rng: np.random.Generator, recipe: Recipe
-) -> Iterator[tuple[float, Forgery]]:
-    """Forgeries with their mean change in grey levels, up to the first that is visible."""
-    largest = recipe.area_max if kind == "splice" else max(recipe.area_min, recipe.area_max / 2)
-    height, width = host.shape[:2]
+    best: tuple[float, Forgery] | None = None
     for _ in range(ATTEMPTS):
-        region = random_region(height, width, rng, recipe.area_min, largest)
-        if kind == "copy_move":
-            photo = copy_move(host, region, rng, recipe)
-        elif kind == "removal":
-            photo = removal(host, region, rng)
+        if kind == "removal":
+            forgery = removal(host, rng, recipe)
+        elif kind == "copy_move":
+            forgery = copy_move(host, rng, recipe)
         elif donor is not None:
-            photo = splice(host, donor, region, rng, recipe)
+            forgery = splice(host, donor, rng, recipe)
         else:
-            raise ValueError("a splice needs a donor photo")
-        change = float(np.abs(photo[region].astype(np.int16) - host[region]).mean())
-        yield change, Forgery(photo, region, kind)
+            raise ValueError("a splice needs a donor")
+        change = float(np.abs(forgery.photo[forgery.mask].astype(np.int16) - host[forgery.mask]).mean())
+        if best is None or change > best[0]:
+            best = change, forgery
         if change >= recipe.visible:
-            return
+            break
+    assert best is not None  # ATTEMPTS is above zero
+    return best[1]
 
 
-def _paste(host: Photo, content: Photo, region: Mask, rng: np.random.Generator, recipe: Recipe) -> Photo:
-    """Blend content into the region; a soft edge fades inwards, so that nothing outside the region changes."""
-    if rng.random() >= recipe.soft_edge:
-        return np.where(region[..., None], content, host)
-    width = rng.uniform(1, max(1, recipe.soft_edge_width * min(region.shape)))
-    depth = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 3)
-    opacity = np.clip(depth / (width + 1), 0, 1)[..., None]
-    return _to_photo(host + opacity * (content.astype(np.float32) - host))
+def splice(host: Photo, donor: Photo | Cutout, rng: np.random.Generator, recipe: Recipe) -> Forgery:
+    """Paste an object, or a region of another photo, with the traces of another past."""
+    if isinstance(donor, Cutout):
+        piece = _sized(donor, host, rng, recipe)
+    else:
+        piece = cut_out(donor, region_of(donor, rng, recipe, recipe.area))
+    piece = _fitting(_transformed(piece, rng, recipe), host)
+    content = leave_traces(piece.photo, recipe.donor, rng)
+    if rng.random() < recipe.colour_match:
+        content = match_colour(content, piece.mask, host, rng.uniform(*recipe.colour_match_strength))
+    piece = Cutout(content, piece.mask)
+    top, left = _places(piece, host, rng)[0]
+    return _pasted(host, piece, top, left, rng, recipe, "splice")
 
 
-def _to_photo(values: NDArray[np.floating]) -> Photo:
-    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+def copy_move(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
+    """Paste a region of the photo itself elsewhere, shifted by whole pixels and perhaps scaled, turned or mirrored."""
+    region = region_of(host, rng, recipe, _halved(recipe.area))
+    piece = _fitting(_transformed(cut_out(host, region), rng, recipe), host)
+    source = np.array(cv2.boundingRect(region.astype(np.uint8)))[[1, 0]] - MARGIN
+    places = _places(piece, host, rng)
+    far = np.linalg.norm(places - source, axis=1) * rng.uniform(0.5, 1, len(places))
+    top, left = places[int(np.argmax(far))]
+    return _pasted(host, piece, top, left, rng, recipe, "copy_move")
+
+
+def removal(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
+    """Paint a region over from its surroundings by one of OpenCV's two methods, Telea's or Navier and Stokes'."""
+    region = region_of(host, rng, recipe, _halved(recipe.area))
+    method = (cv2.INPAINT_TELEA, cv2.INPAINT_NS)[rng.integers(2)]
+    painted = cv2.inpaint(host, region.astype(np.uint8), INPAINT_RADIUS, method)
+    return Forgery(np.where(region[..., None], painted, host).astype(np.uint8), region, "removal")
+
+
+def region_of(photo: Photo, rng: np.random.Generator, recipe: Recipe, area: Range) -> Mask:
+    """A segment of the photo by the recipe's probability and where there is one of the size, else a random outline."""
+    found = segment(photo, rng, *area) if rng.random() < recipe.segments else None
+    return random_region(photo.shape[0], photo.shape[1], rng, *area) if found is None else found
+
+
+def blended(host: Photo, content: Photo, region: Mask, rng: np.random.Generator, recipe: Recipe) -> Photo:
+    """Content in place of the host inside the region: with a soft edge, by gradients, or as it is.
+
+    A soft edge fades inwards, so that nothing outside the region changes.
+    """
+    draw = rng.random()
+    if draw < recipe.feather:
+        width = max(1, rng.uniform(*recipe.feather_width) * min(region.shape))
+        depth = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 3)
+        opacity = np.clip(depth / (width + 1), 0, 1)[..., None]
+        content = to_photo(host + opacity * (content.astype(np.float32) - host))
+    elif draw < recipe.feather + recipe.poisson:
+        content = _poisson(host, content, region)
+    return np.where(region[..., None], content, host)
+
+
+def _poisson(host: Photo, content: Photo, region: Mask) -> Photo:
+    border = 2 * POISSON_EROSION  # room for the widened mask and for the clone's own border
+    around = ((border, border), (border, border), (0, 0))
+    wide = cv2.dilate(np.pad(region.astype(np.uint8) * 255, border), np.ones((3, 3)), iterations=POISSON_EROSION)
+    left, top, width, height = cv2.boundingRect(wide)
+    mixed = cv2.seamlessClone(
+        np.pad(content, around, mode="edge"),
+        np.pad(host, around, mode="edge"),
+        wide,
+        (left + width // 2, top + height // 2),
+        cv2.NORMAL_CLONE,
+    )
+    return np.asarray(mixed[border:-border, border:-border])
+
+
+def _pasted(
+    host: Photo, piece: Cutout, top: int, left: int, rng: np.random.Generator, recipe: Recipe, kind: Kind
+) -> Forgery:
+    content, region = laid_on(host, piece, top, left)
+    if not region.any():  # only an empty corner of the piece reaches into the host
+        content, region = laid_on(host, piece, -MARGIN, -MARGIN)
+    return Forgery(blended(host, content, region, rng, recipe), region, kind)
+
+
+def _transformed(piece: Cutout, rng: np.random.Generator, recipe: Recipe) -> Cutout:
+    if rng.random() >= recipe.transform:
+        return piece
+    turn = rng.uniform(-recipe.rotation, recipe.rotation)
+    return transformed(piece, log_uniform(rng, recipe.scale), turn, bool(rng.random() < recipe.flip))
+
+
+def _sized(piece: Cutout, host: Photo, rng: np.random.Generator, recipe: Recipe) -> Cutout:
+    """An object at an area of the recipe, but never enlarged to a blur."""
+    wanted = log_uniform(rng, recipe.area) * host[..., 0].size
+    return transformed(piece, min(recipe.scale[1], float(np.sqrt(wanted / piece.mask.sum()))))
+
+
+def _fitting(piece: Cutout, host: Photo) -> Cutout:
+    """The piece, shrunk if it is larger than the host."""
+    share = min(host.shape[0] / _extent(piece)[0], host.shape[1] / _extent(piece)[1])
+    return piece if share >= 1 else transformed(piece, share)
+
+
+def _places(piece: Cutout, host: Photo, rng: np.random.Generator) -> NDArray[np.int_]:
+    """(ATTEMPTS, 2) upper left corners ``y x`` of the piece, within the host but for the overhang."""
+    overhang = OVERHANG * _extent(piece)
+    room = np.maximum(host.shape[:2] - _extent(piece) + overhang, 0)
+    return np.rint(rng.uniform(-overhang, room, (ATTEMPTS, 2))).astype(int) - MARGIN
+
+
+def _extent(piece: Cutout) -> NDArray[np.int_]:
+    """Height and width without the margin."""
+    return np.array(piece.mask.shape) - 2 * MARGIN
+
+
+def _halved(area: Range) -> Range:
+    return area[0], max(area[0], area[1] / 2)

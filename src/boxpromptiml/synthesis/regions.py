@@ -1,17 +1,21 @@
-"""Random region shapes: smooth blobs, ellipses and polygons, as closed outlines around the origin."""
+"""Regions to forge: random outlines (blobs, ellipses, polygons) and segments that a photo itself suggests."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from skimage.segmentation import felzenszwalb
 
-from boxpromptiml.images import Mask
+from boxpromptiml.images import Mask, Photo, resize_mask, resize_photo
+from boxpromptiml.synthesis.recipe import log_uniform
 
 Outline = NDArray[np.float64]
 """(K, 2) corners ``x y`` of a closed outline around the origin; its scale has no meaning."""
 OVERHANG = 0.15
 """How far a region may reach over the image's border, as a share of its own extent."""
+SEGMENTED_AT = 96
+"""Longer side, in pixels, of the copy of a photo in which segments are looked for: objects show, texture does not."""
 
 
 def ellipse(rng: np.random.Generator) -> Outline:
@@ -53,7 +57,7 @@ def random_region(height: int, width: int, rng: np.random.Generator, area_min: f
     """
     shape = (blob, ellipse, polygon)[rng.choice(3, p=(0.5, 0.25, 0.25))]
     outline = shape(rng)
-    target = np.exp(rng.uniform(np.log(area_min), np.log(area_max))) * height * width
+    target = log_uniform(rng, (area_min, area_max)) * height * width
     outline *= np.sqrt(target / _area(outline))
     low, high = outline.min(0), outline.max(0)
     overhang = OVERHANG * (high - low)
@@ -62,6 +66,35 @@ def random_region(height: int, width: int, rng: np.random.Generator, area_min: f
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.rint(outline + place).astype(np.int32)], 1)
     return mask.astype(bool)
+
+
+def segment(photo: Photo, rng: np.random.Generator, area_min: float, area_max: float) -> Mask | None:
+    """One segment of a photo, such as an object or a part of one (Felzenszwalb and Huttenlocher 2004).
+
+    Args:
+        photo: (H, W, 3) uint8 RGB.
+        rng: chooses how coarse the segments are, and one of those of the right size.
+        area_min: smallest area as a share of the photo.
+        area_max: largest area.
+
+    Returns:
+        (H, W) bool without holes, or None when the photo has no segment of that size.
+    """
+    height, width = photo.shape[:2]
+    shrink = min(1.0, SEGMENTED_AT / max(height, width))
+    small = resize_photo(photo, max(1, round(width * shrink)), max(1, round(height * shrink)))
+    labels = felzenszwalb(
+        small, scale=float(rng.uniform(60, 400)), sigma=0.8, min_size=max(8, int(area_min * small.size / 3))
+    )
+    shares = np.bincount(labels.ravel()) / labels.size
+    fitting = np.flatnonzero((shares >= area_min) & (shares <= area_max))
+    if not len(fitting):
+        return None
+    chosen = (labels == rng.choice(fitting)).astype(np.uint8)
+    outlines, _ = cv2.findContours(chosen, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    solid = cv2.drawContours(np.zeros_like(chosen), [max(outlines, key=len)], -1, 1, cv2.FILLED)
+    mask = resize_mask(np.asarray(solid, bool), width, height)
+    return mask if mask.any() else None
 
 
 def _polar(angles: NDArray[np.float64], radii: NDArray[np.float64]) -> Outline:

@@ -2,7 +2,6 @@ import json
 import multiprocessing
 import time
 from collections import Counter
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,8 +12,8 @@ from boxpromptiml.boxes import rasterize
 from boxpromptiml.images import read_mask, read_photo
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.records import InputError
-from boxpromptiml.synthesis.forge import Recipe
 from boxpromptiml.synthesis.generate import synthesize
+from boxpromptiml.synthesis.recipe import Recipe, Traces
 
 FEW = {"train": 24, "val": 4, "test": 6, "size": 48, "workers": 1}
 
@@ -61,7 +60,7 @@ def test_a_second_run_changes_nothing_and_other_arguments_are_refused(made):
     assert synthesize(made, **FEW | {"workers": 2}) == 0
     assert {path: path.stat().st_mtime_ns for path in made.rglob("*")} == before
     with pytest.raises(InputError, match="was made with another recipe, seed"):
-        synthesize(made, **FEW, seed=5, recipe=Recipe(area_max=0.3))
+        synthesize(made, **FEW, seed=5, recipe=Recipe(area=(0.1, 0.3)))
 
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
@@ -87,7 +86,10 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
 
 def test_no_photo_of_one_split_shows_in_another(photo_folder, tmp_path):
     """Every photo has a hue of its own; the hues seen in a split are those of its photos, as host and as donor."""
-    recipe = replace(Recipe(), host_jpeg=0, donor_jpeg=0, donor_noise=0, donor_brightness=0, soft_edge=0)
+    bare = Traces()
+    recipe = Recipe(
+        host=bare, donor=bare, finish=bare, colour_match=0, feather=0, poisson=0, canvas=(1, 1), aspect=(1, 1)
+    )
     counts = {"train": 40, "val": 20, "test": 20}
     synthesize(tmp_path / "out", photo_folder, **counts, size=48, kinds=["splice"], recipe=recipe, workers=1)
     seen = {"train": set(), "val": set(), "test": set()}
@@ -101,6 +103,16 @@ def test_no_photo_of_one_split_shows_in_another(photo_folder, tmp_path):
     assert len(seen["train"]) + len(seen["val"]) + len(seen["test"]) == 12
     assert set.union(*seen.values()) == set(range(12))
     assert min(map(len, seen.values())) >= 2
+
+
+def test_objects_are_spliced_and_a_photo_of_them_serves_one_split(photo_folder, object_folder, tmp_path):
+    counts = {"train": 20, "val": 4, "test": 4}
+    assert (
+        synthesize(tmp_path / "out", photo_folder, [object_folder], **counts, size=48, kinds=["splice"], workers=2) == 0
+    )
+    log = json.loads((tmp_path / "out" / "synthesis.json").read_text())
+    assert len(log["objects"]) == 4
+    assert len({(entry["scene"]) for entry in log["objects"]}) == 4
 
 
 def test_bad_photos_are_set_aside_and_listed(photo_folder, tmp_path, capsys):
@@ -137,7 +149,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
         ({"kinds": []}, "no kind"),
         ({"authentic_share": 1.5}, "authentic_share is 1.5"),
         ({"looseness": -0.2}, "looseness is -0.2"),
-        ({"recipe": Recipe(area_min=0.5, area_max=0.4)}, "area_min ≤ area_max"),
+        ({"recipe": Recipe(area=(0.5, 0.4))}, "recipe.area is 0.5 to 0.4"),
     ],
 )
 def test_arguments_without_meaning_are_refused(tmp_path, wrong, words):
@@ -152,12 +164,12 @@ def test_all_authentic_and_jpeg_are_possible(tmp_path):
 
 
 def test_the_command_line_reaches_every_part_of_the_recipe(tmp_path):
-    words = (
-        "--train 2 --val 0 --test 0 --size 32 --kinds [removal] --authentic_share 0 --recipe.area_max 0.1 --workers 1"
-    )
+    words = "--train 2 --val 0 --test 0 --size 32 --kinds [removal] --authentic_share 0 --workers 1"
+    words += " --recipe.visible 3 --recipe.host.noise 0.5"
     assert auto_cli(synthesize, args=[f"--out={tmp_path / 'out'}", *words.split()], as_positional=False) == 0
-    arguments = json.loads((tmp_path / "out" / "synthesis.json").read_text())["arguments"]
-    assert arguments["recipe"]["area_max"] == 0.1
+    arguments = json.loads((tmp_path / "out" / "synthesis.json").read_text())["settings"]
+    assert arguments["recipe"]["visible"] == 3
+    assert arguments["recipe"]["host"]["noise"] == 0.5
     assert [r.kind for r in read_manifest(tmp_path / "out" / "manifest.json").records] == ["removal", "removal"]
 
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from boxpromptiml.images import resize_photo
 from boxpromptiml.synthesis import regions
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -30,6 +31,30 @@ def test_regions_fill_the_range_of_areas_and_reach_every_part_of_the_image():
     reached = masks.any(0)
     assert reached.mean() > 0.99
     assert all(side.all() for side in (reached[0, 9:-9], reached[-1, 9:-9], reached[9:-9, 0], reached[9:-9, -1]))
+
+
+def test_a_segment_follows_what_the_photo_shows():
+    photo = np.full((120, 160, 3), 60, np.uint8)
+    thing = np.zeros((120, 160), bool)
+    thing[30:90, 50:110] = True
+    photo[thing] = (220, 80, 40)
+    for seed in range(5):
+        mask = regions.segment(photo, np.random.default_rng(seed), 0.05, 0.4)
+        assert (mask & thing).sum() / (mask | thing).sum() > 0.85
+
+
+@given(SEEDS)
+def test_segments_are_one_piece_without_holes_and_of_the_size_asked_for(seed):
+    noise = np.random.default_rng(seed).integers(0, 256, (15, 20, 3), np.uint8)
+    mask = regions.segment(resize_photo(noise, 160, 120), np.random.default_rng(seed), 0.02, 0.3)
+    if mask is not None:
+        assert mask.shape == (120, 160)
+        assert 0.01 < mask.mean() < 0.6  # holes are filled
+        assert ndimage.binary_fill_holes(mask).sum() == mask.sum()
+
+
+def test_a_photo_without_segments_has_none():
+    assert regions.segment(np.full((64, 64, 3), 9, np.uint8), np.random.default_rng(0), 0.02, 0.3) is None
 
 
 @pytest.mark.parametrize("shape", [regions.ellipse, regions.polygon, regions.blob])

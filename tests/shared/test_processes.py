@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from boxpromptiml.synthesis.processes import processes
+from boxpromptiml.processes import processes
 
 KILLED = """
-from boxpromptiml.synthesis.processes import processes
+from boxpromptiml.processes import processes
 with processes(2) as spread:
     list(spread(abs, range(40), "numbers"))
     print("working", flush=True)

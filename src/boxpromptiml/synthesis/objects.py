@@ -1,0 +1,111 @@
+"""Objects to splice: photos with an instance map each, split like the photos they are pasted into.
+
+A folder of objects holds ``images/`` and ``instances/``, with equal stems. An instance map is a picture of whole
+numbers, 0 for the background and one number for each object, as COCO's tools and most segmentation sets write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from boxpromptiml import images
+from boxpromptiml.provenance import file_sha256
+from boxpromptiml.records import InputError, Split
+from boxpromptiml.synthesis.cutout import Cutout, cut_out
+
+SMALLEST = 24
+"""Objects with a shorter side than this, in pixels, would be enlarged to a blur."""
+LARGEST_SHARE = 0.6
+"""Objects that fill more of their photo than this are its background."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceObjects:
+    """The objects of one photo.
+
+    Attributes:
+        path: the photo.
+        instances: its instance map.
+        numbers: those of the objects that can be used.
+        scene: photos of one scene are never in two splits.
+        split: the only split the objects are used in.
+    """
+
+    path: Path
+    instances: Path
+    numbers: tuple[int, ...]
+    scene: str
+    split: Split = "train"
+
+
+def list_objects(folder: Path) -> list[tuple[Path, Path]]:
+    """Photos of a folder of objects with their instance maps, paired by name.
+
+    Raises:
+        ImageError: the folder has no ``images`` or no ``instances``.
+        InputError: no photo has an instance map.
+    """
+    maps = {path.stem: path for path in images.list_images(folder / "instances")}
+    pairs = [(photo, maps[photo.stem]) for photo in images.list_images(folder / "images") if photo.stem in maps]
+    if not pairs:
+        raise InputError(f"{folder}: no photo in images/ has a map of its name in instances/; objects need both")
+    return pairs
+
+
+def examine_objects(pair: tuple[Path, Path]) -> SourceObjects | str:
+    """Find the usable objects of a photo, which may be none, or say why it cannot be read."""
+    path, instances = pair
+    try:
+        height, width = images.read_photo(path).shape[:2]
+        numbers = _usable(images.read_instances(instances, (height, width)))
+    except images.ImageError as error:
+        return str(error)
+    return SourceObjects(path, instances, numbers, file_sha256(path))
+
+
+def read_object(source: SourceObjects, number: int) -> Cutout:
+    """One object with its closest surroundings.
+
+    Raises:
+        ImageError: the photo or its map can no longer be read.
+    """
+    photo = images.read_photo(source.path)
+    height, width = photo.shape[:2]
+    return cut_out(photo, images.read_instances(source.instances, (height, width)) == number)
+
+
+def split_objects(
+    found: Sequence[SourceObjects], known: Mapping[str, Split], wanted: Mapping[Split, int], seed: int
+) -> list[SourceObjects]:
+    """Share objects among the splits by photo; a photo that is known already keeps its split.
+
+    Args:
+        found: in an order that does not depend on the machine.
+        known: scene → split of the photos that are forged.
+        wanted: images to make in each split; objects are shared in proportion.
+        seed: of the shuffle.
+    """
+    scenes = [scene for scene in dict.fromkeys(source.scene for source in found) if scene not in known]
+    np.random.default_rng([seed, 1]).shuffle(scenes)
+    splits = [split for split, count in wanted.items() if count > 0]
+    ends = np.cumsum([wanted[split] for split in splits]) / sum(wanted.values()) * len(scenes)
+    drawn = {scene: splits[int(np.searchsorted(ends, i, side="right"))] for i, scene in enumerate(scenes)}
+    split_of = drawn | dict(known)
+    return [replace(source, split=split_of[source.scene]) for source in found]
+
+
+def _usable(instances: images.Instances) -> tuple[int, ...]:
+    numbers, areas = np.unique(instances, return_counts=True)
+    usable = []
+    for number, area in zip(numbers.tolist(), areas.tolist(), strict=True):
+        if number == 0 or area > LARGEST_SHARE * instances.size or area < SMALLEST**2 / 2:
+            continue
+        _, _, width, height = cv2.boundingRect((instances == number).astype(np.uint8))
+        if min(width, height) >= SMALLEST:
+            usable.append(number)
+    return tuple(usable)

@@ -1,0 +1,132 @@
+"""What a run of `synthesize` makes, and from which photos and objects: the file synthesis.json.
+
+It is written before the first image, so that a stopped run goes on with the same plan and another one is refused, and
+read again by `ForgeryStream`, which makes more training images of the same plan without writing them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import msgspec
+
+from boxpromptiml import __version__, images
+from boxpromptiml.processes import Spread
+from boxpromptiml.provenance import content_hash, write_json
+from boxpromptiml.records import InputError, Split
+from boxpromptiml.synthesis.objects import SourceObjects, examine_objects, list_objects, split_objects
+from boxpromptiml.synthesis.photos import Examined, SourcePhoto, examine, packaged_photos, split_photos
+from boxpromptiml.synthesis.recipe import Kind, Recipe
+
+PLAN_FILE = "synthesis.json"
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which files a folder holds, without opening one: enough to notice that they are others."""
+
+    folder: str
+    files: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The arguments that decide what is made. See `synthesize` for their meaning."""
+
+    counts: dict[Split, int]
+    size: int
+    kinds: tuple[Kind, ...]
+    authentic_share: float
+    looseness: float
+    recipe: Recipe
+    format: str
+    seed: int
+    stream_train: bool
+    photos: Listing | None
+    objects: tuple[Listing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run of `synthesize`.
+
+    Attributes:
+        version: of this package.
+        settings: its arguments.
+        photos: hosts and donors, each in one split.
+        objects: photos with objects to splice, each in one split.
+        set_aside: files that cannot be used, with the reason.
+    """
+
+    version: str
+    settings: Settings
+    photos: list[SourcePhoto]
+    objects: list[SourceObjects]
+    set_aside: list[str]
+
+    def photos_of(self, split: Split) -> list[SourcePhoto]:
+        """Photos of one split."""
+        return [photo for photo in self.photos if photo.split == split]
+
+    def objects_of(self, split: Split) -> list[SourceObjects]:
+        """Objects of one split."""
+        return [source for source in self.objects if source.split == split]
+
+
+def listing(folder: Path) -> Listing:
+    """What a folder holds now.
+
+    Raises:
+        ImageError: the folder does not exist.
+    """
+    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in images.list_images(folder)}
+    return Listing(folder.name, content_hash(files))
+
+
+def make_plan(settings: Settings, photos: Path | None, objects: Sequence[Path], spread: Spread) -> Plan:
+    """Examine every photo and object and share them among the splits.
+
+    Raises:
+        InputError: there are too few photos, or a folder of objects has no pair of photo and map.
+    """
+    if photos is None:
+        usable, set_aside = packaged_photos(), []
+    else:
+        examined: list[Examined] = list(spread(examine, images.list_images(photos), "photos"))
+        set_aside = [photo.defect for photo in examined if photo.defect]
+        least = 2 if "splice" in settings.kinds else 1  # a donor shows another scene than its host
+        usable = split_photos(examined, settings.counts, least, settings.seed)
+    pairs = [pair for folder in objects for pair in list_objects(folder)]
+    found = list(spread(examine_objects, pairs, "photos of objects")) if pairs else []
+    set_aside += [defect for defect in found if isinstance(defect, str)]
+    known = {photo.scene: photo.split for photo in usable}
+    sources = [source for source in found if isinstance(source, SourceObjects) and source.numbers]
+    return Plan(__version__, settings, usable, split_objects(sources, known, settings.counts, settings.seed), set_aside)
+
+
+def write_plan(out: Path, plan: Plan) -> None:
+    """Write ``synthesis.json``; the paths in it are absolute."""
+    write_json(out / PLAN_FILE, msgspec.to_builtins(asdict(plan), enc_hook=str))
+
+
+def read_plan(out: Path) -> Plan | None:
+    """The plan of an earlier run, or None when there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = out / PLAN_FILE
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Plan, dec_hook=lambda kind, value: kind(value))
+    except msgspec.DecodeError as error:  # wrong types are one as well
+        raise InputError(f"{path}: is damaged ({error}); delete {out} and start again") from None
+
+
+def differences(plan: Plan, settings: Settings) -> list[str]:
+    """Names of the arguments that are not those of the plan."""
+    return [f.name for f in fields(Settings) if getattr(plan.settings, f.name) != getattr(settings, f.name)]

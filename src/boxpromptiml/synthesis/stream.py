@@ -1,0 +1,75 @@
+"""Training forgeries made while a student trains: no file is written, and none is seen twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from boxpromptiml.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.records import InputError, Sample, Split
+from boxpromptiml.synthesis.forger import Forger
+from boxpromptiml.synthesis.plan import PLAN_FILE, SPLITS, read_plan
+
+
+class ForgeryStream:
+    """Forgeries of the plan of an earlier `synthesize`, whose validation and test photos are never used for training.
+
+    The mask is exact, so no teacher is needed: a sample's pseudo-mask is its truth. It can be sent to loader workers;
+    each decodes photos for itself.
+
+    Args:
+        folder: that `boxpromptiml synthesize` wrote; with `--stream_train true` it holds no training image itself.
+        length: samples in a pass.
+        split: whose photos and objects are forged.
+
+    Attributes:
+        authentic: (length,) bool, the same for every seed.
+        sources: (length,) str.
+
+    Raises:
+        InputError: the folder has no plan, or its split no photos.
+    """
+
+    def __init__(self, folder: str, length: int, split: Split = "train") -> None:
+        plan = read_plan(Path(folder))
+        if plan is None:
+            raise InputError(
+                f"{folder}: no {PLAN_FILE}; make one with `boxpromptiml synthesize --stream_train true --out {folder}`"
+            )
+        photos = plan.photos_of(split)
+        if not photos:
+            raise InputError(f"{folder}: its plan gives no photo to {split}; synthesize with --{split} above zero")
+        self.settings = plan.settings
+        self.forger = Forger(photos, plan.objects_of(split), plan.settings.size, plan.settings.recipe)
+        self.split: Split = split
+        draws = np.random.default_rng([plan.settings.seed, SPLITS.index(split)]).random(length)
+        self.authentic = draws < plan.settings.authentic_share
+        self.sources = np.full(length, "stream")
+
+    def __len__(self) -> int:
+        return len(self.authentic)
+
+    def draw(self, index: int, seed: int) -> Sample:
+        """The sample that ``index`` and ``seed``, in [0, 2³²), alone decide."""
+        size, kinds = self.settings.size, self.settings.kinds
+        rng = np.random.default_rng([seed, index])
+        host = self.forger.photos[int(rng.integers(len(self.forger.photos)))]
+        kind = None if self.authentic[index] else kinds[int(rng.integers(len(kinds)))]
+        photo, mask = self.forger.make(kind, host, rng)
+        boxes = as_boxes([]) if mask is None else boxes_from_mask(mask, rng, self.settings.looseness)
+        exact = np.zeros((size, size), np.uint8) if mask is None else mask.astype(np.uint8) * 255
+        return Sample(
+            image_id=index,
+            image=photo,
+            pseudo_mask=exact,
+            truth=exact,
+            boxes_xyxy=boxes,
+            teacher_scores=np.ones(len(boxes), np.float32),
+            source="stream",
+            split=self.split,
+            authentic=kind is None,
+            kind=kind or "",
+            width=size,
+            height=size,
+        )

@@ -1,0 +1,43 @@
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from boxpromptiml.records import InputError
+from boxpromptiml.synthesis.recipe import Recipe, Traces, check, log_uniform
+
+
+def test_the_default_recipe_has_a_meaning():
+    check(Recipe())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"area": (0.5, 0.4)}, "recipe.area is 0.5 to 0.4"),
+        ({"area": (0.1, 1.0)}, "recipe.area goes up to 1"),
+        ({"area": (0.0, 0.4)}, "recipe.area is 0 to 0.4"),
+        ({"poisson": 1.5}, "recipe.poisson is 1.5"),
+        ({"feather": 0.7, "poisson": 0.6}, "add up to 1.3"),
+        ({"host": Traces(noise=-1)}, "recipe.host.noise is -1"),
+        ({"donor": Traces(jpeg_quality=(90, 100))}, "recipe.donor.jpeg_quality goes up to 100"),
+        ({"finish": Traces(blur_sigma=(0, 1))}, "recipe.finish.blur_sigma is 0 to 1"),
+    ],
+)
+def test_a_recipe_without_meaning_is_refused_by_the_name_of_its_field(wrong, words):
+    with pytest.raises(InputError, match=words):
+        check(replace(Recipe(), **wrong))
+
+
+@pytest.mark.parametrize("kind", [Recipe, Traces])
+def test_every_field_is_explained(kind):
+    for field in fields(kind):
+        assert f"\n        {field.name}: " in kind.__doc__, field.name
+
+
+def test_small_numbers_of_a_range_are_as_common_as_large_ones():
+    rng = np.random.default_rng(0)
+    drawn = np.array([log_uniform(rng, (0.01, 1)) for _ in range(4000)])
+    assert drawn.min() >= 0.01
+    assert drawn.max() <= 1
+    assert np.mean(drawn < 0.1) == pytest.approx(0.5, abs=0.03)
