@@ -6,7 +6,7 @@ STAMP   := $(VENV)/.installed
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.PHONY: help setup demo report pseudomasks fit ablation test lint clean
+.PHONY: help setup demo report pseudomasks fit ablation bench test lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -82,9 +82,15 @@ report: $(AUDIT) $(SCORES) $(if $(PHOTOS),$(PREDICTIONS)) ## one page about a ru
 runs/demo/data/manifest.json: configs/synthesis/demo.yaml | $(STAMP)
 	$(BIN)/boxpromptiml synthesize --config $< $(GO_ON)
 
+# The sets have to be fetched by hand. Without them a manifest that was made in another way is left alone.
+ifeq ($(wildcard data/raw),)
 data/full/manifest.json:
-	@echo "No $@; data/README.md says where to get the sets and how to prepare them" >&2
+	@echo "No $@ and no data/raw; data/README.md says which sets to put there" >&2
 	@exit 2
+else
+data/full/manifest.json: configs/data/full.yaml | $(STAMP)
+	$(BIN)/boxpromptiml mixture --config $< $(GO_ON)
+endif
 
 $(INDEX): configs/pseudomasks/$(PROFILE).yaml $(MANIFEST) | $(STAMP)
 	$(BIN)/boxpromptiml pseudomasks --config $< $(GO_ON)
@@ -112,6 +118,13 @@ $(ABLATION)/%/test/scores.json: $(ABLATION)/%/fit/fit.json
 	$(BIN)/boxpromptiml test $(VARIANT_ARGS) $(QUIETLY) --ckpt_path $(ABLATION)/$*/fit/checkpoints/best.ckpt
 
 endif
+
+# --------------------------------------------------------------------------------------------------- the benchmarks
+
+SUBJECTS := $(filter-out table,$(basename $(notdir $(wildcard benchmarks/*.py))))
+
+bench: $(STAMP) ## ours against the obvious way, side by side; tables in benchmarks/results; ONLY=synthesis for one
+	@for subject in $(or $(ONLY),$(SUBJECTS)); do $(BIN)/python benchmarks/$$subject.py || exit; done
 
 # ------------------------------------------------------------------------------------------------------- the checks
 

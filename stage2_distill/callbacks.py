@@ -71,11 +71,14 @@ class RunRecord(L.Callback):
             return
         assert isinstance(pl_module, Distillation)
         checkpoint = trainer.checkpoint_callback
+        mixture = trainer.datamodule.mixture  # type: ignore[attr-defined]
         provenance.write_json(
             self.folder / "fit.json",
             {
                 "seconds_fit": round(self.seconds + time.monotonic() - self.started, 1),
                 "images_train": len(trainer.datamodule.train_set),  # type: ignore[attr-defined]
+                "draws_per_epoch": mixture.epoch_size,
+                "sources": {n: {"images": c, "share_of_draws": mixture.shares[n]} for n, c in mixture.counts.items()},
                 "images_val": len(trainer.datamodule.val_set),  # type: ignore[attr-defined]
                 "epochs": trainer.current_epoch,
                 "checkpoint": getattr(checkpoint, "best_model_path", ""),

@@ -1,8 +1,9 @@
-"""The DataModule: caches to train and validate on, manifests to test on."""
+"""The DataModule: caches and streams to train on, caches to validate on, manifests to test on."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
@@ -13,14 +14,22 @@ from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.records import Batch, ImageRecord, Split
 from boxpromptiml.shards import CacheError, ShardReader
 from stage2_distill.augment import Augmentation, evaluation_transform, training_transform
-from stage2_distill.dataset import PseudoMaskDataset, ScoredDataset, SeededDraws, collate_scored, scorable
+from stage2_distill.dataset import PseudoMaskDataset, SampleStream, ScoredDataset, collate_scored, scorable
+from stage2_distill.sampling import Mixture, SeededDraws
 
 
 class PseudoMaskData(L.LightningDataModule):
     """Training and validation samples from stage one's caches, test photos from manifests.
 
     Args:
-        caches: folders that `boxpromptiml pseudomasks` wrote; their train and val splits are used.
+        caches: folders that `boxpromptiml pseudomasks` wrote; their train splits, and their val splits where
+            ``val_sets`` names no others.
+        streams: training samples that are made when they are drawn, different ones in every epoch, beside the caches.
+        source_weights: source → its share of the training draws, from 0 to 1. Sources that are not named share what is
+            left in proportion to their samples. None draws every sample once an epoch, whatever its source.
+        epoch_size: training draws in an epoch; None for as many as there are samples.
+        val_sets: name → cache or caches whose val splits are one validation set; None for those of ``caches``, with a
+            set for each source. Each set gets a row of its own.
         test_sets: name → manifest with ground truth; each name gets a row of its own in the scores.
         image_size: side in pixels that the student sees.
         batch_size: images a step and process.
@@ -32,6 +41,10 @@ class PseudoMaskData(L.LightningDataModule):
     def __init__(
         self,
         caches: list[str],
+        streams: list[SampleStream] | None = None,
+        source_weights: dict[str, float] | None = None,
+        epoch_size: int | None = None,
+        val_sets: dict[str, str | list[str]] | None = None,
         test_sets: dict[str, str] | None = None,
         image_size: int = 224,
         batch_size: int = 16,
@@ -41,6 +54,10 @@ class PseudoMaskData(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.caches = caches
+        self.streams = streams or []
+        self.source_weights = source_weights
+        self.epoch_size = epoch_size
+        self.val_sets = val_sets
         self.test_manifests = test_sets or {}
         self.image_size = image_size
         self.batch_size = batch_size
@@ -53,9 +70,14 @@ class PseudoMaskData(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the caches for fit and validate, read the manifests for test."""
+        if stage == "fit":
+            self.train_set = self._training_set()
+            weights, epoch_size = self.source_weights, self.epoch_size
+            self.mixture = Mixture(self.train_set.sources, self.train_set.source_of, weights, epoch_size)
+            if self.trainer is None or self.trainer.is_global_zero:
+                print(self.mixture)
         if stage in ("fit", "validate"):
-            self.train_set = self._split("train", augment=True)
-            self.val_set = self._split("val", augment=False)
+            self.val_set = self._validation_set()
         if stage == "test":
             if not self.test_manifests:
                 raise ManifestError("no test set is named; add data.test_sets, such as {casia1: data/casia1.json}")
@@ -63,7 +85,9 @@ class PseudoMaskData(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches; the last, smaller one is dropped so that batch statistics stay comparable."""
-        self._draws = self._seeded_draws(self.train_set)
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # where Lightning keeps the run's seed
+        world_size, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        self._draws = SeededDraws(self.mixture, world_size, rank, seed, self._first_epoch)
         return self._loader(self.train_set, self._draws)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -90,16 +114,23 @@ class PseudoMaskData(L.LightningDataModule):
             for records in self.test_records.values()
         ]
 
-    def _split(self, split: Split, augment: bool) -> PseudoMaskDataset:
-        size = self.image_size
-        transform = training_transform(size, self.augmentation) if augment else evaluation_transform(size)
-        readers = [ShardReader(Path(cache), [split]) for cache in self.caches]
-        dataset = PseudoMaskDataset(readers, transform, self.authentic)
+    def _training_set(self) -> PseudoMaskDataset:
+        readers = _readers(self.caches, "train")
+        transform = training_transform(self.image_size, self.augmentation)
+        dataset = PseudoMaskDataset(readers, transform, self.authentic, self.streams)
         if not len(dataset):
-            raise CacheError(
-                f"{', '.join(self.caches)}: no sample in the {split} split; mark some images of the manifest "
-                f'"split": "{split}" and run `boxpromptiml pseudomasks` on it'
-            )
+            raise _no_sample(self.caches, "train")
+        return dataset
+
+    def _validation_set(self) -> PseudoMaskDataset:
+        sets = {name: [of] if isinstance(of, str) else of for name, of in (self.val_sets or {}).items()}
+        names = [name for name, caches in sets.items() for _ in caches]
+        caches = [cache for caches in sets.values() for cache in caches] or self.caches
+        transform = evaluation_transform(self.image_size)
+        dataset = PseudoMaskDataset(_readers(caches, "val"), transform, self.authentic, names=names or None)
+        without = [of for name, of in sets.items() if name not in dataset.sources]
+        if without or not len(dataset):
+            raise _no_sample([*without, caches][0], "val")
         return dataset
 
     def _loader(self, dataset: PseudoMaskDataset, draws: SeededDraws | None = None) -> DataLoader[Batch]:
@@ -107,13 +138,23 @@ class PseudoMaskData(L.LightningDataModule):
             dataset,
             self.batch_size,
             sampler=draws,
-            drop_last=draws is not None and len(dataset) > self.batch_size,
+            drop_last=draws is not None and len(draws) > self.batch_size,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
-    def _seeded_draws(self, dataset: PseudoMaskDataset) -> SeededDraws:
-        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # where Lightning keeps the run's seed
-        world_size, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        return SeededDraws(dataset, world_size, rank, seed, self._first_epoch)
+
+def _readers(caches: Sequence[str], split: Split) -> list[ShardReader]:
+    return [ShardReader(Path(cache), [split]) for cache in caches]
+
+
+def _no_sample(caches: Sequence[str], split: Split) -> CacheError:
+    if not caches:
+        return CacheError(
+            f"no cache gives {split} samples; name some in data.{'val_sets' if split == 'val' else 'caches'}"
+        )
+    return CacheError(
+        f"{', '.join(caches)}: no sample in the {split} split; mark some images of the manifest "
+        f'"split": "{split}" and run `boxpromptiml pseudomasks` on it'
+    )

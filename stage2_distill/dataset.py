@@ -1,9 +1,9 @@
-"""Torch datasets: pseudo-masks from a cache for training, photos with ground truth for scoring."""
+"""Torch datasets: pseudo-masks from caches and streams for training, photos with ground truth for scoring."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TypedDict
+from collections.abc import Sequence
+from typing import Protocol, TypedDict
 
 import albumentations as A
 import numpy as np
@@ -11,42 +11,92 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
-from torch.utils.data.distributed import DistributedSampler
 
 from boxpromptiml import boxes, images
 from boxpromptiml.manifest import Manifest, ManifestError
-from boxpromptiml.records import Batch, ImageRecord
-from boxpromptiml.shards import ShardReader
+from boxpromptiml.records import Batch, ImageRecord, Sample
+
+
+class SampleReader(Protocol):
+    """Samples that are stored, such as those of a `ShardReader`.
+
+    Attributes:
+        authentic: (n,) bool.
+        sources: (n,) str.
+    """
+
+    authentic: NDArray[np.bool_]
+    sources: NDArray[np.str_]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class SampleStream(Protocol):
+    """Samples that are made when they are drawn. It is sent to loader workers, so it can be pickled.
+
+    Attributes:
+        authentic: (n,) bool, the same for every seed.
+        sources: (n,) str, the same for every seed.
+    """
+
+    authentic: NDArray[np.bool_]
+    sources: NDArray[np.str_]
+
+    def __len__(self) -> int: ...
+
+    def draw(self, index: int, seed: int) -> Sample:
+        """The sample that ``index`` and ``seed``, in [0, 2³²), alone decide; its pseudo-mask is the exact mask."""
+        ...
 
 
 class PseudoMaskDataset(Dataset[Batch]):
-    """Samples of one or more caches as items of a `Batch` (without the batch dimension).
+    """Samples of caches and streams as items of a `Batch` (without the batch dimension).
 
     A key is a position, or a position and the seed of its augmentation, as `SeededDraws` gives them.
 
     Args:
-        readers: the caches, already narrowed to a split.
+        readers: the caches, already narrowed to a split; their samples come first.
         transform: an albumentations Compose over ``image`` and ``masks`` that ends at the student's size.
         authentic: also serve authentic images.
+        streams: samples that are made when they are drawn, a different one for every seed.
+        names: one for each reader and stream, in place of the sources of its samples.
+
+    Attributes:
+        sources: their names, sorted; ``unnamed`` for samples that name none.
+        source_of: (n,) position in ``sources`` of each sample.
     """
 
-    def __init__(self, readers: Sequence[ShardReader], transform: A.Compose, authentic: bool = True) -> None:
+    def __init__(
+        self,
+        readers: Sequence[SampleReader],
+        transform: A.Compose,
+        authentic: bool = True,
+        streams: Sequence[SampleStream] = (),
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.readers = readers
         self.transform = transform
-        self.places = [
-            (which, index)
-            for which, reader in enumerate(readers)
-            for index in range(len(reader))
-            if authentic or not reader.authentic[index]
-        ]
+        self.streams = streams
+        origins: list[SampleReader | SampleStream] = [*readers, *streams]
+        served = [np.arange(len(o)) if authentic else np.flatnonzero(~np.asarray(o.authentic)) for o in origins]
+        self._origin_of = np.repeat(np.arange(len(origins)), [len(indices) for indices in served])
+        self._index_of = np.concatenate([np.zeros(0, int), *served])
+        if names is None:
+            stated = [np.asarray(origin.sources)[kept] for origin, kept in zip(origins, served, strict=True)]
+            each = np.concatenate([np.zeros(0, str), *stated])
+        else:
+            each = np.array(names)[self._origin_of]
+        found, self.source_of = np.unique(np.where(each == "", "unnamed", each), return_inverse=True)
+        self.sources: list[str] = found.tolist()
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self._index_of)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Batch:
         position, seed = key if isinstance(key, tuple) else (key, 0)
-        which, index = self.places[position]
-        sample = self.readers[which][index]
+        sample = self._sample(position, seed)
         size = sample.image.shape[0]
         box_mask = boxes.rasterize(sample.boxes_xyxy, size, size).astype(np.uint8) * 255
         truth = np.zeros_like(box_mask) if sample.truth is None else sample.truth
@@ -61,36 +111,14 @@ class PseudoMaskDataset(Dataset[Batch]):
             truth=(_mask_tensor(truth) >= 0.5).float(),
             has_truth=torch.tensor(sample.truth is not None),
             image_id=torch.tensor(sample.image_id),
+            position=torch.tensor(position),
         )
 
-
-class SeededDraws(DistributedSampler[Batch]):
-    """Shuffled positions, each with the seed of its augmentation, from the run's seed and the epoch alone.
-
-    So a resumed run, and one with other loader workers, sees the samples of the uninterrupted one bit by bit.
-
-    Args:
-        dataset: whose positions are drawn.
-        world_size: number of processes that share them.
-        rank: of this process.
-        seed: of the run.
-        first_epoch: the epoch that is drawn first; every further pass draws the next one.
-
-    Attributes:
-        next_epoch: that the next pass will draw. It is counted here because Lightning tells a sampler its epoch too
-            late when a run resumes with loader workers: they have fetched their first batches by then.
-    """
-
-    def __init__(self, dataset: PseudoMaskDataset, world_size: int, rank: int, seed: int, first_epoch: int = 0) -> None:
-        super().__init__(dataset, world_size, rank, seed=seed)
-        self.next_epoch = first_epoch
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
-        epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
-        self.set_epoch(epoch)
-        positions: list[int] = list(super().__iter__())  # type: ignore[arg-type]
-        for position in positions:
-            yield position, int(np.random.SeedSequence([self.seed, epoch, position]).generate_state(1)[0])
+    def _sample(self, position: int, seed: int) -> Sample:
+        origin, index = int(self._origin_of[position]), int(self._index_of[position])
+        if origin < len(self.readers):
+            return self.readers[origin][index]
+        return self.streams[origin - len(self.readers)].draw(index, seed)
 
 
 class ScoredItem(TypedDict):

@@ -23,20 +23,36 @@ SCORES = ("f1", "iou", "auc", *TRIVIAL, "predicted_area", "image_score")
 COLUMNS = ("set", "index", *SCORES)
 
 
-class Scoreboard(Metric):
-    """Keeps a row of scores for each image; under several processes every image counts once.
+class RowPerImage(Metric):
+    """Keeps a row of numbers for each image; under several processes every image counts once.
 
     Args:
         threshold: pixels with a probability above it are predicted as manipulated.
+
+    Attributes:
+        keys: how many leading numbers of a row say which image it is.
     """
 
     full_state_update = False
+    keys: int
     rows: list[Tensor]
 
     def __init__(self, threshold: float = 0.5) -> None:
         super().__init__()
         self.threshold = threshold
         self.add_state("rows", [], dist_reduce_fx="cat")
+
+    def compute(self) -> Tensor:
+        """(N, columns) float64, sorted by image, each image once: samplers pad the last batch with repetitions."""
+        rows = (torch.cat(list(self.rows)) if isinstance(self.rows, list) else self.rows).cpu()
+        _, first = np.unique(rows[:, : self.keys].numpy(), axis=0, return_index=True)
+        return rows[first]
+
+
+class Scoreboard(RowPerImage):
+    """Rows of `COLUMNS`, one for each image of the test sets."""
+
+    keys = 2
 
     def update(self, set_index: int, index: int, probability: Tensor, truth: Tensor | None) -> None:
         """Score one image.
@@ -49,12 +65,6 @@ class Scoreboard(Metric):
         """
         scores = [float("nan")] * len(SCORES) if truth is None else self._score(probability, truth)
         self.rows.append(torch.tensor([[set_index, index, *scores]], dtype=torch.float64, device=self.device))
-
-    def compute(self) -> Tensor:
-        """(N, len(COLUMNS)) float64, sorted by set and image, each image once."""
-        rows = torch.cat(list(self.rows)) if isinstance(self.rows, list) else self.rows
-        seen: dict[tuple[float, float], Tensor] = {(row[0].item(), row[1].item()): row for row in rows.cpu()}
-        return torch.stack([seen[key] for key in sorted(seen)])
 
     def _score(self, probability: Tensor, truth: Tensor) -> list[float]:
         tp, fp, fn = counts_per_image(probability[None], truth[None], self.threshold)
@@ -76,14 +86,11 @@ def summarize(rows: NDArray[np.float64], sets: Mapping[str, Sequence[ImageRecord
     summary: dict[str, dict[str, Any]] = {}
     for position, (name, records) in enumerate(sets.items()):
         of_set = rows[(rows[:, 0] == position) & ~np.isnan(rows[:, COLUMNS.index("f1")])]
-        kinds = np.array([_kind(records[int(index)]) for index in of_set[:, 1]])
-        manipulated = of_set[kinds != "authentic"]
+        kinds = np.array([_kind(records[int(index)]) for index in of_set[:, 1]], dtype=str)
         summary[name] = {
-            **_means(manipulated, (*SCORES[:3], *TRIVIAL)),
+            **_scores(of_set[kinds != "authentic"]),
             "set_aside": _set_aside(rows, position, records),
-        }
-        summary[name]["by_kind"] = {
-            kind: _means(of_set[kinds == kind], ("f1", "iou")) for kind in sorted(set(kinds) - {"authentic", ""})
+            "by_kind": {kind: _scores(of_set[kinds == kind]) for kind in sorted({*kinds} - {"authentic", ""})},
         }
         authentic = of_set[kinds == "authentic"]
         if len(authentic):
@@ -148,16 +155,47 @@ class WriteScores(L.Callback):
 
 
 def table(summary: Mapping[str, Mapping[str, Any]]) -> str:
-    """Scores as text: a row for each test set; a dash where a set has nothing to score."""
+    """Scores as text: a row for each test set, below it its kinds of manipulation where there are several.
+
+    A dash stands where there is nothing to score.
+    """
     lines = [f"{'test set':<16} images   F1 (95 % interval)     IoU    AUC    all    random  centre box"]
     for name, row in summary.items():
-        f1, low, high, iou, auc, everything, chance, centre = (
-            f"{row[key]:.3f}" if key in row else "  –  "
-            for key in ("f1", "f1_ci_low", "f1_ci_high", "iou", "auc", "f1_all_positive", "f1_random", "f1_centre_box")
-        )
-        interval = f"{f1} ({low} to {high})"
-        lines.append(f"{name:<16} {row['images']:>6}   {interval}  {iou}  {auc}  {everything}  {chance}   {centre}")
+        lines.append(_line(name, row))
+        kinds: Mapping[str, Mapping[str, Any]] = row["by_kind"]
+        if any(part["images"] < row["images"] for part in kinds.values()):
+            lines += [_line(f"  {kind}", part) for kind, part in kinds.items()]
+        if "images_authentic" in row:
+            alarms = f"{row['false_alarm_area']:.1%} of pixels, in {row['false_alarm_rate']:.1%} of images"
+            lines.append(f"{'  authentic':<16} {row['images_authentic']:>6}   marked by mistake: {alarms}")
     return "\n".join(lines)
+
+
+def means(values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """Mean over images and its 95 % bootstrap interval under ``NAME``, ``NAME_ci_low`` and ``NAME_ci_high``.
+
+    Args:
+        values: name → (N,) scores, NaN where an image has none. A score that no image has is left out.
+    """
+    found: dict[str, float] = {}
+    for name, scores in values.items():
+        there = scores[~np.isnan(scores)]
+        if len(there):
+            low, high = bootstrap_interval(there)
+            found |= {name: float(there.mean()), f"{name}_ci_low": low, f"{name}_ci_high": high}
+    return found
+
+
+def cell(row: Mapping[str, Any], name: str, interval: bool = False) -> str:
+    """A score with three digits, and its interval; a dash where there is none."""
+    parts = [f"{row[key]:.3f}" if key in row else "  –  " for key in (name, f"{name}_ci_low", f"{name}_ci_high")]
+    return "{} ({} to {})".format(*parts) if interval else parts[0]
+
+
+def _line(name: str, row: Mapping[str, Any]) -> str:
+    f1, iou, auc = cell(row, "f1", interval=True), cell(row, "iou"), cell(row, "auc")
+    everything, chance, centre = (cell(row, key) for key in ("f1_all_positive", "f1_random", "f1_centre_box"))
+    return f"{name:<16} {row['images']:>6}   {f1}  {iou}  {auc}  {everything}  {chance}   {centre}"
 
 
 def _trivial_f1(truth: Tensor) -> list[Tensor]:
@@ -170,15 +208,9 @@ def _trivial_f1(truth: Tensor) -> list[Tensor]:
     return [everything, nothing, truth.float().mean(), box]
 
 
-def _means(rows: NDArray[np.float64], names: Sequence[str]) -> dict[str, Any]:
-    means: dict[str, Any] = {"images": len(rows)}
-    for name in names:
-        values = rows[:, COLUMNS.index(name)]
-        values = values[~np.isnan(values)]
-        if len(values):  # a score that exists for no image is left out
-            low, high = bootstrap_interval(values)
-            means |= {name: float(values.mean()), f"{name}_ci_low": low, f"{name}_ci_high": high}
-    return means
+def _scores(rows: NDArray[np.float64]) -> dict[str, Any]:
+    values = {name: rows[:, COLUMNS.index(name)] for name in (*SCORES[:3], *TRIVIAL)}
+    return {"images": len(rows), **means(values)}
 
 
 def _set_aside(rows: NDArray[np.float64], position: int, records: Sequence[ImageRecord]) -> list[str]:

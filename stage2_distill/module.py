@@ -9,10 +9,9 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
 
 from boxpromptiml.records import Batch
-from boxpromptiml.scores import PerImageF1, PerImageIoU
+from stage2_distill.agreement import Agreement, averages
 from stage2_distill.dataset import ScoredBatch
 from stage2_distill.evaluate import Scoreboard
 from stage2_distill.fusion import pool_under_mask
@@ -24,7 +23,8 @@ class Distillation(L.LightningModule):
     """Distils cached pseudo-masks into a student.
 
     Validation measures agreement with the teacher (``val/f1_pseudo_mask``), because a user with boxes has nothing
-    else to select a checkpoint on; ``val/f1_truth`` is logged beside it where there is ground truth, for people.
+    else to select a checkpoint on; ``val/f1_truth`` is logged beside it where there is ground truth, for people. It is
+    the mean over the manipulated images of all validation sets together, so that a set counts by its images.
 
     Args:
         student: the network.
@@ -51,8 +51,7 @@ class Distillation(L.LightningModule):
         self.backbone_lr_scale = backbone_lr_scale
         self.weight_decay = weight_decay
         self.warmup = warmup
-        self.val_f1 = torch.nn.ModuleDict({"pseudo_mask": PerImageF1(), "truth": PerImageF1()})
-        self.val_iou = torch.nn.ModuleDict({"pseudo_mask": PerImageIoU(), "truth": PerImageIoU()})
+        self.agreement = Agreement()
         self.scoreboard = Scoreboard()
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
@@ -73,13 +72,17 @@ class Distillation(L.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Agreement with the teacher, and with the truth where it is known, over manipulated images."""
         answer = self.student(batch["image"])
-        size = len(batch["image"])
         loss = self.loss(answer.logits, batch["pseudo_mask"], batch["weight"])
-        self.log("val/loss", loss, sync_dist=True, batch_size=size)
-        probability = torch.sigmoid(answer.logits)
-        boxed = batch["box_mask"].flatten(1).any(1)
-        self._score("pseudo_mask", probability, batch["pseudo_mask"] > 0.5, boxed)
-        self._score("truth", probability, batch["truth"] > 0.5, boxed & batch["has_truth"])
+        self.log("val/loss", loss, sync_dist=True, batch_size=len(batch["image"]))
+        self.agreement.update(batch, torch.sigmoid(answer.logits))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log means over images, and those of each set (``val/f1_pseudo_mask/SET``) where there are several."""
+        dataset = self.trainer.datamodule.val_set  # type: ignore[attr-defined]
+        rows = self.agreement.compute().numpy()
+        for key, value in averages(rows, dataset.sources, dataset.source_of).items():
+            self.log(f"val/{key}", value, prog_bar=key == "f1_pseudo_mask", sync_dist=True)
+        self.agreement.reset()
 
     def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Score each photo at its ground truth's own size."""
@@ -91,13 +94,6 @@ class Distillation(L.LightningModule):
                 continue
             full = F.interpolate(probability[i : i + 1], truth.shape, mode="bilinear", align_corners=False)
             self.scoreboard.update(dataloader_idx, batch["index"][i], full[0, 0], truth)
-
-    def _score(self, against: str, probability: Tensor, target: Tensor, chosen: Tensor) -> None:
-        for name, metrics in (("f1", self.val_f1), ("iou", self.val_iou)):
-            metric = cast(Metric, metrics[against])
-            metric.update(probability[chosen], target[chosen])
-            bar = (name, against) == ("f1", "pseudo_mask")
-            self.log(f"val/{name}_{against}", metric, prog_bar=bar, batch_size=len(chosen))
 
     def _of_all_processes(self, rows: Tensor) -> Tensor:
         gathered = cast(Tensor, self.all_gather(rows))  # gains a dimension only where there are several

@@ -96,24 +96,34 @@ def rasterize(boxes_xyxy: Boxes, width: int, height: int) -> NDArray[np.bool_]:
     return mask
 
 
-def loosen(boxes_xyxy: Boxes, looseness: float, rng: np.random.Generator, width: int, height: int) -> Boxes:
+def loosen(
+    boxes_xyxy: Boxes,
+    looseness: float,
+    rng: np.random.Generator,
+    width: int,
+    height: int,
+    looseness_min: float = 0.0,
+) -> Boxes:
     """Move each side outwards by a random share of the box, as a person drawing coarse boxes would.
 
     Args:
         boxes_xyxy: (N, 4) tight corner boxes.
-        looseness: largest share of the box's own side, drawn uniformly from [0, looseness] for each of the four sides.
+        looseness: largest share of the box's own side; each of the four sides draws its own, uniformly.
         rng: the only source of randomness.
         width: of the image in pixels.
         height: of the image in pixels.
+        looseness_min: smallest share, at most the largest.
 
     Raises:
-        InputError: the looseness is below zero.
+        InputError: the looseness is below zero, or its smallest is above its largest.
     """
     if looseness < 0:
         raise InputError(f"looseness is {looseness:g}; use 0 for tight boxes or a share such as 0.15")
+    if not 0 <= looseness_min <= looseness:
+        raise InputError(f"looseness_min is {looseness_min:g}; use a share from 0 to looseness, which is {looseness:g}")
     sides = np.tile(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 2)
-    outwards = np.array([-1, -1, 1, 1], np.float32) * np.asarray(rng.uniform(0, looseness, sides.shape), np.float32)
-    return clip(boxes_xyxy + outwards * sides, width, height)
+    shares = np.asarray(rng.uniform(looseness_min, looseness, sides.shape), np.float32)
+    return clip(boxes_xyxy + np.array([-1, -1, 1, 1], np.float32) * shares * sides, width, height)
 
 
 def merge_overlapping(boxes_xyxy: Boxes) -> Boxes:
@@ -138,6 +148,7 @@ def boxes_from_mask(
     looseness: float = 0.15,
     min_area: float = 0.0005,
     mode: BoxMode = "region",
+    looseness_min: float = 0.0,
 ) -> Boxes:
     """Draw the coarse boxes that a person would draw around a manipulated region.
 
@@ -150,6 +161,7 @@ def boxes_from_mask(
         looseness: largest outward move of a side, as a share of the box's side.
         min_area: smallest region that gets a box, as a share of the image.
         mode: ``region`` for one box per region, ``image`` for one box around all of them.
+        looseness_min: smallest outward move of a side, as a share of the box's side.
 
     Returns:
         (N, 4) float32 corner boxes; N is 0 only for an empty mask.
@@ -164,7 +176,7 @@ def boxes_from_mask(
     tight = xywh_to_xyxy(regions[:, :4].astype(np.float32))
     if mode == "image":
         tight = np.concatenate([tight[:, :2].min(0), tight[:, 2:].max(0)])[None]
-    return merge_overlapping(loosen(tight, looseness, rng, width, height))
+    return merge_overlapping(loosen(tight, looseness, rng, width, height, looseness_min))
 
 
 def _overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:

@@ -71,8 +71,8 @@ def training_curves(paths: Sequence[Path]) -> list[Chart]:
 
     A run that was stopped and resumed leaves several files; their rows follow each other.
 
-    ``train/loss`` and ``val/loss`` share a chart named "loss". Rows hold one logging call each, so most cells are
-    empty; values that are not finite are left out.
+    ``train/loss`` and ``val/loss`` share a chart named "loss", ``val/f1`` and its parts ``val/f1/SET`` one named "f1".
+    Rows hold one logging call each, so most cells are empty; values that are not finite are left out.
 
     Raises:
         InputError: a cell is not a number.
@@ -80,10 +80,11 @@ def training_curves(paths: Sequence[Path]) -> list[Chart]:
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for numbers in itertools.chain.from_iterable(map(_rows, paths)):
         for column in numbers.keys() - {"step", "epoch"} if "step" in numbers else ():
-            phase, _, quantity = column.rpartition("/")
+            phase, _, quantity = column.partition("/")
+            quantity, _, part = quantity.partition("/")
             if phase.startswith("lr-"):  # Lightning's name for the rate of a group of parameters
-                phase, quantity = quantity, "learning rate"
-            points = panels.setdefault(quantity, {}).setdefault(phase or quantity, [])
+                phase, quantity = quantity or phase, "learning rate"
+            points = panels.setdefault(quantity or phase, {}).setdefault(part or phase, [])
             points.append((numbers["step"], numbers[column]))
     return [line_chart(name.replace("_", " "), dict(sorted(panels[name].items()))) for name in sorted(panels)]
 

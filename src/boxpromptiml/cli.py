@@ -17,16 +17,28 @@ from boxpromptiml.records import InputError
 
 TOOLS = {
     "synthesize": ("boxpromptiml.synthesis.generate:synthesize", "make forgeries with masks and boxes from photos"),
-    "prepare": ("boxpromptiml.datasets.prepare:prepare", "make a manifest from folders of images and masks"),
+    "prepare": ("boxpromptiml.datasets.prepare:prepare", "make a manifest for a data set in its native layout"),
+    "mixture": ("boxpromptiml.datasets.mixture:mixture", "make the manifests of many sets: training and tests"),
+    "redraw": ("boxpromptiml.datasets.redraw:redraw", "draw a manifest's boxes anew, coarser or tighter"),
+    "import_boxes": (
+        "boxpromptiml.annotations.import_boxes:import_boxes",
+        "make a manifest from boxes drawn in an annotation tool",
+    ),
+    "export_boxes": (
+        "boxpromptiml.annotations.export_boxes:export_boxes",
+        "write a manifest's boxes for an annotation tool",
+    ),
+    "check": ("boxpromptiml.check.command:check", "is a data set fit for training: files, boxes, duplicates, leaks"),
     "pseudomasks": ("stage1_pseudomask.generate:pseudomasks", "stage one: boxes to pseudo-masks in HDF5 shards"),
     "audit": ("stage1_pseudomask.audit:audit", "compare pseudo-masks with ground truth"),
     "predict": ("stage2_distill.predict:predict", "masks for new photos from a trained student"),
+    "compare": ("boxpromptiml.compare:compare", "is one recipe better than another, over seeds and images"),
     "report": ("boxpromptiml.report:report", "one HTML page about a run"),
     "complexity": ("stage2_distill.student:complexity", "parameters and multiply-accumulates of a student"),
 }
 TRAINER = {
     "fit": "stage two: train a student on pseudo-masks",
-    "validate": "agreement with the teacher on the val split",
+    "validate": "agreement with the teacher, for each named validation set",
     "test": "scores against ground truth, for each named test set",
 }
 FAILED = 2
@@ -103,7 +115,22 @@ def _overview() -> str:
         "",
         "in the order of a project:",
     ]
-    order = ["synthesize", "prepare", "pseudomasks", "audit", "fit", "validate", "test", "predict", "report"]
+    order = [
+        "synthesize",
+        "prepare",
+        "mixture",
+        "redraw",
+        "import_boxes",
+        "export_boxes",
+        "check",
+        "pseudomasks",
+        "audit",
+        "fit",
+        "validate",
+        "test",
+        "predict",
+        "report",
+    ]
     help_of = {name: text for name, (_, text) in TOOLS.items()} | TRAINER
     lines += [f"  {name:<12} {help_of[name]}" for name in [*order, *sorted(set(help_of) - set(order))]]
     lines += [

@@ -7,16 +7,22 @@ have category 1, "manipulated". The file is parsed and typed by msgspec, whose m
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from itertools import chain
+from pathlib import Path
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from boxpromptiml import boxes as box_geometry
+from boxpromptiml.boxes import Boxes
 from boxpromptiml.records import ImageRecord, InputError, SetAside
 
 CATEGORY: dict[str, str | int] = {"id": 1, "name": "manipulated"}
@@ -32,16 +38,18 @@ class Manifest:
 
     Attributes:
         path: the JSON file.
+        root: the folder that file names count from.
         records: the usable images, in the manifest's order.
         set_aside: images that cannot be used, with the reason.
     """
 
     path: Path
+    root: Path
     records: list[ImageRecord]
     set_aside: list[SetAside]
 
 
-class _Image(msgspec.Struct):
+class _Image(msgspec.Struct, gc=False):
     id: int
     file_name: str
     width: int
@@ -53,10 +61,15 @@ class _Image(msgspec.Struct):
     kind: str | None = None
 
 
-class _Annotation(msgspec.Struct):
+class _Annotation(msgspec.Struct, gc=False):
     id: int
     image_id: int
     bbox: tuple[float, float, float, float]
+
+
+class _WrittenAnnotation(_Annotation, gc=False):
+    """With what other tools want to read. Nothing here does, and a million of each would be a burden."""
+
     category_id: int = 1
     area: float = 0.0
     iscrowd: int = 0
@@ -74,6 +87,21 @@ class _Coco(msgspec.Struct):
     categories: list[dict[str, str | int]] = msgspec.field(default_factory=lambda: [dict(CATEGORY)])
 
 
+@dataclass(frozen=True, slots=True)
+class _Boxes:
+    """The boxes of all images in one array, which is checked at once.
+
+    Attributes:
+        inside: (N, 4) float32 corner boxes cut to their images, in the order of the images.
+        first: for each image the row of its first box, and N at the end.
+        defects: by place of the image, what is wrong with its first unusable box.
+    """
+
+    inside: Boxes
+    first: list[int]
+    defects: dict[int, str]
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest. No image file is opened.
 
@@ -83,27 +111,23 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         ManifestError: the file is missing, is not such JSON, or holds an id twice.
     """
-    coco = _parse(path)
-    _refuse_duplicates(path, "images", (image.id for image in coco.images))
-    root = path.parent / coco.info.image_root
-    boxes_of: dict[int, list[tuple[float, float, float, float]]] = {image.id: [] for image in coco.images}
-    for annotation in coco.annotations:
-        if annotation.image_id not in boxes_of:
-            raise ManifestError(
-                f"{path}: annotation {annotation.id} belongs to image {annotation.image_id}, which is not listed; "
-                "remove the annotation or add the image"
-            )
-        boxes_of[annotation.image_id].append(annotation.bbox)
-
-    records: list[ImageRecord] = []
-    set_aside: list[SetAside] = []
-    for image in coco.images:
-        record = _record(image, boxes_of[image.id], root)
-        if isinstance(record, str):
-            set_aside.append(SetAside(image.id, image.file_name, record))
-        else:
-            records.append(record)
-    return Manifest(path, records, set_aside)
+    with _no_garbage_collection():
+        coco = _parse(path)
+        root = path.parent / coco.info.image_root
+        boxes = _boxes_by_image(path, coco)
+        coco.annotations.clear()
+        coco.images.reverse()
+        records: list[ImageRecord] = []
+        set_aside: list[SetAside] = []
+        while coco.images:
+            image = coco.images.pop()  # so that its memory is free for its record
+            place = len(records) + len(set_aside)
+            own_boxes = boxes.inside[boxes.first[place] : boxes.first[place + 1]]
+            if reason := _reason_against(image, len(own_boxes)) or boxes.defects.get(place):
+                set_aside.append(SetAside(image.id, image.file_name, reason))
+            else:
+                records.append(_record(image, own_boxes, root))
+    return Manifest(path, root, records, set_aside)
 
 
 def write_manifest(path: Path, records: Iterable[ImageRecord], description: str = "", root: Path | None = None) -> None:
@@ -136,13 +160,20 @@ def write_manifest(path: Path, records: Iterable[ImageRecord], description: str 
             )
         )
         for x, y, w, h in box_geometry.xyxy_to_xywh(record.boxes_xyxy).astype(float).round(3).tolist():
-            annotations.append(_Annotation(len(annotations) + 1, record.image_id, (x, y, w, h), area=w * h))
+            annotations.append(_WrittenAnnotation(len(annotations) + 1, record.image_id, (x, y, w, h), area=w * h))
     image_root = "" if root is None else os.path.relpath(base, path.parent.resolve())
     coco = _Coco(images, annotations, _Info(description, image_root))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(msgspec.json.format(msgspec.json.encode(coco), indent=1) + b"\n")
     partial.replace(path)
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a file name from a stranger is a relative path that cannot leave the folder it counts from."""
+    parts = name.replace("\\", "/").split("/")  # pathlib takes seconds for a million names
+    forbidden = parts[0] == "" or ".." in parts or ":" in name or "\0" in name
+    return not forbidden and not {".", ""}.issuperset(parts)
 
 
 def _parse(path: Path) -> _Coco:
@@ -158,44 +189,76 @@ def _parse(path: Path) -> _Coco:
         raise ManifestError(f"{path}: not a COCO manifest: {error}; see data/README.md for the layout") from None
 
 
-def _refuse_duplicates(path: Path, what: str, ids: Iterable[int]) -> None:
-    twice = [value for value, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise ManifestError(f"{path}: {what} holds id {twice[0]} more than once; give every entry an id of its own")
+def _boxes_by_image(path: Path, coco: _Coco) -> _Boxes:
+    place_of = {image.id: place for place, image in enumerate(coco.images)}
+    if len(place_of) < len(coco.images):
+        ((twice, _),) = Counter(image.id for image in coco.images).most_common(1)
+        raise ManifestError(f"{path}: images holds id {twice} more than once; give every entry an id of its own")
+    count = len(coco.annotations)
+    places = np.fromiter((place_of.get(a.image_id, -1) for a in coco.annotations), np.intp, count)
+    if (places < 0).any():
+        stray = coco.annotations[int(np.argmax(places < 0))]
+        raise ManifestError(
+            f"{path}: annotation {stray.id} belongs to image {stray.image_id}, which is not listed; "
+            "remove the annotation or add the image"
+        )
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and reported below
+        flat = np.fromiter(chain.from_iterable(a.bbox for a in coco.annotations), np.float32, 4 * count)
+        corners = box_geometry.xywh_to_xyxy(flat.reshape(count, 4)[order])
+    sizes = np.fromiter(chain.from_iterable((image.width, image.height) for image in coco.images), np.float32)
+    inside = np.clip(corners, 0, np.tile(sizes.reshape(-1, 2)[places], 2))
+    usable = (corners[:, 2:] > corners[:, :2]).all(1) & np.isfinite(corners).all(1) & (box_geometry.area(inside) > 0)
+    defects: dict[int, str] = {}
+    for row in np.flatnonzero(~usable)[::-1].tolist():  # backwards: the first of an image stays
+        image = coco.images[places[row]]
+        defects[int(places[row])] = (
+            f"it has {box_geometry.defect(corners[row], image.width, image.height)}; draw it again"
+        )
+    first = np.searchsorted(places, np.arange(len(coco.images) + 1))
+    return _Boxes(inside, first.tolist(), defects)
 
 
-def _record(image: _Image, boxes_xywh: list[tuple[float, float, float, float]], root: Path) -> ImageRecord | str:
-    """The record of an image, or the reason why there is none."""
+def _reason_against(image: _Image, boxes: int) -> str | None:
+    """Why an image with so many boxes cannot be used, or None."""
     for name in [image.file_name] if image.mask_file is None else [image.file_name, image.mask_file]:
-        if not _stays_inside(name):
+        if not stays_inside(name):
             return f"the file name {name!r} is empty or leaves the data folder; use a path relative to it, without '..'"
     if image.width < 1 or image.height < 1:
         return f"its size is given as {image.width}×{image.height}; write the size in pixels"
-    if not boxes_xywh and not image.authentic:
+    if not boxes and not image.authentic:
         return 'it has no box and is not marked authentic; draw a box or set "authentic": true'
-    if boxes_xywh and image.authentic:
+    if boxes and image.authentic:
         return "it has a box and is marked authentic; remove one of the two"
-    corners = box_geometry.xywh_to_xyxy(box_geometry.as_boxes(boxes_xywh))
-    for box in corners:
-        if reason := box_geometry.defect(box, image.width, image.height):
-            return f"it has {reason}; draw it again"
+    return None
+
+
+def _record(image: _Image, boxes_xyxy: Boxes, root: Path) -> ImageRecord:
     return ImageRecord(
         image_id=image.id,
         path=root / image.file_name,
         width=image.width,
         height=image.height,
-        boxes_xyxy=box_geometry.clip(corners, image.width, image.height),
+        boxes_xyxy=boxes_xyxy,
         split=image.split,
-        source=image.source,
+        source=sys.intern(image.source),  # one text for all images of a set
         mask_path=root / image.mask_file if image.mask_file else None,
         authentic=image.authentic,
-        kind=image.kind,
+        kind=image.kind and sys.intern(image.kind),
     )
 
 
-def _stays_inside(name: str) -> bool:
-    path = PurePosixPath(name.replace("\\", "/"))
-    return bool(path.parts) and not path.is_absolute() and not {".."} & set(path.parts) and not set(":\0") & set(name)
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Collection would walk again and again through millions of new objects, none of which is garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _relative(path: Path, base: Path) -> str:

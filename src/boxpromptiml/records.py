@@ -123,6 +123,7 @@ class Batch(TypedDict):
         truth: (B, 1, H, W) float in {0, 1}; 0 everywhere where there is no ground truth.
         has_truth: (B,) bool.
         image_id: (B,) int64.
+        position: (B,) int64, in the dataset; unique where image ids of several sets are not.
     """
 
     image: Tensor
@@ -132,3 +133,4 @@ class Batch(TypedDict):
     truth: NotRequired[Tensor]
     has_truth: NotRequired[Tensor]
     image_id: Tensor
+    position: NotRequired[Tensor]

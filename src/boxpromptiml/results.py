@@ -1,7 +1,7 @@
 """The JSON files that the commands leave in a run's folder, typed.
 
     data/manifest.json · pseudomasks/{index,audit}.json · fit/fit.json · fit/version_N/{metrics.csv,config.yaml}
-    test/scores.json · predictions/predictions.json · ablation/VARIANT/test/scores.json
+    validate/agreement.json · test/scores.json · predictions/predictions.json · ablation/VARIANT/test/scores.json
 
 A field that a command could not fill is null. Fields not named here are ignored.
 """
@@ -76,6 +76,28 @@ class Scores(msgspec.Struct):
     command: str = ""
 
 
+class SetAgreement(msgspec.Struct):
+    """Agreement with the teacher on one validation set, and with the truth where there is one."""
+
+    images: int
+    f1_pseudo_mask: float | None = None
+    f1_pseudo_mask_ci_low: float | None = None
+    f1_pseudo_mask_ci_high: float | None = None
+    iou_pseudo_mask: float | None = None
+    iou_pseudo_mask_ci_low: float | None = None
+    iou_pseudo_mask_ci_high: float | None = None
+    f1_truth: float | None = None
+    f1_truth_ci_low: float | None = None
+    f1_truth_ci_high: float | None = None
+
+
+class Agreement(msgspec.Struct):
+    """What ``boxpromptiml validate`` writes; ``all`` is over the images of all sets together."""
+
+    sets: dict[str, SetAgreement]
+    all: SetAgreement
+
+
 class Fit(msgspec.Struct):
     """What ``boxpromptiml fit`` writes when it is done."""
 
@@ -123,6 +145,7 @@ class Results:
     index: CacheIndex | None
     audit: Audit | None
     fit: Fit | None
+    agreement: Agreement | None
     scores: Scores | None
     predictions: Predictions | None
     ablation: dict[str, Scores]
@@ -142,10 +165,23 @@ def read_results(run: Path) -> Results:
         index=read_index(cache) if (cache / "index.json").exists() else None,
         audit=_read(cache / "audit.json", Audit),
         fit=_read(run / "fit/fit.json", Fit),
+        agreement=_read(run / "validate/agreement.json", Agreement),
         scores=_read(run / "test/scores.json", Scores),
         predictions=_read(run / "predictions/predictions.json", Predictions),
         ablation={name: scores for name, scores in variants.items() if scores},
     )
+
+
+def read_scores(path: Path) -> Scores:
+    """Read one ``scores.json``.
+
+    Raises:
+        InputError: the file is missing, or is not what `boxpromptiml test` writes.
+    """
+    scores = _read(path, Scores)
+    if scores is None:
+        raise InputError(f"{path}: no such file; name the scores.json that `boxpromptiml test` wrote")
+    return scores
 
 
 def _read(path: Path, content: type[Content]) -> Content | None:
@@ -154,7 +190,7 @@ def _read(path: Path, content: type[Content]) -> Content | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        command = {"scores": "test", "predictions": "predict"}.get(path.stem, path.stem)
+        command = {"agreement": "validate", "scores": "test", "predictions": "predict"}.get(path.stem, path.stem)
         raise InputError(
             f"{path}: not what `boxpromptiml {command}` writes ({error}); delete it and run that command again"
         ) from None

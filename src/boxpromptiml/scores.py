@@ -1,20 +1,18 @@
 """Pixel scores per image, their mean over images, and how sure that mean is.
 
-Every metric here is computed for each image on its own and then averaged over images; none pools pixels. Inputs are
-probabilities, never logits: torchmetrics applies a sigmoid to a batch as soon as one value lies outside [0, 1].
+Every score here is computed for each image on its own, to be averaged over images (IMDLBenCo's "origin" mode, the
+field's headline number); none pools pixels. Inputs are probabilities, never logits: torchmetrics applies a sigmoid to a
+batch as soon as one value lies outside [0, 1].
 An image whose truth and prediction are both empty scores 1, as with scikit-learn's ``zero_division=1``.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from scipy import stats
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc
 
 
@@ -53,61 +51,6 @@ def auc_of_image(probability: Tensor, truth: Tensor) -> Tensor:
     if target.min() == target.max():
         return torch.tensor(float("nan"))
     return binary_auroc(probability.flatten(), target)
-
-
-class _MeanOverImages(Metric):
-    """Sum and count of a per-image score; both are summed over processes, so the mean is that of all images."""
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    formula: Callable[[Tensor, Tensor, Tensor], Tensor]
-    total: Tensor
-    images: Tensor
-
-    def __init__(self, threshold: float = 0.5) -> None:
-        super().__init__()
-        self.threshold = threshold
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, probability: Tensor, truth: Tensor) -> None:
-        """Add a batch: ``probability`` (B, …) in [0, 1] and ``truth`` of the same shape, non-zero = manipulated."""
-        if len(probability) == 0:  # a batch of authentic images leaves none to score
-            return
-        scores = self.formula(*counts_per_image(probability, truth, self.threshold))
-        self.total += scores.double().sum()
-        self.images += scores.numel()
-
-    def compute(self) -> Tensor:
-        """Mean over all images seen so far; NaN before the first."""
-        return (self.total / self.images).float()
-
-
-class PerImageF1(_MeanOverImages):
-    """Mean over images of F1 at a fixed threshold: the field's headline number (IMDLBenCo's "origin" mode).
-
-    Example:
-        >>> metric = PerImageF1()
-        >>> metric.update(torch.tensor([[0.9, 0.2], [0.9, 0.9]]), torch.tensor([[1, 0], [1, 0]]))
-        >>> round(metric.compute().item(), 4)
-        0.8333
-    """
-
-    formula = staticmethod(f1_from_counts)
-
-
-class PerImageIoU(_MeanOverImages):
-    """Mean over images of IoU at a fixed threshold. torchmetrics' own Jaccard index has no per-image mode.
-
-    Example:
-        >>> metric = PerImageIoU()
-        >>> metric.update(torch.tensor([[0.9, 0.2], [0.9, 0.9]]), torch.tensor([[1, 0], [1, 0]]))
-        >>> metric.compute().item()
-        0.75
-    """
-
-    formula = staticmethod(iou_from_counts)
 
 
 def bootstrap_interval(values: ArrayLike, level: float = 0.95, resamples: int = 2000) -> tuple[float, float]:

@@ -85,18 +85,21 @@ def test_rasterize_takes_every_pixel_a_box_touches():
     assert boxes.rasterize(boxes.as_boxes([(1.9, 0.1, 2.1, 0.2)]), 5, 2).tolist() == [[0, 1, 1, 0, 0], [0] * 5]
 
 
-@given(box_lists(), st.floats(0, 0.5), SEEDS)
-def test_loosening_moves_sides_outwards_by_no_more_than_asked(xyxy, looseness, seed):
-    loose = boxes.loosen(xyxy, looseness, np.random.default_rng(seed), WIDTH, HEIGHT)
-    widest = boxes.with_margin(xyxy, looseness, WIDTH, HEIGHT)
-    for tight, drawn, limit in zip(xyxy, loose, widest, strict=True):
-        assert contains(drawn, tight)
+@given(box_lists(), st.floats(0, 0.5), st.floats(0, 1), SEEDS)
+def test_loosening_moves_sides_outwards_by_as_much_as_asked(xyxy, looseness, share, seed):
+    least = looseness * share
+    loose = boxes.loosen(xyxy, looseness, np.random.default_rng(seed), WIDTH, HEIGHT, least)
+    narrowest, widest = (boxes.with_margin(xyxy, move, WIDTH, HEIGHT) for move in (least, looseness))
+    for tight, drawn, limit in zip(narrowest, loose, widest, strict=True):
+        assert contains(drawn + np.array([-1e-3, -1e-3, 1e-3, 1e-3]), tight)
         assert contains(limit + np.array([-1e-3, -1e-3, 1e-3, 1e-3]), drawn)
 
 
 def test_loosening_refuses_to_tighten():
     with pytest.raises(InputError, match=r"looseness is -0\.1"):
         boxes.loosen(boxes.as_boxes([(0, 0, 4, 4)]), -0.1, np.random.default_rng(0), WIDTH, HEIGHT)
+    with pytest.raises(InputError, match=r"looseness_min is 0\.2"):
+        boxes.loosen(boxes.as_boxes([(0, 0, 4, 4)]), 0.1, np.random.default_rng(0), WIDTH, HEIGHT, 0.2)
 
 
 @given(box_lists(largest=8), SEEDS)

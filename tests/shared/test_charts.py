@@ -65,6 +65,17 @@ def test_curves_read_what_lightning_writes(tmp_path):
     assert len(corners(charts["loss"].lines["train"])) == 1, "a loss that is not a number is left out"
 
 
+def test_the_parts_of_a_score_and_the_rates_of_groups_share_a_chart(tmp_path):
+    columns = "step,val/f1,val/f1/casia1,val/f1/nist16,lr-AdamW/backbone,lr-AdamW/fusion,seconds"
+    (tmp_path / "metrics.csv").write_text(f"{columns}\n1,.5,.4,.6,.1,.2,9\n")
+    charts = {chart.title: set(chart.lines) for chart in training_curves([tmp_path / "metrics.csv"])}
+    assert charts == {
+        "f1": {"val", "casia1", "nist16"},
+        "learning rate": {"backbone", "fusion"},
+        "seconds": {"seconds"},
+    }
+
+
 @pytest.mark.parametrize("text", ["step,train/loss\n1,oops\n", "step,a\n1,2,3\n"])
 def test_a_table_that_is_not_numbers_is_named(tmp_path, text):
     (tmp_path / "metrics.csv").write_text(text)

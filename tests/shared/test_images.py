@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from boxpromptiml import images
-from boxpromptiml.images import ImageError, read_mask, read_photo
+from boxpromptiml.images import ImageError, read_mask, read_photo, read_size
 
 
 @pytest.fixture
@@ -149,6 +149,26 @@ def test_photos_are_turned_upright(tmp_path, orientation):
     assert upright[0, 0].tolist() == [255, 255, 255]
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".bmp", ".gif"])
+def test_sizes_are_those_of_the_upright_photo(tmp_path, photo, suffix):
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = saved(
+            tmp_path / f"{orientation}{suffix}", photo, **({} if suffix in (".bmp", ".gif") else {"exif": exif})
+        )
+        height, width = read_photo(path).shape[:2]
+        assert read_size(path) == (width, height)
+
+
+def test_sizes_need_no_pixels(tmp_path, photo):
+    path = saved(tmp_path / "photo.png", np.kron(photo, np.ones((8, 8, 1), np.uint8)))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert read_size(path) == (240, 160)
+    path.write_bytes(b"")
+    refused(path, "the file is empty", read=read_size)
+
+
 def test_one_pixel_is_a_photo(tmp_path):
     path = saved(tmp_path / "dot.png", np.full((1, 1, 3), 7, np.uint8))
     assert read_photo(path).tolist() == [[[7, 7, 7]]]
@@ -225,3 +245,20 @@ def test_folders_are_listed_with_subfolders_in_one_order(tmp_path, photo):
     assert [p.relative_to(tmp_path).as_posix() for p in images.list_images(tmp_path)] == ["a.JPG", "b/1.tif", "b/2.png"]
     with pytest.raises(ImageError, match="no such folder"):
         images.list_images(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "P"])
+def test_an_instance_map_keeps_its_numbers(tmp_path, mode):
+    numbers = np.array([[0, 1, 2], [200, 0, 5]])
+    array = numbers.astype(np.uint16 if mode == "I;16" else np.uint8)
+    picture = Image.fromarray(array)
+    if mode == "P":
+        picture.putpalette([255 - i // 3 for i in range(768)])  # the shown colours are others than the numbers
+    found = images.read_instances(saved(tmp_path / "map.png", picture), (2, 3))
+    np.testing.assert_array_equal(found, numbers)
+    assert found.dtype == np.int32
+
+
+def test_an_instance_map_of_another_size_or_with_colours_is_refused(tmp_path, photo):
+    refused(saved(tmp_path / "map.png", photo[..., 0]), "30×20", "5×4", read=lambda p: images.read_instances(p, (4, 5)))
+    refused(saved(tmp_path / "rgb.png", photo), "one channel", read=lambda p: images.read_instances(p, (20, 30)))

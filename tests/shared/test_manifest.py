@@ -1,6 +1,8 @@
+import gc
 import json
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -83,8 +85,9 @@ def test_file_names_count_from_the_root_that_is_named(tmp_path):
     write_manifest(tmp_path / "lists" / "test.json", [record(images / "a.png")], root=tmp_path / "set")
     content = json.loads((tmp_path / "lists" / "test.json").read_text())
     assert content["images"][0]["file_name"] == "images/a.png"
-    found = read_manifest(tmp_path / "lists" / "test.json").records[0].path
-    assert found.resolve() == images / "a.png"
+    manifest = read_manifest(tmp_path / "lists" / "test.json")
+    assert manifest.records[0].path.resolve() == images / "a.png"
+    assert manifest.root.resolve() == tmp_path / "set"
 
 
 def test_files_outside_the_root_are_not_written_down(tmp_path):
@@ -144,6 +147,32 @@ def test_names_that_leave_the_folder_are_set_aside(tmp_path, name, field):
     assert "leaves the data folder" in aside.reason
 
 
+@given(st.text(r"./\\:ab" + "\0", max_size=8))
+def test_a_name_is_safe_where_pathlib_says_so(tmp_path_factory, name):
+    plain = PurePosixPath(name.replace("\\", "/"))
+    leaves = not plain.parts or plain.is_absolute() or ".." in plain.parts or ":" in name or "\0" in name
+    manifest = read_manifest(saved(tmp_path_factory.mktemp("manifest"), [IMAGE | {"file_name": name}]))
+    assert bool(manifest.set_aside) == leaves
+
+
+@given(st.lists(st.integers(0, 4), max_size=12))
+def test_boxes_reach_their_images_in_their_order_wherever_they_are_listed(tmp_path_factory, owners):
+    images = [IMAGE | {"id": 50 - i, "file_name": f"{i}.jpg", "authentic": i not in owners} for i in range(5)]
+    boxes = [{"id": n, "image_id": 50 - i, "bbox": [n, i, 10, 10]} for n, i in enumerate(owners)]
+    manifest = read_manifest(saved(tmp_path_factory.mktemp("manifest"), images, boxes))
+    assert manifest.set_aside == []
+    for i, found in enumerate(manifest.records):
+        assert found.boxes_xyxy.tolist() == [[n, i, n + 10, i + 10] for n, owner in enumerate(owners) if owner == i]
+
+
+def test_garbage_collection_goes_on_after_reading(tmp_path):
+    read_manifest(saved(tmp_path))
+    assert gc.isenabled()
+    with pytest.raises(ManifestError):
+        read_manifest(tmp_path / "missing.json")
+    assert gc.isenabled()
+
+
 @pytest.mark.parametrize(
     ("image", "boxes", "words"),
     [
@@ -151,6 +180,8 @@ def test_names_that_leave_the_folder_are_set_aside(tmp_path, name, field):
         ({}, [[30, 30, -5, 5]], "reversed"),
         ({}, [[30, 30, 0, 5]], "without area"),
         ({}, [[1, 1, 5, 5], [30, 30, 5, 0]], "without area"),
+        ({}, [[30, 30, 5, 0], [30, 30, -5, 5]], "without area"),  # the first that is wrong is named
+        ({}, [[1e39, 1, 5, 5]], "not a number"),
         ({}, [], "no box"),
         ({"authentic": True}, [[1, 1, 5, 5]], "marked authentic"),
         ({"width": 0}, [[1, 1, 5, 5]], "0×80"),

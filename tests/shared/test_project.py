@@ -89,6 +89,19 @@ def test_make_demo_runs_every_step_once_and_in_order(rehearsal):
     assert steps[-1] == "report"
 
 
+def test_make_builds_the_papers_mixture_where_its_sets_are(rehearsal):
+    (rehearsal.root / "configs/data").mkdir()
+    for name in ("data/full.yaml", "pseudomasks/full.yaml", "full.yaml"):
+        (rehearsal.root / "configs" / name).touch()
+    refused = make("pseudomasks", "PROFILE=full", root=rehearsal.root)
+    assert refused.returncode == 2
+    assert "data/README.md says which sets to put there" in refused.stderr
+    (rehearsal.root / "data/raw").mkdir(parents=True)
+    planned = make("--dry-run", "pseudomasks", "PROFILE=full", root=rehearsal.root).stdout
+    mixture, pseudomasks = (planned.index(f"boxpromptiml {word} --config") for word in ("mixture", "pseudomasks"))
+    assert mixture < pseudomasks
+
+
 def test_make_demo_again_only_writes_the_page(rehearsal):
     rehearsal("demo")
     assert rehearsal("demo") == ["report"]

@@ -117,6 +117,11 @@ class Page(HTMLParser):
         return np.asarray(Image.open(BytesIO(base64.b64decode(uri.split(",", 1)[1]))))
 
 
+def said_of(run):
+    report(run)
+    return Page(run / "report.html").said()
+
+
 def test_the_page_names_nothing_outside_itself(run):
     assert report(run) == 0
     page = Page(run / "report.html")
@@ -238,6 +243,18 @@ def test_ablation_variants_become_one_table(run):
     said = Page(run / "report.html").said()
     assert "full demo 9 0.450 0.400–0.500" in said
     assert "no_memory demo 9 0.400" in said
+
+
+def test_every_validation_set_has_its_row(run):
+    assert "by validation set" not in said_of(run)
+    rows = {name: {"images": n, "f1_pseudo_mask": f1} for name, n, f1 in (("casia1", 9, 0.4), ("nist16", 3, 0.6))}
+    rows["casia1"] |= {"f1_truth": 0.3, "f1_truth_ci_low": 0.2, "f1_truth_ci_high": 0.35}
+    together = {"images": 12, "f1_pseudo_mask": 0.45}
+    write_json(run / "validate/agreement.json", {"sets": rows, "all": together, "checkpoint": None})
+    said = said_of(run)
+    assert "casia1 9 0.400 – 0.300 0.200–0.350 nist16 3 0.600 – – all images 12 0.450" in said
+    write_json(run / "validate/agreement.json", {"sets": {"casia1": together}, "all": together})
+    assert "all images 12" not in said_of(run), "the mean of one set is its own row"
 
 
 def test_an_empty_folder_is_refused_in_one_line(tmp_path):

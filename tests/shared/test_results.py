@@ -31,6 +31,7 @@ def test_fields_of_other_versions_are_ignored(tmp_path):
         ("test/scores.json", '{"sets": {"demo": {"ima', "boxpromptiml test"),
         ("test/scores.json", {"sets": {"demo": {"images": "many"}}}, r"sets\[...\].images"),
         ("fit/fit.json", {"seconds_fit": 1}, "images_train"),
+        ("validate/agreement.json", {"sets": {}}, "boxpromptiml validate"),
         ("predictions/predictions.json", [], "boxpromptiml predict"),
         ("pseudomasks/audit.json", "", "boxpromptiml audit"),
         ("data/manifest.json", "{", "manifest"),

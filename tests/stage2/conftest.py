@@ -1,5 +1,9 @@
 """A small cache, a small test set and a small experiment, made once a session."""
 
+import importlib
+import os
+import sys
+
 import numpy as np
 import pytest
 import yaml
@@ -7,7 +11,7 @@ import yaml
 from boxpromptiml import images
 from boxpromptiml.manifest import write_manifest
 from boxpromptiml.records import ImageRecord, Sample, Stamp
-from boxpromptiml.shards import write_index, write_shard
+from boxpromptiml.shards import SCHEMA, write_index, write_shard
 
 SIZE = 64
 
@@ -50,7 +54,7 @@ def cache(tmp_path_factory):
                 height=SIZE,
             )
         )
-    stamp = Stamp(1, SIZE, "none", "", "0", "0")
+    stamp = Stamp(SCHEMA, SIZE, "none", "", "0", "0")
     write_shard(folder / "shard-000-00000.h5", samples[:20], [], stamp)
     write_shard(folder / "shard-000-00001.h5", samples[20:], [], stamp)
     write_index(folder, stamp)
@@ -86,6 +90,51 @@ def test_manifest(tmp_path_factory):
     (folder / "3.png").write_bytes(b"")
     write_manifest(folder / "manifest.json", records)
     return folder / "manifest.json"
+
+
+STREAM = f"""
+from pathlib import Path
+import numpy as np
+from boxpromptiml.records import Sample
+
+class MadeSquares:
+    'Squares that are made when they are drawn; with a log, every draw leaves a line there.'
+
+    def __init__(self, length: int, log: str = "") -> None:
+        self.length, self.log = length, log
+        self.authentic = np.arange(length) % 4 == 3
+        self.sources = np.full(length, "made")
+
+    def __len__(self) -> int:
+        return self.length
+
+    def draw(self, index: int, seed: int) -> Sample:
+        if self.log:
+            with Path(self.log).open("a") as stream:
+                stream.write(f"{{index}} {{seed}}\\n")
+        image = np.random.default_rng([seed, index]).integers(0, 60, ({SIZE}, {SIZE}, 3), dtype=np.uint8)
+        mask = np.zeros(({SIZE}, {SIZE}), np.uint8)
+        boxes = np.array([[8, 8, 24, 24]], np.float32)
+        if self.authentic[index]:
+            boxes = boxes[:0]
+        else:
+            mask[8:24, 8:24] = 255
+            image[mask > 0] += 120
+        ones = np.ones(len(boxes), np.float32)
+        return Sample(index, image, mask, mask, boxes, ones, "made", "train", not len(boxes), "splice", {SIZE}, {SIZE})
+"""
+
+
+@pytest.fixture
+def made_squares(tmp_path, monkeypatch):
+    """A stream as a project of somebody else's would bring it: a class in a module of its own, here and in commands."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "made.py").write_text(STREAM)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    yield importlib.import_module("made").MadeSquares
+    del sys.modules["made"]
 
 
 @pytest.fixture
@@ -125,6 +174,10 @@ def tiny_config(tmp_path, cache, test_manifest):
                 },
                 {"class_path": "stage2_distill.callbacks.RunRecord", "init_args": {"folder": str(tmp_path / "fit")}},
                 {"class_path": "stage2_distill.evaluate.WriteScores", "init_args": {"folder": str(tmp_path / "test")}},
+                {
+                    "class_path": "stage2_distill.agreement.WriteAgreement",
+                    "init_args": {"folder": str(tmp_path / "validate")},
+                },
             ],
         },
         "model": {

@@ -26,6 +26,7 @@ def test_wandb_records_offline_without_an_account_or_a_prompt(tiny_config, tmp_p
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # no credentials there
+    wandb.finish()  # a run that an earlier test of this process left open would be gone on with
     assert main(["fit", "--config", str(with_wandb(tiny_config, tmp_path))]) == 0
     wandb.finish()  # otherwise at the end of the process
     recorded = next(tmp_path.glob("wandb/offline-run-*/run-*.wandb")).read_bytes()
@@ -52,6 +53,8 @@ def test_the_record_counts_the_seconds_of_an_interrupted_run_too(tiny_config, tm
     after = json.loads(record.read_text())
     assert (before["epochs"], after["epochs"]) == (1, 2)
     assert after["seconds_fit"] > before["seconds_fit"] * 0.5
+    assert after["draws_per_epoch"] == 23
+    assert after["sources"] == {"squares": {"images": 23, "share_of_draws": 1.0}}
     assert after["parameters"] > 0
     assert after["macs"] > 0
     assert after["environment"]["torch"]

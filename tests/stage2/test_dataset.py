@@ -11,7 +11,8 @@ from boxpromptiml import images
 from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.shards import ShardReader
 from stage2_distill.augment import Augmentation, evaluation_transform, training_transform
-from stage2_distill.dataset import PseudoMaskDataset, ScoredDataset, SeededDraws, collate_scored, scorable
+from stage2_distill.dataset import PseudoMaskDataset, ScoredDataset, collate_scored, scorable
+from stage2_distill.sampling import Mixture, SeededDraws
 
 
 def test_a_sample_keeps_its_contract(cache):
@@ -31,9 +32,10 @@ def test_a_sample_keeps_its_contract(cache):
 
 def test_augmentation_is_decided_by_seed_epoch_and_position_alone(cache):
     dataset = PseudoMaskDataset([ShardReader(cache)], training_transform(64, Augmentation()))
+    mixture = Mixture(dataset.sources, dataset.source_of)
 
     def draw(epoch, workers):
-        sampler = SeededDraws(dataset, 1, 0, 3, first_epoch=epoch)
+        sampler = SeededDraws(mixture, 1, 0, 3, first_epoch=epoch)
         loader = DataLoader(dataset, 4, sampler=sampler, num_workers=workers)
         return torch.cat([batch["image"] for batch in loader])
 
@@ -42,12 +44,29 @@ def test_augmentation_is_decided_by_seed_epoch_and_position_alone(cache):
     assert not torch.equal(dataset[0, 1]["image"], dataset[0, 2]["image"])
 
 
-def test_two_processes_share_the_draws_of_one(cache):
-    dataset = PseudoMaskDataset([ShardReader(cache)], evaluation_transform(64))
-    alone = set(SeededDraws(dataset, 1, 0, 5))
-    shares = [set(SeededDraws(dataset, 2, rank, 5)) for rank in range(2)]
-    assert shares[0] | shares[1] == alone
-    assert not shares[0] & shares[1]
+def test_a_stream_stands_beside_a_cache_and_makes_another_sample_for_every_seed(cache, made_squares):
+    dataset = PseudoMaskDataset([ShardReader(cache)], evaluation_transform(64), False, [made_squares(8)])
+    assert len(dataset) == 30 + 6  # two of each are authentic
+    assert dataset.sources == ["made", "squares"]
+    assert [dataset.sources[i] for i in dataset.source_of[29:31]] == ["squares", "made"]
+    assert torch.equal(dataset[5, 1]["image"], dataset[5, 2]["image"])
+    made = dataset[33, 1]
+    assert torch.equal(made["image"], dataset[33, 1]["image"])
+    assert not torch.equal(made["image"], dataset[33, 2]["image"])
+    assert made["image_id"] == 4  # the fourth that is not authentic
+    assert made["position"] == 33
+    assert torch.equal(made["pseudo_mask"], made["truth"])
+    assert not any(dataset[p]["pseudo_mask"].sum() == 0 for p in range(30, 36))
+
+
+def test_samples_without_a_source_and_readers_with_a_name(cache, made_squares):
+    stream = made_squares(4)
+    stream.sources = np.array(["", "made", "", "made"])
+    transform = evaluation_transform(64)
+    assert PseudoMaskDataset([], transform, True, [stream]).sources == ["made", "unnamed"]
+    named = PseudoMaskDataset([ShardReader(cache)] * 3, transform, names=["b", "a", "b"])
+    assert named.sources == ["a", "b"]
+    assert np.bincount(named.source_of).tolist() == [32, 64]
 
 
 def test_a_dataset_can_be_sent_to_a_spawned_worker(cache):

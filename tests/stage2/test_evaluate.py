@@ -99,3 +99,32 @@ def test_a_set_of_authentic_images_has_false_alarms_and_no_invented_score():
     assert summary["whole"]["f1"] == 1
     assert "auc" not in summary["whole"]  # one class only
     assert table(summary).count("–") > 4
+
+
+def test_the_table_has_a_row_for_each_set_and_each_kind_of_manipulation(scored):
+    sets, board, _ = scored
+    summary = summarize(board.compute().numpy(), sets)
+    header, *rows = table(summary).splitlines()
+    assert [row.split()[:2] for row in rows] == [
+        ["a", "3"],
+        ["removal", "1"],
+        ["splice", "2"],
+        ["authentic", "1"],
+        ["b", "1"],  # one kind: its row would be that of the set
+    ]
+    f1 = header.index("F1")
+    assert [row[f1 : f1 + 5] for row in rows[:3]] == [
+        f"{score['f1']:.3f}" for score in (summary["a"], *summary["a"]["by_kind"].values())
+    ]
+    area = summary["a"]["false_alarm_area"]
+    assert f"marked by mistake: {area:.1%} of pixels, in 100.0% of images" in rows[3]
+    assert len({len(row) for row in rows if "mistake" not in row}) == 1
+
+
+def test_kinds_have_the_scores_of_a_set(scored):
+    sets, board, _ = scored
+    rows = board.compute().numpy()
+    removal = summarize(rows, sets)["a"]["by_kind"]["removal"]
+    alone = summarize(rows[rows[:, 1] == 1], {"a": sets["a"]})["a"]
+    assert removal == {key: value for key, value in alone.items() if key in removal}
+    assert {"f1", "iou", "auc", "f1_centre_box"} <= set(removal)

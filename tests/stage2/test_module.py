@@ -9,9 +9,11 @@ import time
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from boxpromptiml.cli import main
+from stage2_distill.datamodule import PseudoMaskData
 from stage2_distill.student import Student, read_checkpoint
 
 
@@ -67,9 +69,21 @@ def test_fit_then_test_then_predict(tiny_config, tmp_path, test_manifest):
     )
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_run_resumes_to_the_same_weights(tiny_config, tmp_path, workers):
-    fit = ("fit", "--config", tiny_config, "--trainer.max_epochs", 4, "--data.workers", workers)
+@pytest.fixture
+def mixed_config(tiny_config, made_squares):
+    """The tiny configuration with a quarter of 24 draws an epoch from a stream."""
+    config = yaml.safe_load(tiny_config.read_text())
+    stream = {"class_path": "made.MadeSquares", "init_args": {"length": 8, "log": str(tiny_config.parent / "drawn")}}
+    config["data"] |= {"streams": [stream], "source_weights": {"made": 0.25}, "epoch_size": 24}
+    path = tiny_config.with_name("mixed.yaml")
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.mark.parametrize(("workers", "config"), [(0, "tiny_config"), (2, "mixed_config")])
+def test_a_killed_run_resumes_to_the_same_weights(request, tmp_path, workers, config):
+    path = request.getfixturevalue(config)
+    fit = ("fit", "--config", path, "--trainer.max_epochs", 4, "--data.workers", workers)
     cli(*fit)
     last = tmp_path / "checkpoints/last.ckpt"
     straight = read_checkpoint(last)
@@ -112,6 +126,21 @@ def test_two_processes_train_on_all_samples_and_agree(tiny_config, tmp_path, mem
     one = json.loads((tmp_path / "test/scores.json").read_text())
     assert [row["image_id"] for row in two["per_image"]] == [row["image_id"] for row in one["per_image"]]
     assert two["sets"]["squares"]["f1"] == pytest.approx(one["sets"]["squares"]["f1"], abs=1e-5)
+
+
+def test_two_processes_draw_the_mixture_of_one(mixed_config, tmp_path, cache, made_squares, monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # as in the configuration
+    halved = ["--data.batch_size", 3, "--trainer.devices", 2, "--trainer.strategy", "ddp", "--trainer.max_epochs", 1]
+    printed = cli("fit", "--config", mixed_config, *halved, "--trainer.limit_val_batches", 0)
+    assert printed.count("share of the 24 draws") == 1
+    together = sorted((tmp_path / "drawn").read_text().splitlines())
+    (tmp_path / "drawn").unlink()
+    stream = made_squares(8, str(tmp_path / "drawn"))
+    alone = PseudoMaskData([str(cache)], [stream], {"made": 0.25}, 24, image_size=64, batch_size=6, workers=0)
+    alone.setup("fit")
+    assert len(list(alone.train_dataloader())) == 4
+    assert sorted((tmp_path / "drawn").read_text().splitlines()) == together
+    assert len(together) == 6  # each with its seed
 
 
 def test_a_checkpoint_carries_the_student_alone(tiny_config, tmp_path):

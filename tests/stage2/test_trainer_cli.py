@@ -75,7 +75,7 @@ def test_one_folder_moves_all_outputs():
     trainer = config["trainer"]
     arguments = [entry["init_args"] for entry in (*trainer["logger"], *trainer["callbacks"])]
     folders = [a[key] for a in arguments for key in ("save_dir", "dirpath", "folder") if a.get(key)]
-    assert len(folders) == 6
+    assert len(folders) == 7
     assert all(folder.startswith("/elsewhere") for folder in folders)
 
 

@@ -1,113 +1,107 @@
-"""Write the manifest of a data set: coarse boxes drawn from its masks, as a person would draw them."""
+"""Write the manifest of a data set: its files as they are, coarse boxes drawn from its masks as a person would."""
 
 from __future__ import annotations
 
 import os
-import zlib
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-from boxpromptiml.boxes import BoxMode, as_boxes, boxes_from_mask
-from boxpromptiml.datasets.folders import Unpaired, pair_by_name
-from boxpromptiml.images import ImageError, Mask, list_images, read_mask, read_photo
+from boxpromptiml.boxes import BoxMode
+from boxpromptiml.datasets.drawing import Drawing
+from boxpromptiml.datasets.examine import Mismatched, Treatment, common_folder, examine, workers_for
+from boxpromptiml.datasets.layout import Expected, Found, MaskForm
+from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in, folders
+from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.manifest import write_manifest
-from boxpromptiml.records import ImageRecord, InputError, Split
+from boxpromptiml.processes import processes
+from boxpromptiml.records import InputError, Split
 
 
 def prepare(
-    images: Path,
-    masks: Path,
     out: Path,
+    layout: LayoutName | None = None,
+    root: Path | None = None,
+    images: Path | None = None,
+    masks: Path | None = None,
     authentic: Path | None = None,
     source: str | None = None,
     split: Split = "test",
     val_share: float = 0.0,
+    mismatched: Mismatched = "skip",
     looseness: float = 0.15,
+    looseness_min: float = 0.0,
     mode: BoxMode = "region",
     min_area: float = 0.0005,
     seed: int = 0,
+    allow_incomplete: bool = False,
+    workers: int | None = None,
 ) -> int:
-    """Write a manifest with coarse boxes for a folder of images and a folder of masks.
+    """Write a manifest with coarse boxes for a data set: in its native layout, or a folder of images and one of masks.
 
-    Images and masks are paired by name: photo.jpg with photo.png, photo_gt.png or photo_mask.png. Every file is decoded
-    once; those that cannot be used are listed and left out. No image is copied or changed.
+    Images and masks are paired by name, never by order. Every file is decoded once; those that cannot be used are
+    listed and left out. Nothing in the data set is copied or changed; masks that are not white on black at their
+    image's size are written anew beside the manifest, into a folder named after it with -masks.
 
     Args:
-        images: folder of manipulated images, searched with its subfolders.
-        masks: folder of their masks, white = manipulated; it may be the same folder.
         out: the manifest to write, a .json file.
+        layout: native layout of the set; data/README.md shows each one's folders.
+        root: folder that the set was unpacked to; for imdlbenco the JSON file.
+        images: instead of layout and root, a folder of manipulated images, searched with its subfolders.
+        masks: folder of their masks, white = manipulated: photo.jpg goes with photo.png, photo_gt.png or
+            photo_mask.png; it may be the same folder.
         authentic: folder of images that are known to be authentic.
         source: name of the set in scores and reports; by default the manifest's name.
         split: train, val or test.
-        val_share: share of the images that go to val instead, chosen by name; an authentic image and the forgery of
-            the same name stay together.
+        val_share: share of the images that go to val instead; images of one original photo stay together.
+        mismatched: masks of another size than their image are skipped, or resized where the shape is the same.
         looseness: largest outward move of a box's side, as a share of the box.
+        looseness_min: smallest outward move of a side; equal to looseness for boxes that are all equally loose.
         mode: region draws one box around each manipulated region, image one box around all of them.
         min_area: smallest region that gets a box of its own, as a share of the image.
-        seed: of the looseness.
+        seed: of the looseness and of the validation share.
+        allow_incomplete: accept fewer images than the layout's set is known to have.
+        workers: number of processes; by default one for each core, at most 8.
 
     Returns:
-        0, or 3 when files were set aside.
+        0, or 3 when files were set aside or the set is incomplete.
 
     Raises:
-        InputError: a folder does not exist, no image can be used, or the manifest's name does not end in .json.
+        InputError: a folder does not exist, no image can be used, or an argument has no meaning.
     """
     if out.suffix.lower() != ".json":
         raise InputError(f"{out}: a manifest is a JSON file; give it a name such as {out.name or 'set'}.json")
-    if not 0 <= val_share < 1:
-        raise InputError(f"val_share is {val_share:g}; use a share from 0 to below 1")
-    pairing = pair_by_name(images, masks, leave_out=authentic)
-    untouched = [] if authentic is None else list_images(authentic)
-    files: list[tuple[Path, Path | Unpaired | None]] = [*pairing.images, *((path, None) for path in untouched)]
-    set_aside = [stray.reason for stray in pairing.stray_masks]
-    records: list[ImageRecord] = []
-    for image_id, (path, mask_path) in enumerate(tqdm(files, unit=" images"), start=1):
-        try:
-            if isinstance(mask_path, Unpaired):
-                raise ImageError(mask_path.reason)
-            mask, width, height = _read(path, mask_path)
-        except ImageError as error:
-            set_aside.append(str(error))
-            continue
-        # Ids count every file; split and boxes depend on the name alone. So a missing file changes no other image.
-        rng = np.random.default_rng([seed, zlib.crc32(path.stem.encode())])
-        image_split: Split = "val" if rng.random() < val_share else split
-        boxes = as_boxes([]) if mask is None else boxes_from_mask(mask, rng, looseness, min_area, mode)
-        records.append(
-            ImageRecord(
-                image_id=image_id,
-                path=path,
-                width=width,
-                height=height,
-                boxes_xyxy=boxes,
-                split=image_split,
-                source=source or out.stem,
-                mask_path=mask_path,
-                authentic=mask_path is None,
-            )
+    drawing = Drawing(looseness, looseness_min, mode, min_area, seed)
+    name = source or out.stem
+    in_val(name, val_share, seed)  # refuses a share without meaning before any work
+    found, form, expected = _listing(layout, root, images, masks, authentic)
+    treatment = Treatment(found.root, form, mismatched, out.with_name(f"{out.stem}-masks").resolve(), drawing)
+    with processes(workers or workers_for(len(found.images))) as spread:
+        examined = examine(found, treatment, spread)
+    examined.report()
+    if not examined.usable:
+        raise InputError(
+            f"{found.root}: {len(found.images)} images found and none that can be used; correct what is said above"
         )
-    for reason in set_aside:
-        print(f"set aside: {reason}")
-    if not records:
-        raise InputError(f"{images}: {len(files)} images found and none that can be used; correct what is said above")
-    folders = [folder.resolve() for folder in (images, masks, authentic) if folder is not None]
-    write_manifest(out, records, description=source or out.stem, root=Path(os.path.commonpath(folders)))
-    pairs = sum(not record.authentic for record in records)
-    print(
-        f"{out}: {pairs} of {len(pairing.images)} images paired with a mask, {len(records) - pairs} authentic, "
-        f"{len(set_aside)} files set aside"
-    )
-    return 3 if set_aside else 0
+    records = [
+        image.record(image_id, "val" if in_val(image.entry.group, val_share, seed) else split, name)
+        for image_id, image in examined.usable.items()
+    ]
+    write_manifest(out, records, description=name, root=common_folder(records))
+    complete = examined.is_complete(expected)
+    print(f"{out}: {examined.counts(expected)}")
+    if not complete:
+        print(f"{out}: the set is incomplete; data/README.md says where to get the rest")
+    return 3 if examined.set_aside or not (complete or allow_incomplete) else 0
 
 
-def _read(path: Path, mask_path: Path | None) -> tuple[Mask | None, int, int]:
-    """The mask of an image, and the image's width and height once all of it was decoded."""
-    height, width = read_photo(path).shape[:2]
-    if mask_path is None:
-        return None, width, height
-    mask = read_mask(mask_path, (width, height))
-    if not mask.any():
-        raise ImageError(f"{mask_path}: the mask is empty; move {path.name} to the authentic images if it is one")
-    return mask, width, height
+def _listing(
+    layout: LayoutName | None, root: Path | None, images: Path | None, masks: Path | None, authentic: Path | None
+) -> tuple[Found, MaskForm, Expected]:
+    """The files of a layout, or those of single folders."""
+    if layout is not None and root is not None and not (images or masks or authentic):
+        return find_in(layout, root), LAYOUTS[layout].MASKS, LAYOUTS[layout].EXPECTED
+    if layout is None and root is None and images is not None and masks is not None:
+        given = [folder.resolve() for folder in (images, masks, authentic) if folder is not None]
+        top = Path(os.path.commonpath(given))
+        found = folders.listing(given[0], given[1], given[2] if authentic else None, top)
+        return found, folders.MASKS, folders.EXPECTED
+    raise InputError("say where the set is: either --layout and --root, or --images and --masks (and --authentic)")

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from boxpromptiml.boxes import rasterize
+from boxpromptiml.cli import main
+from boxpromptiml.datasets import examine
 from boxpromptiml.datasets.prepare import prepare
-from boxpromptiml.images import read_mask, read_photo, write_mask, write_photo
+from boxpromptiml.images import read_mask, read_photo
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.records import InputError
 
@@ -11,30 +13,28 @@ NAMES = ["a", "b", "c", "d"]
 
 
 @pytest.fixture
-def folders(tmp_path):
+def folders(tree):
     """Four forgeries with a square each and two authentic images."""
-    rng = np.random.default_rng(0)
-    for folder in ("images", "masks", "authentic"):
-        (tmp_path / "set" / folder).mkdir(parents=True)
     for i, name in enumerate(NAMES):
-        mask = np.zeros((40, 60), bool)
-        mask[10:20, 10 * i : 10 * i + 10] = True
-        write_photo(tmp_path / "set" / "images" / f"{name}.jpg", rng.integers(0, 256, (40, 60, 3), np.uint8))
-        write_mask(tmp_path / "set" / "masks" / f"{name}_gt.png", mask)
-    for name in "xy":
-        write_photo(tmp_path / "set" / "authentic" / f"{name}.png", rng.integers(0, 256, (30, 30, 3), np.uint8))
-    return tmp_path / "set"
+        region = np.zeros((40, 60), bool)
+        region[10:20, 10 * i : 10 * i + 10] = True
+        tree.photos(f"images/{name}.jpg", width=60, height=40)
+        tree.masks(f"masks/{name}_gt.png", region=region)
+    tree.photos("authentic/x.png", "authentic/y.png")
+    return tree.root
 
 
-def prepared(folders, out, **more):
-    code = prepare(folders / "images", folders / "masks", out, folders / "authentic", **more)
+def plain(folders, out, **more):
+    """The plain form: single folders instead of a layout."""
+    places = {name: folders / name for name in ("images", "masks", "authentic")}
+    code = prepare(out, **places, **more)
     return code, read_manifest(out)
 
 
 def test_a_clean_set_is_described_completely(folders, tmp_path, capsys):
-    code, manifest = prepared(folders, tmp_path / "lists" / "squares.json", looseness=0, split="train")
+    code, manifest = plain(folders, tmp_path / "lists" / "squares.json", looseness=0, split="train")
     assert code == 0
-    assert "4 of 4 images paired with a mask, 2 authentic, 0 files set aside" in capsys.readouterr().out
+    assert "4 manipulated images, 2 authentic; 6 images listed, 0 files set aside" in capsys.readouterr().out
     forged, authentic = manifest.records[:4], manifest.records[4:]
     assert [r.boxes_xyxy.tolist() for r in forged] == [[[10 * i, 10, 10 * i + 10, 20]] for i in range(4)]
     assert [r.path.stem for r in authentic] == ["x", "y"]
@@ -44,77 +44,146 @@ def test_a_clean_set_is_described_completely(folders, tmp_path, capsys):
         assert read_photo(record.path).shape[:2] == (record.height, record.width)
 
 
+def test_the_layout_and_the_plain_form_agree(folders, tmp_path):
+    _, by_hand = plain(folders, tmp_path / "plain" / "set.json")
+    assert prepare(tmp_path / "layout" / "set.json", "folders", folders) == 0
+    assert (tmp_path / "plain/set.json").read_text() == (tmp_path / "layout/set.json").read_text()
+    assert len(by_hand.records) == 6
+
+
 def test_a_missing_mask_skips_one_image_and_shifts_none(folders, tmp_path, capsys):
-    _, whole = prepared(folders, tmp_path / "whole.json")
+    _, whole = plain(folders, tmp_path / "whole.json")
     (folders / "masks" / "b_gt.png").unlink()
-    code, rest = prepared(folders, tmp_path / "rest.json", source="whole")
+    code, rest = plain(folders, tmp_path / "rest.json", source="whole")
     assert code == 3
-    said = capsys.readouterr().out
-    assert "b.jpg: no mask of that name" in said
-    assert "3 of 4 images paired" in said
+    assert "images/b.jpg: no mask named b or b_gt or b_mask" in capsys.readouterr().out
     kept = [record for record in whole.records if record.path.stem != "b"]
     for before, after in zip(kept, rest.records, strict=True):
         assert (after.image_id, after.path, after.mask_path) == (before.image_id, before.path, before.mask_path)
         np.testing.assert_array_equal(after.boxes_xyxy, before.boxes_xyxy)
 
 
-def test_files_that_cannot_be_used_are_listed(folders, tmp_path, capsys):
-    images, masks = folders / "images", folders / "masks"
-    (images / "a.jpg").write_bytes((images / "a.jpg").read_bytes()[:700])
-    write_mask(masks / "b_gt.png", np.ones((40, 61), bool))
-    write_mask(masks / "c_gt.png", np.zeros((40, 60), bool))
-    write_mask(masks / "stray.png", np.ones((40, 60), bool))
-    code, manifest = prepared(folders, tmp_path / "set.json")
+def test_files_that_cannot_be_used_are_listed(folders, tree, tmp_path, capsys):
+    (folders / "images/a.jpg").write_bytes((folders / "images/a.jpg").read_bytes()[:700])
+    tree.wrong_size("masks/b_gt.png", width=61, height=40)
+    tree.masks("masks/c_gt.png", region=np.zeros((40, 60), bool))
+    tree.wrong_size("masks/stray.png", width=60, height=40)
+    code, manifest = plain(folders, tmp_path / "set.json")
     assert code == 3
     assert [record.path.stem for record in manifest.records] == ["d", "x", "y"]
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("set aside: ")]
-    assert len(said) == 4
     for line, words in zip(sorted(said), ("cut off", "61×40", "the mask is empty", "without an image"), strict=True):
         assert words in line
 
 
+def test_the_set_itself_is_never_touched(folders, tree, tmp_path):
+    tree.wrong_size("masks/b_gt.png", width=30, height=20)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folders.rglob("*") if path.is_file()}
+    plain(folders, tmp_path / "set.json", mismatched="resize")
+    files = [path for path in folders.rglob("*") if path.is_file()]
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files} == before
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} - {
+        path.relative_to(tmp_path).as_posix() for path in files
+    }
+    assert written == {"set.json", "set-masks/images/b.jpg.png"}
+
+
 def test_the_seed_decides_the_boxes(folders, tmp_path):
-    boxes = [prepared(folders, tmp_path / f"{i}.json", seed=seed)[1] for i, seed in enumerate((0, 0, 1))]
+    boxes = [plain(folders, tmp_path / f"{i}.json", seed=seed)[1] for i, seed in enumerate((0, 0, 1))]
     rows = [np.concatenate([record.boxes_xyxy for record in manifest.records]) for manifest in boxes]
     np.testing.assert_array_equal(rows[0], rows[1])
     assert (rows[0] != rows[2]).any()
 
 
-def test_a_share_goes_to_validation_by_name_alone(folders, tmp_path):
-    for name in NAMES:
-        (folders / "images" / f"{name}.jpg").rename(folders / "images" / f"{name}.jpeg")
-        write_photo(folders / "authentic" / f"{name}.png", np.zeros((9, 9, 3), np.uint8))
+def test_a_share_goes_to_validation_and_twins_stay_together(folders, tree, tmp_path):
+    tree.photos(*(f"authentic/{name}.png" for name in NAMES))
     splits = set()
     for seed in range(6):
-        _, manifest = prepared(folders, tmp_path / "set.json", split="train", val_share=0.4, seed=seed)
+        _, manifest = plain(folders, tmp_path / "set.json", split="train", val_share=0.4, seed=seed)
         by_name = {}
         for record in manifest.records:
             by_name.setdefault(record.path.stem, set()).add(record.split)
         assert all(len(found) == 1 for found in by_name.values())
         splits |= set.union(*by_name.values())
     assert splits == {"train", "val"}
-    with pytest.raises(InputError, match=r"val_share is 1"):
-        prepared(folders, tmp_path / "set.json", val_share=1)
+
+
+def test_a_set_with_less_than_it_should_have_is_told_by_the_exit_code(tree, tmp_path, capsys):
+    tree.photos("label_in_wild/images/1.jpg")
+    tree.masks("label_in_wild/masks/1.png")
+    assert prepare(tmp_path / "wild.json", "in_the_wild", tree.root) == 3
+    assert "1 of 201 manipulated images" in capsys.readouterr().out
+    assert prepare(tmp_path / "wild.json", "in_the_wild", tree.root, allow_incomplete=True) == 0
+    tree.photos("label_in_wild/images/2.jpg")
+    assert prepare(tmp_path / "wild.json", "in_the_wild", tree.root, allow_incomplete=True) == 3, "a file set aside"
+
+
+def test_arguments_without_meaning_are_refused_before_any_work(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(examine, "read_photo", None)
+    images, masks, out = folders / "images", folders / "masks", tmp_path / "set.json"
+    for arguments, words in (
+        ({"out": tmp_path / "set", "images": images, "masks": masks}, r"such as set\.json"),
+        ({"out": out}, "say where the set is"),
+        ({"out": out, "images": images}, "say where the set is"),
+        ({"out": out, "layout": "folders"}, "say where the set is"),
+        ({"out": out, "layout": "folders", "root": folders, "masks": masks}, "say where the set is"),
+        ({"out": out, "images": images, "masks": masks, "val_share": 1}, "val_share is 1"),
+        ({"out": out, "images": images, "masks": masks, "looseness": -1}, "looseness"),
+        ({"out": out, "images": images, "masks": folders / "none"}, "none: no such folder"),
+        ({"out": out, "layout": "tp_gt", "root": folders / "none"}, "none: not there"),
+        ({"out": out, "layout": "tp_gt", "root": folders}, "no folder Tp here .found authentic, images, masks."),
+    ):
+        with pytest.raises(InputError, match=words):
+            prepare(**arguments)
+    assert not out.exists()
 
 
 def test_nothing_usable_is_an_error_and_writes_nothing(folders, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="4 images found and none that can be used"):
-        prepare(folders / "images", tmp_path / "none", tmp_path / "set.json")
-    with pytest.raises(InputError, match=r"such as set\.json"):
-        prepare(folders / "images", folders / "masks", tmp_path / "set")
+        prepare(tmp_path / "set.json", images=folders / "images", masks=tmp_path / "none")
     assert not list(tmp_path.glob("*.json"))
 
 
+@pytest.mark.parametrize("blocked", ["set-masks", ".set.json.partial"])
+def test_what_cannot_be_written_is_named_and_the_old_manifest_stays(folders, tree, tmp_path, capsys, blocked):
+    arguments = ["prepare", "--layout", "folders", "--root", str(folders), "--out", str(tmp_path / "set.json")]
+    assert main(arguments) == 0
+    before = (tmp_path / "set.json").read_bytes()
+    tree.wrong_size("masks/b_gt.png", width=30, height=20)
+    (tmp_path / blocked).mkdir() if "." in blocked else (tmp_path / blocked).touch()
+    capsys.readouterr()
+    assert main([*arguments, "--mismatched", "resize"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("boxpromptiml prepare:")]
+    assert blocked in line
+    assert (tmp_path / "set.json").read_bytes() == before
+
+
+def test_a_stopped_run_leaves_the_old_manifest_whole(folders, tmp_path, monkeypatch):
+    _, whole = plain(folders, tmp_path / "set.json")
+    calls = []
+
+    def stop_at_the_third(path):
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return read_photo(path)
+
+    monkeypatch.setattr(examine, "read_photo", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "set.json", "folders", folders)
+    assert len(read_manifest(tmp_path / "set.json").records) == len(whole.records)
+
+
 @pytest.mark.parametrize("name", ["casia1", "comofod", "imd2020", "noso"])
-def test_real_forgeries_are_prepared_whole(lab, tmp_path, name):
+def test_real_forgeries_are_prepared_whole(lab, tmp_path, name, capsys):
     folder = lab / "forgeries" / name
-    authentic = folder / "authentic"
     out = tmp_path / f"{name}.json"
-    assert prepare(folder / "images", folder / "masks", out, authentic if authentic.exists() else None) == 0
+    assert prepare(out, "folders", folder) == 0
     manifest = read_manifest(out)
     assert manifest.set_aside == []
     assert len(manifest.records) == len([p for p in folder.rglob("*") if p.is_file() and "masks" not in p.parts])
+    assert "0 files set aside" in capsys.readouterr().out
     for record in manifest.records:
         if record.mask_path is not None:
             mask = read_mask(record.mask_path, (record.width, record.height))

@@ -1,0 +1,102 @@
+"""Side by side: the same work done in several ways in one run, as a Markdown table with the machine and versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from boxpromptiml.provenance import environment
+
+RESULTS = Path(__file__).parent / "results"
+QUICK = os.environ.get("BENCH") == "quick"
+"""Small sizes: shows that a benchmark runs, and measures nothing."""
+
+
+def seconds_each(ways: Mapping[str, Callable[[], Any]], repeats: int = 3) -> dict[str, float]:
+    """Median seconds of each way, taken in turns so that a busy moment of the machine hits all of them alike."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(1 if QUICK else repeats):
+        names = list(ways) if turn % 2 == 0 else list(reversed(ways))
+        for name in names:
+            start = time.perf_counter()
+            ways[name]()
+            taken[name].append(time.perf_counter() - start)
+    return {name: median(times) for name, times in taken.items()}
+
+
+def seconds_and_peak(work: Callable[..., Any], *arguments: Any) -> tuple[float, float]:
+    """Seconds of some work, and by how many MB it raised the peak of resident memory, in a fresh process.
+
+    Args:
+        work: a function of a module, so that the process can import it.
+        arguments: of the function, picklable.
+    """
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measured, args=(sender, work, arguments))
+    process.start()
+    seconds, megabytes = receiver.recv()
+    process.join()
+    return seconds, megabytes
+
+
+def write_table(subject: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str) -> None:
+    """Print a table and write it to ``results/<subject>-<cpu|gpu>.md``; quick runs write nothing.
+
+    Args:
+        subject: name of the benchmark.
+        title: what was measured, in one line.
+        columns: their headings.
+        rows: cells; numbers are shown with three digits.
+        note: what the numbers mean.
+    """
+    cells = [[_shown(cell) for cell in row] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in [list(columns), ["---"] * len(columns), *cells]]
+    versions = environment()
+    machine = {"cpu": _processor(), "cores": versions.pop("cpus"), **versions}
+    named = ", ".join(f"{name} {value}" for name, value in machine.items())
+    command = f"Command: `make bench ONLY={subject}`, {date.today().isoformat()}."
+    text = "\n".join([f"# {title}", "", *lines, "", note, "", command, "", f"Machine and versions: {named}.", ""])
+    print(text)
+    if not QUICK:
+        RESULTS.mkdir(exist_ok=True)
+        kind = "cpu" if versions["accelerator"] == "none" else "gpu"
+        (RESULTS / f"{subject}-{kind}.md").write_text(text, encoding="utf-8")
+
+
+def _measured(sender: Any, work: Callable[..., Any], arguments: Sequence[Any]) -> None:
+    before = _peak()
+    start = time.perf_counter()
+    kept = work(*arguments)
+    sender.send((time.perf_counter() - start, _peak() - before))
+    del kept
+
+
+def _peak() -> float:
+    """Largest resident memory of this program so far in MB; NaN where the system is not Linux."""
+    status = Path("/proc/self/status")  # getrusage would count what the parent used as well
+    if not status.exists():
+        return float("nan")
+    return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+
+
+def _shown(cell: Any) -> str:
+    if not isinstance(cell, float):
+        return str(cell)
+    return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:.3g}"
+
+
+def _processor() -> str:
+    try:
+        known = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in known.splitlines() if line.startswith("Model name")), "?")

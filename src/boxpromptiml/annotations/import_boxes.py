@@ -1,0 +1,246 @@
+"""Boxes that people drew become a manifest, or take the place of a manifest's boxes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from boxpromptiml import boxes as box_geometry
+from boxpromptiml.annotations import coco, label_studio, voc, yolo
+from boxpromptiml.annotations.drawn import AnnotationError, Drawings, DrawnImage
+from boxpromptiml.annotations.matching import ImageFinder, Match
+from boxpromptiml.boxes import Boxes
+from boxpromptiml.datasets.splits import in_val
+from boxpromptiml.images import list_images, read_size
+from boxpromptiml.manifest import read_manifest, stays_inside, write_manifest
+from boxpromptiml.records import ImageRecord, InputError, Split
+
+Format = Literal["coco", "yolo", "voc", "label_studio"]
+Unboxed = Literal["set_aside", "authentic"]
+READERS: dict[Format, Callable[[Path], Drawings]] = {
+    "coco": coco.read,
+    "yolo": yolo.read,
+    "voc": voc.read,
+    "label_studio": label_studio.read,
+}
+
+
+def import_boxes(
+    format: Format,
+    annotations: Path,
+    out: Path,
+    images: Path | None = None,
+    into: Path | None = None,
+    labels: list[str] | None = None,
+    unboxed: Unboxed = "set_aside",
+    split: Split | None = None,
+    source: str | None = None,
+    val_share: float = 0.0,
+    seed: int = 0,
+) -> int:
+    """Write a manifest from boxes that people drew with an annotation tool.
+
+    Images are found by their relative path, else by a file name that only one of them has. Their sizes are read from
+    their headers and compared with what the annotations say. What cannot be used is listed and left out; no image is
+    copied or changed.
+
+    Args:
+        format: coco is also what CVAT exports; label_studio takes its JSON and JSON-MIN.
+        annotations: the JSON file (coco, label_studio), the data set's folder or its data.yaml (yolo), the folder above
+            Annotations or a folder of XML files (voc).
+        out: the manifest to write, a .json file.
+        images: folder of the images; by default where the format has them, or the folder of the annotations.
+        into: a manifest whose boxes to replace, such as the one that they were exported from. Its images need not be
+            here; their splits, sources, masks and kinds stay. Images that nobody annotated keep their boxes.
+        labels: names of the categories whose boxes count; by default all of them.
+        unboxed: what an image without a box is. The default sets it aside, unless the annotations call it authentic
+            themselves, as an empty YOLO label file does.
+        split: train, val or test for every image; by default as the layout says, else train.
+        source: name of the set in scores and reports; by default as the annotations say, else the manifest's name.
+        val_share: share of the train images that go to val instead, by file name without suffix; images of the same
+            name stay together.
+        seed: of that choice.
+
+    Returns:
+        0, or 3 when images were set aside.
+
+    Raises:
+        InputError: the annotations cannot be read, no image can be used, or arguments do not go together.
+    """
+    if out.suffix.lower() != ".json":
+        raise InputError(f"{out}: a manifest is a JSON file; give it a name such as {out.name or 'set'}.json")
+    if into is not None and (images or split or source or val_share):
+        raise InputError(
+            "--into takes images, splits and sources from its manifest; leave out --images, --split, --source and "
+            "--val_share"
+        )
+    if into is not None and into.resolve() == out.resolve():
+        raise InputError(f"{out}: is the manifest of --into; write to another file, so that nothing of it is lost")
+    in_val("", val_share, seed)  # refuses a share without meaning before any work
+    drawings = READERS[format](annotations)
+    _refuse_unknown_labels(annotations, drawings.images, labels)
+    set_aside = list(drawings.problems)
+    if into is None:
+        folder = (images or drawings.folder).resolve()
+        found = _new_records(drawings.images, folder, labels, unboxed, split, source, set_aside)
+        records = [_completed(record, out.stem, val_share, seed) for record in found]
+        kept = 0
+    else:
+        folder, records, kept = _redrawn_records(drawings.images, into, labels, unboxed, set_aside)
+    for reason in set_aside:
+        print(f"set aside: {reason}")
+    if len(records) == kept:
+        raise InputError(f"{annotations}: {len(drawings.images)} annotated images and none that can be used; see above")
+    paths = [path.resolve() for record in records for path in (record.path, record.mask_path) if path is not None]
+    write_manifest(out, records, description=source or out.stem, root=Path(os.path.commonpath([folder, *paths])))
+    boxes = sum(len(record.boxes_xyxy) for record in records)
+    authentic = sum(record.authentic for record in records)
+    as_before = f" ({kept} as they were in {into})" if kept else ""
+    print(f"{out}: {len(records)} images{as_before}, {boxes} boxes, {authentic} authentic, {len(set_aside)} set aside")
+    return 3 if set_aside else 0
+
+
+def _refuse_unknown_labels(annotations: Path, images: Sequence[DrawnImage], labels: list[str] | None) -> None:
+    there = {label for image in images for box in image.boxes for label in box.labels}
+    unknown = [label for label in labels or [] if label not in there]
+    if unknown:
+        found = ", ".join(sorted(there)) or "none"
+        raise InputError(f"{annotations}: no box has the label {unknown[0]!r}; there are: {found}")
+
+
+def _new_records(
+    drawn_images: Sequence[DrawnImage],
+    folder: Path,
+    labels: list[str] | None,
+    unboxed: Unboxed,
+    split: Split | None,
+    source: str | None,
+    set_aside: list[str],
+) -> list[ImageRecord]:
+    """Records of the images in a folder. Adds a line to ``set_aside`` for every entry that cannot be used."""
+    numbered = all(image.image_id is not None for image in drawn_images)
+    matches = ImageFinder(folder, list_images(folder)).find_all([image.names for image in drawn_images])
+    pairs = list(zip(drawn_images, matches, strict=True))
+    records = []
+    for number, (drawn, match) in enumerate(tqdm(pairs, unit=" images"), start=1):
+        try:
+            path = _image_of(drawn, match)
+            width, height = read_size(path)
+            boxes = _boxes(drawn, labels, width, height)
+            if len(boxes) and drawn.authentic:
+                raise AnnotationError("it has a box and is marked authentic; remove one of the two")
+            if not len(boxes) and not drawn.authentic and unboxed == "set_aside":
+                raise AnnotationError("it has no box; draw one, or use --unboxed authentic if no such image is forged")
+        except InputError as error:
+            set_aside.append(f"{drawn.names[0]}: {error}")
+            continue
+        records.append(
+            ImageRecord(
+                image_id=drawn.image_id if numbered and drawn.image_id is not None else number,
+                path=path,
+                width=width,
+                height=height,
+                boxes_xyxy=boxes,
+                split=split or drawn.split or "train",
+                source=source or drawn.source or "",
+                mask_path=_mask_of(drawn, folder),
+                authentic=not len(boxes),
+                kind=drawn.kind,
+            )
+        )
+    return records
+
+
+def _completed(record: ImageRecord, source: str, val_share: float, seed: int) -> ImageRecord:
+    """The record with a source where it has none, and with the split that its share gives it."""
+    to_val = record.split == "train" and in_val(record.path.stem, val_share, seed)
+    return replace(record, source=record.source or source, split="val" if to_val else record.split)
+
+
+def _redrawn_records(
+    drawn_images: Sequence[DrawnImage], into: Path, labels: list[str] | None, unboxed: Unboxed, set_aside: list[str]
+) -> tuple[Path, list[ImageRecord], int]:
+    """The folder that a manifest counts from, its images with new boxes, and how many of them keep their own."""
+    manifest = read_manifest(into)
+    set_aside += [f"{into}: {aside.file}: {aside.reason}" for aside in manifest.set_aside]
+    record_of = {record.path: record for record in manifest.records}
+    if len(record_of) < len(manifest.records):
+        raise InputError(f"{into}: lists an image file twice; `boxpromptiml check` names it")
+    matches = ImageFinder(manifest.root, record_of).find_all([image.names for image in drawn_images])
+    redrawn: dict[Path, ImageRecord] = {}
+    left_out: set[Path] = set()
+    for drawn, match in zip(drawn_images, matches, strict=True):
+        try:
+            record = record_of[_image_of(drawn, match)]
+            boxes = _boxes(drawn, labels, record.width, record.height)
+            if len(boxes) and record.authentic:
+                raise AnnotationError(f"it has a box and is marked authentic in {into}; remove one of the two")
+            if not len(boxes) and not record.authentic and unboxed == "set_aside":
+                raise AnnotationError(
+                    "it has no box any more; draw one, or use --unboxed authentic if it is not forged"
+                )
+            redrawn[record.path] = replace(record, boxes_xyxy=boxes, authentic=not len(boxes))
+        except InputError as error:
+            set_aside.append(f"{drawn.names[0]}: {error}")
+            if match.path is not None:
+                left_out.add(match.path)
+    records = [redrawn.get(path, record) for path, record in record_of.items() if path not in left_out]
+    return manifest.root.resolve(), records, len(records) - len(redrawn)
+
+
+def _image_of(drawn: DrawnImage, match: Match) -> Path:
+    """The image file of an entry.
+
+    Raises:
+        AnnotationError: there is none, or the annotations themselves cannot be used.
+    """
+    if drawn.defect is not None:
+        raise AnnotationError(drawn.defect)
+    if not all(stays_inside(name) for name in drawn.names):
+        raise AnnotationError("this name leaves the folder of images; use a path relative to it, without '..'")
+    if match.path is None or match.reason is not None:
+        raise AnnotationError(match.reason or "no such image")
+    return match.path
+
+
+def _boxes(drawn: DrawnImage, labels: list[str] | None, width: int, height: int) -> Boxes:
+    """(N, 4) corner boxes in pixels, of the labels that count, cut to the image.
+
+    Raises:
+        AnnotationError: a box cannot be used, or was drawn on an image of another size.
+    """
+    if drawn.size is not None and drawn.size != (width, height):
+        turned = " before its EXIF turned it upright" if drawn.size == (height, width) else ""
+        drawn_on = f"{drawn.size[0]}×{drawn.size[1]} pixels{turned}"
+        raise AnnotationError(
+            f"its boxes were drawn on {drawn_on} and the image has {width}×{height}; restore the image that was "
+            "annotated, or annotate this one"
+        )
+    rows = []
+    for box in drawn.boxes:
+        if labels is None or not set(labels).isdisjoint(box.labels):
+            if isinstance(box.corners, str):
+                raise AnnotationError(box.corners)
+            rows.append(box.corners)
+    corners = np.array(rows, float).reshape(-1, 4)
+    if drawn.shares:
+        corners *= (width, height, width, height)
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and a defect
+        boxes = box_geometry.as_boxes(corners.astype(np.float32))
+    for box_xyxy in boxes:
+        if reason := box_geometry.defect(box_xyxy, width, height):
+            raise AnnotationError(f"it has {reason}; draw it again")
+    return box_geometry.clip(boxes, width, height)
+
+
+def _mask_of(drawn: DrawnImage, folder: Path) -> Path | None:
+    """Ground truth that our own COCO export names; another tool may use the field for something else."""
+    if drawn.mask_file is None or not stays_inside(drawn.mask_file) or not (folder / drawn.mask_file).is_file():
+        return None
+    return folder / drawn.mask_file

@@ -1,0 +1,230 @@
+"""YOLO data sets in the layout of Ultralytics: a text file for each image, a line for each box.
+
+    data.yaml                      train: train/images, val: …, names: [manipulated]
+    train/images/a.jpg             or images/train/a.jpg with labels/train/a.txt
+    train/labels/a.txt             0 0.5 0.5 0.25 0.2 = class, centre x, centre y, width, height as shares of the image
+
+An image's label file is where Ultralytics looks for it (``data.utils.img2label_paths``): the last folder ``images``
+replaced by ``labels``, or beside the image. A line with more numbers is a polygon or an oriented box, class and
+corners; the box is drawn around them. An empty label file says "background", so its image is authentic; an image
+without one says nothing. Where splits overlap, train goes before val and val before test.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, get_args
+
+import msgspec
+from tqdm import tqdm
+
+from boxpromptiml.annotations.drawn import AnnotationError, Drawings, DrawnBox, DrawnImage, around, read_lines
+from boxpromptiml.annotations.export_folder import new_folder, place_image, refuse_shared_names
+from boxpromptiml.images import list_images
+from boxpromptiml.records import ImageRecord, Split
+
+TOLERANCE = 0.01
+"""How far outside 0 to 1 a number may lie, as Ultralytics has it; boxes are cut to the image."""
+NO_LABELS = {"classes.txt", "train.txt", "val.txt", "test.txt"}
+"""Text files that are not about one image; Roboflow adds some whose names begin with README."""
+
+
+class _DataYaml(msgspec.Struct):
+    path: str | None = None
+    train: str | list[str] | None = None
+    val: str | list[str] | None = None
+    test: str | list[str] | None = None
+    names: list[Any] | dict[int, Any] | None = None
+
+
+def read(path: Path) -> Drawings:
+    """Read a data set by its data.yaml, or a folder with images and labels, or a folder of labels alone.
+
+    Raises:
+        AnnotationError: nothing is there, or data.yaml cannot be read or names what is not there.
+    """
+    described = path if path.is_file() else path / "data.yaml"
+    split_of: dict[Path, Split | None] = {}
+    if described.is_file():
+        data = _data_yaml(described)
+        base = described.parent / (data.path or "")
+        root = base if base.is_dir() else described.parent  # `path` often names a folder of another machine
+        folders, split_of = _splits(described, root, data)
+    elif path.is_dir():
+        data, root = _DataYaml(), path
+        folders = {folder: None for folder in sorted(path.rglob("images")) if folder.is_dir()} or {path: None}
+    else:
+        raise AnnotationError(f"{path}: no such data set; name its folder or its data.yaml")
+    for folder, split in folders.items():
+        for image in list_images(folder):
+            split_of.setdefault(image, split)
+    classes = _class_names(data, root)
+    images = [_drawn(image, _label_file(image, root), root, classes, split) for image, split in split_of.items()]
+    used = {_label_file(image, root) for image in split_of}
+    for folder, split in folders.items():
+        for label in _labels_below(root / _swapped(folder.relative_to(root), "images", "labels")):
+            if label not in used:
+                pictured = root / _swapped(label.relative_to(root).with_suffix(".*"), "labels", "images")
+                images.append(_drawn(pictured, label, root, classes, split))
+    return Drawings(root, images)
+
+
+def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, copy_images: bool) -> list[str]:
+    """Write ``<split>/images``, ``<split>/labels`` and data.yaml into a new folder.
+
+    An image that lies in a folder ``images`` keeps its path below the split, so that Ultralytics finds its label.
+
+    Returns:
+        Lines about images that are missing.
+    """
+    inner = {record.image_id: _below_split(record, root) for record in records}
+    places = {record.image_id: record.split / inner[record.image_id] for record in records}
+    refuse_shared_names([*inner.values(), *places.values()])  # coming back, either may be meant
+    set_aside: list[str] = []
+    with new_folder(out) as folder:
+        for split in ("train", "val"):  # Ultralytics wants both
+            (folder / split).mkdir()
+        for record in tqdm(records, unit=" images"):
+            target = folder / places[record.image_id]
+            try:
+                place_image(record.path, target, copy_images)
+            except AnnotationError as error:
+                set_aside.append(str(error))
+                continue
+            text = _label_file(target, folder)
+            text.parent.mkdir(parents=True, exist_ok=True)
+            text.write_text("".join(_lines(record)), encoding="utf-8")
+        splits = {split: split for split in get_args(Split) if (folder / split).is_dir()}
+        (folder / "data.yaml").write_bytes(msgspec.yaml.encode({**splits, "names": {0: label}}))
+    return set_aside
+
+
+def _data_yaml(path: Path) -> _DataYaml:
+    try:
+        return msgspec.yaml.decode(path.read_bytes(), type=_DataYaml)
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from None
+    except msgspec.DecodeError as error:  # broken YAML comes with line and column, on several lines
+        raise AnnotationError(f"{path}: not a YOLO data.yaml: {' '.join(str(error).split())}") from None
+
+
+def _splits(described: Path, root: Path, data: _DataYaml) -> tuple[dict[Path, Split | None], dict[Path, Split | None]]:
+    """Folders of images and images from lists, each with the first split that names it."""
+    folders: dict[Path, Split | None] = {}
+    listed: dict[Path, Split | None] = {}
+    for split in get_args(Split):
+        entries = getattr(data, split) or []
+        for entry in [entries] if isinstance(entries, str) else entries:
+            # Roboflow writes ../train/images for the folder beside data.yaml; Ultralytics drops the dots as well
+            places = [_inside(root / name, root) for name in (entry, entry.removeprefix("../"))]
+            place = next((place for place in places if place is not None and place.exists()), None)
+            if place is None:
+                raise AnnotationError(f"{described}: {split} names {entry}, which is not there in {root}; correct it")
+            if place.is_dir():
+                folders.setdefault(place, split)
+            else:
+                for line in read_lines(place):
+                    if line.strip():
+                        listed.setdefault(_listed_image(line.strip(), place, root), split)
+    return folders, listed
+
+
+def _inside(path: Path, root: Path) -> Path | None:
+    relative = Path(os.path.relpath(path, root))  # by name, so that links stay links
+    return None if ".." in relative.parts else root / relative
+
+
+def _listed_image(line: str, lister: Path, root: Path) -> Path:
+    """The image that a list means, also when the list was written on another machine."""
+    parts = [part for part in line.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    for start in range(len(parts)):
+        for base in (lister.parent, root):
+            if base.joinpath(*parts[start:]).is_file():
+                return _inside(base.joinpath(*parts[start:]), root) or root.joinpath(*parts)
+    return root.joinpath(*parts)
+
+
+def _class_names(data: _DataYaml, root: Path) -> dict[int, str]:
+    names = data.names or []
+    if not names:
+        files = [file for file in (root / "classes.txt", root / "labels" / "classes.txt") if file.is_file()]
+        names = read_lines(files[0]) if files else []
+    numbered = names.items() if isinstance(names, dict) else enumerate(names)
+    return {number: str(name).strip() for number, name in numbered}
+
+
+def _swapped(relative: Path, old: str, new: str) -> Path:
+    """A path with the last folder of one name replaced by another."""
+    parts = list(relative.parts)
+    if old in parts:
+        parts[len(parts) - 1 - parts[::-1].index(old)] = new
+    return Path(*parts)
+
+
+def _label_file(image: Path, root: Path) -> Path:
+    relative = image.relative_to(root)
+    return root / _swapped(relative.parent, "images", "labels") / f"{image.stem}.txt"
+
+
+def _labels_below(folder: Path) -> list[Path]:
+    """Label files, without the other text files that tools put beside them."""
+    texts = sorted(folder.rglob("*.txt"))
+    return [text for text in texts if text.name not in NO_LABELS and not text.name.startswith("README")]
+
+
+def _drawn(image: Path, label: Path, root: Path, classes: dict[int, str], split: Split | None) -> DrawnImage:
+    there = label.is_file()
+    boxes = _read_label(label, classes) if there else []
+    return DrawnImage(_names(image, root), boxes, shares=True, authentic=there and not boxes, split=split)
+
+
+def _names(image: Path, root: Path) -> tuple[str, ...]:
+    """The path in the data set, then what it may have been before it was sorted into splits."""
+    parts = image.relative_to(root).parts
+    starts = [0, 1]
+    if "images" in parts[:-1]:
+        starts.append(len(parts) - parts[::-1].index("images"))
+    return tuple(dict.fromkeys("/".join(parts[start:]) for start in starts if start < len(parts)))
+
+
+def _read_label(path: Path, classes: dict[int, str]) -> list[DrawnBox]:
+    try:
+        lines = read_lines(path)
+    except AnnotationError as error:
+        return [DrawnBox((), str(error))]
+    return [_box(line.split(), f"{path} line {n}", classes) for n, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _box(fields: list[str], where: str, classes: dict[int, str]) -> DrawnBox:
+    try:
+        number, *values = (float(text) for text in fields)
+    except ValueError as error:
+        return DrawnBox((), f"{where}: {error}; correct the line")
+    label = (classes.get(int(number), f"{number:g}"),) if math.isfinite(number) else ()
+    strange = [value for value in values if not -TOLERANCE <= value <= 1 + TOLERANCE]  # NaN as well
+    if strange:
+        return DrawnBox(label, f"{where}: {strange[0]:g} is no share of the image; YOLO's numbers run from 0 to 1")
+    if len(values) == 4:
+        x, y, w, h = values
+        return DrawnBox(label, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+    if len(values) >= 6 and len(values) % 2 == 0:
+        return DrawnBox(label, around(list(zip(values[::2], values[1::2], strict=True))))
+    return DrawnBox(label, f"{where}: {len(fields)} numbers; a box has 5, a polygon an odd number from 7 on")
+
+
+def _below_split(record: ImageRecord, root: Path) -> PurePosixPath:
+    relative = PurePosixPath(record.path.relative_to(root).as_posix())
+    return relative if "images" in relative.parts[:-1] else "images" / relative
+
+
+def _lines(record: ImageRecord) -> list[str]:
+    """Nine decimals: 10⁻⁵ pixels in an image of 10,000."""
+    lines = []
+    for x1, y1, x2, y2 in record.boxes_xyxy.astype(float).tolist():
+        centre = (x1 + x2) / 2 / record.width, (y1 + y2) / 2 / record.height
+        sides = (x2 - x1) / record.width, (y2 - y1) / record.height
+        lines.append("0 " + " ".join(f"{share:.9f}" for share in (*centre, *sides)) + "\n")
+    return lines

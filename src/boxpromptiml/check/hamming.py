@@ -1,0 +1,56 @@
+"""Pairs of 64-bit hashes that differ in few bits, without comparing each with each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+BANDS = 5
+"""Parts of a hash: hashes that differ in d bits differ in at most d // BANDS bits of one part."""
+AT_ONCE = 1 << 17
+"""Candidates that are compared at a time: few enough for the processor's cache."""
+
+Hashes = NDArray[np.uint64]
+Pairs = NDArray[np.intp]
+
+
+def near_pairs(queries: Hashes, targets: Hashes, limit: int) -> Pairs:
+    """All pairs of a query and a target that differ in at most ``limit`` bits.
+
+    Such a pair nearly agrees in one of `BANDS` parts, so only those that do are compared: multi-index hashing,
+    Norouzi, Punjani and Fleet, CVPR 2012.
+
+    Returns:
+        (K, 2) indices of a query and a target, each pair once.
+    """
+    found = [np.zeros((0, 2), np.intp)]
+    for low, high in pairwise(np.linspace(0, 64, BANDS + 1).astype(int).tolist()):
+        query_part, target_part = (
+            ((hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)).astype(np.intp)
+            for hashes in (queries, targets)
+        )
+        by_part, target_by_part = np.argsort(query_part), np.argsort(target_part)
+        sorted_queries, sorted_targets = queries[by_part], targets[target_by_part]
+        first = np.searchsorted(target_part[target_by_part], np.arange((1 << (high - low)) + 1))
+        for flips in range(limit // BANDS + 1):
+            for bits in combinations(range(high - low), flips):
+                wanted = query_part[by_part] ^ sum(1 << bit for bit in bits)
+                for one, other in _all_in(first[wanted], first[wanted + 1]):
+                    near = np.bitwise_count(sorted_queries[one] ^ sorted_targets[other]) <= limit
+                    found.append(np.stack([by_part[one[near]], target_by_part[other[near]]], axis=1))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _all_in(first: Pairs, end: Pairs) -> Iterator[tuple[Pairs, Pairs]]:
+    """Every row together with every number from its ``first`` to before its ``end``, in portions."""
+    counts = end - first
+    until = np.cumsum(counts)
+    before = until - counts
+    cuts = np.searchsorted(until, np.arange(0, counts.sum(), AT_ONCE), side="right")
+    for start, stop in pairwise([*cuts.tolist(), len(counts)]):
+        part = slice(start, stop)
+        rows = np.repeat(np.arange(start, stop), counts[part])
+        yield rows, np.arange(len(rows)) + np.repeat(first[part] - before[part] + before[start], counts[part])

@@ -1,0 +1,50 @@
+"""The coarse boxes that a person would draw, from a ground-truth mask; the same for everyone who asks."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from boxpromptiml.boxes import Boxes, BoxMode, boxes_from_mask
+from boxpromptiml.images import Mask
+from boxpromptiml.records import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How boxes are drawn.
+
+    Attributes:
+        looseness: largest outward move of a box's side, as a share of the box.
+        looseness_min: smallest outward move.
+        mode: ``region`` for a box around each manipulated region, ``image`` for one around all of them.
+        min_area: smallest region that gets a box of its own, as a share of the image.
+        seed: of the looseness.
+
+    Raises:
+        InputError: a number has no meaning.
+    """
+
+    looseness: float = 0.15
+    looseness_min: float = 0.0
+    mode: BoxMode = "region"
+    min_area: float = 0.0005
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.looseness_min <= self.looseness:
+            raise InputError(
+                f"looseness from {self.looseness_min:g} to {self.looseness:g}; use 0 ≤ looseness_min ≤ looseness"
+            )
+        if not 0 <= self.min_area < 1:
+            raise InputError(f"min_area is {self.min_area:g}; use a share from 0 to below 1")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; use a whole number from 0")
+
+    def boxes(self, mask: Mask, image: Path) -> Boxes:
+        """Boxes around an (H, W) bool mask, (N, 4) XYXY. They depend on the image's name, not on other images."""
+        rng = np.random.default_rng([self.seed, zlib.crc32(image.stem.encode())])
+        return boxes_from_mask(mask, rng, self.looseness, self.min_area, self.mode, self.looseness_min)

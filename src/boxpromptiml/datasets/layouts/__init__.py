@@ -1,0 +1,76 @@
+"""The native layouts of data sets, one file each: folder tree, source, terms, known bad files, expected counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from boxpromptiml.datasets.layout import Found, Layout
+from boxpromptiml.datasets.layouts import (
+    autosplice,
+    casia_v1,
+    casia_v2,
+    cocoglide,
+    columbia,
+    coverage,
+    dso1,
+    folders,
+    imd2020,
+    imdlbenco,
+    in_the_wild,
+    korus,
+    nist16,
+    osn,
+    tp_gt,
+)
+from boxpromptiml.records import InputError
+
+LayoutName = Literal[
+    "autosplice",
+    "casia_v1",
+    "casia_v2",
+    "cocoglide",
+    "columbia",
+    "coverage",
+    "dso1",
+    "folders",
+    "imd2020",
+    "imdlbenco",
+    "in_the_wild",
+    "korus",
+    "nist16",
+    "osn",
+    "tp_gt",
+]
+
+LAYOUTS: dict[LayoutName, Layout] = {
+    "autosplice": autosplice,
+    "casia_v1": casia_v1,
+    "casia_v2": casia_v2,
+    "cocoglide": cocoglide,
+    "columbia": columbia,
+    "coverage": coverage,
+    "dso1": dso1,
+    "folders": folders,
+    "imd2020": imd2020,
+    "imdlbenco": imdlbenco,
+    "in_the_wild": in_the_wild,
+    "korus": korus,
+    "nist16": nist16,
+    "osn": osn,
+    "tp_gt": tp_gt,
+}
+
+
+def find_in(layout: LayoutName, root: Path) -> Found:
+    """The files of a set in its native layout.
+
+    Raises:
+        InputError: a folder is missing, or there is no image.
+    """
+    if not root.exists():
+        raise InputError(f"{root}: not there; name what the data set was unpacked to")
+    found = LAYOUTS[layout].find(root.resolve())
+    if not found.images:
+        raise InputError(f"{root}: no image of the layout {layout} here; data/README.md shows its folders")
+    return found

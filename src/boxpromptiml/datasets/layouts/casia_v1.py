@@ -1,0 +1,52 @@
+"""CASIA v1: 920 splices and copy-moves in JPEG, and 800 authentic photos.
+
+    CASIA 1.0 dataset/
+        Au/Au_ani_0001.jpg
+        Modified Tp/Tp/{CM,Sp}/Sp_D_CND_A_pla0005_pla0023_0281.jpg       (or Tp/{CM,Sp}, see below)
+    CASIA 1.0 groundtruth/{CM,Sp}/Sp_D_CND_A_pla0005_pla0023_0281_gt.png
+
+Source: masks, and links to the images, https://github.com/namtpham/casia1groundtruth. Dong, Wang and Tan, ChinaSIP
+2013.
+Terms: for research; the authors' site is gone, and no licence is stated.
+
+Names: Sp_D copies from another photo (splice), Sp_S within one (copy-move); then the photo that is copied from and the
+photo that is copied to, as the masks' author describes. Au_pla_0023 is the photo pla0023.
+
+Known bad files: Sp_D_NRN_A_cha0011_sec0011_0542.jpg has no mask, so 920 of 921 can be used. The masks belong to the
+renamed images, ``Modified Tp``; with the original names some 70 images find no mask.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from boxpromptiml.datasets.layout import Expected, Found, MaskForm
+from boxpromptiml.datasets.pairing import find_folder, images_in, need_folder, pair, untouched
+
+EXPECTED = Expected(manipulated=920, authentic=800, test=920)
+MASKS: MaskForm = "white"
+
+
+def find(root: Path) -> Found:
+    """List the set at ``root``."""
+    paired, strays = pair(
+        images_in(need_folder(root, "Modified Tp", "Tp")),
+        images_in(need_folder(root, "CASIA 1.0 groundtruth", "Gt")),
+        mask_names=lambda image: [f"{image.stem}_gt"],
+        group=original,
+        kind=kind,
+    )
+    return Found(root, [*paired, *untouched(images_in(find_folder(root, "Au")), original)], strays)
+
+
+def original(image: Path) -> str:
+    """The photo that an image of CASIA v1 or v2 shows: the one that was copied to, or the authentic one itself."""
+    words = image.stem.split("_")
+    if words[0] == "Au" and len(words) == 3:
+        return words[1] + words[2]
+    return words[-2] if len(words) >= 6 else image.stem
+
+
+def kind(image: Path) -> str | None:
+    """Splice or copy-move, by the name of an image of CASIA v1 or v2."""
+    return {"D": "splice", "S": "copy_move"}.get(image.stem.split("_")[1]) if "_" in image.stem else None

@@ -1,0 +1,40 @@
+"""Columbia Uncompressed Image Splicing Detection: 180 splices between four cameras and 183 authentic photos, in TIFF.
+
+    4cam_auth/canong3_02_sub_01.tif
+    4cam_splc/canong3_canonxt_sub_01.tif
+    4cam_splc/edgemask/canong3_canonxt_sub_01_edgemask.jpg
+
+Source: https://www.ee.columbia.edu/ln/dvmm/downloads/authsplcuncmp/. Hsu and Chang, ICME 2006.
+Terms: for research, after a request on that page.
+
+The masks are coloured JPEGs: shades of red for one camera's part and of green for the other's, which was spliced in, as
+photoholmes and others read them. So green is compared with red and the result written as a white mask.
+
+The names do not tell which photos a splice was made of, so each splice is a group of its own; authentic photos of one
+scene (canong3_02) stay together. No bad file is known.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from boxpromptiml.datasets.layout import Expected, Found, MaskForm
+from boxpromptiml.datasets.pairing import find_folder, images_in, need_folder, pair, untouched
+
+EXPECTED = Expected(manipulated=180, authentic=183, train=130, test=50)
+MASKS: MaskForm = "green"
+
+
+def find(root: Path) -> Found:
+    """List the set at ``root``."""
+    spliced = need_folder(root, "4cam_splc")
+    truth = find_folder(spliced, "edgemask") or need_folder(root, "edgemask")
+    masks = [mask for mask in images_in(truth) if mask.stem.endswith("_edgemask")]
+    paired, strays = pair(
+        images_in(spliced, outside=truth),
+        masks,
+        mask_names=lambda image: [f"{image.stem}_edgemask"],
+        kind=lambda image: "splice",
+    )
+    photos = [image for image in images_in(find_folder(root, "4cam_auth")) if image.parent.name != "edgemask"]
+    return Found(root, [*paired, *untouched(photos, lambda image: image.stem.split("_sub_")[0])], strays)

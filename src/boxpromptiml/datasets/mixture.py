@@ -1,0 +1,217 @@
+"""Many sets at once: one training manifest of several sources, and a manifest for each test set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from boxpromptiml.boxes import BoxMode
+from boxpromptiml.datasets.drawing import Drawing
+from boxpromptiml.datasets.examine import Examined, Mismatched, Treatment, common_folder, examine, workers_for
+from boxpromptiml.datasets.layout import Entry, Expected, Found
+from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in
+from boxpromptiml.datasets.splits import draw_groups, in_val
+from boxpromptiml.manifest import write_manifest
+from boxpromptiml.processes import processes
+from boxpromptiml.records import ImageRecord, InputError, Split
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+HEADER = ("set", "use", "distribution", "found", "expected", "train", "val", "test", "authentic", "set aside")
+
+
+@dataclass(frozen=True)  # without slots: jsonargparse reads defaults from __dict__
+class SourceSet:
+    """One set of a mixture.
+
+    Attributes:
+        name: of the set in manifests, scores and reports.
+        layout: its native layout.
+        root: folder that it was unpacked to; for imdlbenco the JSON file.
+        use: for training, for testing, or for both with a part each.
+        distribution: of a test set: in, like the training sets, or out.
+        mismatched: masks of another size than their image are skipped, or resized where the shape is the same.
+        test_images: for both, number of manipulated images drawn for the test; by default the paper's.
+    """
+
+    name: str
+    layout: LayoutName
+    root: Path
+    use: Literal["train", "test", "both"]
+    distribution: Literal["in", "out"] = "out"
+    mismatched: Mismatched = "skip"
+    test_images: int | None = None
+
+    @property
+    def expected(self) -> Expected:
+        """What a complete set of this layout holds."""
+        return LAYOUTS[self.layout].EXPECTED
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What came of a set; of a missing one, nothing."""
+
+    spec: SourceSet
+    found: int = 0
+    set_aside: int = 0
+    records: Sequence[ImageRecord] = ()
+
+    def manipulated(self, *splits: Split) -> int:
+        return sum(record.split in splits and not record.authentic for record in self.records)
+
+
+def mixture(
+    sets: list[SourceSet],
+    out: Path,
+    val_share: float = 0.05,
+    looseness: float = 0.15,
+    looseness_min: float = 0.0,
+    mode: BoxMode = "region",
+    min_area: float = 0.0005,
+    seed: int = 0,
+    allow_incomplete: bool = False,
+    workers: int | None = None,
+) -> int:
+    """Write one training manifest for several sets and a manifest for each test set, and say what they hold.
+
+    Writes test/NAME.json and manifest.json (train and val, with each image's set as its source), and masks/NAME/ where
+    a set's own masks are not white on black at their image's size. A set for both is split by a seeded draw of whole
+    original photos, with the paper's number of test images; which images they are the paper does not publish.
+
+    Args:
+        sets: the sets, each with name, layout, root and use.
+        out: folder to write into.
+        val_share: share of the training images that go to val; images of one original photo stay together.
+        looseness: largest outward move of a box's side, as a share of the box.
+        looseness_min: smallest outward move of a side; equal to looseness for boxes that are all equally loose.
+        mode: region draws one box around each manipulated region, image one box around all of them.
+        min_area: smallest region that gets a box of its own, as a share of the image.
+        seed: of the draw, the validation share and the looseness.
+        allow_incomplete: go on without sets that are missing, and accept sets with fewer images than they should have.
+        workers: number of processes; by default one for each core, at most 8.
+
+    Returns:
+        0, or 3 when files were set aside or a set is incomplete.
+
+    Raises:
+        InputError: a set is missing, no image can be used, or an argument has no meaning.
+    """
+    drawing = Drawing(looseness, looseness_min, mode, min_area, seed)
+    _check(sets, val_share, seed)
+    listings = _listings(sets, allow_incomplete)
+    parts: list[_Part] = []
+    complete = True
+    first_id = 1
+    with processes(workers or workers_for(sum(len(found.images) for found in listings.values()))) as spread:
+        for spec in sets:
+            found = listings.get(spec.name)
+            if found is None:
+                parts.append(_Part(spec))
+                continue
+            converted = (out / "masks" / spec.name).resolve()
+            treatment = Treatment(found.root, LAYOUTS[spec.layout].MASKS, spec.mismatched, converted, drawing)
+            examined = examine(found, treatment, spread, first_id)
+            examined.report()
+            enough = examined.is_complete(spec.expected)
+            complete &= enough
+            print(f"{spec.name}: {'' if enough else 'incomplete: '}{examined.counts(spec.expected)}")
+            first_id += len(found.images)
+            manipulated = sum(not isinstance(entry, Entry) or entry.mask is not None for entry in found.images)
+            records = _records(spec, examined, val_share, seed)
+            parts.append(_Part(spec, manipulated, len(examined.set_aside), records))
+    if not any(part.records for part in parts):
+        raise InputError(f"none of the {len(sets)} sets has an image that can be used; correct what is said above")
+    _write(out, parts)
+    print(_table(parts))
+    return 3 if any(part.set_aside for part in parts) or not (complete or allow_incomplete) else 0
+
+
+def _check(sets: Sequence[SourceSet], val_share: float, seed: int) -> None:
+    in_val("", val_share, seed)  # refuses a share without meaning before any work
+    for name, count in Counter(spec.name for spec in sets).items():
+        if count > 1 or Path(name).name != name:
+            raise InputError(
+                f"the name {name!r} is used twice or is no file name; give every set a short one of its own"
+            )
+    for spec in sets:
+        if spec.use == "both" and spec.test_images is None and spec.expected.test is None:
+            raise InputError(f"{spec.name}: for training and test, say how many images to test on: test_images")
+
+
+def _listings(sets: Sequence[SourceSet], allow_incomplete: bool) -> dict[str, Found]:
+    """The files of every set that is there, by its name. All are looked for before one is decoded."""
+    listings: dict[str, Found] = {}
+    missing: list[str] = []
+    for spec in sets:
+        try:
+            listings[spec.name] = find_in(spec.layout, spec.root)
+        except InputError as error:
+            print(f"missing: {spec.name}: {error}")
+            missing.append(spec.name)
+    if (missing and not allow_incomplete) or not listings:
+        raise InputError(
+            f"{len(missing)} of {len(sets)} sets are missing ({', '.join(missing)}); data/README.md says where to get "
+            "them, and --allow_incomplete true goes on without"
+        )
+    return listings
+
+
+def _records(spec: SourceSet, examined: Examined, val_share: float, seed: int) -> list[ImageRecord]:
+    """The usable images of a set, each in its split."""
+    tested: set[str] = set()
+    if spec.use == "both":
+        wanted = spec.expected.test if spec.test_images is None else spec.test_images
+        tested = draw_groups((image.entry for image in examined.usable.values()), wanted or 0, seed)
+    records = []
+    for image_id, image in examined.usable.items():
+        group = image.entry.group
+        training: Split = "val" if in_val(group, val_share, seed) else "train"
+        split: Split = "test" if spec.use == "test" or group in tested else training
+        records.append(image.record(image_id, split, spec.name))
+    return records
+
+
+def _write(out: Path, parts: Sequence[_Part]) -> None:
+    """The test manifests, and last the training manifest, so that its presence means that all are there."""
+    for part in parts:
+        tested = [record for record in part.records if record.split == "test"]
+        if tested:
+            path = out / "test" / f"{part.spec.name}.json"
+            write_manifest(path, tested, description=part.spec.name, root=common_folder(tested))
+    trained = [record for part in parts for record in part.records if record.split != "test"]
+    if trained:
+        names = ", ".join(part.spec.name for part in parts if part.manipulated("train", "val"))
+        write_manifest(out / "manifest.json", trained, description=names, root=common_folder(trained))
+
+
+def _table(parts: Sequence[_Part]) -> str:
+    """A row for each set and a line for each purpose: what was found, expected and used."""
+    rows = [HEADER, *(_row(part) for part in parts)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    trained = [part for part in parts if part.spec.use != "test"]
+    used = sum(part.manipulated("train", "val") for part in trained)
+    lines.append(f"training: {used:,} of {sum(p.spec.expected.train or 0 for p in trained):,} manipulated images")
+    for distribution, title in (("in", "in-distribution"), ("out", "out-of-distribution")):
+        tested = [part for part in parts if part.spec.use != "train" and part.spec.distribution == distribution]
+        used, expected = sum(p.manipulated("test") for p in tested), sum(p.spec.expected.test or 0 for p in tested)
+        names = ", ".join(part.spec.name for part in tested) or "none"
+        lines.append(f"{title} tests: {used:,} of {expected:,} manipulated images ({names})")
+    return "\n".join(lines)
+
+
+def _row(part: _Part) -> tuple[str, ...]:
+    spec = part.spec
+    return (
+        spec.name,
+        spec.use,
+        "" if spec.use == "train" else spec.distribution,
+        str(part.found) if part.found else "missing",
+        "" if spec.expected.manipulated is None else str(spec.expected.manipulated),
+        *(str(part.manipulated(split)) for split in SPLITS),
+        str(sum(record.authentic for record in part.records)),
+        str(part.set_aside),
+    )

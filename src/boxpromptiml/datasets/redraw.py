@@ -1,0 +1,81 @@
+"""Other boxes for an existing manifest, drawn from its ground truth; images and masks stay as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from boxpromptiml.boxes import Boxes, BoxMode
+from boxpromptiml.datasets.drawing import Drawing
+from boxpromptiml.datasets.examine import common_folder, workers_for
+from boxpromptiml.images import ImageError, read_mask
+from boxpromptiml.manifest import read_manifest, write_manifest
+from boxpromptiml.processes import processes
+from boxpromptiml.records import ImageRecord, InputError
+
+
+def redraw(
+    manifest: Path,
+    out: Path,
+    looseness: float = 0.15,
+    looseness_min: float = 0.0,
+    mode: BoxMode = "region",
+    min_area: float = 0.0005,
+    seed: int = 0,
+    workers: int | None = None,
+) -> int:
+    """Write a manifest with the same images and other boxes, to study how coarse boxes may be.
+
+    Boxes are drawn from the ground-truth masks. With the arguments of prepare they are those that prepare draws.
+
+    Args:
+        manifest: COCO JSON whose images have mask_file.
+        out: the manifest to write, a .json file.
+        looseness: largest outward move of a box's side, as a share of the box; 0 for tight boxes.
+        looseness_min: smallest outward move of a side; equal to looseness for boxes that are all equally loose.
+        mode: region draws one box around each manipulated region, image one box around all of them.
+        min_area: smallest region that gets a box of its own, as a share of the image.
+        seed: of the looseness.
+        workers: number of processes; by default one for each core, at most 8.
+
+    Returns:
+        0, or 3 when images were set aside because they have no usable ground truth.
+
+    Raises:
+        InputError: the manifest cannot be used, or an argument has no meaning.
+    """
+    if out.suffix.lower() != ".json" or out.resolve() == manifest.resolve():
+        raise InputError(f"{out}: name another .json file, so that the old boxes stay")
+    drawing = Drawing(looseness, looseness_min, mode, min_area, seed)
+    read = read_manifest(manifest)
+    set_aside = [f"{aside.file}: {aside.reason}" for aside in read.set_aside]
+    records: list[ImageRecord] = []
+    with processes(workers or workers_for(len(read.records))) as spread:
+        drawn = spread(partial(_boxes, drawing), read.records, "images")
+        for record, boxes in zip(read.records, drawn, strict=True):
+            if isinstance(boxes, str):
+                set_aside.append(boxes)
+            else:
+                records.append(replace(record, boxes_xyxy=boxes))
+    for reason in set_aside:
+        print(f"set aside: {reason}")
+    if not records:
+        raise InputError(f"{manifest}: no image has ground truth to draw boxes from; add mask_file to its images")
+    write_manifest(out, records, description=f"{manifest.name} with boxes drawn anew", root=common_folder(records))
+    count = sum(len(record.boxes_xyxy) for record in records)
+    print(f"{out}: {len(records)} images, {count} boxes drawn anew, {len(set_aside)} images set aside")
+    return 3 if set_aside else 0
+
+
+def _boxes(drawing: Drawing, record: ImageRecord) -> Boxes | str:
+    """Boxes of one image; a text is the reason why there are none."""
+    if record.authentic:
+        return record.boxes_xyxy
+    if record.mask_path is None:
+        return f"{record.path}: no mask_file to draw boxes from; add one, or leave the image out"
+    try:
+        mask = read_mask(record.mask_path, (record.width, record.height))
+    except ImageError as error:
+        return str(error)
+    return drawing.boxes(mask, record.path) if mask.any() else f"{record.mask_path}: the mask is empty; correct it"

@@ -1,0 +1,62 @@
+"""Splits that no original photo crosses: whole groups are drawn, by a seed.
+
+The paper's own lists are not published, so which images of a set are trained and tested on is ours; only how many is
+the paper's.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from boxpromptiml.datasets.layout import Entry
+from boxpromptiml.records import InputError
+
+
+def draw_groups(entries: Iterable[Entry], wanted: int, seed: int) -> set[str]:
+    """Draw the groups of a test set with so many manipulated images, or as near to it as whole groups allow.
+
+    Groups are taken in shuffled order. Those of authentic images alone are drawn in proportion.
+
+    Args:
+        entries: the usable images of a set.
+        wanted: number of manipulated images to draw.
+        seed: of the draw.
+    """
+    sizes: Counter[str] = Counter()
+    for entry in entries:
+        sizes[entry.group] += entry.mask is not None
+    rng = np.random.default_rng([seed, zlib.crc32(b"test")])
+    manipulated = sorted(group for group, size in sizes.items() if size)
+    rng.shuffle(manipulated)
+    drawn = _exact_sum({group: sizes[group] for group in manipulated}, wanted)
+    share = sum(sizes[group] for group in drawn) / max(1, sizes.total())
+    return drawn | {group for group, size in sorted(sizes.items()) if not size and rng.random() < share}
+
+
+def in_val(group: str, val_share: float, seed: int) -> bool:
+    """Whether a group goes to validation; it depends on no other group.
+
+    Raises:
+        InputError: the share is below 0, or 1 or more.
+    """
+    if not 0 <= val_share < 1:
+        raise InputError(f"val_share is {val_share:g}; use a share from 0 to below 1")
+    return bool(np.random.default_rng([seed, zlib.crc32(group.encode()), 1]).random() < val_share)
+
+
+def _exact_sum(sizes: dict[str, int], wanted: int) -> set[str]:
+    """Keys, early ones first, whose sizes add up to ``wanted`` or to the reachable sum nearest to it."""
+    reachable = [1]  # bit s of the n-th number is set where the first n sizes can add up to s
+    for size in sizes.values():
+        reachable.append(reachable[-1] | reachable[-1] << size)
+    total = min((s for s in range(sum(sizes.values()) + 1) if reachable[-1] >> s & 1), key=lambda s: abs(s - wanted))
+    chosen: set[str] = set()
+    for before, (key, size) in reversed(list(zip(reachable, sizes.items(), strict=False))):
+        if not before >> total & 1:
+            chosen.add(key)
+            total -= size
+    return chosen

@@ -1,0 +1,96 @@
+"""Miniature data sets: every photo is 24 × 16 noise, every mask marks the same rectangle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from boxpromptiml.datasets.layout import Entry
+from boxpromptiml.datasets.prepare import prepare
+from boxpromptiml.images import read_mask, write_photo
+from boxpromptiml.manifest import read_manifest
+
+WIDTH, HEIGHT = 24, 16
+MARKED = np.zeros((HEIGHT, WIDTH), bool)
+MARKED[4:10, 6:14] = True
+BOX = [6, 4, 14, 10]
+
+
+@dataclass
+class Tree:
+    """A data set that is being written."""
+
+    root: Path
+
+    def photos(self, *names, width=WIDTH, height=HEIGHT):
+        for name in names:
+            self._write(name, np.random.default_rng(len(name)).integers(0, 256, (height, width, 3), np.uint8))
+
+    def masks(self, *names, marked=(255, 255, 255), rest=(0, 0, 0), region=MARKED):
+        """Masks in any two colours."""
+        for name in names:
+            self._write(name, np.where(region[..., None], np.uint8(marked), np.uint8(rest)))
+
+    def wrong_size(self, *names, width, height):
+        """White masks of another size."""
+        self.masks(*names, region=np.ones((height, width), bool))
+
+    def _write(self, name, picture):
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_photo(self.root / name, picture)
+
+
+@dataclass
+class Answer:
+    """What came of a set: exit code, records by the image's path below the root, printed lines."""
+
+    code: int
+    records: dict
+    said: list
+
+    @property
+    def forged(self):
+        return {name: record for name, record in self.records.items() if not record.authentic}
+
+    @property
+    def authentic(self):
+        return {name for name, record in self.records.items() if record.authentic}
+
+    def lines(self, start):
+        return [line.removeprefix(f"{start}: ") for line in self.said if line.startswith(f"{start}: ")]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "set").mkdir()
+    return Tree(tmp_path / "set")
+
+
+@pytest.fixture
+def prepared(tree, tmp_path, capsys):
+    """Prepare the tree with tight boxes, and check what must hold of every manifest."""
+
+    def run(layout, root=None, **more):
+        code = prepare(tmp_path / "out" / "mini.json", layout, root or tree.root, looseness=0, workers=1, **more)
+        manifest = read_manifest(tmp_path / "out" / "mini.json")
+        assert manifest.set_aside == []
+        for record in manifest.records:
+            if not record.authentic:
+                mask = read_mask(record.mask_path, (record.width, record.height))
+                assert record.boxes_xyxy.tolist() == [BOX], "the mask says where, white = manipulated"
+                assert mask.sum() == MARKED.sum()
+        names = [record.path.resolve().relative_to(tree.root).as_posix() for record in manifest.records]
+        return Answer(code, dict(zip(names, manifest.records, strict=True)), capsys.readouterr().out.splitlines())
+
+    return run
+
+
+@pytest.fixture
+def groups():
+    """Groups of a listing by image name."""
+
+    def of(found):
+        return {entry.image.name: entry.group for entry in found.images if isinstance(entry, Entry)}
+
+    return of

@@ -1,0 +1,58 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boxpromptiml.datasets.layout import Unpaired
+from boxpromptiml.datasets.layouts.folders import find, listing
+
+
+def touched(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def pairs(found, images, masks):
+    return {
+        (entry.path if isinstance(entry, Unpaired) else entry.image).relative_to(images).as_posix(): (
+            None if isinstance(entry, Unpaired) else entry.mask.relative_to(masks).as_posix()
+        )
+        for entry in found.images
+        if isinstance(entry, Unpaired) or entry.mask
+    }
+
+
+def test_three_folders_are_a_set(tree, prepared):
+    tree.photos("images/a.jpg", "images/sub/b.tif", "authentic/x.png")
+    tree.masks("masks/a_gt.png", "masks/sub/b.png")
+    answer = prepared("folders")
+    assert answer.code == 0
+    assert set(answer.forged) == {"images/a.jpg", "images/sub/b.tif"}
+    assert answer.authentic == {"authentic/x.png"}
+    assert len(find(tree.root).images) == 3
+
+
+@given(st.sets(st.integers(0, 30), min_size=1), st.sets(st.integers(0, 30), min_size=1))
+def test_a_missing_file_shifts_no_other_pair(tmp_path_factory, image_numbers, mask_numbers):
+    root = tmp_path_factory.mktemp("set")
+    images = touched(root / "images", *(f"{i}.jpg" for i in image_numbers))
+    masks = touched(root / "masks", *(f"{i}.png" for i in mask_numbers))
+    found = listing(images, masks, None, root)
+    assert pairs(found, images, masks) == {f"{i}.jpg": f"{i}.png" if i in mask_numbers else None for i in image_numbers}
+    assert {stray.path.stem for stray in found.strays} == {str(i) for i in mask_numbers - image_numbers}
+
+
+def test_masks_are_found_by_name_ending_and_subfolder(tmp_path):
+    images = touched(tmp_path / "Tp", "b.jpg", "a.tif", "CM/b.jpg", "c.d.png")
+    masks = touched(tmp_path / "Gt", "a_gt.png", "b.png", "CM/b_mask.png", "c.d.png")
+    expected = {"CM/b.jpg": "CM/b_mask.png", "a.tif": "a_gt.png", "b.jpg": "b.png", "c.d.png": "c.d.png"}
+    assert pairs(listing(images, masks, None, tmp_path), images, masks) == expected
+
+
+def test_one_folder_may_hold_everything(tmp_path):
+    images = touched(tmp_path, "a.jpg", "a_mask.png", "masks/b.png", "b.jpg", "authentic/c.jpg")
+    nested = listing(images, images / "masks", images / "authentic", images)
+    assert pairs(nested, images, images / "masks") == {"a.jpg": None, "a_mask.png": None, "b.jpg": "b.png"}
+    beside = listing(images, images, images / "authentic", images)
+    assert pairs(beside, images, images) == {"a.jpg": "a_mask.png", "b.jpg": None, "masks/b.png": None}

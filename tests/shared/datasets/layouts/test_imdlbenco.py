@@ -1,0 +1,40 @@
+import json
+
+import pytest
+
+from boxpromptiml.datasets.layouts import imdlbenco
+from boxpromptiml.records import InputError
+
+
+def test_pairs_are_read_from_the_list_and_never_leave_its_folder(tree, prepared):
+    tree.photos("Tp/a.jpg", "Tp/b.jpg", "Au/x.jpg", "../outside.jpg")
+    tree.masks("Gt/a_gt.png", "Gt/of b.png")
+    root = tree.root
+    pairs = [
+        [str(root / "Tp/a.jpg"), str(root / "Gt/a_gt.png")],
+        ["Tp/b.jpg", "Gt/of b.png"],
+        ["Au/x.jpg", "Negative"],
+        ["Tp/b.jpg", "Gt/a_gt.png"],
+        ["../outside.jpg", "Negative"],
+        ["Tp/a2.jpg", "Gt/a_gt.png"],
+        ["Tp/a.jpg", "Gt/nowhere.png"],
+    ]
+    (root / "list.json").write_text(json.dumps(pairs))
+    answer = prepared("imdlbenco", root / "list.json")
+    assert answer.code == 3
+    assert set(answer.forged) == {"Tp/a.jpg", "Tp/b.jpg"}
+    assert answer.records["Tp/b.jpg"].mask_path.name == "of b.png"
+    assert answer.authentic == {"Au/x.jpg"}
+    twice, leaves, gone, maskless = answer.lines("set aside")
+    assert "Tp/b.jpg: listed more than once in list.json" in twice
+    assert "../outside.jpg: leaves the folder" in leaves
+    assert "a2.jpg: no such file" in gone
+    assert "nowhere.png: no such file" in maskless
+
+
+@pytest.mark.parametrize("content", ["", "[[", '{"a": 1}', '[["only one"]]', '[["a.jpg", null]]'])
+def test_another_json_file_is_one_line(tmp_path, content):
+    (tmp_path / "list.json").write_text(content)
+    with pytest.raises(InputError, match=r"list\.json: not a list of") as caught:
+        imdlbenco.find(tmp_path / "list.json")
+    assert "\n" not in str(caught.value)

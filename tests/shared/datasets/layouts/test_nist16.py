@@ -1,0 +1,64 @@
+import pytest
+
+from boxpromptiml.datasets.layouts import nist16
+from boxpromptiml.records import InputError
+
+COLUMNS = (
+    "TaskID|ProbeFileID|ProbeFileName|ProbeMaskFileName|IsTarget|IsManipulationTypeRemoval|IsManipulationTypeSplice"
+    "|IsManipulationTypeCopyClone|BaseFileName"
+)
+
+
+def rows(*lines):
+    return "\n".join([COLUMNS, *lines]) + "\n"
+
+
+@pytest.fixture
+def table(tree):
+    path = tree.root / "NC2016_Test0613" / nist16.TABLE
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        rows(
+            "manipulation|1|probe/NC2016_1.jpg|reference/manipulation/mask/NC2016_91.png|Y|N|Y|N|world/NC2016_5.jpg",
+            "manipulation|2|probe/NC2016_2.jpg|reference/manipulation/mask/NC2016_91.png|Y|N|Y|N|world/NC2016_5.jpg",
+            "manipulation|3|probe/NC2016_3.jpg|reference/manipulation/mask/NC2016_93.png|Y|Y|N|N|world/NC2016_6.jpg",
+            "manipulation|4|probe/NC2016_4.jpg||N||||world/NC2016_6.jpg",
+            "manipulation|1|probe/NC2016_1.jpg|reference/manipulation/mask/NC2016_93.png|Y|N|Y|N|world/NC2016_5.jpg",
+            "manipulation|5|probe/NC2016_5.jpg||Y|N|N|Y|world/NC2016_7.jpg",
+            "manipulation|6|probe/NC2016_6.jpg|reference/manipulation/mask/NC2016_96.png|Y|N|N|Y|world/NC2016_7.jpg",
+            "manipulation|7|probe/../../../secret.jpg||N||||",
+        )
+    )
+    tree.photos(*(f"NC2016_Test0613/probe/NC2016_{i}.jpg" for i in (1, 2, 3, 4, 5, 6)))
+    tree.photos("NC2016_Test0613/world/NC2016_5.jpg", "../secret.jpg")
+    for number in (91, 93):
+        name = f"NC2016_Test0613/reference/manipulation/mask/NC2016_{number}.png"
+        tree.masks(name, marked=(0, 0, 0), rest=(255, 255, 255))
+    return path
+
+
+def test_the_table_says_what_belongs_together_and_black_is_manipulated(tree, table, prepared, groups):
+    answer = prepared("nist16")
+    assert {name[-12:]: record.kind for name, record in answer.forged.items()} == {
+        "NC2016_1.jpg": "splice",
+        "NC2016_2.jpg": "splice",
+        "NC2016_3.jpg": "removal",
+    }
+    assert answer.authentic == {"NC2016_Test0613/probe/NC2016_4.jpg"}
+    duplicate, maskless, gone, outside = answer.lines("set aside")
+    assert "NC2016_1.jpg: listed more than once" in duplicate
+    assert "NC2016_5.jpg: manipulated, but NC2016-manipulation-ref.csv names no mask" in maskless
+    assert "NC2016_96.png: no such file" in gone
+    assert "secret.jpg: leads out of" in outside
+    assert answer.code == 3
+    found = groups(nist16.find(tree.root))
+    assert found["NC2016_1.jpg"] == found["NC2016_2.jpg"] == "NC2016_5"
+    assert found["NC2016_3.jpg"] == found["NC2016_4.jpg"] == "NC2016_6"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a|b\n1|2\n", COLUMNS.encode()])
+def test_a_broken_table_is_one_line(tree, table, content):
+    table.write_bytes(content)
+    with pytest.raises(InputError, match=r"NC2016-manipulation-ref\.csv: .*restore it") as caught:
+        nist16.find(tree.root)
+    assert "\n" not in str(caught.value)
