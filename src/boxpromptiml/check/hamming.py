@@ -21,11 +21,13 @@ def near_pairs(queries: Hashes, targets: Hashes, limit: int) -> Pairs:
     """All pairs of a query and a target that differ in at most ``limit`` bits.
 
     Such a pair nearly agrees in one of `BANDS` parts, so only those that do are compared: multi-index hashing,
-    Norouzi, Punjani and Fleet, CVPR 2012.
+    Norouzi, Punjani and Fleet, CVPR 2012. When queries and targets are one array, a pair is told in one order only,
+    in half the time.
 
     Returns:
-        (K, 2) indices of a query and a target, each pair once.
+        (K, 2) indices of a query and a target, each pair once, sorted.
     """
+    among_themselves = queries is targets
     found = [np.zeros((0, 2), np.intp)]
     for low, high in pairwise(np.linspace(0, 64, BANDS + 1).astype(int).tolist()):
         query_part, target_part = (
@@ -33,15 +35,21 @@ def near_pairs(queries: Hashes, targets: Hashes, limit: int) -> Pairs:
             for hashes in (queries, targets)
         )
         by_part, target_by_part = np.argsort(query_part), np.argsort(target_part)
-        sorted_queries, sorted_targets = queries[by_part], targets[target_by_part]
+        sorted_queries, sorted_targets, sorted_part = queries[by_part], targets[target_by_part], query_part[by_part]
         first = np.searchsorted(target_part[target_by_part], np.arange((1 << (high - low)) + 1))
         for flips in range(limit // BANDS + 1):
             for bits in combinations(range(high - low), flips):
-                wanted = query_part[by_part] ^ sum(1 << bit for bit in bits)
-                for one, other in _all_in(first[wanted], first[wanted + 1]):
+                wanted = sorted_part ^ sum(1 << bit for bit in bits)
+                end = first[wanted + 1]
+                if among_themselves:
+                    end = np.where(wanted >= sorted_part, end, first[wanted])
+                for one, other in _all_in(first[wanted], end):
                     near = np.bitwise_count(sorted_queries[one] ^ sorted_targets[other]) <= limit
                     found.append(np.stack([by_part[one[near]], target_by_part[other[near]]], axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+    pairs = np.concatenate(found)
+    if among_themselves:
+        pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)
+    return np.unique(pairs, axis=0)
 
 
 def _all_in(first: Pairs, end: Pairs) -> Iterator[tuple[Pairs, Pairs]]:
