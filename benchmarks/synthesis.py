@@ -28,7 +28,7 @@ def main() -> None:
     counts = sorted({1, 2, os.cpu_count() or 1})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        speeds = {}
+        speeds: dict[tuple[str, int], list[float]] = {}
         for turn in range(1 if QUICK else 3):
             for workers in counts:
                 for label, recipe in (("plain", PLAIN), ("full", Recipe())):

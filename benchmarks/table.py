@@ -24,7 +24,7 @@ def seconds_each(ways: Mapping[str, Callable[[], Any]], repeats: int = 3) -> dic
     """Median seconds of each way, taken in turns so that a busy moment of the machine hits all of them alike."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(1 if QUICK else repeats):
-        names = list(ways) if turn % 2 == 0 else list(reversed(ways))
+        names = list(ways)[:: 1 if turn % 2 == 0 else -1]
         for name in names:
             start = time.perf_counter()
             ways[name]()

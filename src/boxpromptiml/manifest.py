@@ -143,18 +143,19 @@ def write_manifest(path: Path, records: Iterable[ImageRecord], description: str 
         ManifestError: a file lies outside the root.
     """
     base = (root or path.parent).resolve()
+    folders: dict[str, str] = {}
     images: list[_Image] = []
     annotations: list[_Annotation] = []
     for record in records:
         images.append(
             _Image(
                 id=record.image_id,
-                file_name=_relative(record.path, base),
+                file_name=_relative(record.path, base, folders),
                 width=record.width,
                 height=record.height,
                 split=record.split,
                 source=record.source,
-                mask_file=None if record.mask_path is None else _relative(record.mask_path, base),
+                mask_file=None if record.mask_path is None else _relative(record.mask_path, base, folders),
                 authentic=record.authentic,
                 kind=record.kind,
             )
@@ -261,8 +262,15 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _relative(path: Path, base: Path) -> str:
-    try:
-        return path.resolve().relative_to(base).as_posix()
-    except ValueError:
-        raise ManifestError(f"{path}: lies outside {base}; move it there or choose a folder above both") from None
+def _relative(path: Path, base: Path, folders: dict[str, str]) -> str:
+    """A file's name relative to the base. Each folder is looked up once and kept in ``folders``."""
+    folder, name = os.path.split(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder).rstrip(os.sep) + os.sep
+    real = folders[folder] + name
+    if os.path.islink(real):  # noqa: PTH114 - building a Path takes longer than all the rest
+        real = os.path.realpath(real)
+    inside = str(base).rstrip(os.sep) + os.sep
+    if not real.startswith(inside):
+        raise ManifestError(f"{path}: lies outside {base}; move it there or choose a folder above both")
+    return real[len(inside) :].replace(os.sep, "/")

@@ -96,6 +96,23 @@ def test_files_outside_the_root_are_not_written_down(tmp_path):
     assert not (tmp_path / "set").exists()
 
 
+def test_links_are_followed(tmp_path):
+    """A file that is not there is written down all the same; nothing is opened."""
+    (tmp_path / "set/images").mkdir(parents=True)
+    (tmp_path / "set/images/a.png").touch()
+    (tmp_path / "set/linked").symlink_to(tmp_path / "set/images")
+    (tmp_path / "set/b.png").symlink_to(tmp_path / "set/images/a.png")
+    paths = [tmp_path / "set" / name for name in ("linked/a.png", "b.png", "linked/missing.png", "c.png")]
+    write_manifest(tmp_path / "set/manifest.json", [record(path, i) for i, path in enumerate(paths)])
+    content = json.loads((tmp_path / "set/manifest.json").read_text())
+    names = ["images/a.png", "images/a.png", "images/missing.png", "c.png"]
+    assert [image["file_name"] for image in content["images"]] == names
+    (tmp_path / "a.png").touch()
+    (tmp_path / "set/out.png").symlink_to(tmp_path / "a.png")
+    with pytest.raises(ManifestError, match="lies outside"):
+        write_manifest(tmp_path / "set/manifest.json", [record(tmp_path / "set/out.png")])
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
