@@ -6,15 +6,21 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import median
 
+import cv2
 from table import QUICK, write_table
 
 from boxpromptiml.synthesis.generate import synthesize
 from boxpromptiml.synthesis.recipe import KINDS, Recipe, Traces
 from boxpromptiml.synthesis.stream import ForgeryStream
 
-IMAGES = 40 if QUICK else 1200
+IMAGES = 160 if QUICK else 800
+FEW = 64
+"""Images of a run that shows what starting costs."""
 SIZE = 160
 NOTHING = Traces()
 PLAIN = Recipe(
@@ -24,46 +30,56 @@ PLAIN = Recipe(
 
 
 def main() -> None:
-    """Time whole runs, process start included, and write the table."""
+    """Time whole runs of many and of few images, whose difference is the work without the start; write the table."""
+    cv2.setNumThreads(1)  # as in the processes of a pool, so that one process is one core
     counts = sorted({1, 2, os.cpu_count() or 1})
+    recipes = {"plain": PLAIN, "full": Recipe()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        speeds: dict[tuple[str, int], list[float]] = {}
-        for turn in range(1 if QUICK else 3):
-            for workers in counts:
-                for label, recipe in (("plain", PLAIN), ("full", Recipe())):
-                    seconds = _seconds(folder / "out", recipe, workers)
-                    speeds.setdefault((label, workers), []).append(IMAGES / seconds)
-            speeds.setdefault(("full, as a stream", 1), []).append(_streamed(folder / f"stream-{turn}"))
-    middle = {key: sorted(values)[len(values) // 2] for key, values in speeds.items()}
+        ways: dict[tuple[str, int], Callable[[int], float]] = {
+            (label, workers): partial(_seconds, folder / "out", recipe, workers)
+            for workers in counts
+            for label, recipe in recipes.items()
+        }
+        synthesize(folder / "stream", train=FEW, val=0, test=0, size=SIZE, stream_train=True, workers=1)
+        ways["full, as a stream", 1] = partial(_streamed, folder / "stream")
+        speeds: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
+        starts: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
+        for _ in range(1 if QUICK else 3):
+            for way, seconds_of in ways.items():
+                few, many = seconds_of(FEW), seconds_of(IMAGES)
+                speed = (IMAGES - FEW) / (many - few)
+                speeds[way].append(speed)
+                starts[way].append(few - FEW / speed)
+    middle = {way: median(measured) for way, measured in speeds.items()}
+    alone = {label: middle[label if label in recipes else "full", 1] for label, _ in ways}
     rows = [
-        (label, workers, speed, speed / middle[label if (label, 1) in middle else "full", 1])
+        (label, workers, median(starts[label, workers]), speed, speed / alone[label])
         for (label, workers), speed in middle.items()
     ]
     write_table(
         "synthesis",
-        f"Synthesis of {IMAGES} forgeries of {SIZE} pixels from the packaged photos",
-        ["recipe", "processes", "images/s", "× one process"],
+        f"Synthesis of {IMAGES:,} forgeries of {SIZE} pixels from the packaged photos",
+        ["recipe", "processes", "seconds to start", "images/s after that", "× one process"],
         rows,
-        "Median of three runs in turns, starting of processes and writing of PNG files included. A stream writes no "
+        "Median of three runs in turns, writing of PNG files included; one thread in each process. A stream writes no "
         "files and runs in as many loader workers as a student's DataLoader has.",
     )
 
 
-def _seconds(out: Path, recipe: Recipe, workers: int) -> float:
+def _seconds(out: Path, recipe: Recipe, workers: int, images: int) -> float:
     shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
-    synthesize(out, train=IMAGES, val=0, test=0, size=SIZE, kinds=KINDS, recipe=recipe, workers=workers)
+    synthesize(out, train=images, val=0, test=0, size=SIZE, kinds=KINDS, recipe=recipe, workers=workers)
     return time.perf_counter() - start
 
 
-def _streamed(out: Path) -> float:
-    synthesize(out, train=IMAGES, val=0, test=0, size=SIZE, stream_train=True, workers=1)
-    stream = ForgeryStream(str(out), IMAGES)
+def _streamed(folder: Path, images: int) -> float:
     start = time.perf_counter()
-    for index in range(IMAGES):
+    stream = ForgeryStream(str(folder), images)
+    for index in range(images):
         stream.draw(index, 0)
-    return IMAGES / (time.perf_counter() - start)
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
