@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from boxpromptiml import __version__
+from boxpromptiml.locks import part_in, sole_use
 from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.provenance import content_hash, file_sha256
 from boxpromptiml.records import Split, Stamp
 from boxpromptiml.shards import AGAIN, SCHEMA, CacheError, CacheIndex, read_index, shard_paths, write_index
 from stage1_pseudomask import resume
 from stage1_pseudomask.teachers import Teacher
+
+if TYPE_CHECKING:  # seconds to import, and a complete cache needs it not
+    from lightning.fabric import Fabric
 
 SET_ASIDE = 3
 """Exit code when everything else went well but some images were set aside."""
@@ -71,7 +76,7 @@ def pseudomasks(
         **{f"teacher.{name}": value for name, value in teacher.settings.items()},
     }
     stamp = Stamp(SCHEMA, size, teacher.name, teacher.weights_sha256, content_hash(settings), __version__)
-    resume.refuse_other_settings(out, _named(stamp, settings))
+    resume.refuse_other_settings(out, _named(stamp, settings), stamp)
     if (out / "index.json").exists():
         print(f"{out}: complete, nothing to do")
         return _report(read_index(out))
@@ -81,28 +86,42 @@ def pseudomasks(
     from stage1_pseudomask.engine import Job, compute
 
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
-    fabric.launch()
-    if fabric.is_global_zero:
-        resume.write_settings(out, _named(stamp, settings))
-    pieces = resume.slices(records, shard_size)
-    finished = shard_paths(out)
-    unfinished = [piece for piece in pieces if piece.place not in finished]
-    fabric.barrier()  # from here on shards appear, and every process must have seen the same ones
-    if unfinished:
-        with fabric.rank_zero_first(local=True):  # so that one process downloads the weights for all
-            teacher.load(fabric.device)
-    mine = unfinished[fabric.global_rank :: fabric.world_size]
-    compute(fabric, mine, Job(out, stamp, teacher, margin, batch_size, workers))
-    try:
-        fabric.barrier()
-    except RuntimeError:  # which is how torch.distributed says that its peer is gone
-        raise CacheError(f"{out}: another process stopped, its message says why; {AGAIN}") from None
-    if not fabric.is_global_zero:
-        return 0
-    resume.tidy(out, pieces)
-    index = write_index(out, stamp, found.set_aside)
+    with ExitStack() as locks:
+        if fabric.is_global_zero:  # before it starts the others
+            locks.enter_context(sole_use(out))
+            resume.refuse_other_settings(out, _named(stamp, settings), stamp)
+            resume.write_settings(out, _named(stamp, settings))
+        fabric.launch()
+        if not fabric.is_global_zero:
+            locks.enter_context(part_in(out, fabric.global_rank))
+        pieces = resume.slices(records, shard_size)
+        finished = shard_paths(out)
+        unfinished = [piece for piece in pieces if piece.place not in finished]
+        _meet(fabric, out)  # from here on shards appear, and every process must have seen the same ones
+        if unfinished:
+            with fabric.rank_zero_first(local=True):  # so that one process downloads the weights for all
+                teacher.load(fabric.device)
+        mine = unfinished[fabric.global_rank :: fabric.world_size]
+        compute(fabric, mine, Job(out, stamp, teacher, margin, batch_size, workers))
+        _meet(fabric, out)
+        if not fabric.is_global_zero:
+            return 0
+        resume.tidy(out, pieces)
+        index = write_index(out, stamp, found.set_aside)
     print(f"{out}: {index.samples} pseudo-masks in {len(pieces)} shards, {index.images_per_second:.1f} images/s")
     return _report(index)
+
+
+def _meet(fabric: Fabric, out: Path) -> None:
+    """Wait for the other processes.
+
+    Raises:
+        CacheError: one of them is gone.
+    """
+    try:
+        fabric.barrier()
+    except RuntimeError:  # which is how torch.distributed says it
+        raise CacheError(f"{out}: another process stopped, its message says why; {AGAIN}") from None
 
 
 def _named(stamp: Stamp, settings: dict[str, Any]) -> dict[str, Any]:

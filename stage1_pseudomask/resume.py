@@ -2,12 +2,14 @@
 
 Which images form shard NNNNN is fixed by the manifest's order alone. Each finished batch is kept as a small shard of
 its own, ``part-NNNNN-PPPPP.h5`` (PPPPP: place of its first image within the shard); when the last batch of a shard is
-there they are merged. Any number of processes can therefore take over from any other number.
+there they are merged. Any number of processes can therefore take over from any other number. What is damaged on disk
+counts as not computed; `boxpromptiml cache verify --repair true` turns a damaged shard into a part of what is whole.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,16 @@ from typing import Any
 
 from boxpromptiml.provenance import write_json
 from boxpromptiml.records import ImageRecord, Sample, SetAside, Stamp
-from boxpromptiml.shards import AGAIN, CacheError, read_shard, shard_paths, summarize, write_shard
+from boxpromptiml.shards import (
+    AGAIN,
+    CacheError,
+    DamageError,
+    open_shard,
+    read_shard,
+    salvage,
+    shard_paths,
+    write_shard,
+)
 
 SETTINGS = "settings.json"
 
@@ -34,26 +45,41 @@ def slices(records: Sequence[ImageRecord], shard_size: int) -> list[Slice]:
     return [Slice(place, list(records[first : first + shard_size])) for place, first in enumerate(firsts)]
 
 
-def refuse_other_settings(cache: Path, settings: dict[str, Any]) -> None:
+def refuse_other_settings(cache: Path, settings: dict[str, Any], stamp: Stamp) -> None:
     """Check that a folder is empty, or was begun with the same settings.
+
+    The stamp in its shards has the last word, because it has a checksum and the file of settings has none.
 
     Raises:
         CacheError: it was begun with others (the message names the first that differs), or holds something else.
     """
+    other_stamp = None
+    for path in sorted(cache.glob("*.h5")):
+        try:
+            open_shard(path, stamp)
+            return
+        except DamageError:
+            continue
+        except CacheError as error:
+            other_stamp = error
+            break
     try:
         found = json.loads((cache / SETTINGS).read_text(encoding="utf-8"))
+        different = [name for name in [*settings, *found] if found.get(name) != settings.get(name)]
     except FileNotFoundError:
         if cache.is_dir() and any(not path.name.startswith(".") for path in cache.iterdir()):
             raise CacheError(f"{cache}: holds files that are not a cache; choose an empty folder for out") from None
         return
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # damaged: not text, not JSON, not a mapping
         raise CacheError(f"{cache / SETTINGS}: cannot be read ({error}); delete the folder to start over") from None
-    for name in [*settings, *found]:
-        if found.get(name) != settings.get(name):
-            raise CacheError(
-                f"{cache}: made with {name} {found.get(name)}, not {settings.get(name)}; keep each run in a folder of "
-                "its own, or delete the folder to start over"
-            )
+    if different:
+        name = different[0]
+        raise CacheError(
+            f"{cache}: made with {name} {found.get(name)}, not {settings.get(name)}; keep each run in a folder of its "
+            "own, or delete the folder to start over"
+        )
+    if other_stamp:
+        raise other_stamp
 
 
 def write_settings(cache: Path, settings: dict[str, Any]) -> None:
@@ -69,42 +95,58 @@ def write_settings(cache: Path, settings: dict[str, Any]) -> None:
 
 
 def pending(cache: Path, piece: Slice, stamp: Stamp) -> list[ImageRecord]:
-    """The images of an unfinished shard that are in none of its parts yet.
+    """The images of an unfinished shard that are in none of its parts yet. Damaged parts are cut to what is whole.
 
     Raises:
-        CacheError: a part is damaged or has another stamp.
+        CacheError: a part has another stamp, or cannot be written again.
     """
     done: set[int] = set()
     for path in _parts(cache, piece):
-        summary = summarize(path, stamp)
-        done.update(summary.image_ids.tolist(), (item.image_id for item in summary.set_aside))
+        samples, set_aside, damage = salvage(path, stamp)
+        kept: list[Sample | SetAside] = [*samples, *set_aside]
+        if damage:
+            print(f"{path}: {len(damage)} damaged, computed again; {len(kept)} kept", file=sys.stderr)
+            if not kept or write_part(cache, piece, kept, stamp, 0.0) != path:
+                path.unlink()
+        done.update(item.image_id for item in kept)
     return [record for record in piece.records if record.image_id not in done]
 
 
-def write_part(cache: Path, piece: Slice, results: Sequence[Sample | SetAside], stamp: Stamp, seconds: float) -> None:
-    """Keep a finished batch.
+def write_part(cache: Path, piece: Slice, results: Sequence[Sample | SetAside], stamp: Stamp, seconds: float) -> Path:
+    """Keep a finished batch, under a name that no other batch of the shard can have.
 
     Raises:
         CacheError: it cannot be written.
     """
-    first = [record.image_id for record in piece.records].index(results[0].image_id)
+    ids = {result.image_id for result in results}
+    first = next(place for place, record in enumerate(piece.records) if record.image_id in ids)
     samples = [result for result in results if isinstance(result, Sample)]
     set_aside = [result for result in results if isinstance(result, SetAside)]
-    write_shard(cache / f"part-{piece.place:05d}-{first:05d}.h5", samples, set_aside, stamp, seconds)
+    path = cache / f"part-{piece.place:05d}-{first:05d}.h5"
+    write_shard(path, samples, set_aside, stamp, seconds)
+    return path
 
 
 def merge(cache: Path, piece: Slice, stamp: Stamp, process: int) -> None:
-    """Make a shard of its parts and remove them.
+    """Make a shard of its parts, in the manifest's order, and remove them.
 
     Raises:
         CacheError: a part is damaged, or the shard cannot be written.
     """
     paths = _parts(cache, piece)
-    seconds = sum(summarize(path, stamp).seconds for path in paths)
-    parts = [read_shard(path, stamp) for path in paths]  # file names sort by place
-    samples = [sample for samples, _ in parts for sample in samples]
-    set_aside = [item for _, items in parts for item in items]
-    write_shard(cache / f"shard-{process:03d}-{piece.place:05d}.h5", samples, set_aside, stamp, seconds)
+    results: dict[int, Sample | SetAside] = {}
+    for path in paths:
+        samples, set_aside = read_shard(path, stamp)
+        results.update({sample.image_id: sample for sample in samples})
+        results.update({item.image_id: item for item in set_aside})
+    ordered = [results[record.image_id] for record in piece.records]
+    write_shard(
+        cache / f"shard-{process:03d}-{piece.place:05d}.h5",
+        [result for result in ordered if isinstance(result, Sample)],
+        [result for result in ordered if isinstance(result, SetAside)],
+        stamp,
+        sum(open_shard(path, stamp).seconds for path in paths),
+    )
     for path in paths:
         path.unlink()
 

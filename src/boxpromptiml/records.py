@@ -1,4 +1,4 @@
-"""The frozen records that cross a stage, and the one error users meet. Nothing here reads files or computes."""
+"""The frozen records that cross a stage, and the one error users meet. Nothing here reads files."""
 
 from __future__ import annotations
 
@@ -80,6 +80,17 @@ class Sample:
     kind: str
     width: int
     height: int
+
+    @property
+    def confidence(self) -> float:
+        """How far the teacher trusts its pseudo-mask, in [0, 1]: Σ aᵢ sᵢ / Σ aᵢ over boxes of area aᵢ and score sᵢ.
+
+        So each pixel that a box holds speaks with the box's score. Without a box, as in an authentic image, it is 1:
+        nothing was asked of the teacher. The formula is ours.
+        """
+        sides = np.clip(self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2], 0, None)
+        areas = sides.prod(axis=1, dtype=np.float64)
+        return float(areas @ self.teacher_scores / areas.sum()) if areas.any() else 1.0
 
 
 @dataclass(frozen=True, slots=True)

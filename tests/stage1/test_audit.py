@@ -10,7 +10,7 @@ from boxpromptiml import images
 from boxpromptiml.boxes import as_boxes, boxes_from_mask
 from boxpromptiml.manifest import write_manifest
 from boxpromptiml.records import ImageRecord, Sample, Stamp
-from boxpromptiml.shards import CacheError, write_index, write_shard
+from boxpromptiml.shards import SCHEMA, CacheError, write_index, write_shard
 from stage1_pseudomask.audit import audit, boundary_f1, iou
 from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers.grabcut import GrabCut
@@ -43,7 +43,7 @@ def make_sample(image_id, pseudo_mask, truth, source, boxes=((4, 4, 14, 14),), a
 
 
 def write_cache(folder, samples):
-    stamp = Stamp(1, SIZE, "none", "", "0", "0")
+    stamp = Stamp(SCHEMA, SIZE, "none", "", "0", "0")
     write_shard(folder / "shard-000-00000.h5", samples, [], stamp)
     write_index(folder, stamp)
     return folder

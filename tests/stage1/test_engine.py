@@ -6,12 +6,12 @@ from lightning.fabric import Fabric
 
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.records import Stamp
-from boxpromptiml.shards import read_shard, shard_paths
+from boxpromptiml.shards import SCHEMA, read_shard, shard_paths
 from stage1_pseudomask import resume
 from stage1_pseudomask.engine import Job, compute
 from stage1_pseudomask.teachers import Candidates, Teacher
 
-STAMP = Stamp(1, 32, "counting", "", "0", "0")
+STAMP = Stamp(SCHEMA, 32, "counting", "", "0", "0")
 
 
 class Counting(Teacher):

@@ -12,7 +12,7 @@ import pytest
 from boxpromptiml import images
 from boxpromptiml.manifest import ManifestError, read_manifest, write_manifest
 from boxpromptiml.records import Stamp
-from boxpromptiml.shards import CacheError, ShardReader, read_index, shard_paths
+from boxpromptiml.shards import SCHEMA, CacheError, ShardReader, read_index, shard_paths
 from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers.grabcut import GrabCut
 
@@ -226,7 +226,7 @@ def test_a_full_disk_is_one_line_and_the_rest_is_computed_later(manifest, undist
 
 def test_the_stamp_depends_on_what_decides_a_mask_alone(undisturbed, manifest, tmp_path):
     stamp = read_index(undisturbed).stamp
-    assert replace(stamp, config_hash="") == Stamp(1, SIZE, "grabcut", "", "", stamp.package_version)
+    assert replace(stamp, config_hash="") == Stamp(SCHEMA, SIZE, "grabcut", "", "", stamp.package_version)
     for folder, arguments in {"margin": {"margin": 0.3}, "batch": {"batch_size": 3}}.items():
         generate(manifest, tmp_path / folder, **arguments)
     assert read_index(tmp_path / "margin").stamp.config_hash != stamp.config_hash

@@ -1,5 +1,7 @@
 """Shards are fixed by the manifest's order, and finished batches are never computed again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,11 +9,11 @@ from hypothesis import strategies as st
 
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.records import Sample, SetAside, Stamp
-from boxpromptiml.shards import CacheError, read_shard, shard_paths
+from boxpromptiml.shards import SCHEMA, CacheError, read_shard, shard_paths
 from stage1_pseudomask import resume
 from stage1_pseudomask.loading import Prompts
 
-STAMP = Stamp(1, 32, "none", "", "0", "0")
+STAMP = Stamp(SCHEMA, 32, "none", "", "0", "0")
 
 
 @given(count=st.integers(0, 200), shard_size=st.integers(1, 70))
@@ -59,8 +61,38 @@ def test_a_missing_shard_is_named_and_leftovers_are_removed(piece, tmp_path):
 
 
 def test_other_settings_are_refused_by_name(tmp_path):
-    resume.refuse_other_settings(tmp_path, {"margin": 0.1})  # an empty folder is fine
+    resume.refuse_other_settings(tmp_path, {"margin": 0.1}, STAMP)  # an empty folder is fine
     resume.write_settings(tmp_path, {"margin": 0.1})
-    resume.refuse_other_settings(tmp_path, {"margin": 0.1})
+    resume.refuse_other_settings(tmp_path, {"margin": 0.1}, STAMP)
     with pytest.raises(CacheError, match=r"made with margin 0.1, not 0.2"):
-        resume.refuse_other_settings(tmp_path, {"margin": 0.2})
+        resume.refuse_other_settings(tmp_path, {"margin": 0.2}, STAMP)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b'{"margin": 7}'])
+def test_damaged_settings_do_not_lock_a_run_out_of_its_own_shards(piece, tmp_path, content):
+    resume.write_part(tmp_path, piece, results(piece.records[:2]), STAMP, seconds=0)
+    (tmp_path / "settings.json").write_bytes(content)
+    resume.refuse_other_settings(tmp_path, {"margin": 0.1}, STAMP)
+    with pytest.raises(CacheError, match=r"made with|cannot be read"):
+        resume.refuse_other_settings(tmp_path, {"margin": 0.1}, replace(STAMP, config_hash="other"))
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_damaged_part_is_cut_to_what_is_whole_and_the_rest_is_pending(piece, tmp_path, capsys, cut):
+    batches = piece.records[:4], piece.records[4:]
+    first, second = (resume.write_part(tmp_path, piece, results(batch), STAMP, seconds=0) for batch in batches)
+    content = bytearray(first.read_bytes())
+    if cut:
+        del content[-100:]
+    else:
+        content[content.find(results(batches[0])[0].image.tobytes())] ^= 1
+    first.write_bytes(content)
+    lost = batches[0] if cut else batches[0][:1]
+    assert resume.pending(tmp_path, piece, STAMP) == lost
+    assert f"{first}: 1 damaged" in capsys.readouterr().err
+    resume.write_part(tmp_path, piece, results(lost), STAMP, seconds=0)
+    resume.merge(tmp_path, piece, STAMP, process=0)
+    samples, set_aside = read_shard(shard_paths(tmp_path)[0], STAMP)
+    assert [sample.image_id for sample in samples] == [100, 101, 102, 103, 104, 106, 107]
+    assert [item.image_id for item in set_aside] == [105]
+    assert second not in tmp_path.iterdir()

@@ -1,0 +1,40 @@
+"""The cache between the two stages: a folder of shards, and the index that says they are all there.
+
+``shard`` is the layout of one file, ``index`` the folder, ``reader`` random access to its samples.
+"""
+
+from boxpromptiml.shards.index import CacheIndex, ShardEntry, read_index, shard_paths, write_index
+from boxpromptiml.shards.reader import ShardReader
+from boxpromptiml.shards.shard import (
+    AGAIN,
+    REPAIR,
+    SCHEMA,
+    CacheError,
+    DamageError,
+    Shard,
+    open_shard,
+    opened,
+    read_shard,
+    salvage,
+    write_shard,
+)
+
+__all__ = [
+    "AGAIN",
+    "REPAIR",
+    "SCHEMA",
+    "CacheError",
+    "CacheIndex",
+    "DamageError",
+    "Shard",
+    "ShardEntry",
+    "ShardReader",
+    "open_shard",
+    "opened",
+    "read_index",
+    "read_shard",
+    "salvage",
+    "shard_paths",
+    "write_index",
+    "write_shard",
+]
