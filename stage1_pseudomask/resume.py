@@ -100,16 +100,20 @@ def pending(cache: Path, piece: Slice, stamp: Stamp) -> list[ImageRecord]:
     Raises:
         CacheError: a part has another stamp, or cannot be written again.
     """
-    done: set[int] = set()
+    done: dict[Path, set[int]] = {}
     for path in _parts(cache, piece):
         samples, set_aside, damage = salvage(path, stamp)
         kept: list[Sample | SetAside] = [*samples, *set_aside]
+        place = path
         if damage:
             print(f"{path}: {len(damage)} damaged, computed again; {len(kept)} kept", file=sys.stderr)
-            if not kept or write_part(cache, piece, kept, stamp, 0.0) != path:
+            if kept:
+                place = write_part(cache, piece, kept, stamp, 0.0)
+            if not kept or place != path:
                 path.unlink()
-        done.update(item.image_id for item in kept)
-    return [record for record in piece.records if record.image_id not in done]
+        done[place] = {item.image_id for item in kept}
+    finished = set().union(*done.values())
+    return [record for record in piece.records if record.image_id not in finished]
 
 
 def write_part(cache: Path, piece: Slice, results: Sequence[Sample | SetAside], stamp: Stamp, seconds: float) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxpromptiml.records import SetAside, Stamp
-from boxpromptiml.shards import CacheError, DamageError, open_shard, opened, salvage, write_shard
+from boxpromptiml.shards import CacheError, DamageError, open_shard, opened, place_of, salvage, write_shard
 from boxpromptiml.shards.shard import PIXELS
 
 
@@ -77,6 +77,7 @@ def take_apart(path: Path) -> None:
     """Replace a damaged shard by a part with all that is whole in it, which the next run completes."""
     samples, set_aside, _ = salvage(path, None)
     if samples or set_aside:
-        place = path.stem.rsplit("-", 1)[1]
-        write_shard(path.with_name(f"part-{place}-kept.h5"), samples, set_aside, open_shard(path, None).stamp)
+        write_shard(
+            path.with_name(f"part-{place_of(path):05d}-kept.h5"), samples, set_aside, open_shard(path, None).stamp
+        )
     path.unlink()

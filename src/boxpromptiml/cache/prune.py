@@ -36,7 +36,8 @@ def prune(
     reader = ShardReader(cache)
     unwanted = [*(ids or []), *(_read_ids(ids_file) if ids_file else [])]
     for name, wanted, there in (("image", unwanted, reader.image_ids), ("source", sources or [], reader.sources)):
-        unknown = [value for value in wanted if value not in there]
+        known = set(there.tolist())
+        unknown = [value for value in wanted if value not in known]
         if unknown:
             raise CacheError(f"{cache}: has no {name} {unknown[0]}; `boxpromptiml cache info` shows what there is")
     drop = np.isin(reader.image_ids, unwanted) | np.isin(reader.sources, sources or []) | (reader.confidence < below)

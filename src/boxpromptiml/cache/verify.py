@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from boxpromptiml.cache.derive import SETTINGS, read_settings
 from boxpromptiml.cache.examine import Examined, Problem, examine, take_apart
@@ -18,7 +21,7 @@ from boxpromptiml.manifest import read_manifest
 from boxpromptiml.processes import processes
 from boxpromptiml.provenance import file_sha256, write_json
 from boxpromptiml.records import Stamp
-from boxpromptiml.shards import AGAIN, CacheError, CacheIndex, open_shard, read_index, shard_paths
+from boxpromptiml.shards import AGAIN, CacheError, CacheIndex, open_shard, place_of, read_index, shard_paths
 
 WHOLE, REPAIRED, DAMAGED = 0, 3, 4
 """Exit codes."""
@@ -43,7 +46,8 @@ def verify(
     Args:
         cache: folder that `boxpromptiml pseudomasks` wrote, complete or not.
         manifest: the one that the cache was made from, to find images that are missing.
-        repair: take damaged samples out, so that they can be computed again.
+        repair: take out what is damaged, double or from another run (renamed to .foreign), so that it can be computed
+            again.
         out: file for the findings as JSON.
         workers: number of processes; by default one for each core, at most 8.
 
@@ -57,10 +61,12 @@ def verify(
             read_index(cache)  # says what is the matter
         settings, index, problems = _beside_shards(cache)
         with processes(workers or min(8, os.cpu_count() or 1)) as spread:
-            stamp = index.stamp if index else _first_stamp(paths)
+            stamp = index.stamp if index else _usual_stamp(paths)
             examined: list[Examined] = list(spread(partial(examine, stamp=stamp), paths, "shards"))
         problems += [problem for shard in examined for problem in shard.problems]
-        problems += _across_shards(examined)
+        problems += [
+            Problem(second.name, image_id, f"also in {first.name}") for image_id, first, second in _doubles(examined)
+        ]
         if index:
             problems += _against_index(cache, examined, index)
         if manifest and settings is not None:
@@ -88,23 +94,23 @@ def _beside_shards(cache: Path) -> tuple[dict[str, Any] | None, CacheIndex | Non
     return settings, index, problems
 
 
-def _first_stamp(paths: Sequence[Path]) -> Stamp | None:
-    """Of the first shard that can be read; without an index there is no other word on it."""
+def _usual_stamp(paths: Sequence[Path]) -> Stamp | None:
+    """Of most shards that can be read; without an index there is no other word on it."""
+    stamps: Counter[Stamp] = Counter()
     for path in paths:
-        try:
-            return open_shard(path, None).stamp
-        except CacheError:
-            continue
-    return None
+        with suppress(CacheError):
+            stamps[open_shard(path, None).stamp] += 1
+    return stamps.most_common(1)[0][0] if stamps else None
 
 
-def _across_shards(examined: Sequence[Examined]) -> Iterator[Problem]:
-    seen: dict[int, str] = {}
-    for shard in examined:
-        for image_id in shard.image_ids.tolist():
-            if image_id in seen:
-                yield Problem(shard.path.name, image_id, f"also in {seen[image_id]}")
-            seen.setdefault(image_id, shard.path.name)
+def _doubles(examined: Sequence[Examined]) -> Iterator[tuple[int, Path, Path]]:
+    """Images that are in two shards, and those two."""
+    ids = np.concatenate([np.zeros(0, np.int64), *(shard.image_ids for shard in examined)])
+    shard_of = np.repeat(np.arange(len(examined)), [len(shard.image_ids) for shard in examined])
+    order = np.argsort(ids, kind="stable")
+    for place in np.flatnonzero(ids[order][1:] == ids[order][:-1]).tolist():
+        first, second = (examined[shard_of[order[i]]].path for i in (place, place + 1))
+        yield int(ids[order[place]]), first, second
 
 
 def _against_index(cache: Path, examined: Sequence[Examined], index: CacheIndex) -> Iterator[Problem]:
@@ -167,5 +173,11 @@ def _repair(cache: Path, settings: dict[str, Any] | None, examined: Sequence[Exa
     for shard in examined:
         if shard.damaged:
             take_apart(shard.path)
+        elif shard.problems:  # another run's, which may be somebody's hours
+            shard.path.replace(shard.path.with_name(f"{shard.path.name}.foreign"))
+    for _, first, second in _doubles(examined):
+        if place_of(first) != place_of(second):  # one of them is not what its name says
+            first.unlink(missing_ok=True)
+            second.unlink(missing_ok=True)
     for path in set(cache.glob("shard-*-*.h5")) - set(shard_paths(cache).values()):  # two for one place
         path.unlink()

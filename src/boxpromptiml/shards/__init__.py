@@ -3,7 +3,7 @@
 ``shard`` is the layout of one file, ``index`` the folder, ``reader`` random access to its samples.
 """
 
-from boxpromptiml.shards.index import CacheIndex, ShardEntry, read_index, shard_paths, write_index
+from boxpromptiml.shards.index import CacheIndex, ShardEntry, place_of, read_index, shard_paths, write_index
 from boxpromptiml.shards.reader import ShardReader
 from boxpromptiml.shards.shard import (
     AGAIN,
@@ -31,6 +31,7 @@ __all__ = [
     "ShardReader",
     "open_shard",
     "opened",
+    "place_of",
     "read_index",
     "read_shard",
     "salvage",

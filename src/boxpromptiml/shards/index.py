@@ -47,8 +47,13 @@ class CacheIndex:
 
 def shard_paths(cache: Path) -> dict[int, Path]:
     """The shards of a folder by their place NNNNN in the manifest's order, whichever process wrote them."""
-    places = {int(path.stem.rsplit("-", 1)[1]): path for path in sorted(cache.glob("shard-*-*.h5"))}
+    places = {place_of(path): path for path in sorted(cache.glob("shard-*-*.h5"))}
     return dict(sorted(places.items()))
+
+
+def place_of(path: Path) -> int:
+    """NNNNN of a shard's name."""
+    return int(path.stem.rsplit("-", 1)[1])
 
 
 def index_of(shards: Sequence[Shard], stamp: Stamp, set_aside: Sequence[SetAside] = ()) -> CacheIndex:

@@ -1,0 +1,81 @@
+"""Samples, and a small complete cache of them."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from boxpromptiml.provenance import write_json
+from boxpromptiml.records import Sample, SetAside, Stamp
+from boxpromptiml.shards import SCHEMA, write_index, write_shard
+
+SIZE = 8
+
+
+@pytest.fixture(scope="session")
+def stamp():
+    return Stamp(SCHEMA, SIZE, "grabcut", "", "0123456789abcdef", "0.1.0")
+
+
+@pytest.fixture(scope="session")
+def make_sample():
+    """A sample that its image id decides."""
+
+    def make_sample(image_id, boxes=1, split="train", authentic=False):
+        rng = np.random.default_rng(image_id)
+        return Sample(
+            image_id=image_id,
+            image=rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8),
+            pseudo_mask=rng.integers(0, 256, (SIZE, SIZE), dtype=np.uint8),
+            truth=None if image_id % 2 else rng.integers(0, 2, (SIZE, SIZE), dtype=np.uint8) * 255,
+            boxes_xyxy=np.sort(rng.random((boxes, 2, 2), dtype=np.float32), axis=1).reshape(boxes, 4) * SIZE,
+            teacher_scores=rng.random(boxes, dtype=np.float32),
+            source=f"set {image_id % 3}",
+            split=split,
+            authentic=authentic,
+            kind="splice",
+            width=640,
+            height=480,
+        )
+
+    return make_sample
+
+
+@pytest.fixture(scope="session")
+def same():
+    """Whether two samples are equal in every field."""
+    return lambda a, b: all(np.array_equal(getattr(a, field.name), getattr(b, field.name)) for field in fields(Sample))
+
+
+@pytest.fixture
+def make_cache(tmp_path, stamp, make_sample):
+    """A complete cache with samples first to first + 5 in two shards, of which the second process wrote the first."""
+
+    def make_cache(name="cache", first=0, stamp=stamp, **settings):
+        folder = tmp_path / name
+        early = [make_sample(i, boxes=i % 3) for i in range(first, first + 4)]
+        late = [make_sample(first + 4, split="val"), make_sample(first + 5, 0, authentic=True)]
+        write_shard(folder / "shard-001-00000.h5", early, [], stamp, 2.0)
+        write_shard(folder / "shard-000-00001.h5", late, [SetAside(first + 6, "six.jpg", "empty")], stamp, 1.0)
+        write_json(folder / "settings.json", {"manifest": name, "margin": 0.05, **settings})
+        write_index(folder, stamp, [SetAside(first + 7, "seven.jpg", "no box")])
+        return folder
+
+    return make_cache
+
+
+@pytest.fixture
+def cache(make_cache):
+    return make_cache()
+
+
+@pytest.fixture
+def flip(make_sample):
+    """Flip one bit in the image of a sample."""
+
+    def flip(path, image_id, boxes=1):
+        content = bytearray(path.read_bytes())
+        content[content.find(make_sample(image_id, boxes).image.tobytes()) + 5] ^= 1
+        path.write_bytes(content)
+
+    return flip
