@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise importing it asks the network for a newer release
 
 import albumentations as A
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)  # without slots, which jsonargparse cannot read defaults from
@@ -44,7 +48,7 @@ def training_transform(size: int, augmentation: Augmentation) -> A.Compose:
             )
         )
     else:
-        steps.append(_resize(size))
+        steps.append(A.Resize(size, size, interpolation=cv2.INTER_AREA, mask_interpolation=cv2.INTER_LINEAR))
     steps += [A.HorizontalFlip(p=augmentation.flip), A.VerticalFlip(p=augmentation.flip)]
     if augmentation.blur:
         steps.append(A.GaussianBlur(blur_limit=(3, 5), p=augmentation.blur))
@@ -55,10 +59,26 @@ def training_transform(size: int, augmentation: Augmentation) -> A.Compose:
     return A.Compose(steps)
 
 
-def evaluation_transform(size: int) -> A.Compose:
-    """Compose that only resizes ``image`` and ``masks`` to ``size`` × ``size``."""
-    return A.Compose([_resize(size)])
+@dataclass(frozen=True)
+class Resize:
+    """Only resizes. It stands in for a Compose, whose bookkeeping takes longer than reading a sample.
 
+    Args:
+        size: side of the square result in pixels.
+    """
 
-def _resize(size: int) -> A.Resize:
-    return A.Resize(size, size, interpolation=cv2.INTER_AREA, mask_interpolation=cv2.INTER_LINEAR)
+    size: int
+
+    def set_random_seed(self, seed: int) -> None:
+        """Nothing here is random."""
+
+    def __call__(self, image: NDArray[np.uint8], masks: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
+        """The (H, W, 3) ``image`` and the (H, W) ``masks`` at the size asked for, all uint8."""
+        return {
+            "image": self._resized(image, cv2.INTER_AREA),
+            "masks": [self._resized(mask, cv2.INTER_LINEAR) for mask in masks],
+        }
+
+    def _resized(self, pixels: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
+        side = (self.size, self.size)
+        return pixels if pixels.shape[:2] == side else np.asarray(cv2.resize(pixels, side, interpolation=interpolation))

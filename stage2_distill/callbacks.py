@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 
 from boxpromptiml import images, pictures, provenance
 from boxpromptiml.records import Batch
+from stage2_distill.dataset import unpack
 from stage2_distill.module import Distillation
 from stage2_distill.student import count_macs, count_parameters
 
@@ -38,7 +39,7 @@ class PicturePanels(L.Callback):
         assert isinstance(pl_module, Distillation)
         dataset = trainer.datamodule.val_set  # type: ignore[attr-defined]
         chosen = torch.linspace(0, len(dataset) - 1, min(self.samples, len(dataset))).long().tolist()
-        batch: Batch = default_collate([dataset[i] for i in chosen])
+        batch = unpack(default_collate([dataset[i] for i in chosen]))
         with torch.no_grad():
             answer = pl_module.student(batch["image"].to(pl_module.device))
         rows = [_row(batch, answer, i) for i in range(len(chosen))]

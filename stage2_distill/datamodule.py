@@ -13,8 +13,18 @@ from torch.utils.data import DataLoader
 from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.records import Batch, ImageRecord, Split
 from boxpromptiml.shards import CacheError, ShardReader
-from stage2_distill.augment import Augmentation, evaluation_transform, training_transform
-from stage2_distill.dataset import PseudoMaskDataset, SampleStream, ScoredDataset, collate_scored, scorable
+from stage2_distill.augment import Augmentation, Resize, training_transform
+from stage2_distill.dataset import (
+    PackedBatch,
+    PackedItem,
+    PseudoMaskDataset,
+    SampleStream,
+    ScoredBatch,
+    ScoredDataset,
+    collate_scored,
+    scorable,
+    unpack,
+)
 from stage2_distill.sampling import Mixture, SeededDraws
 
 
@@ -83,16 +93,20 @@ class PseudoMaskData(L.LightningDataModule):
                 raise ManifestError("no test set is named; add data.test_sets, such as {casia1: data/casia1.json}")
             self.test_records = {n: scorable(read_manifest(Path(p))) for n, p in self.test_manifests.items()}
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[PackedItem]:
         """Shuffled batches; the last, smaller one is dropped so that batch statistics stay comparable."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # where Lightning keeps the run's seed
         world_size, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         self._draws = SeededDraws(self.mixture, world_size, rank, seed, self._first_epoch)
         return self._loader(self.train_set, self._draws)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[PackedItem]:
         """Batches of the val split."""
         return self._loader(self.val_set)
+
+    def on_after_batch_transfer(self, batch: PackedBatch | ScoredBatch, dataloader_idx: int) -> Batch | ScoredBatch:
+        """Make floats of bytes on the device, so that workers and the bus move a quarter as much."""
+        return unpack(batch) if "pseudo_mask" in batch else batch  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, int]:
         """How many epochs were drawn, so that a resumed run goes on with the next."""
@@ -126,14 +140,14 @@ class PseudoMaskData(L.LightningDataModule):
         sets = {name: [of] if isinstance(of, str) else of for name, of in (self.val_sets or {}).items()}
         names = [name for name, caches in sets.items() for _ in caches]
         caches = [cache for caches in sets.values() for cache in caches] or self.caches
-        transform = evaluation_transform(self.image_size)
+        transform = Resize(self.image_size)
         dataset = PseudoMaskDataset(_readers(caches, "val"), transform, self.authentic, names=names or None)
         without = [of for name, of in sets.items() if name not in dataset.sources]
         if without or not len(dataset):
             raise _no_sample([*without, caches][0], "val")
         return dataset
 
-    def _loader(self, dataset: PseudoMaskDataset, draws: SeededDraws | None = None) -> DataLoader[Batch]:
+    def _loader(self, dataset: PseudoMaskDataset, draws: SeededDraws | None = None) -> DataLoader[PackedItem]:
         return DataLoader(
             dataset,
             self.batch_size,

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from boxpromptiml import boxes, images
 from boxpromptiml.manifest import Manifest, ManifestError
 from boxpromptiml.records import Batch, ImageRecord, Sample
+from stage2_distill.augment import Resize
 
 
 class SampleReader(Protocol):
@@ -51,14 +52,66 @@ class SampleStream(Protocol):
         ...
 
 
-class PseudoMaskDataset(Dataset[Batch]):
-    """Samples of caches and streams as items of a `Batch` (without the batch dimension).
+class PackedItem(TypedDict):
+    """A sample on its way from a loader worker to the device: in bytes, a quarter of what it becomes there.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        pseudo_mask: (H, W) uint8, probability × 255.
+        box_mask: (H, W) uint8, 128 or more inside any box.
+        truth: (H, W) uint8, 128 or more where manipulated; 0 everywhere where there is no ground truth.
+        weight: how much the sample counts in the loss.
+        has_truth: whether there is ground truth.
+        image_id: COCO image id.
+        position: in the dataset; unique where image ids of several sets are not.
+    """
+
+    image: NDArray[np.uint8]
+    pseudo_mask: NDArray[np.uint8]
+    box_mask: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    weight: float
+    has_truth: bool
+    image_id: int
+    position: int
+
+
+class PackedBatch(TypedDict):
+    """Items of `PackedItem`, stacked into tensors."""
+
+    image: Tensor
+    pseudo_mask: Tensor
+    box_mask: Tensor
+    truth: Tensor
+    weight: Tensor
+    has_truth: Tensor
+    image_id: Tensor
+    position: Tensor
+
+
+def unpack(batch: PackedBatch) -> Batch:
+    """What the student's module receives, made on the device where the bytes are."""
+    image = batch["image"].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    return Batch(
+        image=image.div_(255),
+        pseudo_mask=batch["pseudo_mask"].float().div_(255)[:, None],
+        box_mask=(batch["box_mask"] >= 128).float()[:, None],
+        weight=batch["weight"].float(),
+        truth=(batch["truth"] >= 128).float()[:, None],
+        has_truth=batch["has_truth"],
+        image_id=batch["image_id"],
+        position=batch["position"],
+    )
+
+
+class PseudoMaskDataset(Dataset[PackedItem]):
+    """Samples of caches and streams.
 
     A key is a position, or a position and the seed of its augmentation, as `SeededDraws` gives them.
 
     Args:
         readers: the caches, already narrowed to a split; their samples come first.
-        transform: an albumentations Compose over ``image`` and ``masks`` that ends at the student's size.
+        transform: over ``image`` and ``masks``, ending at the student's size; see `augment`.
         authentic: also serve authentic images.
         streams: samples that are made when they are drawn, a different one for every seed.
         names: one for each reader and stream, in place of the sources of its samples.
@@ -71,7 +124,7 @@ class PseudoMaskDataset(Dataset[Batch]):
     def __init__(
         self,
         readers: Sequence[SampleReader],
-        transform: A.Compose,
+        transform: A.Compose | Resize,
         authentic: bool = True,
         streams: Sequence[SampleStream] = (),
         names: Sequence[str] | None = None,
@@ -94,24 +147,24 @@ class PseudoMaskDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self._index_of)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> Batch:
+    def __getitem__(self, key: int | tuple[int, int]) -> PackedItem:
         position, seed = key if isinstance(key, tuple) else (key, 0)
         sample = self._sample(position, seed)
         size = sample.image.shape[0]
-        box_mask = boxes.rasterize(sample.boxes_xyxy, size, size).astype(np.uint8) * 255
+        box_mask = boxes.rasterize(sample.boxes_xyxy, size, size).view(np.uint8) * np.uint8(255)
         truth = np.zeros_like(box_mask) if sample.truth is None else sample.truth
         self.transform.set_random_seed(seed)
         moved = self.transform(image=sample.image, masks=[sample.pseudo_mask, box_mask, truth])
-        pseudo_mask, box_mask, truth = moved["masks"]
-        return Batch(
-            image=image_tensor(moved["image"]),
-            pseudo_mask=_mask_tensor(pseudo_mask),
-            box_mask=(_mask_tensor(box_mask) >= 0.5).float(),
-            weight=torch.tensor(1.0),
-            truth=(_mask_tensor(truth) >= 0.5).float(),
-            has_truth=torch.tensor(sample.truth is not None),
-            image_id=torch.tensor(sample.image_id),
-            position=torch.tensor(position),
+        pseudo_mask, box_mask, truth = map(np.ascontiguousarray, moved["masks"])
+        return PackedItem(
+            image=np.ascontiguousarray(moved["image"]),
+            pseudo_mask=pseudo_mask,
+            box_mask=box_mask,
+            truth=truth,
+            weight=1.0,
+            has_truth=sample.truth is not None,
+            image_id=sample.image_id,
+            position=position,
         )
 
     def _sample(self, position: int, seed: int) -> Sample:
@@ -207,7 +260,3 @@ def _photo_and_truth(record: ImageRecord) -> tuple[images.Photo, images.Mask]:
 def image_tensor(photo: images.Photo) -> Tensor:
     """(H, W, 3) uint8 to (3, H, W) float in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))).float().div_(255)
-
-
-def _mask_tensor(mask: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(mask)).float().div_(255)[None]

@@ -1,9 +1,11 @@
 """One geometry for the photo and its masks, and noise for the photo alone."""
 
+import albumentations as A
+import cv2
 import numpy as np
 import pytest
 
-from stage2_distill.augment import Augmentation, evaluation_transform, training_transform
+from stage2_distill.augment import Augmentation, Resize, training_transform
 
 
 def picture(size=48):
@@ -32,8 +34,13 @@ def test_noise_never_touches_a_mask():
     assert (moved["image"] != photo).any()
 
 
-def test_evaluation_only_resizes():
+def test_evaluation_only_resizes_as_albumentations_does():
     photo, mask = picture()
-    same = evaluation_transform(48)(image=photo, masks=[mask])
+    same = Resize(48)(image=photo, masks=[mask])
     assert (same["image"] == photo).all()
-    assert evaluation_transform(24)(image=photo, masks=[mask])["masks"][0].shape == (24, 24)
+    for size in (24, 60):
+        ours = Resize(size)(image=photo, masks=[mask])
+        theirs = A.Resize(size, size, interpolation=cv2.INTER_AREA, mask_interpolation=cv2.INTER_LINEAR)
+        wanted = A.Compose([theirs])(image=photo, masks=[mask])
+        assert (ours["image"] == wanted["image"]).all()
+        assert (ours["masks"][0] == wanted["masks"][0]).all()

@@ -5,26 +5,34 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from boxpromptiml import images
 from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.shards import ShardReader
-from stage2_distill.augment import Augmentation, evaluation_transform, training_transform
-from stage2_distill.dataset import PseudoMaskDataset, ScoredDataset, collate_scored, scorable
+from stage2_distill.augment import Augmentation, Resize, training_transform
+from stage2_distill.dataset import PseudoMaskDataset, ScoredDataset, collate_scored, scorable, unpack
 from stage2_distill.sampling import Mixture, SeededDraws
 
 
-def test_a_sample_keeps_its_contract(cache):
-    dataset = PseudoMaskDataset([ShardReader(cache)], evaluation_transform(64))
-    item, stored = dataset[1], ShardReader(cache)[1]
-    assert item["image"].shape == (3, 64, 64)
-    np.testing.assert_allclose(item["image"].permute(1, 2, 0) * 255, stored.image, atol=1e-4)
-    assert set(item["pseudo_mask"].unique().tolist()) == {0.0, 1.0}
-    assert item["has_truth"]
-    assert not dataset[0]["has_truth"]
-    inside = item["box_mask"][0].bool()
-    assert item["pseudo_mask"][0][~inside].max() == 0
+def test_a_batch_keeps_its_contract(cache):
+    batch = unpack(default_collate([PseudoMaskDataset([ShardReader(cache)], Resize(64))[i] for i in (0, 1)]))
+    stored = ShardReader(cache)[1]
+    assert batch["image"].shape == (2, 3, 64, 64)
+    assert batch["image"].is_contiguous()
+    np.testing.assert_allclose(batch["image"][1].permute(1, 2, 0) * 255, stored.image, atol=1e-4)
+    assert batch["pseudo_mask"].shape == (2, 1, 64, 64)
+    assert set(batch["pseudo_mask"].unique().tolist()) == {0.0, 1.0}
+    assert batch["has_truth"].tolist() == [False, True]
+    assert torch.equal(batch["truth"][1, 0], torch.from_numpy(stored.truth / np.float32(255)))
+    assert batch["weight"].tolist() == [1.0, 1.0]
+    assert {name: str(batch[name].dtype) for name in batch} == dict.fromkeys(batch, "torch.float32") | {
+        "has_truth": "torch.bool",
+        "image_id": "torch.int64",
+        "position": "torch.int64",
+    }
+    inside = batch["box_mask"][1, 0].bool()
+    assert batch["pseudo_mask"][1, 0][~inside].max() == 0
     x1, y1, x2, y2 = stored.boxes_xyxy[0].astype(int)
     assert inside[y1:y2, x1:x2].all()
     assert inside.sum() == (x2 - x1) * (y2 - y1)
@@ -41,28 +49,28 @@ def test_augmentation_is_decided_by_seed_epoch_and_position_alone(cache):
 
     torch.testing.assert_close(draw(1, workers=0), draw(1, workers=2), rtol=0, atol=0)
     assert not torch.equal(draw(1, workers=0), draw(2, workers=0))
-    assert not torch.equal(dataset[0, 1]["image"], dataset[0, 2]["image"])
+    assert not np.array_equal(dataset[0, 1]["image"], dataset[0, 2]["image"])
 
 
 def test_a_stream_stands_beside_a_cache_and_makes_another_sample_for_every_seed(cache, made_squares):
-    dataset = PseudoMaskDataset([ShardReader(cache)], evaluation_transform(64), False, [made_squares(8)])
+    dataset = PseudoMaskDataset([ShardReader(cache)], Resize(64), False, [made_squares(8)])
     assert len(dataset) == 30 + 6  # two of each are authentic
     assert dataset.sources == ["made", "squares"]
     assert [dataset.sources[i] for i in dataset.source_of[29:31]] == ["squares", "made"]
-    assert torch.equal(dataset[5, 1]["image"], dataset[5, 2]["image"])
+    assert np.array_equal(dataset[5, 1]["image"], dataset[5, 2]["image"])
     made = dataset[33, 1]
-    assert torch.equal(made["image"], dataset[33, 1]["image"])
-    assert not torch.equal(made["image"], dataset[33, 2]["image"])
+    assert np.array_equal(made["image"], dataset[33, 1]["image"])
+    assert not np.array_equal(made["image"], dataset[33, 2]["image"])
     assert made["image_id"] == 4  # the fourth that is not authentic
     assert made["position"] == 33
-    assert torch.equal(made["pseudo_mask"], made["truth"])
+    assert np.array_equal(made["pseudo_mask"], made["truth"])
     assert not any(dataset[p]["pseudo_mask"].sum() == 0 for p in range(30, 36))
 
 
 def test_samples_without_a_source_and_readers_with_a_name(cache, made_squares):
     stream = made_squares(4)
     stream.sources = np.array(["", "made", "", "made"])
-    transform = evaluation_transform(64)
+    transform = Resize(64)
     assert PseudoMaskDataset([], transform, True, [stream]).sources == ["made", "unnamed"]
     named = PseudoMaskDataset([ShardReader(cache)] * 3, transform, names=["b", "a", "b"])
     assert named.sources == ["a", "b"]
@@ -70,9 +78,9 @@ def test_samples_without_a_source_and_readers_with_a_name(cache, made_squares):
 
 
 def test_a_dataset_can_be_sent_to_a_spawned_worker(cache):
-    dataset = PseudoMaskDataset([ShardReader(cache)], evaluation_transform(64))
+    dataset = PseudoMaskDataset([ShardReader(cache)], Resize(64))
     before = dataset[5]["image"]
-    assert torch.equal(pickle.loads(pickle.dumps(dataset))[5]["image"], before)
+    assert np.array_equal(pickle.loads(pickle.dumps(dataset))[5]["image"], before)
 
 
 def test_truth_keeps_its_own_size(test_manifest):

@@ -126,15 +126,12 @@ class Shard:
         stored = [self._read(name, row, file) for name in PIXELS]
         if _crc32(stored) != facts.crc32:
             raise DamageError(f"{self.path}: image {facts.image_id} is damaged (its checksum differs); {REPAIR}")
-        image, pseudo_mask, truth = (
-            self._inflated(name, row, piece) for name, piece in zip(PIXELS, stored, strict=True)
-        )
         boxes = self.boxes[self.first_box[row] : self.first_box[row + 1]]
         return Sample(
             image_id=facts.image_id,
-            image=image,
-            pseudo_mask=pseudo_mask,
-            truth=truth if facts.has_truth else None,
+            image=stored[0].reshape(self.stamp.size, -1, 3),
+            pseudo_mask=self._inflated("pseudo_mask", row, stored[1]),
+            truth=self._inflated("truth", row, stored[2]) if facts.has_truth else None,
             boxes_xyxy=boxes["xyxy"].copy(),
             teacher_scores=boxes["score"].copy(),
             source=facts.source.decode(),
@@ -154,8 +151,6 @@ class Shard:
 
     def _inflated(self, name: str, row: int, stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
         size = self.stamp.size
-        if name == "image":
-            return stored.reshape(size, size, 3)
         if not self.stored[name][row, 2] & 1:
             stored = np.frombuffer(bytearray(zlib.decompress(stored.data, bufsize=size**2)), np.uint8)
         return stored.reshape(size, size)
