@@ -10,12 +10,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy import stats
 
 from boxpromptiml import pictures
 from boxpromptiml.boxes import rasterize
 from boxpromptiml.images import Mask
 from boxpromptiml.provenance import write_json
 from boxpromptiml.records import Sample
+from boxpromptiml.scores import bootstrap_interval
 from boxpromptiml.shards import CacheError, ShardReader
 
 TOLERANCE = 0.008
@@ -27,19 +29,21 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How well one image's pseudo-mask, and its boxes, agree with its truth. All in [0, 1]."""
+    """How well one image's pseudo-mask, and its boxes, agree with its truth, and what the teacher thought of it."""
 
     pseudo_mask_iou: float
     box_iou: float
     boundary_f1: float
+    confidence: float
 
 
 def audit(cache: Path, out: Path | None = None) -> int:
     """Compare the pseudo-masks of a cache with ground truth: is the teacher good enough, and better than bare boxes?
 
     Looks at every manipulated image that has a truth mask, at the cache's resolution. Prints a table by source and
-    writes audit.json and audit.png. Scores are means over images; boundary F1 lets borders differ by 0.8 % of the
-    diagonal.
+    writes audit.json and audit.png. Scores are means over images, with a bootstrap interval over them; boundary F1 lets
+    borders differ by 0.8 % of the diagonal. The last column is the rank correlation (Spearman) of the teacher's
+    confidence with the IoU: 1 when it knows exactly which masks are good, 0 when it has no idea.
 
     Args:
         cache: folder that `boxpromptiml pseudomasks` wrote.
@@ -79,6 +83,7 @@ def compare(sample: Sample) -> Agreement:
         iou(pseudo_mask, truth),
         iou(rasterize(sample.boxes_xyxy, width, height), truth),
         boundary_f1(pseudo_mask, truth, ceil(TOLERANCE * np.hypot(height, width))),
+        sample.confidence,
     )
 
 
@@ -117,17 +122,33 @@ def _grown(mask: Mask, radius: int) -> Mask:
 def _means(agreements: Sequence[Agreement]) -> dict[str, float]:
     names = ("pseudo_mask_iou", "box_iou", "boundary_f1")
     means = {name: round(float(np.mean([getattr(a, name) for a in agreements])), 4) for name in names}
-    return {"images": len(agreements), **means}
+    iou_of_each = [agreement.pseudo_mask_iou for agreement in agreements]
+    low, high = bootstrap_interval(iou_of_each)
+    return {
+        "images": len(agreements),
+        **means,
+        "pseudo_mask_iou_low": round(low, 4),
+        "pseudo_mask_iou_high": round(high, 4),
+        "confidence_rank_correlation": round(_rank_correlation([a.confidence for a in agreements], iou_of_each), 4),
+    }
+
+
+def _rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's; 0 where one of the two is the same for all images and orders nothing."""
+    if min(np.ptp(a), np.ptp(b)) == 0:
+        return 0.0
+    return float(stats.spearmanr(a, b).statistic)
 
 
 def _print_table(groups: dict[str, list[Agreement]]) -> None:
     width = max(map(len, [*groups, "source"]))
-    print(f"{'source':<{width}}  images  pseudo-mask IoU  box IoU  boundary F1")
+    print(f"{'source':<{width}}  images  pseudo-mask IoU (95 %)  box IoU  boundary F1  confidence knows")
     for name, agreements in groups.items():
         mean = _means(agreements)
+        interval = f"({mean['pseudo_mask_iou_low']:.3f}-{mean['pseudo_mask_iou_high']:.3f})"
         print(
-            f"{name:<{width}}  {mean['images']:6d}  {mean['pseudo_mask_iou']:15.3f}  {mean['box_iou']:7.3f}  "
-            f"{mean['boundary_f1']:11.3f}"
+            f"{name:<{width}}  {mean['images']:6d}  {mean['pseudo_mask_iou']:8.3f} {interval}  {mean['box_iou']:7.3f}  "
+            f"{mean['boundary_f1']:11.3f}  {mean['confidence_rank_correlation']:+16.2f}"
         )
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,23 @@ def test_scores_are_those_worked_out_by_hand(tmp_path, capsys):
     assert (scores["b/images"], scores["b/pseudo_mask_iou"], scores["b/box_iou"]) == (1, 0, 1)
     assert images.read_photo(tmp_path / "report/audit.png").std() > 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["source", "a", "b", "all"]
+
+
+def test_a_teacher_that_knows_which_masks_are_good_has_rank_correlation_one(tmp_path):
+    truth = square(4, 4, 10)
+    masks = {0.2: square(4, 4, 3), 0.5: square(4, 4, 6), 0.9: square(4, 4, 9)}
+
+    def correlation(folder, confidences):
+        samples = [
+            replace(make_sample(i, mask, truth, "a"), teacher_scores=np.array([confidence], np.float32))
+            for i, (mask, confidence) in enumerate(zip(masks.values(), confidences, strict=True))
+        ]
+        audit(write_cache(tmp_path / folder, samples))
+        return json.loads((tmp_path / folder / "audit.json").read_text())["confidence_rank_correlation"]
+
+    assert correlation("knows", masks) == 1
+    assert correlation("contrary", [-score for score in masks]) == -1
+    assert correlation("silent", [1, 1, 1]) == 0
 
 
 def test_results_go_beside_the_cache_by_default(tmp_path):
