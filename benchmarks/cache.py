@@ -112,9 +112,9 @@ def main() -> None:
         ["layout, or part of our loader", "bytes a sample", "with h5py, samples/s", "past HDF5, samples/s"],
         rows,
         "Median of seven runs in turns, by processor time of one core, files in memory. A sample is a photo, a "
-        "pseudo-mask and a truth mask, each a chunk of its own. With h5py: as any HDF5 program reads, fletcher32 checked. "
-        "Past HDF5: chunks taken from the file by their places, CRC-32 checked, zlib where needed. The loader reads, "
-        "draws the box mask and stacks batches, without augmentation. Masks packed to bits lose the teacher's "
+        "pseudo-mask and a truth mask, each a chunk of its own. With h5py: as any HDF5 program reads, fletcher32 "
+        "checked. Past HDF5: chunks taken from the file by their places, CRC-32 checked, zlib where needed. The loader "
+        "reads, draws the box mask and stacks batches, without augmentation. Masks packed to bits lose the teacher's "
         f"probabilities. {'' if _blosc() else 'No row for blosc2: hdf5plugin is not installed. '}"
         f"Where the loader's time goes: {profile}.",
     )

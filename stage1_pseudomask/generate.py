@@ -40,6 +40,7 @@ def pseudomasks(
     devices: int | str = "auto",
     num_nodes: int = 1,
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
+    retry: bool = False,
 ) -> int:
     """Stage one: let a frozen teacher turn coarse boxes into pseudo-masks, cached as HDF5 shards.
 
@@ -62,6 +63,7 @@ def pseudomasks(
         devices: how many processes on each machine, or auto for one on each GPU. torchrun and SLURM are recognised.
         num_nodes: how many machines. They need a shared folder.
         precision: of the teacher's network.
+        retry: read images once more that an earlier run set aside, after their files were repaired.
     """
     found = read_manifest(manifest)
     records = [record for record in found.records if splits is None or record.split in splits]
@@ -77,7 +79,7 @@ def pseudomasks(
     }
     stamp = Stamp(SCHEMA, size, teacher.name, teacher.weights_sha256, content_hash(settings), __version__)
     resume.refuse_other_settings(out, _named(stamp, settings), stamp)
-    if (out / "index.json").exists():
+    if (out / "index.json").exists() and not retry:
         print(f"{out}: complete, nothing to do")
         return _report(read_index(out))
 
@@ -91,6 +93,8 @@ def pseudomasks(
             locks.enter_context(sole_use(out))
             resume.refuse_other_settings(out, _named(stamp, settings), stamp)
             resume.write_settings(out, _named(stamp, settings))
+            if retry:
+                resume.ask_again(out, stamp)
         fabric.launch()
         if not fabric.is_global_zero:
             locks.enter_context(part_in(out, fabric.global_rank))
@@ -134,4 +138,6 @@ def _report(index: CacheIndex) -> int:
         print(f"set aside: {item.file}: {item.reason}", file=sys.stderr)
     if len(index.set_aside) > SHOWN:
         print(f"set aside: {len(index.set_aside) - SHOWN} more, see index.json", file=sys.stderr)
+    if index.set_aside:
+        print("set aside: after repairing files, the same command with --retry true reads them again", file=sys.stderr)
     return SET_ASIDE if index.set_aside else 0

@@ -22,6 +22,7 @@ from boxpromptiml.shards import (
     CacheError,
     DamageError,
     open_shard,
+    place_of,
     read_shard,
     salvage,
     shard_paths,
@@ -153,6 +154,23 @@ def merge(cache: Path, piece: Slice, stamp: Stamp, process: int) -> None:
     )
     for path in paths:
         path.unlink()
+
+
+def ask_again(cache: Path, stamp: Stamp) -> None:
+    """Forget which images were set aside, so that they are read once more; samples stay.
+
+    Raises:
+        CacheError: a shard is damaged, or cannot be written.
+    """
+    (cache / "index.json").unlink(missing_ok=True)
+    for path in sorted(cache.glob("*.h5")):
+        if open_shard(path, stamp).set_aside:
+            samples, _ = read_shard(path, stamp)
+            if samples:
+                part = cache / f"part-{place_of(path):05d}-kept.h5" if path.name.startswith("shard") else path
+                write_shard(part, samples, [], stamp, open_shard(path, stamp).seconds)
+            if not samples or part != path:
+                path.unlink()
 
 
 def tidy(cache: Path, pieces: Sequence[Slice]) -> None:

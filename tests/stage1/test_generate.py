@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,3 +232,18 @@ def test_the_stamp_depends_on_what_decides_a_mask_alone(undisturbed, manifest, t
         generate(manifest, tmp_path / folder, **arguments)
     assert read_index(tmp_path / "margin").stamp.config_hash != stamp.config_hash
     assert read_index(tmp_path / "batch").stamp == stamp
+
+
+def test_a_repaired_image_joins_a_complete_cache_when_asked_for(manifest, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(manifest.parent, folder)
+    whole = (folder / "6.png").read_bytes()
+    (folder / "6.png").write_bytes(whole[:50])
+    assert generate(folder / "manifest.json", tmp_path / "cache") == 3
+    assert 106 not in ShardReader(tmp_path / "cache").image_ids
+    (folder / "6.png").write_bytes(whole)
+    generate(folder / "manifest.json", tmp_path / "cache")
+    assert 106 not in ShardReader(tmp_path / "cache").image_ids
+    generate(folder / "manifest.json", tmp_path / "cache", retry=True)
+    generate(folder / "manifest.json", tmp_path / "other")
+    assert datasets(tmp_path / "cache") == datasets(tmp_path / "other")

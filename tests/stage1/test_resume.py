@@ -96,3 +96,18 @@ def test_a_damaged_part_is_cut_to_what_is_whole_and_the_rest_is_pending(piece, t
     assert [sample.image_id for sample in samples] == [100, 101, 102, 103, 104, 106, 107]
     assert [item.image_id for item in set_aside] == [105]
     assert second not in tmp_path.iterdir()
+
+
+def test_images_that_were_set_aside_are_asked_about_again_and_samples_are_kept(piece, tmp_path):
+    resume.write_part(tmp_path, piece, results(piece.records), STAMP, seconds=0)
+    resume.ask_again(tmp_path, STAMP)  # of a part
+    assert [record.image_id for record in resume.pending(tmp_path, piece, STAMP)] == [105]
+    resume.write_part(tmp_path, piece, results(piece.records[5:6]), STAMP, seconds=0)
+    resume.merge(tmp_path, piece, STAMP, process=0)
+    resume.ask_again(tmp_path, STAMP)  # of a shard
+    assert not shard_paths(tmp_path)
+    assert [record.image_id for record in resume.pending(tmp_path, piece, STAMP)] == [105]
+    resume.write_part(tmp_path, piece, results(piece.records[5:6]), STAMP, seconds=0)
+    resume.merge(tmp_path, piece, STAMP, process=0)
+    samples, set_aside = read_shard(shard_paths(tmp_path)[0], STAMP)
+    assert ([len(samples)], [item.image_id for item in set_aside]) == ([7], [105])

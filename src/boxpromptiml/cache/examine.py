@@ -36,29 +36,26 @@ class Examined:
         path: the HDF5 file.
         image_ids: (n,) int64, of all its samples, damaged or not; empty when it cannot be opened.
         set_aside: images of its slice of the manifest that could not be used.
+        stamp: what produced it, or None when it cannot be opened.
         problems: in the order of the samples.
-        damaged: whether its content, and not only its stamp, is the problem.
+        damaged: whether its content, and not only its schema, is the problem.
     """
 
     path: Path
     image_ids: NDArray[np.int64]
     set_aside: list[SetAside]
+    stamp: Stamp | None
     problems: list[Problem]
     damaged: bool
 
 
-def examine(path: Path, stamp: Stamp | None) -> Examined:
-    """Read one shard as training does and as HDF5 does.
-
-    Args:
-        path: the HDF5 file.
-        stamp: what it must have been produced by, or None to accept any of this schema.
-    """
+def examine(path: Path) -> Examined:
+    """Read one shard as training does and as HDF5 does."""
     try:
-        shard = open_shard(path, stamp)
+        shard = open_shard(path, None)
     except CacheError as error:
         problem = Problem(path.name, None, str(error).removeprefix(f"{path}: "))
-        return Examined(path, np.zeros(0, np.int64), [], [problem], isinstance(error, DamageError))
+        return Examined(path, np.zeros(0, np.int64), [], None, [problem], isinstance(error, DamageError))
     problems = []
     with path.open("rb") as stream, opened(path) as file:
         for row, image_id in enumerate(shard.image_ids.tolist()):
@@ -70,7 +67,7 @@ def examine(path: Path, stamp: Stamp | None) -> Examined:
                 problems.append(Problem(path.name, image_id, "damaged, its checksum differs"))
             except OSError:
                 problems.append(Problem(path.name, image_id, "damaged, HDF5's checksum differs"))
-    return Examined(path, shard.image_ids, shard.set_aside, problems, bool(problems))
+    return Examined(path, shard.image_ids, shard.set_aside, shard.stamp, problems, bool(problems))
 
 
 def take_apart(path: Path) -> None:

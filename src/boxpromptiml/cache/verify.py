@@ -6,9 +6,8 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ from boxpromptiml.locks import sole_use
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.processes import processes
 from boxpromptiml.provenance import file_sha256, write_json
-from boxpromptiml.records import Stamp
-from boxpromptiml.shards import AGAIN, CacheError, CacheIndex, open_shard, place_of, read_index, shard_paths
+from boxpromptiml.shards import AGAIN, CacheError, CacheIndex, place_of, read_index, shard_paths
 
 WHOLE, REPAIRED, DAMAGED = 0, 3, 4
 """Exit codes."""
@@ -61,9 +59,9 @@ def verify(
             read_index(cache)  # says what is the matter
         settings, index, problems = _beside_shards(cache)
         with processes(workers or min(8, os.cpu_count() or 1)) as spread:
-            stamp = index.stamp if index else _usual_stamp(paths)
-            examined: list[Examined] = list(spread(partial(examine, stamp=stamp), paths, "shards"))
+            examined: list[Examined] = list(spread(examine, paths, "shards"))
         problems += [problem for shard in examined for problem in shard.problems]
+        problems += [Problem(path.name, None, what) for path, what in _foreign(examined).items()]
         problems += [
             Problem(second.name, image_id, f"also in {first.name}") for image_id, first, second in _doubles(examined)
         ]
@@ -94,13 +92,16 @@ def _beside_shards(cache: Path) -> tuple[dict[str, Any] | None, CacheIndex | Non
     return settings, index, problems
 
 
-def _usual_stamp(paths: Sequence[Path]) -> Stamp | None:
-    """Of most shards that can be read; without an index there is no other word on it."""
-    stamps: Counter[Stamp] = Counter()
-    for path in paths:
-        with suppress(CacheError):
-            stamps[open_shard(path, None).stamp] += 1
-    return stamps.most_common(1)[0][0] if stamps else None
+def _foreign(examined: Sequence[Examined]) -> dict[Path, str]:
+    """Shards of another run, and how one can tell. Most shards say what this run is; the index has no checksum."""
+    stamps = Counter(shard.stamp for shard in examined if shard.stamp)
+    usual = asdict(stamps.most_common(1)[0][0]) if stamps else {}
+    found = {}
+    for shard in examined:
+        own = asdict(shard.stamp) if shard.stamp else usual
+        for name in [name for name in own if own[name] != usual[name]][:1]:
+            found[shard.path] = f"made with {name} {own[name] or 'none'}, and most with {usual[name] or 'none'}"
+    return found
 
 
 def _doubles(examined: Sequence[Examined]) -> Iterator[tuple[int, Path, Path]]:
@@ -116,6 +117,8 @@ def _doubles(examined: Sequence[Examined]) -> Iterator[tuple[int, Path, Path]]:
 def _against_index(cache: Path, examined: Sequence[Examined], index: CacheIndex) -> Iterator[Problem]:
     counts = {shard.path.name: len(shard.image_ids) for shard in examined if len(shard.image_ids) or not shard.damaged}
     names = [entry.name for entry in index.shards]
+    if all(shard.stamp != index.stamp for shard in examined if shard.stamp):
+        yield Problem(INDEX, None, "has another stamp than its shards")
     there = {shard.path.name for shard in examined}
     for entry in index.shards:
         if entry.name not in there:
@@ -170,11 +173,12 @@ def _repair(cache: Path, settings: dict[str, Any] | None, examined: Sequence[Exa
         if settings and origin in settings:
             raise CacheError(f"{cache}: was {origin} from other caches; delete it and make it from them again")
     (cache / INDEX).unlink(missing_ok=True)
+    foreign = _foreign(examined)
     for shard in examined:
-        if shard.damaged:
-            take_apart(shard.path)
-        elif shard.problems:  # another run's, which may be somebody's hours
+        if shard.path in foreign or (shard.problems and not shard.damaged):  # which may be somebody's hours
             shard.path.replace(shard.path.with_name(f"{shard.path.name}.foreign"))
+        elif shard.damaged:
+            take_apart(shard.path)
     for _, first, second in _doubles(examined):
         if place_of(first) != place_of(second):  # one of them is not what its name says
             first.unlink(missing_ok=True)

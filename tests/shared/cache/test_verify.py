@@ -45,7 +45,7 @@ def test_damage_is_named_by_shard_and_image_and_changes_nothing(cache, problems,
     assert before == {path.name: path.read_bytes() for path in cache.iterdir()}
 
 
-def test_missing_foreign_and_cut_shards_are_told_apart(cache, problems, make_cache, stamp):
+def test_missing_and_cut_shards_are_told_apart(cache, problems):
     first, second = cache / "shard-001-00000.h5", cache / "shard-000-00001.h5"
     first.unlink()
     second.write_bytes(second.read_bytes()[:-9])
@@ -53,8 +53,19 @@ def test_missing_foreign_and_cut_shards_are_told_apart(cache, problems, make_cac
     assert code == DAMAGED
     assert (first.name, None, "missing") in found
     assert any(name == second.name and "damaged or cut off" in what for name, _, what in found)
-    write_shard(first, [], [], replace(stamp, weights_sha256="abc"))
-    assert any("made with weights_sha256 abc" in what for name, _, what in problems(cache)[1] if name == first.name)
+
+
+def test_another_runs_shard_is_told_by_its_stamp(cache, problems, stamp, make_sample):
+    write_shard(cache / "shard-000-00002.h5", [make_sample(9)], [], replace(stamp, weights_sha256="abc"))
+    assert ("shard-000-00002.h5", None, "made with weights_sha256 abc, and most with none") in problems(cache)[1]
+
+
+def test_a_damaged_stamp_in_the_index_costs_no_shard(cache, problems, stamp):
+    index = (cache / "index.json").read_text()
+    (cache / "index.json").write_text(index.replace("0123456789abcdef", "0123456789abcdeg"))
+    assert ("index.json", None, "has another stamp than its shards") in problems(cache)[1]
+    assert problems(cache, repair=True)[0] == REPAIRED
+    assert len(list(cache.glob("shard-*.h5"))) == 2
 
 
 def test_doubles_and_strangers_are_found(cache, problems):
@@ -119,7 +130,7 @@ def test_repair_takes_out_doubles_and_lays_another_runs_shards_aside(cache, prob
     assert (cache / "shard-000-00003.h5.foreign").exists()
 
 
-def test_without_an_index_the_stamp_of_most_shards_counts(cache, problems, stamp, make_sample):
+def test_the_stamp_of_most_shards_counts(cache, problems, stamp, make_sample):
     write_shard(cache / "shard-000-00002.h5", [make_sample(8)], [], replace(stamp, teacher="sam_vit_b"))
     (cache / "shard-001-00000.h5").rename(cache / "shard-001-00009.h5")
     write_shard(cache / "shard-000-00000.h5", [make_sample(9)], [], replace(stamp, teacher="sam_vit_b"))
