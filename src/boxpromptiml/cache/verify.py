@@ -84,11 +84,11 @@ def _beside_shards(cache: Path) -> tuple[dict[str, Any] | None, CacheIndex | Non
     try:
         settings = read_settings(cache)
     except CacheError as error:
-        problems.append(Problem(SETTINGS, None, str(error)))
+        problems.append(Problem(SETTINGS, None, str(error).removeprefix(f"{cache / SETTINGS}: ")))
     try:
         index = read_index(cache)
     except CacheError as error:
-        problems.append(Problem(INDEX, None, str(error)))
+        problems.append(Problem(INDEX, None, str(error).removeprefix(f"{cache / INDEX}: ")))
     return settings, index, problems
 
 
