@@ -1,22 +1,32 @@
-"""The loop of stage one: load a batch, ask the teacher, keep the answer. One process of possibly many."""
+"""The loop of stage one: load a batch, ask the teacher, keep the answer. One process of possibly many.
+
+Loader processes read and resize ahead, this thread gives the teacher its batches, and a second thread waits for the
+answers and writes them. On a GPU the next batch is therefore already queued while the last one is fetched.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from lightning.fabric import Fabric
+from torch import Tensor
 from tqdm import tqdm
 
-from boxpromptiml.images import resize_probability, to_uint8
-from boxpromptiml.records import ImageRecord, Sample, Stamp
+from boxpromptiml.records import ImageRecord, Sample, SetAside, Stamp
 from stage1_pseudomask import resume
 from stage1_pseudomask.loading import Prompt, Prompts, loader
 from stage1_pseudomask.resume import Slice
-from stage1_pseudomask.selection import select
+from stage1_pseudomask.selection import select, stored
 from stage1_pseudomask.teachers import Teacher
+
+UNWRITTEN = 2
+"""Batches that may wait for the writer; more would only take memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,25 @@ class Job:
     workers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images on their way to the disk.
+
+    Attributes:
+        piece: the shard that they belong to.
+        loaded: what the loader made of each.
+        masks: (P, S, S) uint8 for the P of them that are prompts, on the teacher's device, perhaps not computed yet.
+        scores: for the boxes of each prompt; the same.
+        completes: True for the last batch of its shard.
+    """
+
+    piece: Slice
+    loaded: Sequence[Prompt | Sample | SetAside]
+    masks: Tensor
+    scores: Sequence[Tensor]
+    completes: bool
+
+
 def compute(fabric: Fabric, pieces: Sequence[Slice], job: Job) -> None:
     """Finish the shards that fall to this process, keeping every batch as soon as it is done.
 
@@ -42,40 +71,76 @@ def compute(fabric: Fabric, pieces: Sequence[Slice], job: Job) -> None:
     Raises:
         CacheError: a part on disk is damaged, or a file cannot be written.
     """
-    batches: list[tuple[Slice, list[ImageRecord]]] = []
+    plan: list[tuple[Slice, list[ImageRecord]]] = []
     for piece in pieces:
         todo = resume.pending(job.cache, piece, job.stamp)
-        batches += [(piece, todo[first : first + job.batch_size]) for first in range(0, len(todo), job.batch_size)]
+        plan += [(piece, todo[first : first + job.batch_size]) for first in range(0, len(todo), job.batch_size)]
         if not todo:  # killed between its last batch and the merge
             resume.merge(job.cache, piece, job.stamp, fabric.global_rank)
-    if not batches:
+    if not plan:
         return
 
-    prompts = Prompts([record for _, batch in batches for record in batch], job.stamp.size, job.teacher.preparation())
-    loaded_batches = loader(prompts, [len(batch) for _, batch in batches], job.workers)
-    images = sum(len(piece.records) for piece in pieces)
-    with tqdm(total=images, initial=images - len(prompts), unit="image", disable=not fabric.is_global_zero) as bar:
-        started = time.perf_counter()
-        for place, ((piece, batch), loaded) in enumerate(zip(batches, loaded_batches, strict=True)):
-            with fabric.autocast():
-                answers = _ask(job.teacher, [item for item in loaded if isinstance(item, Prompt)], job.margin)
-                results = [next(answers) if isinstance(item, Prompt) else item for item in loaded]
-            started, seconds = time.perf_counter(), time.perf_counter() - started
-            resume.write_part(job.cache, piece, results, job.stamp, seconds)
-            if place + 1 == len(batches) or batches[place + 1][0] is not piece:
-                resume.merge(job.cache, piece, job.stamp, fabric.global_rank)
-            bar.update(len(batch))
+    images, done = sum(len(piece.records) for piece in pieces), time.perf_counter()
+    left = sum(len(records) for _, records in plan)
+    with (
+        tqdm(total=images, initial=images - left, unit="image", disable=not fabric.is_global_zero) as bar,
+        ThreadPoolExecutor(1) as writer,  # leaving waits for it, so an error or Ctrl-C loses no finished batch
+    ):
+
+        def write(batch: Batch) -> None:
+            nonlocal done
+            results = _complete(batch)
+            before, done = done, time.perf_counter()
+            resume.write_part(job.cache, batch.piece, results, job.stamp, done - before)
+            if batch.completes:
+                resume.merge(job.cache, batch.piece, job.stamp, fabric.global_rank)
+            bar.update(len(results))
+
+        waiting: deque[Future[None]] = deque()
+        for batch in _answered(fabric, plan, job):
+            waiting.append(writer.submit(write, batch))
+            if len(waiting) > UNWRITTEN:
+                waiting.popleft().result()
+        for last in waiting:
+            last.result()
 
 
-def _ask(teacher: Teacher, prompts: Sequence[Prompt], margin: float) -> Iterator[Sample]:
-    """Complete the samples of some prompts."""
+def _answered(fabric: Fabric, plan: Sequence[tuple[Slice, list[ImageRecord]]], job: Job) -> Iterator[Batch]:
+    """Every batch with the teacher's answer, as soon as the device knows what to do."""
+    prompts = Prompts([r for _, records in plan for r in records], job.stamp.size, job.teacher.preparation())
+    on_gpu = fabric.device.type == "cuda"
+    batches = loader(prompts, [len(records) for _, records in plan], job.workers, pin_memory=on_gpu)
+    for place, ((piece, _), loaded) in enumerate(zip(plan, batches, strict=True)):
+        asked = [item for item in loaded if isinstance(item, Prompt)]
+        masks, scores = ask(fabric, job.teacher, asked, job.margin, job.stamp.size)
+        completes = place + 1 == len(plan) or plan[place + 1][0] is not piece
+        yield Batch(piece, loaded, masks, scores, completes)
+
+
+def ask(
+    fabric: Fabric, teacher: Teacher, prompts: Sequence[Prompt], margin: float, size: int
+) -> tuple[Tensor, list[Tensor]]:
+    """Pseudo-masks of some prompts, still on the teacher's device.
+
+    Returns:
+        (P, S, S) uint8 masks, and for each prompt the (N,) scores of its boxes.
+    """
     if not prompts:
-        return
+        return torch.zeros(0, size, size, dtype=torch.uint8), []
     boxes = [prompt.boxes_xyxy for prompt in prompts]
     frames = [(prompt.photo.shape[1], prompt.photo.shape[0]) for prompt in prompts]
-    proposed = teacher.propose(teacher.embed([prompt.photo for prompt in prompts]), boxes, frames)
-    for prompt, candidates in zip(prompts, proposed, strict=True):
-        probability, scores = select(candidates, prompt.boxes_xyxy, margin)
-        size = len(prompt.sample.image)
-        mask = to_uint8(resize_probability(probability, size, size))
-        yield replace(prompt.sample, pseudo_mask=mask, teacher_scores=scores)
+    with torch.inference_mode():
+        with fabric.autocast():
+            proposed = teacher.propose(teacher.embed([prompt.photo for prompt in prompts]), boxes, frames)
+        selected = [select(each, xyxy, margin) for each, xyxy in zip(proposed, boxes, strict=True)]
+        return torch.stack([stored(mask, size) for mask, _ in selected]), [scores for _, scores in selected]
+
+
+def _complete(batch: Batch) -> list[Sample | SetAside]:
+    """The samples of a batch with their masks and scores; waits for the device."""
+    masks = iter(batch.masks.cpu().numpy())
+    scores = (each.float().cpu().numpy() for each in batch.scores)
+    return [
+        replace(item.sample, pseudo_mask=next(masks), teacher_scores=next(scores)) if isinstance(item, Prompt) else item
+        for item in batch.loaded
+    ]

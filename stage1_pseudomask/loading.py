@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from boxpromptiml import boxes as box_geometry
@@ -28,6 +29,10 @@ class Prompt:
     sample: Sample
     photo: Photo
     boxes_xyxy: Boxes
+
+    def pin_memory(self) -> Prompt:
+        """With the photo in memory that a GPU reads by itself; the loader calls it where there is a GPU."""
+        return replace(self, photo=torch.from_numpy(self.photo).pin_memory().numpy())
 
 
 class Prompts(Dataset[Prompt | Sample | SetAside]):
@@ -91,12 +96,19 @@ class Prompts(Dataset[Prompt | Sample | SetAside]):
         return Prompt(sample, prepared, box_geometry.scale(record.boxes_xyxy, *factors))
 
 
-def loader(prompts: Prompts, batch_sizes: Sequence[int], workers: int) -> DataLoader[Prompt | Sample | SetAside]:
+def loader(
+    prompts: Prompts, batch_sizes: Sequence[int], workers: int, pin_memory: bool = False
+) -> DataLoader[Prompt | Sample | SetAside]:
     """All prompts in order, as lists of the given lengths."""
     ends = np.cumsum(batch_sizes).tolist()
     batches = [list(range(end - count, end)) for count, end in zip(batch_sizes, ends, strict=True)]
     return DataLoader(
-        prompts, batch_sampler=batches, num_workers=workers, collate_fn=list, worker_init_fn=_without_opencv_threads
+        prompts,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=list,
+        pin_memory=pin_memory,
+        worker_init_fn=_without_opencv_threads,
     )
 
 

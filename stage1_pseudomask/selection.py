@@ -1,16 +1,17 @@
-"""From a teacher's candidates to one pseudo-mask for an image."""
+"""From a teacher's candidates to one pseudo-mask for an image, on the device where the candidates are."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from boxpromptiml.boxes import Boxes, rasterize, with_margin
-from boxpromptiml.images import Probability
+from boxpromptiml.boxes import Boxes, clip, with_margin
 from stage1_pseudomask.teachers import Candidates
 
 
-def select(candidates: Candidates, boxes_xyxy: Boxes, margin: float) -> tuple[Probability, NDArray[np.float32]]:
+def select(candidates: Candidates, boxes_xyxy: Boxes, margin: float) -> tuple[Tensor, Tensor]:
     """Best candidate of each box, cut to the box and its margin, united over the boxes.
 
     A loose box can pull a teacher towards the background, so nothing outside the margin counts; a box of which nothing
@@ -22,18 +23,49 @@ def select(candidates: Candidates, boxes_xyxy: Boxes, margin: float) -> tuple[Pr
         margin: how far a mask may reach over each side of its box, as a share of the box.
 
     Returns:
-        The (H, W) pseudo-mask in [0, 1], the largest probability where boxes overlap, and an (N,) score for each box:
-        the teacher's, or 0 for a box that counts whole.
+        The (H, W) float32 pseudo-mask in [0, 1], the largest probability where boxes overlap, and an (N,) float32 score
+        for each box: the teacher's, or 0 for a box that counts whole.
     """
-    height, width = candidates.probability.shape[2:]
-    pseudo_mask = np.zeros((height, width), np.float32)
-    scores = np.zeros(len(boxes_xyxy), np.float32)
-    for i, reach in enumerate(with_margin(boxes_xyxy, margin, width, height)):
-        best = int(candidates.scores[i].argmax())
-        mask = np.where(rasterize(reach[None], width, height), candidates.probability[i, best], 0)
-        if (mask > 0.5).any():
-            scores[i] = candidates.scores[i, best]
-        else:
-            mask = rasterize(boxes_xyxy[i : i + 1], width, height).astype(np.float32)
-        np.maximum(pseudo_mask, mask, out=pseudo_mask)
-    return pseudo_mask, scores
+    probability, scores = torch.as_tensor(candidates.probability), torch.as_tensor(candidates.scores)
+    count, _, height, width = probability.shape
+    if not count:
+        return probability.new_zeros((height, width)), scores.new_zeros(0)
+    best, each = scores.argmax(1), torch.arange(count, device=scores.device)
+    reach = _inside(with_margin(boxes_xyxy, margin, width, height), height, width, scores.device)
+    masks = probability[each, best] * reach
+    found = masks.amax((1, 2)) > 0.5
+    whole = _inside(boxes_xyxy, height, width, scores.device)
+    masks = torch.where(found[:, None, None], masks, whole.to(masks.dtype))
+    return masks.amax(0), scores[each, best] * found
+
+
+def stored(pseudo_mask: Tensor, size: int) -> Tensor:
+    """An (H, W) pseudo-mask in [0, 1] as a shard holds it: (S, S) uint8, probability × 255.
+
+    Shrinking takes the mean over the area under each new pixel, growing interpolates, as ``images.resize_probability``
+    does on arrays.
+    """
+    height, width = pseudo_mask.shape
+    if size * size < height * width:
+        across, down = (_area_shares(side, size, pseudo_mask.device) for side in (width, height))
+        resized = down @ pseudo_mask @ across.T
+    else:
+        resized = F.interpolate(pseudo_mask[None, None], (size, size), mode="bilinear")[0, 0]
+    return (resized.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def _inside(boxes_xyxy: Boxes, height: int, width: int, device: torch.device) -> Tensor:
+    """(N, H, W) bool: the pixels that each box touches, as ``boxes.rasterize`` counts them."""
+    clipped = clip(boxes_xyxy, width, height)
+    corners = np.concatenate([np.floor(clipped[:, :2]), np.ceil(clipped[:, 2:])], axis=1)
+    x1, y1, x2, y2 = torch.from_numpy(corners).to(device, non_blocking=True).T[..., None]
+    x, y = torch.arange(width, device=device), torch.arange(height, device=device)
+    return ((y >= y1) & (y < y2))[:, :, None] & ((x >= x1) & (x < x2))[:, None, :]
+
+
+def _area_shares(old: int, new: int, device: torch.device) -> Tensor:
+    """(new, old): which share of each new pixel each old one covers, along one axis; rows sum to 1."""
+    left = torch.arange(new, device=device, dtype=torch.float64)[:, None] * (old / new)
+    pixel = torch.arange(old, device=device, dtype=torch.float64)
+    covered = torch.minimum(left + old / new, pixel + 1) - torch.maximum(left, pixel)
+    return (covered.clamp(min=0) * (new / old)).float()

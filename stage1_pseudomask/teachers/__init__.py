@@ -25,12 +25,12 @@ class Candidates:
     """The masks that a teacher proposes for the N boxes of one image, C for each.
 
     Attributes:
-        probability: (N, C, H, W) float32 in [0, 1].
-        scores: (N, C) float32 in [0, 1], the teacher's own confidence in each mask.
+        probability: (N, C, H, W) float32 in [0, 1]: an array, or a tensor on the device where it was computed.
+        scores: (N, C) float32 in [0, 1], the teacher's own confidence in each mask; the same.
     """
 
-    probability: NDArray[np.float32]
-    scores: NDArray[np.float32]
+    probability: NDArray[np.float32] | torch.Tensor
+    scores: NDArray[np.float32] | torch.Tensor
 
 
 class Teacher(ABC):

@@ -5,7 +5,6 @@ For any weights the masks are those of ``SamPredictor`` called image by image; a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,31 +15,12 @@ import numpy as np
 
 from boxpromptiml.boxes import Boxes
 from boxpromptiml.images import Photo
-from boxpromptiml.provenance import file_sha256
-from boxpromptiml.records import InputError
-from stage1_pseudomask.teachers import Candidates, Size, Teacher
+from stage1_pseudomask.teachers import Candidates, Size, Teacher, sam_weights
+from stage1_pseudomask.teachers.sam_weights import Variant
 
 if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of them
     import torch
     from segment_anything.modeling import Sam
-
-Variant = Literal["vit_h", "vit_l", "vit_b"]
-
-SIDE = 1024
-"""Longest side of the encoder's input in pixels."""
-CHECKPOINT_VARIABLE = "BOXPROMPTIML_SAM_CHECKPOINT"
-"""Environment variable that names a checkpoint file."""
-BASE_URL = "https://dl.fbaipublicfiles.com/segment_anything/"
-CHECKPOINTS: dict[Variant, tuple[str, str]] = {
-    "vit_h": ("sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
-    "vit_l": ("sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
-    "vit_b": ("sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
-}
-"""File name and SHA-256 of the published weights."""
-
-
-class CheckpointError(InputError):
-    """A weight file that is missing or cannot be used. Its text is one line that names it and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +40,15 @@ class SegmentAnything(Teacher):
     """SAM prompted by boxes.
 
     Args:
-        variant: size of the image encoder.
+        variant: size of the image encoder; ``tiny`` is a rehearsal that comes with this package, trained for minutes.
         checkpoint: weight file; by default the one that BOXPROMPTIML_SAM_CHECKPOINT names, or the published one, which
             is downloaded once and verified.
         download_folder: where downloads are kept; by default the user's cache folder.
         multimask_output: three candidates for each box instead of one. SAM's authors advise against it for boxes.
-        boxes_at_once: boxes of one image that are decoded together; memory grows with it. It does not change the masks.
+        boxes_at_once: boxes that are decoded together, of however many images; memory grows with it.
+        kernel: of the encoder's attention: torch's scaled_dot_product_attention, its flex_attention, or the code that
+            segment-anything ships. Like ``boxes_at_once`` it changes masks by rounding at most.
+        compiled: run the encoder through torch.compile, which takes a minute at the start. Worth it on a GPU.
     """
 
     def __init__(
@@ -75,24 +58,27 @@ class SegmentAnything(Teacher):
         download_folder: Path | None = None,
         multimask_output: bool = False,
         boxes_at_once: int = 32,
+        kernel: Literal["sdpa", "flex", "shipped"] = "sdpa",
+        compiled: bool = False,
     ) -> None:
-        named = os.environ.get(CHECKPOINT_VARIABLE)
         self.variant: Variant = variant
-        self.checkpoint = checkpoint or (Path(named) if named else None)
+        self.checkpoint = sam_weights.named_by_user(variant, checkpoint)
         self.download_folder = download_folder
         self.multimask_output = multimask_output
         self.boxes_at_once = boxes_at_once
+        self.kernel: Literal["sdpa", "flex", "shipped"] = kernel
+        self.compiled = compiled
         self.model: Sam | None = None
 
     @property
     def name(self) -> str:
-        """``sam_vit_h``, ``sam_vit_l`` or ``sam_vit_b``."""
+        """``sam_vit_h``, ``sam_vit_l``, ``sam_vit_b`` or ``sam_tiny``."""
         return f"sam_{self.variant}"
 
     @cached_property
     def weights_sha256(self) -> str:  # type: ignore[override]  # computed only when it is asked for
         """Of the file on disk, or of the published one that will be downloaded."""
-        return file_sha256(_existing(self.checkpoint)) if self.checkpoint else CHECKPOINTS[self.variant][1]
+        return sam_weights.sha256(self.variant, self.checkpoint)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -101,56 +87,70 @@ class SegmentAnything(Teacher):
 
     def preparation(self) -> Callable[[Photo], Photo]:
         """SAM's own resize to 1024 on the longer side, which ``SamPredictor`` uses too."""
-        return partial(resize_longest_side, side=SIDE)
+        return partial(resize_longest_side, side=sam_weights.SIDES[self.variant])
 
     def load(self, device: torch.device) -> None:
         """Fetch, verify and load the weights."""
-        path = _existing(self.checkpoint) if self.checkpoint else download(self.variant, self.download_folder)
-        self.model = build(self.variant, path).to(device)
+        self.model = sam_weights.load(self.variant, self.checkpoint, self.download_folder).to(device)
 
     def embed(self, photos: Sequence[Photo]) -> Embedding:
         """One call of the image encoder for the whole batch."""
         import torch
 
+        from stage1_pseudomask.teachers.sam_encoder import encode
+
         model = self._loaded()
         with torch.inference_mode():
-            pixels = [torch.as_tensor(photo, device=model.device).permute(2, 0, 1) for photo in photos]
-            features = model.image_encoder(torch.stack([model.preprocess(image) for image in pixels]))
+            images = [torch.from_numpy(photo).to(model.device, non_blocking=True) for photo in photos]
+            pixels = torch.stack([model.preprocess(image.permute(2, 0, 1)) for image in images])
+            features = encode(model.image_encoder, pixels, self.kernel, self.compiled)
         return Embedding(features, [photo.shape[:2] for photo in photos])
 
     def propose(self, embedding: Embedding, boxes: Sequence[Boxes], frames: Sequence[Size]) -> list[Candidates]:
-        """Candidates for every box; the scores are SAM's own estimates of their IoU."""
-        proposed = []
-        for i, (image_boxes, (width, height)) in enumerate(zip(boxes, frames, strict=True)):
-            parts = [
-                self._decode(embedding, i, image_boxes[first : first + self.boxes_at_once], (height, width))
-                for first in range(0, len(image_boxes), self.boxes_at_once)
-            ]
-            count = 3 if self.multimask_output else 1
-            nothing = Candidates(np.zeros((0, count, height, width), np.float32), np.zeros((0, count), np.float32))
-            probability = np.concatenate([part.probability for part in [nothing, *parts]])
-            proposed.append(Candidates(probability, np.concatenate([part.scores for part in [nothing, *parts]])))
-        return proposed
-
-    def _decode(self, embedding: Embedding, i: int, boxes_xyxy: Boxes, frame_hw: tuple[int, int]) -> Candidates:
+        """Candidates for every box, on the device; the scores are SAM's own estimates of their IoU."""
         import torch
         from segment_anything.utils.transforms import ResizeLongestSide
 
-        model = self._loaded()
+        model, counts = self._loaded(), [len(each) for each in boxes]
+        resize = ResizeLongestSide(model.image_encoder.img_size)
+        prompts = [resize.apply_boxes(each, (h, w)) for each, (w, h) in zip(boxes, frames, strict=True)]
         with torch.inference_mode():
-            prompts = ResizeLongestSide(SIDE).apply_boxes(boxes_xyxy, frame_hw)
-            sparse, dense = model.prompt_encoder(
-                points=None, boxes=torch.as_tensor(prompts, dtype=torch.float, device=model.device), masks=None
-            )
-            logits, scores = model.mask_decoder(
-                image_embeddings=embedding.features[i : i + 1],
-                image_pe=model.prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=self.multimask_output,
-            )
-            logits = model.postprocess_masks(logits.float(), embedding.sizes[i], frame_hw)
-            return Candidates(logits.sigmoid().cpu().numpy(), scores.float().clamp(0, 1).cpu().numpy())
+            logits, scores = self._decode(embedding.features, torch.from_numpy(np.concatenate(prompts)), counts)
+            return [
+                Candidates(model.postprocess_masks(image, size, (height, width)).sigmoid(), image_scores)
+                for image, image_scores, size, (width, height) in zip(
+                    logits.split(counts), scores.split(counts), embedding.sizes, frames, strict=True
+                )
+            ]
+
+    def _decode(
+        self, features: torch.Tensor, prompts: torch.Tensor, counts: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Every box of a batch with the features of its own image, ``boxes_at_once`` at a time.
+
+        Args:
+            features: (B, 256, 64, 64) of the images.
+            prompts: (N, 4) corner boxes at the encoder's input, image by image.
+            counts: how many of them each image has.
+
+        Returns:
+            (N, C, 256, 256) float32 logits, and (N, C) float32 scores in [0, 1].
+        """
+        import torch
+
+        model, device = self._loaded(), features.device
+        owners = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device, non_blocking=True)
+        prompts = prompts.float().to(device, non_blocking=True)
+        chosen = slice(1, None) if self.multimask_output else slice(0, 1)
+        places = model.prompt_encoder.get_dense_pe()
+        nobody = torch.zeros(1, 1, 1, 1, device=device)  # the decoder expects one image; here every box brings its own
+        logits, scores = [], []
+        for boxes, images in zip(prompts.split(self.boxes_at_once), owners.split(self.boxes_at_once), strict=True):
+            sparse, dense = model.prompt_encoder(points=None, boxes=boxes, masks=None)
+            masks, estimates = model.mask_decoder.predict_masks(nobody, places, sparse, dense + features[images])
+            logits.append(masks[:, chosen].float())
+            scores.append(estimates[:, chosen].float().clamp(0, 1))
+        return torch.cat(logits), torch.cat(scores)
 
     def _loaded(self) -> Sam:
         if self.model is None:
@@ -162,61 +162,4 @@ def resize_longest_side(photo: Photo, side: int) -> Photo:
     """Photo with its longer side exactly ``side`` pixels, by Pillow's bilinear filter on uint8."""
     from segment_anything.utils.transforms import ResizeLongestSide
 
-    return np.asarray(ResizeLongestSide(side).apply_image(photo))
-
-
-def build(variant: Variant, path: Path) -> Sam:
-    """The network with the weights of a file, in evaluation mode on the CPU.
-
-    Raises:
-        CheckpointError: the file does not hold weights, or those of another variant.
-    """
-    import torch
-    from segment_anything import sam_model_registry
-
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        model = sam_model_registry[variant]()
-        model.load_state_dict(weights)
-    except Exception as error:  # a damaged file raises a different type for each way it can be damaged
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{path}: not the weights of SAM {variant} ({reason}); name a file that fits the variant, or delete it and "
-            "run the command again to download it"
-        ) from None
-    return model
-
-
-def download(variant: Variant, folder: Path | None = None, base_url: str = BASE_URL) -> Path:
-    """The published weights, from the folder where they are kept or else from the network, verified either way.
-
-    Args:
-        variant: size of the image encoder.
-        folder: where they are kept; by default the user's cache folder.
-        base_url: where they are published.
-
-    Raises:
-        CheckpointError: they cannot be had. The message says what is missing and where to put it.
-    """
-    import pooch
-
-    name, sha256 = CHECKPOINTS[variant]
-    folder = folder or Path(pooch.os_cache("boxpromptiml"))
-    try:
-        found = pooch.retrieve(base_url + name, f"sha256:{sha256}", fname=name, path=folder, progressbar=True)
-    except (OSError, ValueError) as error:  # network trouble and a full disk; a checksum that differs
-        reason = type(error).__name__ if isinstance(error, OSError) else "its checksum differs"
-        raise CheckpointError(
-            f"{folder / name}: the weights of SAM {variant} are missing and could not be downloaded ({reason}); get "
-            f"{base_url + name} on a machine with network and put it there, or name it in {CHECKPOINT_VARIABLE}"
-        ) from None
-    return Path(found)
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such checkpoint; correct teacher.init_args.checkpoint or {CHECKPOINT_VARIABLE}, or leave both "
-            "out to have it downloaded"
-        )
-    return path
+    return np.array(ResizeLongestSide(side).apply_image(photo))  # a copy, because torch refuses read-only memory

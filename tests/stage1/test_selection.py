@@ -26,6 +26,7 @@ def cases(draw):
 def test_a_pseudo_mask_stays_in_its_boxes_and_leaves_none_empty(case):
     candidates, boxes, margin = case
     mask, scores = select(candidates, boxes, margin)
+    mask, scores = mask.numpy(), scores.numpy()
     assert mask.shape == (HEIGHT, WIDTH)
     assert mask.min() >= 0
     assert mask.max() <= 1
