@@ -34,7 +34,7 @@ def pseudomasks(
     margin: float = 0.05,
     splits: list[Split] | None = None,
     shard_size: int = 64,
-    batch_size: int = 8,
+    batch_size: int | Literal["auto"] = "auto",
     workers: int = 2,
     accelerator: str = "auto",
     devices: int | str = "auto",
@@ -57,7 +57,8 @@ def pseudomasks(
         margin: how far a mask may reach over each side of its box, as a share of the box.
         splits: which splits of the manifest to use; by default all.
         shard_size: images in a shard.
-        batch_size: images that the teacher embeds at once. Finished batches are never computed again.
+        batch_size: images that the teacher embeds at once, or auto for as many as a GPU's memory holds (measured in
+            seconds at the start; eight on a CPU). Finished batches are never computed again.
         workers: loader processes that read and resize images, for each process of the teacher.
         accelerator: cpu, cuda, mps or auto.
         devices: how many processes on each machine, or auto for one on each GPU. torchrun and SLURM are recognised.
@@ -86,6 +87,7 @@ def pseudomasks(
     from lightning.fabric import Fabric
 
     from stage1_pseudomask.engine import Job, compute
+    from stage1_pseudomask.tuning import fitting_batch_size
 
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
     with ExitStack() as locks:
@@ -106,7 +108,9 @@ def pseudomasks(
             with fabric.rank_zero_first(local=True):  # so that one process downloads the weights for all
                 teacher.load(fabric.device)
         mine = unfinished[fabric.global_rank :: fabric.world_size]
-        compute(fabric, mine, Job(out, stamp, teacher, margin, batch_size, workers))
+        if mine:
+            at_once = fitting_batch_size(fabric, teacher, size) if batch_size == "auto" else batch_size
+            compute(fabric, mine, Job(out, stamp, teacher, margin, at_once, workers))
         _meet(fabric, out)
         if not fabric.is_global_zero:
             return 0

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Kernel = Literal["sdpa", "flex", "shipped"]
+Attended = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float], Tensor]
 
 BIAS_BYTES = {"cpu": 16 << 20}
@@ -47,7 +48,8 @@ def encode(encoder: ImageEncoderViT, pixels: Tensor, kernel: Kernel = "sdpa", co
     if encoder.pos_embed is not None:
         tokens = tokens + encoder.pos_embed
     for block in encoder.blocks:
-        tokens = after(block, tokens, attend(*before(block, tokens), block.attn.scale))
+        q, k, v, from_rows, from_columns = before(block, tokens)
+        tokens = after(block, tokens, attend(q, k, v, from_rows, from_columns, block.attn.scale))
     return encoder.neck(tokens.permute(0, 3, 1, 2))
 
 
@@ -60,13 +62,13 @@ def multiply_adds(encoder: ImageEncoderViT) -> int:
 
 
 @cache
-def _around(compiled: bool) -> tuple[Callable[..., Any], Callable[..., Tensor]]:
+def _around(compiled: bool) -> tuple[Callable[[Any, Tensor], Attended], Callable[[Any, Tensor, Tensor], Tensor]]:
     """What comes before attention in a block and what after; the kernels between gain nothing from compilation."""
     return (torch.compile(_before), torch.compile(_after)) if compiled else (_before, _after)
 
 
-def _before(block: Any, tokens: Tensor) -> list[Tensor]:
-    """The five tensors that attention takes, grouped by window and head, from (B, H, W, C) tokens."""
+def _before(block: Any, tokens: Tensor) -> Attended:
+    """What attention takes, grouped by window and head, from (B, H, W, C) tokens."""
     layer, (batch, height, width, _) = block.attn, tokens.shape
     rows, columns, down, across = _windows(block, height, width)
     qkv = layer.qkv(block.norm1(tokens))
@@ -78,7 +80,7 @@ def _before(block: Any, tokens: Tensor) -> list[Tensor]:
     q, k, v = windows.reshape(3, batch * down * across * layer.num_heads, rows, columns, -1).unbind(0)
     from_rows = torch.einsum("ghwc,hkc->ghwk", q, _by_distance(layer.rel_pos_h, rows))
     from_columns = torch.einsum("ghwc,wkc->ghwk", q, _by_distance(layer.rel_pos_w, columns))
-    return [part.flatten(1, 2) for part in (q, k, v, from_rows, from_columns)]
+    return q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), from_rows.flatten(1, 2), from_columns.flatten(1, 2)
 
 
 def _after(block: Any, tokens: Tensor, mixed: Tensor) -> Tensor:
@@ -147,5 +149,6 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, from_rows: Tensor, from_columns: Tens
 def _flex_attention(compiled: bool) -> Callable[..., Any]:
     from torch.nn.attention.flex_attention import flex_attention
 
-    # What torch 2.15 generates for these biases on a CPU does not compile.
-    return torch.compile(flex_attention) if compiled else flex_attention
+    if not compiled:  # what torch 2.15 generates for these biases on a CPU is not valid C++
+        return flex_attention
+    return torch.compile(flex_attention)

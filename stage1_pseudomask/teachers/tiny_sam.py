@@ -97,14 +97,15 @@ def _batches(
         if record.mask_path is not None
     ]
     for _ in range(steps):
-        drawn = [_drawn(*examples[i], rng) for i in rng.integers(0, len(examples), batch_size)]
+        drawn = [_drawn(examples[i], rng) for i in rng.integers(0, len(examples), batch_size)]
         pixels = [torch.from_numpy(photo).permute(2, 0, 1) for photo, _, _ in drawn]
         truths = [F.pad(torch.from_numpy(m).float(), (0, SIDE - m.shape[1], 0, SIDE - m.shape[0])) for _, _, m in drawn]
         yield pixels, torch.from_numpy(np.stack([box for _, box, _ in drawn])), torch.stack(truths)[:, None]
 
 
-def _drawn(photo: Photo, mask: Mask, rng: np.random.Generator) -> tuple[Photo, NDArray[np.float32], Mask]:
+def _drawn(example: tuple[Photo, Mask], rng: np.random.Generator) -> tuple[Photo, NDArray[np.float32], Mask]:
     """A photo at the network's size, perhaps cropped and mirrored; a coarse box; the mask of what the box holds."""
+    photo, mask = example
     height, width = mask.shape
     crop = slice(0, int(height * rng.uniform(0.6, 1))), slice(0, int(width * rng.uniform(0.6, 1)))
     if mask[crop].any():

@@ -1,4 +1,4 @@
-"""Batches against ``SamPredictor`` one image at a time, with trained weights, so that masks are shapes and not noise."""
+"""Batches against ``SamPredictor`` one image at a time, with trained weights: masks are shapes and not noise."""
 
 import os
 from pathlib import Path
