@@ -32,6 +32,7 @@ def pseudomasks(
     teacher: Teacher,
     size: int = 256,
     margin: float = 0.05,
+    rank: Literal["score", "quality"] = "score",
     splits: list[Split] | None = None,
     shard_size: int = 64,
     batch_size: int | Literal["auto"] = "auto",
@@ -55,6 +56,8 @@ def pseudomasks(
             stage1_pseudomask.teachers.grabcut.GrabCut.
         size: side of stored images and masks in pixels.
         margin: how far a mask may reach over each side of its box, as a share of the box.
+        rank: what the best of a teacher's candidates is best in, and what is kept as its confidence: the teacher's own
+            score, or quality, which is score × stability of the mask × fit of the mask to the box.
         splits: which splits of the manifest to use; by default all.
         shard_size: images in a shard.
         batch_size: images that the teacher embeds at once, or auto for as many as a GPU's memory holds (measured in
@@ -74,6 +77,7 @@ def pseudomasks(
         "manifest": file_sha256(manifest),
         "splits": splits,
         "margin": margin,
+        "rank": rank,
         "shard_size": shard_size,
         "precision": precision,
         **{f"teacher.{name}": value for name, value in teacher.settings.items()},
@@ -110,7 +114,7 @@ def pseudomasks(
         mine = unfinished[fabric.global_rank :: fabric.world_size]
         if mine:
             at_once = fitting_batch_size(fabric, teacher, size) if batch_size == "auto" else batch_size
-            compute(fabric, mine, Job(out, stamp, teacher, margin, at_once, workers))
+            compute(fabric, mine, Job(out, stamp, teacher, margin, at_once, workers, rank))
         _meet(fabric, out)
         if not fabric.is_global_zero:
             return 0

@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxpromptiml.boxes import as_boxes, rasterize, with_margin
-from stage1_pseudomask.selection import select
+from stage1_pseudomask.selection import quality, select
 from stage1_pseudomask.teachers import Candidates
 
 HEIGHT, WIDTH = 20, 30
@@ -62,3 +64,40 @@ def test_a_box_about_which_the_teacher_is_silent_counts_whole_with_score_zero():
     mask, scores = select(Candidates(elsewhere, np.ones((1, 1), np.float32)), as_boxes([(2, 3, 8, 9)]), 0.1)
     assert np.array_equal(mask > 0, rasterize(as_boxes([(2, 3, 8, 9)]), WIDTH, HEIGHT))
     assert scores == 0
+
+
+def logit(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_quality_is_score_times_stability_times_fit():
+    """Worked out by hand: 6 × 6 surely and 8 × 6 perhaps; a box around 8 × 6 in a box of 10 × 8."""
+    probability = np.zeros((1, 2, HEIGHT, WIDTH), np.float32)
+    probability[0, 0, 4:10, 5:13] = logit(0.5)
+    probability[0, 0, 4:10, 5:11] = logit(2.0)
+    scores = np.array([[0.8, 1.0]], np.float32)
+    found = quality(torch.from_numpy(probability), torch.from_numpy(scores), as_boxes([(4, 3, 14, 11)]))
+    assert found.numpy() == pytest.approx(np.array([[0.8 * 36 / 48 * 48 / 80, 0.0]]))
+
+
+def test_quality_prefers_the_candidate_that_fills_its_box():
+    probability = np.zeros((1, 3, HEIGHT, WIDTH), np.float32)
+    for k, side in enumerate((3, 9, 18)):
+        probability[0, k, 1 : 1 + side, 2 : 2 + side] = 1
+    candidates = Candidates(probability, np.array([[0.9, 0.8, 0.85]], np.float32))
+    boxes = as_boxes([(2, 1, 12, 11)])
+    by_score, score = select(candidates, boxes, 0.0)
+    by_quality, kept = select(candidates, boxes, 0.0, "quality")
+    assert (by_score.numpy() == probability[0, 0]).all()
+    assert (by_quality.numpy() == probability[0, 1]).all()
+    assert score.tolist() == pytest.approx([0.9])
+    assert kept.tolist() == pytest.approx([0.8 * 81 / 100])
+
+
+@settings(deadline=None)
+@given(cases())
+def test_quality_is_at_most_the_score_and_leaves_the_promises_of_select_as_they_are(case):
+    candidates, boxes, margin = case
+    mask, scores = select(candidates, boxes, margin, "quality")
+    assert (scores.numpy() <= np.asarray(candidates.scores).max(1, initial=0) + 1e-6).all()
+    assert not mask.numpy()[~rasterize(with_margin(boxes, margin, WIDTH, HEIGHT), WIDTH, HEIGHT)].any()
