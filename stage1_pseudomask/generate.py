@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from boxpromptiml import __version__
@@ -22,6 +24,8 @@ if TYPE_CHECKING:  # seconds to import, and a complete cache needs it not
 
 SET_ASIDE = 3
 """Exit code when everything else went well but some images were set aside."""
+WATCH = 0.5
+"""Seconds between two looks at whether all processes of the run are alive."""
 SHOWN = 20
 """How many of those are listed on the screen; ``index.json`` has all."""
 
@@ -96,7 +100,7 @@ def pseudomasks(
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
     with ExitStack() as locks:
         if fabric.is_global_zero:  # before it starts the others
-            locks.enter_context(sole_use(out))
+            gone = locks.enter_context(sole_use(out))
             resume.refuse_other_settings(out, _named(stamp, settings), stamp)
             resume.write_settings(out, _named(stamp, settings))
             if retry:
@@ -112,9 +116,10 @@ def pseudomasks(
             with fabric.rank_zero_first(local=True):  # so that one process downloads the weights for all
                 teacher.load(fabric.device)
         mine = unfinished[fabric.global_rank :: fabric.world_size]
-        if mine:
-            at_once = fitting_batch_size(fabric, teacher, size) if batch_size == "auto" else batch_size
-            compute(fabric, mine, Job(out, stamp, teacher, margin, at_once, workers, rank))
+        with _told_of_death(out, gone) if fabric.is_global_zero else nullcontext():
+            if mine:
+                at_once = fitting_batch_size(fabric, teacher, size) if batch_size == "auto" else batch_size
+                compute(fabric, mine, Job(out, stamp, teacher, margin, at_once, workers, rank))
         _meet(fabric, out)
         if not fabric.is_global_zero:
             return 0
@@ -134,6 +139,26 @@ def _meet(fabric: Fabric, out: Path) -> None:
         fabric.barrier()
     except RuntimeError:  # which is how torch.distributed says it
         raise CacheError(f"{out}: another process stopped, its message says why; {AGAIN}") from None
+
+
+@contextmanager
+def _told_of_death(out: Path, gone: Callable[[], str | None]) -> Iterator[None]:
+    """Say which process of the run died. Whoever started them ends the others; what they finished is kept."""
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(WATCH):
+            if words := gone():
+                print(f"\n{out}: {words} died, and the others end with it; {AGAIN}", file=sys.stderr, flush=True)
+                return
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _named(stamp: Stamp, settings: dict[str, Any]) -> dict[str, Any]:

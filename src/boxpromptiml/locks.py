@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -32,11 +32,14 @@ class LockedError(InputError):
 
 
 @contextmanager
-def sole_use(folder: Path) -> Iterator[None]:
+def sole_use(folder: Path) -> Iterator[Callable[[], str | None]]:
     """Keep every other run out of a folder, and take the first line for this process.
 
     The other processes of this run add their lines by `part_in`. Where the file system knows no locks, or the folder
     cannot be written, runs are not kept apart.
+
+    Yields:
+        A function that names a process of this run that is gone, if there is one.
 
     Raises:
         LockedError: a process of another run is at work; the message names it.
@@ -48,7 +51,7 @@ def sole_use(folder: Path) -> Iterator[None]:
             _sign(file, 0)
             with suppress(OSError):
                 fcntl.lockf(file, fcntl.LOCK_UN, 0, LINE)
-        yield
+        yield lambda: _gone(file) if file else None
         if file:
             with suppress(OSError):
                 (folder / NAME).unlink()
@@ -115,10 +118,22 @@ def _sign(file: BinaryIO, process: int) -> None:
 
 
 def _holder(file: BinaryIO) -> str:
+    return next((words for start, words in _lines(file) if not _locked(file, start, LINE)), "another process")
+
+
+def _gone(file: BinaryIO) -> str | None:
+    """A signed line that nobody holds any more; the first is this process's own."""
+    for start, words in _lines(file):
+        if start and _locked(file, start, LINE):
+            with suppress(OSError):
+                fcntl.lockf(file, fcntl.LOCK_UN, LINE, start)
+            return words
+    return None
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
     file.seek(0)
     content = file.read()
     for start in range(0, len(content), LINE):
-        words = content[start : start + LINE].decode(errors="replace").strip(" \n\0")
-        if words and not _locked(file, start, LINE):
-            return words
-    return "another process"
+        if words := content[start : start + LINE].decode(errors="replace").strip(" \n\0"):
+            yield start, words

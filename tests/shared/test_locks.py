@@ -75,6 +75,18 @@ def test_processes_of_one_run_have_a_line_each(tmp_path, elsewhere):
     assert [line.split()[1] for line in lines] == [str(pid) for pid in (os.getpid(), other.pid, second.pid)]
 
 
+def test_the_death_of_another_process_of_the_run_is_noticed(tmp_path, elsewhere):
+    with sole_use(tmp_path) as gone:
+        assert gone() is None
+        other, second = elsewhere(tmp_path, 1), elsewhere(tmp_path, 2)
+        assert gone() is None
+        kill(other)
+        assert f"process {other.pid} on" in gone()
+        kill(second)
+        with part_in(tmp_path / "elsewhere", 1):
+            assert gone() is not None
+
+
 def test_times_of_files_do_not_matter(tmp_path, elsewhere):
     first = elsewhere(tmp_path)
     os.utime(tmp_path / ".lock", (0, 0))

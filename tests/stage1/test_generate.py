@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -55,10 +56,10 @@ def start(manifest, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(SCRIPT)
 
-    def start(out, processes=1, delay=0.0):
+    def start(out, processes=1, delay=0.0, **pipes):
         words = [script, manifest, out, tmp_path / "log", delay, processes]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, *map(str, words)], env=environment, start_new_session=True)
+        return subprocess.Popen([sys.executable, *map(str, words)], env=environment, start_new_session=True, **pipes)
 
     return start
 
@@ -175,18 +176,36 @@ def generate_logged(manifest, out, log):
     )
 
 
-@pytest.mark.timeout(240)
-def test_two_processes_make_the_same_cache_and_can_take_over(undisturbed, tmp_path, start):
+@pytest.mark.timeout(280)
+def test_one_killed_then_two_killed_then_three_make_the_same_cache(undisturbed, tmp_path, start):
     out = tmp_path / "cache"
-    process = start(out, delay=0.3)
-    wait_for(lambda: list(out.glob("part-*.h5")))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process = start(out, processes=2, delay=0.05)
-    assert process.wait(timeout=120) == 3
+    for processes in (1, 2):
+        there = len(list(out.glob("*.h5")))
+        process = start(out, processes, delay=0.3)
+        wait_for(lambda there=there: len(list(out.glob("*.h5"))) > there)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (out / "index.json").exists()
+    assert start(out, processes=3).wait(timeout=120) == 3
     assert datasets(out) == datasets(undisturbed)
-    assert {path.name[:9] for path in shard_paths(out).values()} == {"shard-000", "shard-001"}
+    assert {path.name[:9] for path in shard_paths(out).values()} > {"shard-000"}
     assert read_index(out).seconds > 0
+    asked = len((tmp_path / "log").read_text())
+    assert 18 <= asked <= 18 + 3 * 2  # nothing but the batches in flight
+
+
+@pytest.mark.timeout(240)
+def test_a_dead_process_ends_the_others_with_a_clear_line(manifest, undisturbed, tmp_path, start):
+    out = tmp_path / "cache"
+    process = start(out, processes=2, delay=1.0, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(out.glob("part-*.h5")) and len((out / ".lock").read_text().splitlines()) == 2)
+    other = int((out / ".lock").read_text().splitlines()[1].split()[1])
+    os.kill(other, signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert re.search(rf"cache: process {other} on .* died, and the others end with it; run the same", said)
+    assert generate(manifest, out) == 3
+    assert datasets(out) == datasets(undisturbed)
 
 
 @pytest.mark.parametrize(
