@@ -6,7 +6,7 @@ STAMP   := $(VENV)/.installed
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.PHONY: help setup demo report pseudomasks fit ablation bench test lint clean
+.PHONY: help setup demo report pseudomasks fit ablation bench test torture lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -130,6 +130,9 @@ bench: $(STAMP) ## ours against the obvious way, side by side; tables in benchma
 
 test: $(STAMP) ## the tests, without network; ARGS='-k boxes' passes arguments to pytest
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+torture: $(STAMP) ## kill, starve and damage stage one a few hundred times; fails when anything is lost
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/campaign.py --out benchmarks/results/torture.md
 
 lint: $(STAMP) ## style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -31,7 +31,10 @@ UNWRITTEN = 2
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What all batches of a run have in common; see the arguments of ``pseudomasks``. The teacher is loaded."""
+    """What all batches of a run have in common; see the arguments of ``pseudomasks``. The teacher is loaded.
+
+    A batch size of 0 has yet to be found by ``tuning.tuned``.
+    """
 
     cache: Path
     stamp: Stamp

@@ -46,6 +46,7 @@ def pseudomasks(
     num_nodes: int = 1,
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
     retry: bool = False,
+    dry_run: bool = False,
 ) -> int:
     """Stage one: let a frozen teacher turn coarse boxes into pseudo-masks, cached as HDF5 shards.
 
@@ -72,6 +73,8 @@ def pseudomasks(
         num_nodes: how many machines. They need a shared folder.
         precision: of the teacher's network.
         retry: read images once more that an earlier run set aside, after their files were repaired.
+        dry_run: only say how many images, boxes, bytes and hours lie ahead, judged by what is done or by a few images
+            that are computed and thrown away; write nothing.
     """
     found = read_manifest(manifest)
     records = [record for record in found.records if splits is None or record.split in splits]
@@ -95,9 +98,14 @@ def pseudomasks(
     from lightning.fabric import Fabric
 
     from stage1_pseudomask.engine import Job, compute
-    from stage1_pseudomask.tuning import fitting_batch_size
+    from stage1_pseudomask.forecast import forecast
+    from stage1_pseudomask.tuning import tuned
 
+    job = Job(out, stamp, teacher, margin, 0 if batch_size == "auto" else batch_size, workers, rank)
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
+    if dry_run:
+        print(forecast(records, job, accelerator, precision, fabric.world_size))
+        return 0
     with ExitStack() as locks:
         if fabric.is_global_zero:  # before it starts the others
             gone = locks.enter_context(sole_use(out))
@@ -118,8 +126,7 @@ def pseudomasks(
         mine = unfinished[fabric.global_rank :: fabric.world_size]
         with _told_of_death(out, gone) if fabric.is_global_zero else nullcontext():
             if mine:
-                at_once = fitting_batch_size(fabric, teacher, size) if batch_size == "auto" else batch_size
-                compute(fabric, mine, Job(out, stamp, teacher, margin, at_once, workers, rank))
+                compute(fabric, mine, tuned(fabric, job))
         _meet(fabric, out)
         if not fabric.is_global_zero:
             return 0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from lightning.fabric import Fabric
 
 from boxpromptiml.boxes import as_boxes
 from boxpromptiml.records import Sample
-from stage1_pseudomask.engine import ask
+from stage1_pseudomask.engine import Job, ask
 from stage1_pseudomask.loading import Prompt
 from stage1_pseudomask.teachers import Teacher
 
@@ -20,6 +22,13 @@ SHARE = 0.8
 """Of the free memory that may be used; the rest is for photos with more boxes than the rehearsed ones."""
 BOXES = 4
 """In each rehearsed photo."""
+
+
+def tuned(fabric: Fabric, job: Job) -> Job:
+    """The job, with a batch size if it has none yet. Its teacher is loaded."""
+    if job.batch_size:
+        return job
+    return replace(job, batch_size=fitting_batch_size(fabric, job.teacher, job.stamp.size))
 
 
 def fitting_batch_size(fabric: Fabric, teacher: Teacher, size: int) -> int:

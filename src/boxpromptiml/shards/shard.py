@@ -10,7 +10,7 @@ chunk (fletcher32) and, in this version of the format, its own headers; texts ar
 others where no checksum reaches. ``facts.crc32`` is that of a sample's three chunks as they are stored, one after the
 other without HDF5's own checksums; for a reader who takes them from the file past HDF5.
 
-Masks are nearly all zeros and shrink thirtyfold. Photos would shrink by a quarter and take five times as long to read;
+Masks are nearly all zeros and shrink ninetyfold. Photos would shrink by a quarter and take six times as long to read;
 `benchmarks/cache.py` has the numbers.
 """
 
