@@ -85,24 +85,24 @@ def compute(fabric: Fabric, pieces: Sequence[Slice], job: Job) -> None:
         return
 
     images, left = sum(len(piece.records) for piece in pieces), sum(len(records) for _, records in plan)
-    done, failed = time.perf_counter(), False
+    done, whole = time.perf_counter(), True
     with (
         tqdm(total=images, initial=images - left, unit="image", disable=not fabric.is_global_zero) as bar,
         ThreadPoolExecutor(1) as writer,  # leaving waits for it, so an error or Ctrl-C loses no finished batch
     ):
 
         def write(batch: Batch) -> None:
-            nonlocal done, failed
-            if failed:  # a shard must not be completed without the batch that could not be written
+            nonlocal done, whole
+            if not whole:  # a shard must not be completed without the batch that could not be written
                 return
-            failed = True
+            whole = False  # until this one is
             results = _complete(batch)
             before, done = done, time.perf_counter()
             resume.write_part(job.cache, batch.piece, results, job.stamp, done - before)
             if batch.completes:
                 resume.merge(job.cache, batch.piece, job.stamp, fabric.global_rank)
             bar.update(len(results))
-            failed = False
+            whole = True
 
         waiting: deque[Future[None]] = deque()
         for batch in _answered(fabric, plan, job):

@@ -50,7 +50,8 @@ def encode(encoder: ImageEncoderViT, pixels: Tensor, kernel: Kernel = "sdpa", co
     for block in encoder.blocks:
         q, k, v, from_rows, from_columns = before(block, tokens)
         tokens = after(block, tokens, attend(q, k, v, from_rows, from_columns, block.attn.scale))
-    return encoder.neck(tokens.permute(0, 3, 1, 2))
+    with torch.autocast(pixels.device.type, enabled=False):  # see sam.py
+        return encoder.neck(tokens.float().permute(0, 3, 1, 2))
 
 
 def multiply_adds(encoder: ImageEncoderViT) -> int:

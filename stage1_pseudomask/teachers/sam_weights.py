@@ -23,7 +23,7 @@ CHECKPOINTS: dict[Variant, tuple[str, str]] = {
     "vit_h": ("sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
     "vit_l": ("sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
     "vit_b": ("sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
-    "tiny": ("tiny_sam.pth", "TINYSHA"),
+    "tiny": ("tiny_sam.pth", "964b709a886914fd9977841db5fc36cbda53c8a4df55cdeea691fd3164511f79"),
 }
 """File name and SHA-256 of the published weights, and of those that come with this package."""
 
