@@ -55,7 +55,10 @@ def refuse_other_settings(cache: Path, settings: dict[str, Any], stamp: Stamp) -
         CacheError: it was begun with others (the message names the first that differs), or holds something else.
     """
     other_stamp = None
-    for path in sorted(cache.glob("*.h5")):
+    files = sorted(path for path in cache.glob("*") if not path.name.startswith("."))
+    if [path.name for path in files] in ([], [SETTINGS]):
+        return  # nothing was computed yet, so nothing can be mixed
+    for path in (path for path in files if path.suffix == ".h5"):
         try:
             open_shard(path, stamp)
             return
@@ -68,9 +71,7 @@ def refuse_other_settings(cache: Path, settings: dict[str, Any], stamp: Stamp) -
         found = json.loads((cache / SETTINGS).read_text(encoding="utf-8"))
         different = [name for name in [*settings, *found] if found.get(name) != settings.get(name)]
     except FileNotFoundError:
-        if cache.is_dir() and any(not path.name.startswith(".") for path in cache.iterdir()):
-            raise CacheError(f"{cache}: holds files that are not a cache; choose an empty folder for out") from None
-        return
+        raise CacheError(f"{cache}: holds files that are not a cache; choose an empty folder for out") from None
     except (OSError, ValueError, TypeError, AttributeError) as error:  # damaged: not text, not JSON, not a mapping
         raise CacheError(f"{cache / SETTINGS}: cannot be read ({error}); delete the folder to start over") from None
     if different:

@@ -60,12 +60,16 @@ def test_a_missing_shard_is_named_and_leftovers_are_removed(piece, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["shard-000-00000.h5"]
 
 
-def test_other_settings_are_refused_by_name(tmp_path):
+def test_other_settings_are_refused_by_name_once_something_was_computed(piece, tmp_path):
     resume.refuse_other_settings(tmp_path, {"margin": 0.1}, STAMP)  # an empty folder is fine
+    for content in ('{"margin": 0.3}', "{"):
+        (tmp_path / "settings.json").write_text(content)
+        resume.refuse_other_settings(tmp_path, {"margin": 0.1}, STAMP)
     resume.write_settings(tmp_path, {"margin": 0.1})
+    resume.write_part(tmp_path, piece, results(piece.records[:2]), STAMP, seconds=0)
     resume.refuse_other_settings(tmp_path, {"margin": 0.1}, STAMP)
     with pytest.raises(CacheError, match=r"made with margin 0.1, not 0.2"):
-        resume.refuse_other_settings(tmp_path, {"margin": 0.2}, STAMP)
+        resume.refuse_other_settings(tmp_path, {"margin": 0.2}, replace(STAMP, config_hash="other"))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b'{"margin": 7}'])

@@ -25,13 +25,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import lightning.fabric  # noqa: F401 (the commands are forked from here and need not import it again)
 from photos import POISONS, poison, write_photos
 from runs import ASKED, Cache, Content, content, losses
 
 from boxpromptiml.cache.verify import DAMAGED, REPAIRED, WHOLE
 from boxpromptiml.shards import CacheError, read_index
-from stage1_pseudomask import engine  # noqa: F401
+from stage1_pseudomask import engine, generate  # noqa: F401 (commands are forked from here and import nothing again)
 
 FINE, REFUSED = (0, 3), 2
 

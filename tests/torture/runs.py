@@ -117,6 +117,7 @@ def _command(words: list[str], log: Path, before: Callable[[], None]) -> None:
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (the parent's is captured in tests)
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     sys.argv = ["boxpromptiml", *words]
+    os.environ["TQDM_DISABLE"] = "1"
     cv2.setNumThreads(0)
     before()
     sys.exit(cli.main(words))
