@@ -5,16 +5,17 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from boxpromptiml.provenance import write_json
+from boxpromptiml.provenance import content_hash, write_json
 from boxpromptiml.records import Sample, SetAside, Stamp
 from boxpromptiml.shards import SCHEMA, write_index, write_shard
 
 SIZE = 8
+SETTINGS = {"manifest": "of the manifest", "margin": 0.05}
 
 
 @pytest.fixture(scope="session")
 def stamp():
-    return Stamp(SCHEMA, SIZE, "grabcut", "", "0123456789abcdef", "0.1.0")
+    return Stamp(SCHEMA, SIZE, "grabcut", "", content_hash(SETTINGS), "0.1.0")
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +58,7 @@ def make_cache(tmp_path, stamp, make_sample):
         late = [make_sample(first + 4, split="val"), make_sample(first + 5, 0, authentic=True)]
         write_shard(folder / "shard-001-00000.h5", early, [], stamp, 2.0)
         write_shard(folder / "shard-000-00001.h5", late, [SetAside(first + 6, "six.jpg", "empty")], stamp, 1.0)
-        write_json(folder / "settings.json", {"manifest": name, "margin": 0.05, **settings})
+        write_json(folder / "settings.json", SETTINGS | settings)
         write_index(folder, stamp, [SetAside(first + 7, "seven.jpg", "no box")])
         return folder
 

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,15 @@ from boxpromptiml.cache.examine import Examined, Problem, examine, take_apart
 from boxpromptiml.locks import sole_use
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.processes import processes
-from boxpromptiml.provenance import file_sha256, write_json
+from boxpromptiml.provenance import content_hash, file_sha256, write_json
+from boxpromptiml.records import Stamp
 from boxpromptiml.shards import AGAIN, CacheError, CacheIndex, place_of, read_index, shard_paths
 
 WHOLE, REPAIRED, DAMAGED = 0, 3, 4
 """Exit codes."""
 INDEX = "index.json"
+DERIVED = ("merged", "pruned")
+"""How a cache can come from others; its settings say so under this name."""
 SHOWN = 20
 """How many problems are listed on the screen; the report has all."""
 
@@ -67,8 +70,17 @@ def verify(
         ]
         if index:
             problems += _against_index(cache, examined, index)
-        if manifest and settings is not None:
-            problems += _against_manifest(manifest, settings, examined, index)
+        if settings is not None:
+            genuine = _fits(settings, examined)
+            if not genuine:
+                problems.append(Problem(SETTINGS, None, "is not what the shards were made with, by their stamp"))
+            if manifest:
+                if genuine and settings.get("manifest", file_sha256(manifest)) != file_sha256(manifest):
+                    raise CacheError(
+                        f"{manifest}: not the manifest that {cache} was made from, or changed since; name that one, or "
+                        "leave --manifest out"
+                    )
+                problems += _against_manifest(manifest, settings, examined, index)
         _report(cache, examined, problems, out)
         if not problems:
             return WHOLE
@@ -90,6 +102,14 @@ def _beside_shards(cache: Path) -> tuple[dict[str, Any] | None, CacheIndex | Non
     except CacheError as error:
         problems.append(Problem(INDEX, None, str(error).removeprefix(f"{cache / INDEX}: ")))
     return settings, index, problems
+
+
+def _fits(settings: dict[str, Any], examined: Sequence[Examined]) -> bool:
+    """Whether the settings are those of which the shards carry the hash."""
+    hashes = {shard.stamp.config_hash for shard in examined if shard.stamp}
+    stamped = {each.name for each in fields(Stamp)}
+    own = content_hash({name: value for name, value in settings.items() if name not in stamped})
+    return not hashes or own in hashes or any(origin in settings for origin in DERIVED)
 
 
 def _foreign(examined: Sequence[Examined]) -> dict[Path, str]:
@@ -138,9 +158,6 @@ def _against_index(cache: Path, examined: Sequence[Examined], index: CacheIndex)
 def _against_manifest(
     path: Path, settings: dict[str, Any], examined: Sequence[Examined], index: CacheIndex | None
 ) -> Iterator[Problem]:
-    if settings.get("manifest") != file_sha256(path):
-        yield Problem(path.name, None, "not the manifest that the cache was made from, or changed since")
-        return
     manifest = read_manifest(path)
     splits = settings.get("splits")
     wanted = {record.image_id for record in manifest.records if splits is None or record.split in splits}
@@ -169,7 +186,7 @@ def _report(cache: Path, examined: Sequence[Examined], problems: Sequence[Proble
 
 
 def _repair(cache: Path, settings: dict[str, Any] | None, examined: Sequence[Examined]) -> None:
-    for origin in ("merged", "pruned"):
+    for origin in DERIVED:
         if settings and origin in settings:
             raise CacheError(f"{cache}: was {origin} from other caches; delete it and make it from them again")
     (cache / INDEX).unlink(missing_ok=True)

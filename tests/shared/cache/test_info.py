@@ -26,13 +26,13 @@ def lowest_tenth(values):
     return f"{ordered[low] * (1 - share) + ordered[min(low + 1, len(ordered) - 1)] * share:.3f}"
 
 
-def test_sizes_and_origin_are_said(cache, capsys):
+def test_sizes_and_origin_are_said(cache, stamp, capsys):
     info(cache)
     printed = capsys.readouterr().out
     stored = sum(path.stat().st_size for path in cache.glob("*.h5"))
     assert f"2 shards, {stored / 1e6:.1f} MB, {stored / 6:,.0f} bytes a sample" in printed
     assert "2 images set aside; 3 s of computing" in printed
-    assert "teacher grabcut, weights none, config 0123456789abcdef, schema 2, boxpromptiml 0.1.0" in printed
+    assert f"teacher grabcut, weights none, config {stamp.config_hash}, schema 2, boxpromptiml 0.1.0" in printed
 
 
 def test_a_folder_without_a_cache_is_an_error(tmp_path):

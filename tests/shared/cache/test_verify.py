@@ -8,10 +8,9 @@ import pytest
 
 from boxpromptiml.boxes import as_boxes
 from boxpromptiml.cache import verify
-from boxpromptiml.cache.derive import read_settings
 from boxpromptiml.locks import LockedError, sole_use
 from boxpromptiml.manifest import write_manifest
-from boxpromptiml.provenance import file_sha256
+from boxpromptiml.provenance import content_hash, file_sha256
 from boxpromptiml.records import ImageRecord
 from boxpromptiml.shards import CacheError, open_shard, read_shard, write_shard
 
@@ -62,7 +61,7 @@ def test_another_runs_shard_is_told_by_its_stamp(cache, problems, stamp, make_sa
 
 def test_a_damaged_stamp_in_the_index_costs_no_shard(cache, problems, stamp):
     index = (cache / "index.json").read_text()
-    (cache / "index.json").write_text(index.replace("0123456789abcdef", "0123456789abcdeg"))
+    (cache / "index.json").write_text(index.replace(stamp.config_hash, "0" * 16))
     assert ("index.json", None, "has another stamp than its shards") in problems(cache)[1]
     assert problems(cache, repair=True)[0] == REPAIRED
     assert len(list(cache.glob("shard-*.h5"))) == 2
@@ -76,38 +75,45 @@ def test_doubles_and_strangers_are_found(cache, problems):
 
 
 @pytest.fixture
-def manifest(cache, tmp_path):
-    """Images 0 to 6, from which the cache says it was made."""
-    (tmp_path / "photo.png").touch()
-    boxes = as_boxes([(0, 0, 4, 4)])
-    records = [ImageRecord(i, tmp_path / "photo.png", 640, 480, boxes, "train", "set") for i in range(7)]
+def from_manifest(make_cache, stamp, tmp_path):
+    """A manifest of images 0 to count, and a cache that was made from it."""
 
-    def manifest(count=7):
+    def from_manifest(count=7):
         path = tmp_path / "manifest.json"
-        write_manifest(path, [replace(record, path=tmp_path / f"{record.image_id}.png") for record in records[:count]])
-        settings = read_settings(cache) | {"manifest": file_sha256(path), "splits": None}
-        (cache / "settings.json").write_text(json.dumps(settings))
-        return path
+        boxes = as_boxes([(0, 0, 4, 4)])
+        write_manifest(
+            path, [ImageRecord(i, tmp_path / f"{i}.png", 640, 480, boxes, "train", "set") for i in range(count)]
+        )
+        settings = {"manifest": file_sha256(path), "margin": 0.05, "splits": None}
+        return path, make_cache(f"of {count}", stamp=replace(stamp, config_hash=content_hash(settings)), **settings)
 
-    return manifest
+    return from_manifest
 
 
-def test_the_manifest_says_what_is_missing_and_what_is_too_much(cache, problems, manifest, stamp):
+def test_the_manifest_says_what_is_missing_and_what_is_too_much(problems, from_manifest):
+    manifest, cache = from_manifest()
     shard = cache / "shard-001-00000.h5"
-    samples, set_aside = read_shard(shard, stamp)
-    write_shard(shard, [sample for sample in samples if sample.image_id != 1], set_aside, stamp)
-    missing = [p for p in problems(cache, manifest=manifest())[1] if p[2] == "missing in the cache"]
+    samples, set_aside = read_shard(shard, None)
+    write_shard(shard, [sample for sample in samples if sample.image_id != 1], set_aside, open_shard(shard, None).stamp)
+    missing = [p for p in problems(cache, manifest=manifest)[1] if p[2] == "missing in the cache"]
     assert missing == [("manifest.json", 1, "missing in the cache")]
-    strange = [p for p in problems(cache, manifest=manifest(4))[1] if "not in the manifest" in p[2]]
+    manifest, cache = from_manifest(4)
+    strange = [p for p in problems(cache, manifest=manifest)[1] if "not in the manifest" in p[2]]
     assert strange == [("manifest.json", i, "in the cache, and not in the manifest") for i in (4, 5)]
 
 
-def test_another_manifest_is_said_to_be_another(cache, problems, manifest):
-    path = manifest()
-    path.write_text(path.read_text() + "\n")
-    assert problems(cache, manifest=path)[1] == [
-        ("manifest.json", None, "not the manifest that the cache was made from, or changed since")
-    ]
+def test_another_manifest_is_refused_and_nothing_is_repaired_by_it(from_manifest):
+    manifest, cache = from_manifest()
+    manifest.write_text(manifest.read_text() + "\n")
+    with pytest.raises(CacheError, match=r"manifest\.json: not the manifest that .* was made from"):
+        verify(cache, manifest, repair=True, workers=1)
+    assert (cache / "index.json").exists()
+
+
+def test_settings_are_checked_by_the_stamp_of_the_shards(cache, problems):
+    settings = (cache / "settings.json").read_text()
+    (cache / "settings.json").write_text(settings.replace("0.05", "0.06"))
+    assert problems(cache)[1] == [("settings.json", None, "is not what the shards were made with, by their stamp")]
 
 
 def test_repair_keeps_all_that_is_whole_for_the_next_run(cache, problems, flip, stamp, capsys):
