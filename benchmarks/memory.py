@@ -89,7 +89,8 @@ def main() -> None:
         ["when", "images done", "resident memory, MB", "more than at the first shard, MB"],
         rows,
         f"Generated images of {SIDE} pixels and a teacher that does nothing, through `pseudomasks` with one process, "
-        "shards of 64 and batches of 64. The manifest stays in memory. Curve: memory.png.",
+        "shards of 64 and batches of 64. The manifest stays in memory, and each of its paths remembers its text once it was "
+        "opened, some 90 bytes. Curve: memory.png.",
     )
 
 
@@ -128,7 +129,7 @@ def _draw(curve: Sequence[tuple[int, float]]) -> None:
 
     figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
     axes.plot(*zip(*curve, strict=True))
-    axes.set(xlabel="images done", ylabel="resident memory, MB", ylim=(0, None))
+    axes.set(xlabel="images done", ylabel="resident memory, MB", ylim=(0, 1.1 * max(resident for _, resident in curve)))
     RESULTS.mkdir(exist_ok=True)
     figure.savefig(RESULTS / "memory.png", dpi=120)
 
