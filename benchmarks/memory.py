@@ -89,8 +89,8 @@ def main() -> None:
         ["when", "images done", "resident memory, MB", "more than at the first shard, MB"],
         rows,
         f"Generated images of {SIDE} pixels and a teacher that does nothing, through `pseudomasks` with one process, "
-        "shards of 64 and batches of 64. The manifest stays in memory, and each of its paths remembers its text once it "
-        "was opened, some 90 bytes. Curve: memory.png.",
+        "shards of 64 and batches of 64. The manifest stays in memory, and each of its paths remembers its text once "
+        "it was opened, some 90 bytes. Curve: memory.png.",
     )
 
 
