@@ -60,8 +60,9 @@ def forecast(records: Sequence[ImageRecord], job: Job, accelerator: str, precisi
         return lines[0]
     pace = pace or _timed(ahead, job, accelerator, precision)
     hours = pace.seconds * len(ahead) / processes / 3600
+    long = f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:,.1f} minutes"
     who = f"{processes} process{'es' * (processes > 1)}"
-    lines.append(f"time: {hours:,.2f} hours with {who} at {1 / pace.seconds:,.2f} images/s each ({pace.origin})")
+    lines.append(f"time: {long} with {who} at {1 / pace.seconds:,.2f} images/s each ({pace.origin})")
     free = shutil.disk_usage(_existing(job.cache)).free
     need = pace.bytes * len(ahead)
     lines.append(f"room: {need / 1e9:,.3f} GB, {pace.bytes:,.0f} bytes an image; {free / 1e9:,.1f} GB are free")

@@ -23,7 +23,7 @@ def test_before_the_first_image_a_sample_is_timed_and_nothing_is_written(run, tm
     assert run(dry_run=True) == 0
     said = capsys.readouterr().out
     assert "22 of 22 images lie ahead, with 21 boxes" in said  # two authentic, one with two boxes
-    assert re.search(r"hours with 1 process at [\d.]+ images/s each \(timed on 8 images\)", said)
+    assert re.search(r"minutes with 1 process at [\d.]+ images/s each \(timed on 8 images\)", said)
     assert not (tmp_path / "cache").exists()
     run()
     real = sum(path.stat().st_size for path in (tmp_path / "cache").glob("*.h5")) / 22
@@ -40,7 +40,7 @@ def test_afterwards_it_judges_by_what_is_done_and_shares_the_work(run, tmp_path,
     assert run(dry_run=True, devices=2) == 0
     said = capsys.readouterr().out
     assert "5 of 22 images lie ahead, with 6 boxes" in said
-    assert "hours with 2 processes" in said
+    assert "minutes with 2 processes" in said
     assert "as in the 15 images that are done" in said  # two of the rest could not be read
     assert before == {path: path.read_bytes() for path in (tmp_path / "cache").iterdir()}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.records import Sample, SetAside, Stamp
-from boxpromptiml.shards import SCHEMA, CacheError, read_shard, shard_paths
+from boxpromptiml.shards import SCHEMA, CacheError, read_shard, shard_paths, write_shard
 from stage1_pseudomask import resume
 from stage1_pseudomask.loading import Prompts
 
@@ -115,3 +115,19 @@ def test_images_that_were_set_aside_are_asked_about_again_and_samples_are_kept(p
     resume.merge(tmp_path, piece, STAMP, process=0)
     samples, set_aside = read_shard(shard_paths(tmp_path)[0], STAMP)
     assert ([len(samples)], [item.image_id for item in set_aside]) == ([7], [105])
+
+
+def test_parts_that_overlap_lose_nothing_when_one_of_them_is_damaged(piece, tmp_path):
+    # A process killed between a shard and the removal of its parts, then damage to the shard, leaves both.
+    early = resume.write_part(tmp_path, piece, results(piece.records[:2]), STAMP, seconds=0)
+    kept = tmp_path / "part-00000-kept.h5"
+    write_shard(kept, [item for item in results(piece.records[:4]) if isinstance(item, Sample)], [], STAMP)
+    content = bytearray(kept.read_bytes())
+    content[content.find(results(piece.records[1:2])[0].image.tobytes())] ^= 1
+    kept.write_bytes(content)
+    todo = resume.pending(tmp_path, piece, STAMP)
+    assert early.exists()
+    resume.write_part(tmp_path, piece, results(todo), STAMP, seconds=0)
+    resume.merge(tmp_path, piece, STAMP, process=0)
+    samples, _ = read_shard(shard_paths(tmp_path)[0], STAMP)
+    assert [sample.image_id for sample in samples] == [100, 101, 102, 103, 104, 106, 107]
