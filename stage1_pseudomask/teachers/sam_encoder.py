@@ -122,11 +122,17 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, from_rows: Tensor, from_columns: Tens
     limit = BIAS_BYTES.get(q.device.type, BIAS_BYTES_ON_A_GPU) // q.element_size()
     groups_at_once, queries_at_once = max(1, limit // places**2), max(1, min(places, limit // places))
     mixed = torch.empty_like(q)
+    # One piece of memory for all: where it is new each time, clearing it takes as long as filling it. Rows are a
+    # multiple of eight apart, or GPU kernels would copy it once more.
+    reused = q.new_empty(min(groups, groups_at_once), queries_at_once, 8 * ceil(places / 8))[..., :places]
     for first in range(0, groups, groups_at_once):
         some = slice(first, first + groups_at_once)
         for start in range(0, places, queries_at_once):
             part = some, slice(start, start + queries_at_once)
-            bias = (from_rows[part][..., None] + from_columns[part][:, :, None]).flatten(2)
+            by_row, by_column = from_rows[part], from_columns[part]
+            bias = reused[: len(by_row), : by_row.shape[1]]
+            apart = bias.unflatten(2, (by_row.shape[2], by_column.shape[2]))
+            torch.add(by_row[..., None], by_column[:, :, None], out=apart)
             # The kernels want four dimensions: groups take the place of heads.
             answer = F.scaled_dot_product_attention(
                 q[part][None], k[some][None], v[some][None], attn_mask=bias[None], scale=scale
