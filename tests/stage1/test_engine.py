@@ -1,4 +1,9 @@
-"""The loop asks the teacher only what is not on disk yet."""
+"""The loop asks the teacher only what is not on disk yet; reading, asking and writing go on side by side."""
+
+import time
+from functools import partial
+from threading import Event
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -6,7 +11,7 @@ from lightning.fabric import Fabric
 
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.records import Stamp
-from boxpromptiml.shards import SCHEMA, read_shard, shard_paths
+from boxpromptiml.shards import SCHEMA, CacheError, read_shard, shard_paths
 from stage1_pseudomask import resume
 from stage1_pseudomask.engine import Job, compute
 from stage1_pseudomask.teachers import Candidates, Teacher
@@ -35,6 +40,82 @@ class Counting(Teacher):
             Candidates(np.ones((len(each), 1, height, width), np.float32), np.full((len(each), 1), 0.9, np.float32))
             for each, (width, height) in zip(boxes, frames, strict=True)
         ]
+
+
+class Patient(Counting):
+    """Waits in its first batch until more photos were read than it holds; none is read in this process."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def preparation(self):
+        return partial(noted, folder=self.folder)
+
+    def embed(self, photos):
+        limit = time.monotonic() + 60
+        while len(list(self.folder.iterdir())) <= len(photos):
+            assert time.monotonic() < limit, "nothing was read ahead"
+            time.sleep(0.01)
+        return super().embed(photos)
+
+
+def noted(photo, folder):
+    (folder / uuid4().hex).touch()
+    return photo
+
+
+def in_batches_of_two(manifest, folder, teacher, workers=0):
+    pieces = resume.slices(read_manifest(manifest).records[:12], 6)
+    compute(Fabric(accelerator="cpu", devices=1), pieces, Job(folder, STAMP, teacher, 0.0, 2, workers))
+
+
+def test_photos_are_read_while_the_teacher_is_busy(manifest, tmp_path):
+    (tmp_path / "read").mkdir()
+    in_batches_of_two(manifest, tmp_path / "cache", Patient(tmp_path / "read"), workers=1)
+    assert len(shard_paths(tmp_path / "cache")) == 2
+
+
+def test_the_teacher_goes_on_while_a_batch_is_written(manifest, tmp_path, monkeypatch):
+    teacher, write, asked_again = Counting(), resume.write_part, Event()
+    monkeypatch.setattr(teacher, "seen", Notifying(asked_again))
+
+    def slow(*arguments):
+        assert asked_again.wait(60), "the teacher waited for the disk"
+        write(*arguments)
+
+    monkeypatch.setattr(resume, "write_part", slow)
+    in_batches_of_two(manifest, tmp_path, teacher)
+    assert len(shard_paths(tmp_path)) == 2
+
+
+class Notifying(list):
+    def __init__(self, second):
+        self.second = second
+
+    def append(self, count):
+        super().append(count)
+        if len(self) == 2:
+            self.second.set()
+
+
+def test_after_a_batch_that_cannot_be_written_no_shard_is_completed(manifest, tmp_path, monkeypatch):
+    write, calls = resume.write_part, []
+
+    def once_refused(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise CacheError("the disk was full for a moment")
+        write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "write_part", once_refused)
+        with pytest.raises(CacheError, match="for a moment"):
+            in_batches_of_two(manifest, tmp_path, Counting())
+    assert not shard_paths(tmp_path)
+    in_batches_of_two(manifest, tmp_path, Counting())
+    samples = [sample for path in shard_paths(tmp_path).values() for sample in read_shard(path, STAMP)[0]]
+    assert [sample.image_id for sample in samples] == [100 + i for i in range(12) if i != 5]
 
 
 @pytest.fixture

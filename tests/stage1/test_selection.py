@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxpromptiml.boxes import as_boxes, rasterize, with_margin
-from stage1_pseudomask.selection import quality, select
+from boxpromptiml.images import resize_probability, to_uint8
+from stage1_pseudomask.selection import quality, select, stored
 from stage1_pseudomask.teachers import Candidates
 
 HEIGHT, WIDTH = 20, 30
@@ -101,3 +102,12 @@ def test_quality_is_at_most_the_score_and_leaves_the_promises_of_select_as_they_
     mask, scores = select(candidates, boxes, margin, "quality")
     assert (scores.numpy() <= np.asarray(candidates.scores).max(1, initial=0) + 1e-6).all()
     assert not mask.numpy()[~rasterize(with_margin(boxes, margin, WIDTH, HEIGHT), WIDTH, HEIGHT)].any()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (150, 97), (512, 384), (33, 40), (20, 200)])
+def test_masks_are_stored_as_the_mean_over_the_area_that_opencv_finds(shape):
+    probability = np.random.default_rng(0).random(shape, dtype=np.float32)
+    expected = to_uint8(resize_probability(probability, 64, 64)).astype(int)
+    found = stored(torch.from_numpy(probability), 64).numpy()
+    assert found.shape == (64, 64)
+    assert np.abs(found - expected).max() <= 1
