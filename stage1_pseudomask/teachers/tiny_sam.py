@@ -2,7 +2,8 @@
 
 It is made of ``segment_anything``'s own classes, with windows that need padding, global attention and every head. Its
 weights come with this package, so that ``variant: tiny`` runs anywhere, masks are real shapes, and the fast path can be
-compared with ``SamPredictor`` on something else than noise. They were trained on forgeries of packaged photos alone:
+compared with ``SamPredictor`` on something else than noise. On 18 forgeries of photos that it never saw it has IoU .46
+with the truth, and the loose box .36. It was trained on forgeries of packaged photos alone:
 
     boxpromptiml synthesize --out runs/tiny/data --train 3000 --val 100 --test 100 --size 256 --seed 1
     python -m stage1_pseudomask.teachers.tiny_sam --manifest runs/tiny/data/manifest.json --out runs/tiny/tiny_sam.pth
