@@ -26,7 +26,7 @@ from table import QUICK, seconds_each, write_table
 from boxpromptiml import images
 from boxpromptiml.boxes import as_boxes
 from boxpromptiml.records import ImageRecord, Sample, Stamp
-from boxpromptiml.shards import write_shard
+from boxpromptiml.shards import SCHEMA, write_shard
 from boxpromptiml.synthesis.photos import packaged_photos
 from stage1_pseudomask import resume
 from stage1_pseudomask.engine import Job, compute
@@ -44,7 +44,7 @@ REPEATS = 3 if GPU else 2
 FORWARD_BATCH = 8 if GPU else 3
 WORKERS = 8 if GPU else 1
 SIZE = 256
-STAMP = Stamp(1, SIZE, "benchmark", "", "0", "0")
+STAMP = Stamp(SCHEMA, SIZE, "benchmark", "", "0", "0")
 Precision = Literal["32-true", "bf16-mixed"]
 PRECISIONS: dict[str, Precision] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
