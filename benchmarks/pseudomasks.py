@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 from segment_anything import SamPredictor, sam_model_registry
-from segment_anything.modeling import Sam
+from segment_anything.modeling import ImageEncoderViT, Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 from table import QUICK, seconds_each, write_table
 
@@ -144,7 +144,8 @@ def _row(
 ) -> list[str | float]:
     loops = [seconds[f"SamPredictor loop, {short}"] for short in PRECISIONS]
     peak, busy = _on_gpu(way, records[:64]) if GPU else ("–", "–")
-    rate, limit = _encoder_rate(model, way), _product_rate(way.precision)
+    rate = _encoder_rate(model.image_encoder, way.precision, way.kernel, way.compiled)
+    limit = _product_rate(way.precision)
     speeds = [len(records) / seconds[label], *(loop / seconds[label] for loop in loops)]
     return [label, *speeds, peak, busy, rate / 1e12, f"{rate / limit:.0%}"]
 
@@ -172,19 +173,20 @@ def _covered(spans: Iterable[tuple[float, float]]) -> float:
     return total
 
 
-def _encoder_rate(model: Sam, way: Way) -> float:
+@cache
+def _encoder_rate(encoder: ImageEncoderViT, precision: Precision, kernel: Kernel, compiled: bool) -> float:
     """Floating-point operations a second of the encoder alone."""
-    encoder = model.image_encoder
     batch = 8 if GPU else 1
-    pixels = torch.randn(batch, 3, encoder.img_size, encoder.img_size, device=model.device)
+    pixels = torch.randn(batch, 3, encoder.img_size, encoder.img_size, device=DEVICE)
 
     def run() -> None:
-        with torch.inference_mode(), _autocast(way.precision):
-            encode(encoder, pixels, way.kernel, way.compiled)
+        with torch.inference_mode(), _autocast(precision):
+            encode(encoder, pixels, kernel, compiled)
 
     return 2 * multiply_adds(encoder) * batch / _seconds(run)
 
 
+@cache
 def _product_rate(precision: Precision) -> float:
     """Floating-point operations a second of one large matrix product."""
     side = 8192 if GPU else 2048
