@@ -16,7 +16,9 @@ from torch import Tensor
 from boxpromptiml import provenance
 from boxpromptiml.records import Batch
 from boxpromptiml.scores import counts_per_image, f1_from_counts, iou_from_counts
-from stage2_distill.evaluate import RowPerImage, cell, means
+from boxpromptiml.tables import cell
+from stage2_distill.evaluate import means
+from stage2_distill.scoreboard import RowPerImage
 
 SCORES = ("f1_pseudo_mask", "iou_pseudo_mask", "f1_truth", "iou_truth")
 COLUMNS = ("position", *SCORES)

@@ -3,113 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torchmetrics import Metric
 
-from boxpromptiml import provenance
+from boxpromptiml import provenance, tables
+from boxpromptiml.protocol import Scoring
 from boxpromptiml.records import ImageRecord
-from boxpromptiml.scores import auc_of_image, bootstrap_interval, counts_per_image, f1_from_counts, iou_from_counts
+from boxpromptiml.scores import (
+    auc_of_images,
+    balanced_accuracy,
+    best_balanced_accuracy,
+    bootstrap_interval,
+    bootstrap_interval_of,
+)
+from stage2_distill.scoreboard import COLUMNS, PIXEL_SCORES, SCORES, THRESHOLDS, TRIVIAL, Scoreboard
 
-TRIVIAL = ("f1_all_positive", "f1_nothing", "f1_random", "f1_centre_box")
-"""Predictors that look at no pixel: everything, nothing, random at the true rate, the middle half of each side."""
-SCORES = ("f1", "iou", "auc", *TRIVIAL, "predicted_area", "image_score")
-COLUMNS = ("set", "index", *SCORES)
-
-
-class RowPerImage(Metric):
-    """Keeps a row of numbers for each image; under several processes every image counts once.
-
-    Args:
-        threshold: pixels with a probability above it are predicted as manipulated.
-
-    Attributes:
-        keys: how many leading numbers of a row say which image it is.
-    """
-
-    full_state_update = False
-    keys: int
-    rows: list[Tensor]
-
-    def __init__(self, threshold: float = 0.5) -> None:
-        super().__init__()
-        self.threshold = threshold
-        self.add_state("rows", [], dist_reduce_fx="cat")
-
-    def compute(self) -> Tensor:
-        """(N, columns) float64, sorted by image, each image once: samplers pad the last batch with repetitions."""
-        rows = (torch.cat(list(self.rows)) if isinstance(self.rows, list) else self.rows).cpu()
-        _, first = np.unique(rows[:, : self.keys].numpy(), axis=0, return_index=True)
-        return rows[first]
+AREAS = {"below 1 %": 0.0, "1 to 5 %": 0.01, "5 to 25 %": 0.05, "from 25 %": 0.25}
+"""Name → lowest share of the photo that was manipulated."""
+Rows = NDArray[np.float64]
 
 
-class Scoreboard(RowPerImage):
-    """Rows of `COLUMNS`, one for each image of the test sets."""
-
-    keys = 2
-
-    def update(self, set_index: int, index: int, probability: Tensor, truth: Tensor | None) -> None:
-        """Score one image.
-
-        Args:
-            set_index: position of the test set.
-            index: position of the image in its set.
-            probability: (H, W) in [0, 1] at the truth's own size.
-            truth: (H, W) bool, True = manipulated; None marks an image that could not be read.
-        """
-        scores = [float("nan")] * len(SCORES) if truth is None else self._score(probability, truth)
-        self.rows.append(torch.tensor([[set_index, index, *scores]], dtype=torch.float64, device=self.device))
-
-    def _score(self, probability: Tensor, truth: Tensor) -> list[float]:
-        tp, fp, fn = counts_per_image(probability[None], truth[None], self.threshold)
-        scores = [f1_from_counts(tp, fp, fn), iou_from_counts(tp, fp, fn), auc_of_image(probability, truth)]
-        area = (probability > self.threshold).float().mean()
-        return [score.item() for score in [*scores, *_trivial_f1(truth), area, probability.max()]]
-
-
-def summarize(rows: NDArray[np.float64], sets: Mapping[str, Sequence[ImageRecord]]) -> dict[str, dict[str, Any]]:
+def summarize(
+    rows: Rows,
+    sets: Mapping[str, Sequence[ImageRecord]],
+    scoring: Scoring = Scoring(),  # noqa: B008 (frozen)
+) -> dict[str, dict[str, Any]]:
     """Means over images with 95 % bootstrap intervals, for each test set.
 
     Pixel scores are over manipulated images; authentic ones give ``false_alarm_area`` (mean share of pixels above the
-    threshold) and ``false_alarm_rate`` (share of images with any such pixel).
+    threshold) and ``false_alarm_rate`` (share of images with any such pixel). Where there are both, whole images are
+    told apart by their largest probability.
 
     Args:
         rows: as `Scoreboard.compute` gives them.
         sets: name → records, in the order of the set indices.
+        scoring: the rules that the rows were made by.
     """
     summary: dict[str, dict[str, Any]] = {}
     for position, (name, records) in enumerate(sets.items()):
         of_set = rows[(rows[:, 0] == position) & ~np.isnan(rows[:, COLUMNS.index("f1")])]
         kinds = np.array([_kind(records[int(index)]) for index in of_set[:, 1]], dtype=str)
+        manipulated, authentic = of_set[kinds != "authentic"], of_set[kinds == "authentic"]
         summary[name] = {
-            **_scores(of_set[kinds != "authentic"]),
+            **_scores(manipulated),
+            **_best_of_set(manipulated),
+            **_false_alarms(authentic),
+            **_whole_images(manipulated, authentic, scoring),
             "set_aside": _set_aside(rows, position, records),
             "by_kind": {kind: _scores(of_set[kinds == kind]) for kind in sorted({*kinds} - {"authentic", ""})},
+            "by_area": _by_area(manipulated),
         }
-        authentic = of_set[kinds == "authentic"]
-        if len(authentic):
-            area = authentic[:, COLUMNS.index("predicted_area")]
-            summary[name] |= {
-                "images_authentic": len(authentic),
-                "false_alarm_area": float(area.mean()),
-                "false_alarm_rate": float((area > 0).mean()),
-            }
     return summary
 
 
-def per_image(rows: NDArray[np.float64], sets: Mapping[str, Sequence[ImageRecord]]) -> list[dict[str, Any]]:
+def per_image(rows: Rows, sets: Mapping[str, Sequence[ImageRecord]]) -> list[dict[str, Any]]:
     """One flat mapping an image; scores that do not exist (AUC of an authentic image) are None."""
     names = list(sets)
     table = []
     for row in rows:
         record = sets[names[int(row[0])]][int(row[1])]
-        scores = {column: None if np.isnan(v) else float(v) for column, v in zip(SCORES, row[2:], strict=True)}
+        scores = {
+            column: None if np.isnan(v) else float(v)
+            for column, v in zip(SCORES, row[2 : 2 + len(SCORES)], strict=True)
+        }
         table.append(
             {
                 "set": names[int(row[0])],
@@ -124,10 +86,10 @@ def per_image(rows: NDArray[np.float64], sets: Mapping[str, Sequence[ImageRecord
 
 
 class WriteScores(L.Callback):
-    """Write ``scores.json`` after `boxpromptiml test` and print the table.
+    """Write ``scores.json``, ``scores.md`` and ``scores.tex`` after `boxpromptiml test` and print the table.
 
     Args:
-        folder: where to write it.
+        folder: where to write them.
     """
 
     def __init__(self, folder: str) -> None:
@@ -135,43 +97,31 @@ class WriteScores(L.Callback):
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gather the rows of all processes and write them on the first."""
-        rows = pl_module.scoreboard.compute().numpy()  # type: ignore[operator,union-attr]
+        board = pl_module.scoreboard
+        assert isinstance(board, Scoreboard)
+        rows = board.compute().numpy()
         if not trainer.is_global_zero:
             return
         sets: dict[str, list[ImageRecord]] = trainer.datamodule.test_records  # type: ignore[attr-defined]
-        summary = summarize(rows, sets)
+        summary = summarize(rows, sets, board.scoring)
         provenance.write_json(
             self.folder / "scores.json",
             {
                 "sets": summary,
+                "scoring": asdict(board.scoring),
                 "checkpoint": trainer.ckpt_path and str(trainer.ckpt_path),
                 "command": provenance.command_line(),
                 "environment": provenance.environment(),
                 "per_image": per_image(rows, sets),
             },
         )
-        print(table(summary))
-        print(f"scores of every image: {self.folder / 'scores.json'}")
+        (self.folder / "scores.md").write_text(tables.markdown(summary, board.scoring), encoding="utf-8")
+        (self.folder / "scores.tex").write_text(tables.latex(summary, board.scoring), encoding="utf-8")
+        print(tables.text(summary))
+        print(f"scores of every image: {self.folder / 'scores.json'}; tables: scores.md, scores.tex")
 
 
-def table(summary: Mapping[str, Mapping[str, Any]]) -> str:
-    """Scores as text: a row for each test set, below it its kinds of manipulation where there are several.
-
-    A dash stands where there is nothing to score.
-    """
-    lines = [f"{'test set':<16} images   F1 (95 % interval)     IoU    AUC    all    random  centre box"]
-    for name, row in summary.items():
-        lines.append(_line(name, row))
-        kinds: Mapping[str, Mapping[str, Any]] = row["by_kind"]
-        if any(part["images"] < row["images"] for part in kinds.values()):
-            lines += [_line(f"  {kind}", part) for kind, part in kinds.items()]
-        if "images_authentic" in row:
-            alarms = f"{row['false_alarm_area']:.1%} of pixels, in {row['false_alarm_rate']:.1%} of images"
-            lines.append(f"{'  authentic':<16} {row['images_authentic']:>6}   marked by mistake: {alarms}")
-    return "\n".join(lines)
-
-
-def means(values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+def means(values: Mapping[str, Rows]) -> dict[str, float]:
     """Mean over images and its 95 % bootstrap interval under ``NAME``, ``NAME_ci_low`` and ``NAME_ci_high``.
 
     Args:
@@ -186,34 +136,54 @@ def means(values: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
     return found
 
 
-def cell(row: Mapping[str, Any], name: str, interval: bool = False) -> str:
-    """A score with three digits, and its interval; a dash where there is none."""
-    parts = [f"{row[key]:.3f}" if key in row else "  –  " for key in (name, f"{name}_ci_low", f"{name}_ci_high")]
-    return "{} ({} to {})".format(*parts) if interval else parts[0]
+def _column(rows: Rows, name: str) -> Rows:
+    return rows[:, COLUMNS.index(name)]
 
 
-def _line(name: str, row: Mapping[str, Any]) -> str:
-    f1, iou, auc = cell(row, "f1", interval=True), cell(row, "iou"), cell(row, "auc")
-    everything, chance, centre = (cell(row, key) for key in ("f1_all_positive", "f1_random", "f1_centre_box"))
-    return f"{name:<16} {row['images']:>6}   {f1}  {iou}  {auc}  {everything}  {chance}   {centre}"
+def _scores(rows: Rows) -> dict[str, Any]:
+    return {"images": len(rows), **means({name: _column(rows, name) for name in (*PIXEL_SCORES, *TRIVIAL)})}
 
 
-def _trivial_f1(truth: Tensor) -> list[Tensor]:
-    """F1 of the predictors in `TRIVIAL`; for the random one its limit for many pixels, which is the true rate."""
-    height, width = truth.shape
-    centre = torch.zeros_like(truth)
-    centre[height // 4 : height - height // 4, width // 4 : width - width // 4] = True
-    predictions = torch.stack([torch.ones_like(truth), torch.zeros_like(truth), centre]).float()
-    everything, nothing, box = f1_from_counts(*counts_per_image(predictions, truth.expand(3, -1, -1)))
-    return [everything, nothing, truth.float().mean(), box]
+def _best_of_set(manipulated: Rows) -> dict[str, float]:
+    """Mean F1 at the one threshold that is best for the set; its interval takes the threshold as given."""
+    if not len(manipulated):
+        return {}
+    curves = manipulated[:, -len(THRESHOLDS) :]
+    best = int(curves.mean(0).argmax())
+    return {**means({"f1_best_per_set": curves[:, best]}), "threshold_best_per_set": THRESHOLDS[best]}
 
 
-def _scores(rows: NDArray[np.float64]) -> dict[str, Any]:
-    values = {name: rows[:, COLUMNS.index(name)] for name in (*SCORES[:3], *TRIVIAL)}
-    return {"images": len(rows), **means(values)}
+def _by_area(manipulated: Rows) -> dict[str, dict[str, Any]]:
+    place = np.digitize(_column(manipulated, "manipulated_area"), list(AREAS.values())) - 1
+    return {name: _scores(manipulated[place == i]) for i, name in enumerate(AREAS) if (place == i).any()}
 
 
-def _set_aside(rows: NDArray[np.float64], position: int, records: Sequence[ImageRecord]) -> list[str]:
+def _false_alarms(authentic: Rows) -> dict[str, float]:
+    if not len(authentic):
+        return {}
+    area = _column(authentic, "predicted_area")
+    return {
+        "images_authentic": len(authentic),
+        "false_alarm_area": float(area.mean()),
+        "false_alarm_rate": float((area > 0).mean()),
+    }
+
+
+def _whole_images(manipulated: Rows, authentic: Rows, scoring: Scoring) -> dict[str, float]:
+    """How well the largest probability tells manipulated images from authentic ones, where there are both."""
+    if not len(manipulated) or not len(authentic):
+        return {}
+    samples = _column(manipulated, "image_score"), _column(authentic, "image_score")
+    found: dict[str, float] = {}
+    accuracy = partial(balanced_accuracy, threshold=scoring.image_threshold)
+    for name, statistic in (("image_auc", auc_of_images), ("image_balanced_accuracy", accuracy)):
+        low, high = bootstrap_interval_of(statistic, *samples)
+        found |= {name: float(statistic(*samples)), f"{name}_ci_low": low, f"{name}_ci_high": high}
+    best, threshold = best_balanced_accuracy(*samples)
+    return {**found, "image_balanced_accuracy_best": best, "image_threshold_best": threshold}
+
+
+def _set_aside(rows: Rows, position: int, records: Sequence[ImageRecord]) -> list[str]:
     unread = rows[(rows[:, 0] == position) & np.isnan(rows[:, COLUMNS.index("f1")])]
     return [str(records[int(index)].path) for index in unread[:, 1]]
 

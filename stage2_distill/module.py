@@ -8,14 +8,14 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.nn import functional as F
 
+from boxpromptiml.protocol import Scoring
 from boxpromptiml.records import Batch
 from stage2_distill.agreement import Agreement, averages
 from stage2_distill.dataset import ScoredBatch
-from stage2_distill.evaluate import Scoreboard
 from stage2_distill.fusion import pool_under_mask
 from stage2_distill.loss import DistillationLoss
+from stage2_distill.scoreboard import Scoreboard
 from stage2_distill.student import Student
 
 
@@ -33,6 +33,7 @@ class Distillation(L.LightningModule):
         backbone_lr_scale: factor on the backbone's learning rate; below 1 for a pretrained one.
         weight_decay: of AdamW.
         warmup: share of the steps during which the rate rises linearly; then it falls along a cosine to zero.
+        scoring: by which rules `boxpromptiml test` scores.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Distillation(L.LightningModule):
         backbone_lr_scale: float = 1.0,
         weight_decay: float = 0.05,
         warmup: float = 0.05,
+        scoring: Scoring = Scoring(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         self.student = student
@@ -52,7 +54,7 @@ class Distillation(L.LightningModule):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.agreement = Agreement()
-        self.scoreboard = Scoreboard()
+        self.scoreboard = Scoreboard(scoring)
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Loss of a batch, and the features under the teacher's masks for an EMA memory bank."""
@@ -85,15 +87,12 @@ class Distillation(L.LightningModule):
         self.agreement.reset()
 
     def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
-        """Score each photo at its ground truth's own size."""
-        probability = torch.sigmoid(self.student(batch["image"]).logits)
+        """Score each photo against its ground truth."""
+        probability = torch.sigmoid(self.student(batch["image"]).logits.float())
         for i, truth in enumerate(batch["truth"]):
             if truth is None:
                 print(f"set aside: {batch['problem'][i]}")
-                self.scoreboard.update(dataloader_idx, batch["index"][i], probability[i, 0], None)
-                continue
-            full = F.interpolate(probability[i : i + 1], truth.shape, mode="bilinear", align_corners=False)
-            self.scoreboard.update(dataloader_idx, batch["index"][i], full[0, 0], truth)
+            self.scoreboard.update(dataloader_idx, batch["index"][i], probability[i, 0], truth)
 
     def _of_all_processes(self, rows: Tensor) -> Tensor:
         gathered = cast(Tensor, self.all_gather(rows))  # gains a dimension only where there are several

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from boxpromptiml import provenance
 from boxpromptiml.records import InputError
-from boxpromptiml.results import Case, read_scores
+from boxpromptiml.results import Scores, read_scores
 
 DRAWS = 10_000
 """Bootstrap draws behind every interval."""
@@ -47,11 +47,13 @@ def compare(
         seed: of the bootstrap.
 
     Raises:
-        InputError: a file cannot be read, or the runs were not scored on the same images.
+        InputError: a file cannot be read, or the runs were not scored on the same images by the same rules.
     """
-    before, after = ([_scores_of(path, score, sets) for path in paths] for paths in (baseline, candidate))
-    if not before or not after:
+    if not baseline or not candidate:
         raise InputError("a comparison needs a run on each side; name scores.json files for baseline and candidate")
+    files = {path: read_scores(path) for path in (*baseline, *candidate)}
+    _check_rules(files)
+    before, after = ([_scores_of(files[path], score, sets) for path in paths] for paths in (baseline, candidate))
     keys = _common_keys([*baseline, *candidate], [*before, *after])
     found = list(dict.fromkeys(name for name, _ in keys))
     if absent := [name for name in (*sets, *pool) if name not in found]:
@@ -70,12 +72,20 @@ def compare(
     return 0
 
 
-def _scores_of(path: Path, score: ScoreName, sets: Sequence[str]) -> dict[ImageKey, float]:
+def _check_rules(files: Mapping[Path, Scores]) -> None:
+    first, rules = next((path, scores.scoring) for path, scores in files.items())
+    for path, scores in files.items():
+        if scores.scoring != rules:
+            raise InputError(
+                f"{path} was scored by other rules ({scores.scoring}) than {first} ({rules}); test both by the same"
+            )
+
+
+def _scores_of(scores: Scores, score: ScoreName, sets: Sequence[str]) -> dict[ImageKey, float]:
     """Score of each manipulated image by test set and image id; those without one are left out."""
-    cases: list[Case] = read_scores(path).per_image
     return {
         (case.set_name, case.image_id): value
-        for case in cases
+        for case in scores.per_image
         if case.kind != "authentic"
         and (not sets or case.set_name in sets)
         and (value := getattr(case, score)) is not None

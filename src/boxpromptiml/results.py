@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from boxpromptiml.manifest import Manifest, read_manifest
+from boxpromptiml.protocol import Scoring
 from boxpromptiml.records import InputError
 from boxpromptiml.shards import CacheIndex, read_index
 
@@ -71,6 +72,7 @@ class Scores(msgspec.Struct):
 
     sets: dict[str, SetScores]
     per_image: list[Case] = []
+    scoring: Scoring = Scoring()
     environment: Environment = {}
     checkpoint: str | None = None
     command: str = ""

@@ -87,3 +87,13 @@ def test_other_images_and_unknown_sets_and_missing_files_are_named(runs, tmp_pat
         compare(runs[0], [tmp_path / "absent.json"])
     with pytest.raises(InputError, match="a run on each side"):
         compare(runs[0], [])
+
+
+def test_runs_that_were_scored_by_different_rules_are_not_compared(tmp_path):
+    paths = [write_scores(tmp_path / f"{i}.json", {"casia1": [0.1, 0.2]}) for i in range(2)]
+    content = json.loads(paths[1].read_text())
+    paths[1].write_text(json.dumps(content | {"scoring": {"threshold": 0.5, "mode": "origin"}}))
+    assert compare(paths[:1], paths[1:]) == 0  # as a file without rules, from before there were any
+    paths[1].write_text(json.dumps(content | {"scoring": {"mode": "double"}}))
+    with pytest.raises(InputError, match=r"1.json was scored by other rules \(.*mode double\)"):
+        compare(paths[:1], paths[1:])

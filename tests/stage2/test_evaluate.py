@@ -1,14 +1,20 @@
 """The score table against numbers computed independently."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score, jaccard_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, jaccard_score, roc_auc_score
 
+from boxpromptiml.cli import main
+from boxpromptiml.protocol import Scoring
 from boxpromptiml.records import ImageRecord
-from stage2_distill.evaluate import Scoreboard, per_image, summarize, table
+from boxpromptiml.results import read_scores
+from boxpromptiml.tables import text
+from stage2_distill.evaluate import per_image, summarize
+from stage2_distill.scoreboard import Scoreboard
 
 
 def record(i, authentic=False, kind="splice"):
@@ -54,16 +60,6 @@ def test_every_row_equals_scikit_learn(scored):
     assert rows[3]["auc"] is None
 
 
-def test_random_prediction_at_the_true_rate_approaches_its_limit():
-    rng = np.random.default_rng(0)
-    truth = rng.random((400, 400)) < 0.2
-    board = Scoreboard()
-    board.update(0, 0, torch.rand(400, 400), torch.from_numpy(truth))
-    limit = per_image(board.compute().numpy(), {"a": [record(1)]})[0]["f1_random"]
-    drawn = f1_score(truth.ravel(), (rng.random(truth.size) < truth.mean()))
-    assert limit == pytest.approx(drawn, abs=0.01)
-
-
 def test_means_are_over_manipulated_images_and_authentic_ones_have_their_own_row(scored):
     sets, board, _ = scored
     rows = board.compute().numpy()
@@ -80,14 +76,6 @@ def test_means_are_over_manipulated_images_and_authentic_ones_have_their_own_row
     assert "false_alarm_area" not in summary["b"]
 
 
-def test_an_image_that_two_processes_scored_counts_once(scored):
-    _sets, board, arrays = scored
-    once = board.compute()
-    truth, probability = arrays["a", 0]
-    board.update(0, 0, torch.from_numpy(probability), torch.from_numpy(truth))  # a sampler pads the last batch
-    torch.testing.assert_close(board.compute(), once, equal_nan=True)
-
-
 def test_a_set_of_authentic_images_has_false_alarms_and_no_invented_score():
     sets = {"authentic": [record(1, authentic=True)], "whole": [record(2)]}
     board = Scoreboard()
@@ -98,27 +86,7 @@ def test_a_set_of_authentic_images_has_false_alarms_and_no_invented_score():
     assert "f1" not in summary["authentic"]
     assert summary["whole"]["f1"] == 1
     assert "auc" not in summary["whole"]  # one class only
-    assert table(summary).count("–") > 4
-
-
-def test_the_table_has_a_row_for_each_set_and_each_kind_of_manipulation(scored):
-    sets, board, _ = scored
-    summary = summarize(board.compute().numpy(), sets)
-    header, *rows = table(summary).splitlines()
-    assert [row.split()[:2] for row in rows] == [
-        ["a", "3"],
-        ["removal", "1"],
-        ["splice", "2"],
-        ["authentic", "1"],
-        ["b", "1"],  # one kind: its row would be that of the set
-    ]
-    f1 = header.index("F1")
-    assert [row[f1 : f1 + 5] for row in rows[:3]] == [
-        f"{score['f1']:.3f}" for score in (summary["a"], *summary["a"]["by_kind"].values())
-    ]
-    area = summary["a"]["false_alarm_area"]
-    assert f"marked by mistake: {area:.1%} of pixels, in 100.0% of images" in rows[3]
-    assert len({len(row) for row in rows if "mistake" not in row}) == 1
+    assert text(summary).count("–") > 4
 
 
 def test_kinds_have_the_scores_of_a_set(scored):
@@ -128,3 +96,88 @@ def test_kinds_have_the_scores_of_a_set(scored):
     alone = summarize(rows[rows[:, 1] == 1], {"a": sets["a"]})["a"]
     assert removal == {key: value for key, value in alone.items() if key in removal}
     assert {"f1", "iou", "auc", "f1_centre_box"} <= set(removal)
+
+
+def test_images_are_grouped_by_the_area_of_the_manipulated_region():
+    sets = {"a": [record(i) for i in range(1, 6)] + [record(6, authentic=True)]}
+    board = Scoreboard()
+    for i, manipulated in enumerate([9, 10, 499, 500, 2500, 0]):  # of 1,000 pixels, then of 10,000
+        truth = torch.zeros(1000 if i < 2 else 10_000, dtype=torch.bool)
+        truth[:manipulated] = True
+        board.update(0, i, torch.rand(20, len(truth) // 20), truth.reshape(20, -1))
+    rows = board.compute().numpy()
+    groups = summarize(rows, sets)["a"]["by_area"]
+    assert {name: group["images"] for name, group in groups.items()} == {
+        "below 1 %": 1,
+        "1 to 5 %": 2,
+        "5 to 25 %": 1,
+        "from 25 %": 1,
+    }
+    assert groups["from 25 %"]["f1"] == pytest.approx(per_image(rows, sets)[4]["f1"])
+
+
+def test_the_threshold_of_a_set_is_best_for_the_mean_of_its_images():
+    rng = np.random.default_rng(3)
+    sets = {"a": [record(i) for i in range(5)]}
+    truths = rng.random((5, 10, 10)) < 0.3
+    probabilities = np.clip(0.2 * truths + rng.random((5, 10, 10)), 0, 1).astype(np.float32)
+    board = Scoreboard()
+    for i in range(5):
+        board.update(0, i, torch.from_numpy(probabilities[i]), torch.from_numpy(truths[i]))
+    row = summarize(board.compute().numpy(), sets)["a"]
+
+    def mean_f1(threshold):
+        return np.mean(
+            [f1_score(t.ravel(), p.ravel() > np.float32(threshold)) for t, p in zip(truths, probabilities, strict=True)]
+        )
+
+    by_threshold = [mean_f1(percent / 100) for percent in range(1, 100)]
+    assert row["f1_best_per_set"] == pytest.approx(max(by_threshold))
+    assert mean_f1(row["threshold_best_per_set"]) == pytest.approx(max(by_threshold))
+    assert row["f1"] < row["f1_best_per_set"] < row["f1_best_per_image"]
+
+
+def test_whole_images_are_told_apart_by_their_largest_probability():
+    rng = np.random.default_rng(0)
+    authentic = rng.random(60) < 0.4
+    sets = {"both": [record(i, bool(a)) for i, a in enumerate(authentic)], "one": [record(100)]}
+    board, largest = Scoreboard(), np.clip(rng.normal(0.6 - 0.2 * authentic, 0.2), 0.1, 0.9).astype(np.float32)
+    for i, score in enumerate(largest):
+        probability = torch.full((4, 4), 0.1)
+        probability[1, 2] = float(score)
+        truth = torch.zeros(4, 4, dtype=torch.bool)
+        truth[0] = not authentic[i]
+        board.update(0, i, probability, truth)
+    board.update(1, 0, torch.rand(4, 4), torch.ones(4, 4, dtype=torch.bool))
+    rows = board.compute().numpy()
+    summary = summarize(rows, sets)
+    both = summary["both"]
+    assert both["image_auc"] == pytest.approx(roc_auc_score(~authentic, largest))
+    assert both["image_balanced_accuracy"] == pytest.approx(balanced_accuracy_score(~authentic, largest > 0.5))
+    assert both["image_auc_ci_low"] < both["image_auc"] < both["image_auc_ci_high"]
+    carried = summarize(rows, sets, Scoring(image_threshold=both["image_threshold_best"]))["both"]
+    assert carried["image_balanced_accuracy"] == pytest.approx(both["image_balanced_accuracy_best"])
+    assert both["image_balanced_accuracy_best"] >= both["image_balanced_accuracy"]
+    assert "image_auc" not in summary["one"]
+
+
+def test_rules_come_from_the_command_line_and_are_kept_with_the_scores(tiny_config, tmp_path):
+    def run(*options):
+        assert main(["test", "--config", str(tiny_config), *options]) == 0
+        return read_scores(tmp_path / "test/scores.json")
+
+    plain, double = run(), run("--model.scoring.mode", "double", "--model.scoring.resolution", "network")
+    assert plain.scoring == Scoring()
+    assert double.scoring == Scoring(mode="double", resolution="network")
+    assert double.sets["squares"].f1 >= double.sets["squares"].f1_all_positive > 0 == plain.sets["squares"].f1
+    content = json.loads((tmp_path / "test/scores.json").read_text())
+    assert content["sets"]["squares"]["by_area"]["5 to 25 %"]["images"] == 4
+    assert 0 <= content["sets"]["squares"]["image_auc"] <= 1
+    assert f"| squares | 4 | {double.sets['squares'].f1:.3f}" in (tmp_path / "test/scores.md").read_text()
+    assert r"\toprule" in (tmp_path / "test/scores.tex").read_text()
+
+
+def test_a_rule_that_does_not_exist_is_refused(tiny_config, capsys):
+    with pytest.raises(SystemExit):
+        main(["test", "--config", str(tiny_config), "--model.scoring.mode", "triple"])
+    assert "triple" in capsys.readouterr().err
