@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxpromptiml import provenance, tables
-from boxpromptiml.protocol import Scoring
+from boxpromptiml.protocol import SOURCE, Scoring, published
 from boxpromptiml.records import ImageRecord
 from boxpromptiml.scores import (
     auc_of_images,
@@ -108,6 +108,8 @@ class WriteScores(L.Callback):
             self.folder / "scores.json",
             {
                 "sets": summary,
+                "published": {name: [asdict(row) for row in beside] for name in sets if (beside := published(name))},
+                "published_source": SOURCE,
                 "scoring": asdict(board.scoring),
                 "checkpoint": trainer.ckpt_path and str(trainer.ckpt_path),
                 "command": provenance.command_line(),
@@ -118,6 +120,7 @@ class WriteScores(L.Callback):
         (self.folder / "scores.md").write_text(tables.markdown(summary, board.scoring), encoding="utf-8")
         (self.folder / "scores.tex").write_text(tables.latex(summary, board.scoring), encoding="utf-8")
         print(tables.text(summary))
+        print("best: F1 with each image at its own best threshold, a bound and no result")
         print(f"scores of every image: {self.folder / 'scores.json'}; tables: scores.md, scores.tex")
 
 

@@ -15,9 +15,9 @@ TRIVIAL = ("f1_all_positive", "f1_nothing", "f1_random", "f1_centre_box")
 """Predictors that look at no pixel: everything, nothing, random at the true rate, the middle half of each side."""
 PIXEL_SCORES = ("f1", "iou", "auc", "f1_best_per_image")
 SCORES = (*PIXEL_SCORES, *TRIVIAL, "predicted_area", "image_score", "manipulated_area")
-THRESHOLDS = tuple(percent / 100 for percent in range(1, 100))
+THRESHOLDS = (0.001, 0.002, 0.005, *(percent / 100 for percent in range(1, 100)), 0.995, 0.998, 0.999)
 """Where F1 is taken to find the threshold that is best for a whole set."""
-COLUMNS = ("set", "index", *SCORES, *(f"f1_at_{threshold:.2f}" for threshold in THRESHOLDS))
+COLUMNS = ("set", "index", *SCORES, *(f"f1_at_{threshold:g}" for threshold in THRESHOLDS))
 
 
 class RowPerImage(Metric):

@@ -17,6 +17,12 @@ HEADER = (
     *("image AUC", "balanced accuracy", "false alarms: pixels, images", "published F1"),
 )
 
+TEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%_#${}"}
+    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "–": "--"}
+)
+"""What LaTeX would read, to how it is written."""
+
 
 def cell(row: Row, name: str, interval: bool = False) -> str:
     """A score with three digits, and its interval; a dash where there is none."""
@@ -25,7 +31,10 @@ def cell(row: Row, name: str, interval: bool = False) -> str:
 
 
 def text(summary: Mapping[str, Row]) -> str:
-    """A row for each test set beside predictors that look at no pixel; below it its kinds and areas where several."""
+    """A row for each test set beside predictors that look at no pixel; below it its kinds and areas where several.
+
+    ``best`` is F1 with each image at its own best threshold.
+    """
     lines = [f"{'test set':<16} images   F1 (95 % interval)     IoU    AUC    best   all    random  centre box"]
     for name, row in summary.items():
         for label, part in (name, row), *((f"  {label}", part) for label, part in _parts(row)):
@@ -38,22 +47,25 @@ def text(summary: Mapping[str, Row]) -> str:
             lines.append(f"{'  authentic':<16} {row['images_authentic']:>6}   marked by mistake: {alarms}")
         if "image_auc" in row:
             accuracy = cell(row, "image_balanced_accuracy")
-            lines.append(f"{'  whole images':<25}  AUC {cell(row, 'image_auc')}, balanced accuracy {accuracy}")
+            images = row["images"] + row["images_authentic"]
+            auc = cell(row, "image_auc")
+            lines.append(f"{'  whole images':<16} {images:>6}   AUC {auc}, balanced accuracy {accuracy}")
         if beside := published(name):
-            lines.append(f"{'  published':<25}  {', '.join(map(str, beside))}")
+            images = IMAGES.get(set_key(name), "")
+            lines.append(f"{'  published':<16} {images:>6}   F1: {', '.join(map(str, beside))}")
     return "\n".join(lines)
 
 
 def markdown(summary: Mapping[str, Row], scoring: Scoring) -> str:
     """A GitHub table, and below it the rules and the sources."""
     lines = ["| " + " | ".join(HEADER) + " |", "|---|" + "---:|" * (len(HEADER) - 2) + "---|"]
-    lines += ["| " + " | ".join(row) + " |" for row in _rows(summary)]
+    lines += ["| " + " | ".join(each.replace("|", r"\|") for each in row) + " |" for row in _rows(summary)]
     return "\n".join([*lines, "", *(f"- {note}." for note in _notes(summary, scoring)), ""])
 
 
 def latex(summary: Mapping[str, Row], scoring: Scoring) -> str:
     r"""A tabular for ``\usepackage{booktabs}`` in a document in UTF-8, with the rules and the sources as comments."""
-    rows = [" & ".join(map(_tex, row)) + r" \\" for row in (HEADER, *_rows(summary))]
+    rows = [" & ".join(each.translate(TEX) for each in row) + r" \\" for row in (HEADER, *_rows(summary))]
     return "\n".join(
         [
             *(f"% {note}." for note in _notes(summary, scoring)),
@@ -81,7 +93,7 @@ def _rows(summary: Mapping[str, Row]) -> Iterator[list[str]]:
 
 def _row(name: str, row: Row) -> list[str]:
     alarms = "{false_alarm_area:.1%}, {false_alarm_rate:.1%}".format(**row) if "images_authentic" in row else DASH
-    at = f" ({row['threshold_best_per_set']:.2f})" if "threshold_best_per_set" in row else ""
+    at = f" ({row['threshold_best_per_set']:g})" if "threshold_best_per_set" in row else ""
     cells = [
         *(name, str(row["images"]), cell(row, "f1", interval="f1_ci_low" in row), cell(row, "iou"), cell(row, "auc")),
         *(cell(row, "f1_best_per_image"), cell(row, "f1_best_per_set") + at),
@@ -106,9 +118,3 @@ def _notes(summary: Mapping[str, Row], scoring: Scoring) -> list[str]:
         if there != row["images"]:
             notes.append(f"{name}: {row['images']} images here, {there} in what was published")
     return notes
-
-
-def _tex(plain: str) -> str:
-    for character in "&%_#$":
-        plain = plain.replace(character, f"\\{character}")
-    return plain.replace("–", "--").replace("−", "$-$")

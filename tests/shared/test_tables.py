@@ -39,7 +39,7 @@ def test_the_text_has_a_row_for_each_set_and_each_part_of_one(summary):
         ["splice", "13"],
         ["authentic", "20"],
         ["whole", "images"],
-        ["published", "BoxPromptIML"],
+        ["published", "920"],
         ["authentic", "0"],
         ["authentic", "3"],
         ["my_set", "4"],
@@ -91,6 +91,7 @@ def test_latex_escapes_what_latex_would_read(summary):
     columns = next(line for line in lines if line.startswith(r"\begin{tabular}"))
     assert len(re.search(r"\{([lcr]+)\}$", columns)[1]) == body[0].count("&") + 1
     assert r"-- copy\_move & 8 & 0.410 (0.360 to 0.460)" in body[2]
+    assert r"a\{b\}\textbackslash{}c\textasciicircum{} &" in latex({r"a{b}\c^": summary["my_set"]}, Scoring())
 
 
 def test_a_missing_score_is_a_dash():
