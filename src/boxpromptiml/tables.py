@@ -16,7 +16,6 @@ HEADER = (
     *("test set", "images", "F1 (95 % interval)", "IoU", "AUC", "best F1 per image", "best F1 per set (at)"),
     *("image AUC", "balanced accuracy", "false alarms: pixels, images", "published F1"),
 )
-
 TEX = str.maketrans(
     {character: f"\\{character}" for character in "&%_#${}"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "–": "--"}
