@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -68,7 +67,7 @@ def main() -> None:
         if GPU:  # kernels are chosen and compiled at first use; a CPU's first image is like the others
             for way in ways.values():
                 way.run(records[:32])
-        seconds = seconds_each({label: partial(way.run, records) for label, way in ways.items()})
+        seconds = seconds_each({label: partial(way.run, records) for label, way in ways.items()}, of=min)
         rows = [_row(label, way, model, records, seconds) for label, way in ways.items()]
     measured = "peak GB and busy: of the GPU's memory and time. " if GPU else ""
     write_table(
@@ -76,9 +75,9 @@ def main() -> None:
         f"Pseudo-masks of {IMAGES} photos with two boxes each by SAM {VARIANT}, random weights",
         ["way", "images/s", "× fp32 loop", "× bf16 loop", "peak GB", "busy", "encoder TFLOP/s", "of a matrix product"],
         rows,
-        "Files in, shards out, weights loaded before. Loop: SamPredictor with all boxes of an image at once; batches: "
-        f"Sam.forward. {measured}Last columns: the encoder alone, and that over what a large matrix product of the "
-        "same precision reaches in the same run.",
+        "Files in, shards out, weights loaded before; the fastest of three runs in turns. Loop: SamPredictor with all "
+        f"boxes of an image at once; batches: Sam.forward. {measured}Last columns: the encoder alone, and that over "
+        "what a large matrix product of the same precision reaches in the same run.",
     )
 
 
@@ -195,7 +194,7 @@ def _product_rate(precision: Precision) -> float:
 
 
 def _seconds(run: Callable[[], object], repeats: int = 3) -> float:
-    """Median time of some work, after a first run that does not count."""
+    """Shortest time of some work, after a first run that does not count."""
     taken = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -203,7 +202,7 @@ def _seconds(run: Callable[[], object], repeats: int = 3) -> float:
         if GPU:
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - start)
-    return median(taken[1:])
+    return min(taken[1:])
 
 
 def _model() -> Sam:
