@@ -59,9 +59,9 @@ class MemoryBank(nn.Module):
     def forward(self, fused: Tensor) -> Tensor:
         """Memory prior Ā_mem (B, 1, h, w) in [0, 1] of features (B, C, h, w)."""
         batch, channels, height, width = fused.shape
-        queries = self.query(fused).flatten(2).transpose(1, 2)
-        keys, values = (bank.to(queries.dtype).expand(batch, -1, -1) for bank in (self.keys, self.values))
-        read = F.scaled_dot_product_attention(queries, keys, values)
+        queries = self.query(fused).flatten(2).transpose(1, 2)[:, None]  # one head, as ONNX wants it
+        keys, values = (bank.to(queries.dtype).expand(batch, 1, -1, -1) for bank in (self.keys, self.values))
+        read = F.scaled_dot_product_attention(queries, keys, values)[:, 0]
         return torch.sigmoid(self.to_prior(read.transpose(1, 2).reshape(batch, channels, height, width)))
 
     @torch.no_grad()

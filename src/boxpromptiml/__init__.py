@@ -1,6 +1,21 @@
 """Image manipulation localization learned from coarse boxes.
 
-The shared vocabulary of the two stages and the command line. Importing this package loads nothing heavy.
+The shared vocabulary of the two stages and the command line. Importing this package loads nothing heavy: `Localizer`,
+a trained student for one's own photos, is loaded with its first use.
 """
 
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+__all__ = ["Localizer", "__version__"]
+
+if TYPE_CHECKING:
+    from stage2_distill.localizer import Localizer
+else:
+
+    def __getattr__(name: str) -> object:
+        if name != "Localizer":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from stage2_distill.localizer import Localizer
+
+        return Localizer

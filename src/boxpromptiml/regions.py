@@ -1,0 +1,104 @@
+"""Connected regions of a mask, as boxes, polygons and COCO's run lengths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from boxpromptiml.images import Mask, Probability
+
+Polygon = list[tuple[int, int]]
+"""Corners (x, y) in pixels; 0 is the left or upper edge of the first pixel. The last joins the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Pixels above a threshold that touch, at a side or a corner.
+
+    Attributes:
+        box_xyxy: tight corner box in pixels.
+        score: largest probability inside, in [0, 1].
+        area: number of pixels.
+        outline: its outer border.
+        holes: borders of what it encloses and does not hold.
+    """
+
+    box_xyxy: tuple[int, int, int, int]
+    score: float
+    area: int
+    outline: Polygon
+    holes: list[Polygon]
+
+
+def find_regions(
+    probability: Probability, threshold: float = 0.5, min_area: float = 0.0005, tolerance: float = 1.0
+) -> list[Region]:
+    """Connected regions of an (H, W) probability above a threshold, the largest first.
+
+    Args:
+        probability: in [0, 1].
+        threshold: pixels strictly above it belong to a region.
+        min_area: share of the image that a region must cover; when none does, all of them count.
+        tolerance: by how many pixels polygons may leave the border to have fewer corners; 0 is exact.
+    """
+    mask = (probability > threshold).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    found = 1 + np.flatnonzero(areas[1:] >= min_area * mask.size)  # 0 is the background
+    found = found if len(found) else np.arange(1, len(areas))
+    regions = []
+    for label in found[np.argsort(-areas[found], kind="stable")].tolist():
+        x, y, width, height, area = stats[label].tolist()
+        window = np.s_[y : y + height, x : x + width]
+        inside = labels[window] == label
+        outline, holes = _borders(inside, (x, y), tolerance)
+        score = float(probability[window][inside].max())
+        regions.append(Region((x, y, x + width, y + height), score, area, outline, holes))
+    return regions
+
+
+def run_lengths(mask: Mask) -> dict[str, list[int] | str]:
+    """COCO's compressed run-length encoding of an (H, W) bool mask, as pycocotools reads it: ``size`` and ``counts``.
+
+    Runs go down the columns and begin with False; each is written as its difference to the run before the last, in
+    groups of five bits.
+    """
+    flat = mask.ravel(order="F")
+    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    counts = np.diff(np.concatenate([[0] if flat[0] else np.zeros(0, int), [0], ends, [flat.size]])).tolist()
+    text = bytearray()
+    for position, count in enumerate(counts):
+        rest = count - counts[position - 2] if position > 2 else count
+        while True:
+            bits, rest = rest & 31, rest >> 5
+            done = rest == (-1 if bits & 16 else 0)
+            text.append(48 + bits + (0 if done else 32))
+            if done:
+                break
+    return {"size": list(mask.shape), "counts": text.decode()}
+
+
+def _borders(inside: Mask, corner: tuple[int, int], tolerance: float) -> tuple[Polygon, list[Polygon]]:
+    # OpenCV walks from pixel to pixel. On a mask of doubled size that walk follows the edges between the pixels, and
+    # (p + 1) // 2 brings a doubled pixel to the edge that it lies at.
+    doubled = inside.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    walks = [_corners((np.asarray(contour[:, 0], np.int32) + 1) // 2, tolerance) for contour in contours]
+    polygons: list[Polygon] = [[(int(x + corner[0]), int(y + corner[1])) for x, y in walk] for walk in walks]
+    outer = [polygon for polygon, (*_, parent) in zip(polygons, hierarchy[0], strict=True) if parent < 0]
+    holes = [polygon for polygon, (*_, parent) in zip(polygons, hierarchy[0], strict=True) if parent >= 0]
+    return outer[0], holes
+
+
+def _corners(points: NDArray[np.int32], tolerance: float) -> NDArray[np.int32]:
+    """Points where an (N, 2) closed walk turns, fewer where a tolerance allows it."""
+    points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+    before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+    points = points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+    if tolerance <= 0:
+        return points
+    fewer = np.asarray(cv2.approxPolyDP(points[:, None], tolerance, closed=True)[:, 0], np.int32)
+    return fewer if len(fewer) > 2 else points
