@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
 import re
 import tempfile
 from collections.abc import Sequence
@@ -155,6 +157,13 @@ class Localizer(
         small = self(images.to(self.student.mean.device))[:, 0].cpu().numpy()
         sizes = [(photo.shape[1], photo.shape[0]) for photo in photos]
         return [resize_probability(each, *size) for each, size in zip(small, sizes, strict=True)]
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of the student's arguments and weights, the same wherever they were loaded from."""
+        digest = hashlib.sha256(json.dumps(self.student.arguments, sort_keys=True).encode())
+        for name, tensor in sorted(self.student.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def forward(self, image: Tensor) -> Tensor:
         """Probability (B, 1, H, W) of images (B, 3, H, W), RGB in [0, 1]."""

@@ -1,65 +1,66 @@
-"""Masks for new photos: a probability mask at the photo's own size, an overlay, and a list of it all."""
+"""Masks for new photos: probability masks at the photos' own size, overlays, and lists of it all."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
+import numpy as np
 from lightning.fabric import Fabric
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from boxpromptiml import pictures, provenance
+from boxpromptiml import __version__, pictures, provenance
 from boxpromptiml.images import (
     ImageError,
+    Mask,
     Photo,
     Probability,
-    list_images,
     read_photo,
     resize_photo,
     resize_probability,
     write_photo,
     write_probability,
 )
-from boxpromptiml.records import InputError
-from stage2_distill.dataset import image_tensor
-from stage2_distill.student import Student
+from boxpromptiml.regions import find_regions, run_lengths
+from stage2_distill.journal import Journal, merge, read, take_up
+from stage2_distill.localizer import Localizer
+from stage2_distill.photo_files import photo_names, printable
+from stage2_distill.tiling import localize_tiled
+
+BRIEF = ("file", "mask", "overlay", "score", "area")
+"""What ``predictions.json`` holds of a line of ``predictions.jsonl``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the student says about one photo; an entry of ``predictions.json``.
+@dataclass(frozen=True)
+class Outputs:
+    """What is written beside the lists.
 
     Attributes:
-        file: the photo.
-        mask: 8-bit probability mask, relative to the output folder.
-        overlay: the photo with the region tinted, relative to the output folder.
-        score: largest probability in the image.
-        area: share of pixels above the threshold.
+        masks: masks/NAME.png, 8 bit, 255 = certainly manipulated, at the photo's own size.
+        overlays: overlays/NAME.jpg, the photo with the manipulated region tinted.
+        coco: coco.json with a mask in run-length encoding for each photo in which something was found.
     """
 
-    file: str
-    mask: str
-    overlay: str
-    score: float
-    area: float
+    masks: bool = True
+    overlays: bool = True
+    coco: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A photo from a loader worker: ``photo`` as read, ``image`` as the student takes it; or why there is neither."""
+    """A photo from a loader worker: as read, and as the student takes it (itself for tiles); or why there is none."""
 
     file: Path
     photo: Photo | None
-    image: Tensor | None
+    seen: Photo | None
     problem: str = ""
 
 
 class _Photos(Dataset[_Item]):
-    def __init__(self, files: list[Path], size: int) -> None:
+    def __init__(self, files: list[Path], size: int | None) -> None:
         self.files = files
         self.size = size
 
@@ -72,14 +73,16 @@ class _Photos(Dataset[_Item]):
             photo = read_photo(file)
         except ImageError as error:
             return _Item(file, None, None, str(error))
-        return _Item(file, photo, image_tensor(resize_photo(photo, self.size, self.size)))
+        return _Item(file, photo, None if self.size is None else resize_photo(photo, self.size, self.size))
 
 
 def predict(
-    checkpoint: Path,
+    checkpoint: str,
     images: Path | list[Path],
     out: Path,
-    threshold: float = 0.5,
+    threshold: float | None = None,
+    tiled: bool = False,
+    outputs: Outputs = Outputs(),
     batch_size: int = 8,
     workers: int = 2,
     accelerator: str = "auto",
@@ -88,98 +91,167 @@ def predict(
 ) -> int:
     """Localize manipulations in photos with a trained student.
 
-    Writes masks/NAME.png (8 bit, 255 = certainly manipulated, at the photo's own size), overlays/NAME.jpg and
-    predictions.json, which lists both with an image score (the largest probability) and the share of manipulated
-    pixels. Photos that cannot be read are listed there too, and the exit code is then 3.
+    Writes masks/NAME.png, overlays/NAME.jpg, predictions.jsonl with a line for each photo (image score, share of
+    manipulated pixels, regions as boxes and polygons) and predictions.json with all of it but the regions. Photos that
+    cannot be read are listed there too, and the exit code is then 3. Stopped, the same command goes on where it was;
+    photos that have not changed are not looked at again.
 
     Args:
-        checkpoint: a .ckpt file that `boxpromptiml fit` wrote.
-        images: a photo, a folder of photos, or a list of both such as --images '[photo.jpg, folder]'.
+        checkpoint: a .ckpt file that `boxpromptiml fit` wrote, a folder with a calibrated or saved student, or its
+            OWNER/NAME on the Hugging Face hub.
+        images: a photo, a folder of photos, a quoted pattern such as 'photos/**/*.jpg', a .txt file with a path on each
+            line, or a list of these such as --images '[photo.jpg, folder]'.
         out: folder to write to.
-        threshold: probability above which the overlay is tinted and a pixel counts as manipulated.
-        batch_size: photos a step.
+        threshold: probability above which a pixel counts as manipulated; by default the one stored with the student, or
+            0.5.
+        tiled: look at photos at their own resolution, in overlapping tiles, instead of shrunk to the student's size.
+        outputs: what to write beside the lists.
+        batch_size: photos or tiles a step.
         workers: loader processes.
         accelerator: cpu, gpu, or auto.
         devices: processes on this machine, each with a device of its own.
         num_nodes: machines, when started by torchrun or SLURM.
     """
-    names = _output_names(images if isinstance(images, list) else [images])
-    student = Student.from_checkpoint(checkpoint)
+    names = photo_names(images if isinstance(images, list) else [images])
+    localizer = Localizer.load(checkpoint)
+    limit = localizer.threshold if threshold is None else threshold
+    settings = {
+        "weights_sha256": localizer.weights_sha256(),
+        "threshold": limit,
+        "tiled": tiled,
+        "outputs": asdict(outputs),
+        "package_version": __version__,
+    }
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
     fabric.launch()
-    mine = list(names)[fabric.global_rank :: fabric.world_size]
-    loader = DataLoader(_Photos(mine, student.image_size), batch_size, num_workers=workers, collate_fn=list)
-    network = fabric.setup_module(student)
-    done: list[Prediction] = []
-    unread: list[dict[str, str]] = []
-    bar = tqdm(total=len(mine), unit="image", desc="predict", disable=not fabric.is_global_zero)
-    with bar, torch.inference_mode():
-        for items in loader:
-            readable = [item for item in items if item.image is not None]
-            unread += [{"file": str(item.file), "reason": item.problem} for item in items if item.image is None]
-            if readable:
-                logits = network(torch.stack([item.image for item in readable]).to(fabric.device)).logits
-                for item, small in zip(readable, torch.sigmoid(logits[:, 0].float()).cpu().numpy(), strict=True):
-                    done.append(_write(out, names[item.file], item, small, threshold))
-            bar.update(len(items))
-    return _finish(fabric, out, checkpoint, threshold, done, unread)
-
-
-def _write(out: Path, name: str, item: _Item, small: Probability, threshold: float) -> Prediction:
-    assert item.photo is not None
-    height, width = item.photo.shape[:2]
-    probability = resize_probability(small, width, height)
-    mask, overlay = Path("masks", f"{name}.png"), Path("overlays", f"{name}.jpg")
-    for path in (mask, overlay):
-        (out / path).parent.mkdir(parents=True, exist_ok=True)
-    write_probability(out / mask, probability)
-    write_photo(out / overlay, pictures.overlay(item.photo, probability, threshold))
-    area = float((probability > threshold).mean())
-    return Prediction(str(item.file), mask.as_posix(), overlay.as_posix(), float(probability.max()), area)
-
-
-def _finish(
-    fabric: Fabric,
-    out: Path,
-    checkpoint: Path,
-    threshold: float,
-    done: list[Prediction],
-    unread: list[dict[str, str]],
-) -> int:
-    everything: list[tuple[list[Prediction], list[dict[str, str]]]] = [(done, unread)] * fabric.world_size
-    if fabric.world_size > 1:
-        torch.distributed.all_gather_object(everything, (done, unread))
-    predictions = sorted((p for part, _ in everything for p in part), key=lambda p: p.file)
-    set_aside = sorted((u for _, part in everything for u in part), key=lambda u: u["file"])
     if fabric.is_global_zero:
-        content = {
-            "images": [asdict(prediction) for prediction in predictions],
+        take_up(out, settings)
+    fabric.barrier()
+    before = read(out)
+    mine = list(names)[fabric.global_rank :: fabric.world_size]
+    left = [file for file in mine if not _holds(before.get(printable(str(file))), file, names[file], outputs, out)]
+    fabric.barrier()  # all have read before anybody writes
+    loader = DataLoader(
+        _Photos(left, None if tiled else localizer.student.image_size),
+        batch_size=1 if tiled else batch_size,
+        num_workers=workers,
+        collate_fn=list,
+    )
+    journal = Journal(out, fabric.global_rank)
+    localizer.to(fabric.device)
+    bar = tqdm(total=len(mine), initial=len(mine) - len(left), unit="image", disable=not fabric.is_global_zero)
+    with bar:
+        for items in loader:
+            for item, probability in _localized(localizer, items, batch_size):
+                journal.add(_write(out, names[item.file], item, probability, limit, outputs))
+            for item in items:
+                if item.photo is None:
+                    journal.add({"file": printable(str(item.file)), "reason": printable(item.problem)})
+            bar.update(len(items))
+    journal.close()
+    fabric.barrier()
+    set_aside = _summarize(out, list(names), checkpoint, settings) if fabric.is_global_zero else 0
+    return 3 if fabric.broadcast(set_aside) else 0
+
+
+def _localized(localizer: Localizer, items: list[_Item], batch_size: int) -> Iterator[tuple[_Item, Probability]]:
+    """Readable items with their probability at the photo's own size."""
+    shrunk = [(item, item.seen) for item in items if item.seen is not None]
+    if shrunk:
+        small = localizer.localize([seen for _, seen in shrunk])
+        for (item, _), probability in zip(shrunk, small, strict=True):
+            assert item.photo is not None
+            yield item, resize_probability(probability, item.photo.shape[1], item.photo.shape[0])
+    for item in items:
+        if item.photo is not None and item.seen is None:
+            yield item, localize_tiled(item.photo, localizer.student.image_size, localizer.localize, batch_size)
+
+
+def _write(
+    out: Path, name: str, item: _Item, probability: Probability, threshold: float, outputs: Outputs
+) -> dict[str, Any]:
+    """Write a photo's pictures and return its line."""
+    assert item.photo is not None
+    mask, overlay = _pictures(name, outputs)
+    for path in (mask, overlay):
+        if path is not None:
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+    if mask is not None:
+        write_probability(out / mask, probability)
+    if overlay is not None:
+        write_photo(out / overlay, pictures.overlay(item.photo, probability, threshold))
+    found = probability > threshold
+    height, width = found.shape
+    return {
+        "file": printable(str(item.file)),
+        "mask": mask,
+        "overlay": overlay,
+        "score": float(probability.max()),
+        "area": float(found.mean()),
+        "width": width,
+        "height": height,
+        "regions": [asdict(region) for region in find_regions(probability, threshold)],
+        **({"annotation": _annotation(found)} if outputs.coco and found.any() else {}),
+        **_state(item.file),
+    }
+
+
+def _pictures(name: str, outputs: Outputs) -> tuple[str | None, str | None]:
+    return f"masks/{name}.png" if outputs.masks else None, f"overlays/{name}.jpg" if outputs.overlays else None
+
+
+def _state(file: Path) -> dict[str, int]:
+    status = file.stat()
+    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+
+
+def _holds(entry: dict[str, Any] | None, file: Path, name: str, outputs: Outputs, out: Path) -> bool:
+    """Whether a line of an earlier run still says what this run would."""
+    if entry is None or "reason" in entry or not file.exists():
+        return False
+    written = _pictures(name, outputs)
+    same = (entry["mask"], entry["overlay"]) == written and _state(file).items() <= entry.items()
+    return same and all((out / path).exists() for path in written if path is not None)
+
+
+def _summarize(out: Path, files: list[Path], checkpoint: str, settings: dict[str, Any]) -> int:
+    """Put all processes' lines together and write what is made of them; returns how many photos were set aside."""
+    of_file = {entry["file"]: entry for entry in merge(out)}
+    entries = [of_file[file] for file in sorted(printable(str(file)) for file in files)]
+    done = [entry for entry in entries if "reason" not in entry]
+    set_aside = [entry for entry in entries if "reason" in entry]
+    provenance.write_json(
+        out / "predictions.json",
+        {
+            "images": [{key: entry[key] for key in BRIEF} for entry in done],
             "set_aside": set_aside,
-            "threshold": threshold,
-            "checkpoint": str(checkpoint),
-            "checkpoint_sha256": provenance.file_sha256(checkpoint),
+            "checkpoint": checkpoint,
+            **settings,
             "environment": provenance.environment(),
-        }
-        provenance.write_json(out / "predictions.json", content)
-        print(f"{len(predictions)} photos localized: {out / 'overlays'}, {out / 'predictions.json'}")
-        for item in set_aside:
-            print(f"set aside: {item['reason']}")
-    return 3 if set_aside else 0
+        },
+    )
+    if settings["outputs"]["coco"]:
+        provenance.write_json(out / "coco.json", _coco(done))
+    print(f"{len(done)} photos localized: {out / 'predictions.jsonl'}, {out / 'predictions.json'}")
+    for entry in set_aside:
+        print(f"set aside: {entry['reason']}")
+    return len(set_aside)
 
 
-def _output_names(inputs: list[Path]) -> dict[Path, str]:
-    """Each photo's name in the output: its path below the folder that was given, without the suffix if that is free."""
-    files: dict[Path, Path] = {}
-    for given in inputs:
-        if given.is_dir():
-            files |= {file: file.relative_to(given) for file in list_images(given)}
-        else:
-            files[given] = Path(given.name)
-    if not files:
-        raise InputError(f"{', '.join(map(str, inputs))}: no photo found; name photo files or folders of photos")
-    stems = Counter(relative.with_suffix("") for relative in files.values())
-    names = {f: (r if stems[r.with_suffix("")] > 1 else r.with_suffix("")).as_posix() for f, r in files.items()}
-    twice = [name for name, count in Counter(names.values()).items() if count > 1]
-    if twice:
-        raise InputError(f"two photos would both be written as {twice[0]}; give their folders in separate runs")
-    return names
+def _coco(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """A COCO detection file: one annotation, with the whole mask, for each photo in which something was found."""
+    photos: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, entry in enumerate(entries, 1):
+        photos.append({"id": image_id, "file_name": entry["file"], "width": entry["width"], "height": entry["height"]})
+        if "annotation" in entry:
+            ours = {"id": len(annotations) + 1, "image_id": image_id, "category_id": 1, "score": entry["score"]}
+            annotations.append(ours | entry["annotation"])
+    return {"images": photos, "annotations": annotations, "categories": [{"id": 1, "name": "manipulated"}]}
+
+
+def _annotation(found: Mask) -> dict[str, Any]:
+    rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
+    (x1, x2), (y1, y2) = ((int(places[0]), int(places[-1]) + 1) for places in (columns, rows))
+    box_xywh = [x1, y1, x2 - x1, y2 - y1]
+    return {"segmentation": run_lengths(found), "bbox": box_xywh, "area": int(found.sum()), "iscrowd": 0}

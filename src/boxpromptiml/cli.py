@@ -32,6 +32,7 @@ TOOLS = {
     "pseudomasks": ("stage1_pseudomask.generate:pseudomasks", "stage one: boxes to pseudo-masks in HDF5 shards"),
     "cache": ("boxpromptiml.cache:COMMANDS", "look after a cache: verify, info, merge, prune"),
     "audit": ("stage1_pseudomask.audit:audit", "compare pseudo-masks with ground truth"),
+    "calibrate": ("stage2_distill.calibrate:calibrate", "choose a student's threshold and save both to share them"),
     "predict": ("stage2_distill.predict:predict", "masks for new photos from a trained student"),
     "compare": ("boxpromptiml.compare:compare", "is one recipe better than another, over seeds and images"),
     "report": ("boxpromptiml.report:report", "one HTML page about a run"),
@@ -130,6 +131,7 @@ def _overview() -> str:
         "fit",
         "validate",
         "test",
+        "calibrate",
         "predict",
         "report",
     ]

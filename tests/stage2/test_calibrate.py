@@ -1,0 +1,69 @@
+"""The stored threshold, beside scikit-learn and a search by hand."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+from boxpromptiml import Localizer
+from boxpromptiml.cli import main
+from boxpromptiml.shards import ShardReader
+from stage2_distill.calibrate import THRESHOLDS, f1_by_threshold
+from stage2_distill.student import Student
+
+
+def test_f1_at_every_threshold_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    probability = rng.random((3, 1, 20, 20)).astype(np.float32)
+    probability[0, 0, 0] = np.float32(THRESHOLDS[29])  # exactly at a threshold is not above it
+    truth = rng.random((3, 1, 20, 20)) < 0.3
+    found = f1_by_threshold(torch.from_numpy(probability), torch.from_numpy(truth).float())
+    assert found.shape == (3, len(THRESHOLDS))
+    for image in range(3):
+        for index in (0, 29, 30, 98):
+            predicted = probability[image] > np.float32(THRESHOLDS[index])
+            expected = f1_score(truth[image].ravel(), predicted.ravel())
+            assert found[image, index].item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.manual_seed(0)
+    student = Student("mobilenetv3_small_050", pretrained=False, image_size=64, channels=16, prototypes=4)
+    weights = {f"student.{name}": value for name, value in student.state_dict().items()}
+    torch.save({"student": student.arguments, "state_dict": weights}, tmp_path / "best.ckpt")
+    return tmp_path / "best.ckpt"
+
+
+@pytest.mark.parametrize(("against", "images"), [("pseudo_mask", 7), ("truth", 3)])
+def test_the_threshold_is_the_best_of_the_val_split_and_is_stored(checkpoint, cache, tmp_path, capsys, against, images):
+    arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--against", against, "--workers", "0"]
+    assert main(["calibrate", *arguments, "--out", str(tmp_path / "model"), "--accelerator", "cpu"]) == 0
+    localizer = Localizer.load(tmp_path / "model")
+    samples = [
+        s for s in ShardReader(cache, ["val"]) if not s.authentic and (against != "truth" or s.truth is not None)
+    ]
+    assert len(samples) == images
+
+    probabilities = {sample.image_id: localizer.localize([sample.image])[0] for sample in samples}
+
+    def mean_f1(threshold):
+        scores = []
+        for sample in samples:
+            target = sample.truth if against == "truth" else sample.pseudo_mask
+            mask = probabilities[sample.image_id] > np.float32(threshold)
+            scores.append(f1_score((target > 127).ravel(), mask.ravel()))
+        return np.mean(scores)
+
+    by_hand = {round(t, 2): mean_f1(t) for t in THRESHOLDS.tolist()}
+    assert by_hand[localizer.threshold] == pytest.approx(max(by_hand.values()), abs=1e-6)
+    assert f"over {images} " in localizer.calibration
+    assert f"{max(by_hand.values()):.3f}, where 0.5 has {by_hand[0.5]:.3f}" in capsys.readouterr().out
+
+
+def test_without_anything_to_compare_with_it_says_so(checkpoint, cache, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("stage2_distill.calibrate._target", lambda b, _: (b["truth"], torch.zeros(len(b["image"])) > 0))
+    arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--workers", "0", "--accelerator", "cpu"]
+    assert main(["calibrate", *arguments, "--out", str(tmp_path / "model")]) == 2
+    assert "calibrate against the other" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
