@@ -34,6 +34,7 @@ TOOLS = {
     "audit": ("stage1_pseudomask.audit:audit", "compare pseudo-masks with ground truth"),
     "calibrate": ("stage2_distill.calibrate:calibrate", "choose a student's threshold and save both to share them"),
     "predict": ("stage2_distill.predict:predict", "masks for new photos from a trained student"),
+    "export": ("stage2_distill.export:export", "a student as one file for other programs: ONNX, torch.export"),
     "compare": ("boxpromptiml.compare:compare", "is one recipe better than another, over seeds and images"),
     "report": ("boxpromptiml.report:report", "one HTML page about a run"),
     "complexity": ("stage2_distill.student:complexity", "parameters and multiply-accumulates of a student"),
@@ -133,6 +134,7 @@ def _overview() -> str:
         "test",
         "calibrate",
         "predict",
+        "export",
         "report",
     ]
     help_of = {name: text for name, (_, text) in TOOLS.items()} | TRAINER

@@ -1,0 +1,185 @@
+"""A student as one file that runs without this package: ONNX, or PyTorch's own exported program."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from boxpromptiml.images import Photo, read_photo
+from boxpromptiml.records import InputError
+from stage2_distill.localizer import Localizer
+from stage2_distill.photo_files import photo_names
+
+TOLERANCE = 1e-3
+"""Largest difference in probability that an fp32 export may have from PyTorch."""
+MAX_CALIBRATION = 100
+"""Photos that the ranges of int8 activations are measured on, at most."""
+
+
+class PhotoToProbability(nn.Module):
+    """All that happens between the pixels of a photo and its mask, so that an export needs nothing around it.
+
+    Shrinks as Pillow does, to whole levels. Photos smaller than the student's input get their probability by plain
+    bilinear interpolation, where `Localizer` averages areas.
+
+    Args:
+        localizer: on the CPU.
+    """
+
+    def __init__(self, localizer: Localizer) -> None:
+        super().__init__()
+        self.localizer = localizer
+        self.side = localizer.student.image_size
+
+    def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
+        """Probability (B, H, W) and score (B,), both in [0, 1], of photos (B, H, W, 3) uint8 RGB of any one size."""
+        height, width = photo.shape[1], photo.shape[2]
+        image = F.interpolate(
+            photo.permute(0, 3, 1, 2).float(), (self.side, self.side), mode="bilinear", antialias=True
+        )
+        small = self.localizer(image.round() / 255)
+        probability = F.interpolate(small, (height, width), mode="bilinear")[:, 0]
+        return probability, probability.amax((1, 2))
+
+
+def export(checkpoint: str, out: Path, int8: Path | None = None) -> int:
+    """Write a student as one file for other programs, and check it against PyTorch.
+
+    The file takes `photo`, (batch, height, width, 3) uint8 RGB of any size, and gives `probability`, (batch, height,
+    width), and `score`, (batch); resizing and normalisation are inside. An ONNX file names the student's threshold in
+    its metadata.
+
+    Args:
+        checkpoint: a .ckpt file that `boxpromptiml fit` wrote, a saved student, or OWNER/NAME on the Hugging Face hub.
+        out: file to write; .onnx for ONNX, .pt2 for `torch.export`.
+        int8: folder of photos like those to come, such as training photos, to measure ranges on; the ONNX file then
+            computes convolutions and products in 8 bits.
+    """
+    if out.suffix not in (".onnx", ".pt2") or (int8 and out.suffix != ".onnx"):
+        raise InputError(f"{out}: the suffix chooses the format: .onnx (also with int8), or .pt2 for torch.export")
+    samples = _samples(int8) if int8 else []
+    localizer = Localizer.load(checkpoint)
+    network = PhotoToProbability(localizer).eval()
+    if out.suffix == ".onnx":
+        _require_onnx()
+    program = exported(network)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.stem}.partial{out.suffix}")
+    if out.suffix == ".pt2":
+        torch.export.save(program, partial)
+        answer = torch.export.load(partial).module()
+    else:
+        write_onnx(program, localizer, partial)
+        if int8:
+            quantize(partial, samples)
+        answer = onnx_session(partial)
+    worst = max_difference(network, answer, _random_photos() + [photo[None] for photo in samples[:4]])
+    if worst > TOLERANCE and not int8:
+        partial.unlink()
+        raise InputError(f"{out}: answers differ from PyTorch's by {worst:.2g}; this backbone cannot be exported")
+    partial.replace(out)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; probabilities differ from PyTorch's by {worst:.2g} at most")
+    return 0
+
+
+def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
+    """The network as a program for any number of photos of any one size."""
+    example = torch.zeros(2, 2 * network.side - 1, 3 * network.side + 1, 3, dtype=torch.uint8)
+    any_size = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
+    with torch.no_grad():
+        return torch.export.export(network, (example,), dynamic_shapes=(any_size,))
+
+
+def write_onnx(program: torch.export.ExportedProgram, localizer: Localizer, path: Path) -> None:
+    """Write an ONNX file that holds its weights, with the threshold and the student's arguments in its metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the exporter's own plans
+        translated = torch.onnx.export(
+            program, (), input_names=["photo"], output_names=["probability", "score"], dynamo=True, verbose=False
+        )
+    assert translated is not None
+    facts = {
+        "threshold": f"{localizer.threshold:g}",
+        "calibration": localizer.calibration,
+        "student": json.dumps(localizer.student.arguments),
+    }
+    translated.model.metadata_props.update(facts)
+    translated.save(str(path), external_data=False)
+
+
+def quantize(path: Path, samples: Sequence[Photo]) -> None:
+    """Replace an ONNX file by one whose convolutions and products have 8 bits, with ranges measured on photos."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        """Photos one by one."""
+
+        def __init__(self) -> None:
+            self.left: Iterator[Photo] = iter(samples)
+
+        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+            """The next input, or None at the end."""
+            photo = next(self.left, None)
+            return None if photo is None else {"photo": photo[None]}
+
+    with tempfile.TemporaryDirectory() as folder:
+        folded = Path(folder) / "folded.onnx"  # batch norms go into convolutions first
+        quant_pre_process(path, folded, skip_symbolic_shape=True)
+        quantize_static(
+            folded,
+            path,
+            Reader(),
+            op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+def onnx_session(path: Path, threads: int = 0) -> Any:
+    """A function from photos to probability and score that runs an ONNX file on the CPU; 0 threads for all cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda photo: [torch.from_numpy(each) for each in session.run(None, {"photo": np.asarray(photo)})]
+
+
+def max_difference(network: PhotoToProbability, answer: Any, photos: Sequence[NDArray[np.uint8]]) -> float:
+    """Largest difference in probability between PyTorch and an export, over batches of photos (B, H, W, 3)."""
+    worst = 0.0
+    for batch in map(torch.from_numpy, photos):
+        with torch.inference_mode():
+            expected = network(batch)[0]
+        worst = max(worst, (answer(batch)[0] - expected).abs().max().item())
+    return worst
+
+
+def _random_photos() -> list[NDArray[np.uint8]]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((1, 224, 224), (3, 301, 187), (2, 40, 700))]
+
+
+def _samples(folder: Path) -> list[Photo]:
+    """Up to `MAX_CALIBRATION` photos, spread evenly over what there is."""
+    files = list(photo_names([folder]))
+    return [read_photo(file) for file in files[:: -(-len(files) // MAX_CALIBRATION)]]
+
+
+def _require_onnx() -> None:
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"ONNX needs {', '.join(missing)}; install them with: pip install 'boxpromptiml[export]'")

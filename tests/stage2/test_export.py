@@ -1,0 +1,123 @@
+"""Exported students, run in ONNX Runtime and from torch.export's own file, beside PyTorch."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from boxpromptiml import Localizer
+from boxpromptiml.cli import main
+from boxpromptiml.synthesis.photos import packaged_photos
+from stage2_distill import export as exporting
+from stage2_distill.student import Student
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+absent = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+needs_onnx = pytest.mark.skipif(bool(absent), reason=f"the extra `export` is not installed: {', '.join(absent)}")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    student = Student("mobilenetv3_small_050", pretrained=False, image_size=64, channels=16, prototypes=4)
+    folder = tmp_path_factory.mktemp("model")
+    Localizer.from_student(student, 0.4, "by hand").save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def onnx_file(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "student.onnx"
+    assert main(["export", "--checkpoint", str(model), "--out", str(path)]) == 0
+    return path
+
+
+def session(path):
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+@needs_onnx
+@pytest.mark.parametrize("size", [(1, 64, 64), (5, 100, 333), (2, 17, 900), (1, 1, 1)])
+def test_any_number_of_photos_of_any_size_answers_as_in_pytorch(model, onnx_file, size):
+    photo = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    probability, score = session(onnx_file).run(None, {"photo": photo})
+    with torch.no_grad():
+        expected = exporting.PhotoToProbability(Localizer.load(model))(torch.from_numpy(photo))
+    np.testing.assert_allclose(probability, expected[0], atol=1e-5)
+    np.testing.assert_allclose(score, expected[1], atol=1e-5)
+
+
+@needs_onnx
+@pytest.mark.parametrize("index", range(3))
+def test_a_real_photo_needs_nothing_but_its_pixels(model, onnx_file, index):
+    path = packaged_photos()[index].path
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    probability, score = session(onnx_file).run(None, {"photo": pixels[None]})
+    found = Localizer.load(model).predict(path)
+    assert np.abs(probability[0] - found.probability).max() < 0.02  # Pillow shrinks in integers: a level more or less
+    assert score[0] == pytest.approx(found.score, abs=0.02)
+
+
+@needs_onnx
+def test_the_file_names_its_threshold(onnx_file):
+    stated = session(onnx_file).get_modelmeta().custom_metadata_map
+    assert stated["threshold"] == "0.4"
+    assert stated["calibration"] == "by hand"
+    assert json.loads(stated["student"])["image_size"] == 64
+
+
+@needs_onnx
+def test_in_eight_bits_it_is_smaller_and_close(model, onnx_file, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index, photo in enumerate(packaged_photos()[:4]):
+        Image.open(photo.path).convert("RGB").save(photos / f"{index}.png")
+    path = tmp_path / "int8.onnx"
+    assert main(["export", "--checkpoint", str(model), "--out", str(path), "--int8", str(photos)]) == 0
+    assert path.stat().st_size < 0.6 * onnx_file.stat().st_size
+    pixels = np.asarray(Image.open(photos / "0.png"))[None]
+    exact, close = (session(each).run(None, {"photo": pixels})[0] for each in (onnx_file, path))
+    assert 0 < np.abs(exact - close).mean() < 0.05
+
+
+@needs_onnx
+def test_the_papers_backbone_can_be_exported(tmp_path):
+    torch.manual_seed(0)
+    localizer = Localizer.from_student(Student(pretrained=False))
+    network = exporting.PhotoToProbability(localizer).eval()
+    exporting.write_onnx(exporting.exported(network), localizer, tmp_path / "tiny_vit.onnx")
+    photo = np.random.default_rng(0).integers(0, 256, (1, 250, 300, 3), np.uint8)
+    assert exporting.max_difference(network, exporting.onnx_session(tmp_path / "tiny_vit.onnx"), [photo]) < 1e-4
+
+
+def test_pytorchs_own_program_answers_the_same(model, tmp_path):
+    assert main(["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.pt2")]) == 0
+    photo = torch.randint(0, 256, (3, 77, 120, 3), dtype=torch.uint8)
+    program = torch.export.load(tmp_path / "student.pt2").module()
+    with torch.no_grad():
+        expected = exporting.PhotoToProbability(Localizer.load(model))(photo)
+    torch.testing.assert_close(program(photo)[0], expected[0])
+
+
+@pytest.mark.parametrize(("out", "more"), [("student.pt", []), ("student", []), ("student.pt2", ["--int8", "photos"])])
+def test_other_suffixes_are_refused(model, tmp_path, capsys, out, more):
+    assert main(["export", "--checkpoint", str(model), "--out", str(tmp_path / out), *more]) == 2
+    assert "the suffix chooses the format" in capsys.readouterr().err
+
+
+def test_an_export_that_answers_differently_is_not_left_behind(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(exporting, "max_difference", lambda *_: 0.1)
+    assert main(["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.pt2")]) == 2
+    assert "differ from PyTorch's by 0.1" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_it_says_what_to_install(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.onnx")]) == 2
+    assert "pip install 'boxpromptiml[export]'" in capsys.readouterr().err
