@@ -97,7 +97,8 @@ def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
     """The network as a program for any number of photos of any one size."""
     example = torch.zeros(2, 2 * network.side - 1, 3 * network.side + 1, 3, dtype=torch.uint8)
     any_size = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The tensor attributes .*attention_bias_cache")  # TinyViT's, restored
         return torch.export.export(network, (example,), dynamic_shapes=(any_size,))
 
 
