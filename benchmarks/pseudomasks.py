@@ -40,7 +40,8 @@ DEVICE = torch.device("cuda" if GPU else "cpu")
 VARIANT: Literal["tiny", "vit_h", "vit_b"] = "tiny" if QUICK else "vit_h" if GPU else "vit_b"
 IMAGES = 8 if QUICK else 192 if GPU else 2
 FORWARD_BATCH = 8 if GPU else 2
-WORKERS = 8 if GPU else 1
+WORKERS = 8 if GPU else 0
+"""Loader processes; on a CPU the start of one would take longer than the few photos."""
 SIZE = 256
 STAMP = Stamp(SCHEMA, SIZE, "benchmark", "", "0", "0")
 Precision = Literal["32-true", "bf16-mixed"]
@@ -67,7 +68,7 @@ def main() -> None:
         if GPU:  # kernels are chosen and compiled at first use; a CPU's first image is like the others
             for way in ways.values():
                 way.run(records[:32])
-        seconds = seconds_each({label: partial(way.run, records) for label, way in ways.items()}, of=min)
+        seconds = seconds_each({label: partial(way.run, records) for label, way in ways.items()}, 2, min)
         rows = [_row(label, way, model, records, seconds) for label, way in ways.items()]
     measured = "peak GB and busy: of the GPU's memory and time. " if GPU else ""
     write_table(
@@ -75,7 +76,7 @@ def main() -> None:
         f"Pseudo-masks of {IMAGES} photos with two boxes each by SAM {VARIANT}, random weights",
         ["way", "images/s", "× fp32 loop", "× bf16 loop", "peak GB", "busy", "encoder TFLOP/s", "of a matrix product"],
         rows,
-        "Files in, shards out, weights loaded before; the fastest of three runs in turns. Loop: SamPredictor with all "
+        "Files in, shards out, weights loaded before; the faster of two runs in turns. Loop: SamPredictor with all "
         f"boxes of an image at once; batches: Sam.forward. {measured}Last columns: the encoder alone, and that over "
         "what a large matrix product of the same precision reaches in the same run.",
     )
