@@ -14,7 +14,7 @@ from boxpromptiml import __version__
 from boxpromptiml.locks import part_in, sole_use
 from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.provenance import content_hash, file_sha256
-from boxpromptiml.records import Split, Stamp
+from boxpromptiml.records import InputError, Split, Stamp
 from boxpromptiml.shards import AGAIN, SCHEMA, CacheError, CacheIndex, read_index, shard_paths, write_index
 from stage1_pseudomask import resume
 from stage1_pseudomask.teachers import Teacher
@@ -76,6 +76,9 @@ def pseudomasks(
         dry_run: only say how many images, boxes, bytes and hours lie ahead, judged by what is done or by a few images
             that are computed and thrown away; write nothing.
     """
+    for name, value in (("shard_size", shard_size), ("batch_size", batch_size)):
+        if value != "auto" and value < 1:
+            raise InputError(f"{name} is {value}; name a whole number above zero")
     found = read_manifest(manifest)
     records = [record for record in found.records if splits is None or record.split in splits]
     if not records:

@@ -74,7 +74,7 @@ class Localizer(
         if not timm.is_model(backbone):  # other names can make timm fetch what they point to
             raise WeightsError(f"timm has no backbone called {backbone!r}; `timm.list_models()` lists them")
         if not 0 <= threshold <= 1:
-            raise WeightsError(f"a threshold must lie in [0, 1], found {threshold}")
+            raise WeightsError(f"the threshold is {threshold}; in config.json, name a probability from 0 to 1")
         self.threshold = float(threshold)
         self.calibration = calibration
         self.student = Student(**student, pretrained=False)

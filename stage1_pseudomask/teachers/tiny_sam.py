@@ -1,4 +1,4 @@
-"""A network of Segment Anything's shape with a third of a million weights: to rehearse and test stage one without SAM.
+"""A network of Segment Anything's shape with four hundred thousand weights: to rehearse and test stage one without SAM.
 
 It is made of ``segment_anything``'s own classes, with windows that need padding, global attention and every head. Its
 weights come with this package, so that ``variant: tiny`` runs anywhere, masks are real shapes, and the fast path can be

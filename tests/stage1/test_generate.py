@@ -13,7 +13,7 @@ import pytest
 
 from boxpromptiml import images
 from boxpromptiml.manifest import ManifestError, read_manifest, write_manifest
-from boxpromptiml.records import Stamp
+from boxpromptiml.records import InputError, Stamp
 from boxpromptiml.shards import SCHEMA, CacheError, ShardReader, read_index, shard_paths
 from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers.grabcut import GrabCut
@@ -266,3 +266,10 @@ def test_a_repaired_image_joins_a_complete_cache_when_asked_for(manifest, tmp_pa
     generate(folder / "manifest.json", tmp_path / "cache", retry=True)
     generate(folder / "manifest.json", tmp_path / "other")
     assert datasets(tmp_path / "cache") == datasets(tmp_path / "other")
+
+
+@pytest.mark.parametrize("arguments", [{"shard_size": 0}, {"batch_size": 0}, {"batch_size": -1}])
+def test_sizes_of_nothing_are_refused_before_anything_is_written(manifest, tmp_path, arguments):
+    with pytest.raises(InputError, match="above zero"):
+        generate(manifest, tmp_path / "cache", **arguments)
+    assert not (tmp_path / "cache").exists()
