@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # seconds to import, and a complete cache needs it not
 
 SET_ASIDE = 3
 """Exit code when everything else went well but some images were set aside."""
-WATCH = 0.5
+WATCH = 0.1
 """Seconds between two looks at whether all processes of the run are alive."""
 SHOWN = 20
 """How many of those are listed on the screen; ``index.json`` has all."""
