@@ -35,6 +35,7 @@ TOOLS = {
     "calibrate": ("stage2_distill.calibrate:calibrate", "choose a student's threshold and save both to share them"),
     "predict": ("stage2_distill.predict:predict", "masks for new photos from a trained student"),
     "export": ("stage2_distill.export:export", "a student as one file for other programs: ONNX, torch.export"),
+    "ablation": ("boxpromptiml.ablation.command:ablation", "what is a part worth: with and without it, over seeds"),
     "compare": ("boxpromptiml.compare:compare", "is one recipe better than another, over seeds and images"),
     "report": ("boxpromptiml.report:report", "one HTML page about a run"),
     "complexity": ("stage2_distill.student:complexity", "parameters and multiply-accumulates of a student"),
@@ -135,6 +136,7 @@ def _overview() -> str:
         "calibrate",
         "predict",
         "export",
+        "ablation",
         "report",
     ]
     help_of = {name: text for name, (_, text) in TOOLS.items()} | TRAINER

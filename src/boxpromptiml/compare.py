@@ -53,8 +53,8 @@ def compare(
         raise InputError("a comparison needs a run on each side; name scores.json files for baseline and candidate")
     files = {path: read_scores(path) for path in (*baseline, *candidate)}
     _check_rules(files)
-    before, after = ([_scores_of(files[path], score, sets) for path in paths] for paths in (baseline, candidate))
-    keys = _common_keys([*baseline, *candidate], [*before, *after])
+    before, after = ([scores_of_images(files[path], score, sets) for path in paths] for paths in (baseline, candidate))
+    keys = common_images([*baseline, *candidate], [*before, *after])
     found = list(dict.fromkeys(name for name, _ in keys))
     if absent := [name for name in (*sets, *pool) if name not in found]:
         raise InputError(f"there are no scores on {', '.join(absent)}; the runs were scored on: {', '.join(found)}")
@@ -62,7 +62,7 @@ def compare(
     for members in [*([name] for name in found), *([pool] if pool else [])]:
         chosen = [key for key in keys if key[0] in members]
         old, new = (np.array([[run[key] for key in chosen] for run in runs]) for runs in (before, after))
-        rows[" + ".join(members)] = _row(old, new, np.random.default_rng(seed))
+        rows[" + ".join(members)] = difference(old, new, np.random.default_rng(seed))
     print(_table(rows, score.upper() if score != "iou" else "IoU"))
     if out is not None:
         environment = provenance.environment()
@@ -81,7 +81,7 @@ def _check_rules(files: Mapping[Path, Scores]) -> None:
             )
 
 
-def _scores_of(scores: Scores, score: ScoreName, sets: Sequence[str]) -> dict[ImageKey, float]:
+def scores_of_images(scores: Scores, score: ScoreName, sets: Sequence[str]) -> dict[ImageKey, float]:
     """Score of each manipulated image by test set and image id; those without one are left out."""
     return {
         (case.set_name, case.image_id): value
@@ -92,7 +92,12 @@ def _scores_of(scores: Scores, score: ScoreName, sets: Sequence[str]) -> dict[Im
     }
 
 
-def _common_keys(paths: Sequence[Path], runs: Sequence[dict[ImageKey, float]]) -> list[ImageKey]:
+def common_images(paths: Sequence[Path], runs: Sequence[dict[ImageKey, float]]) -> list[ImageKey]:
+    """Images that every run has a score of.
+
+    Raises:
+        InputError: the runs were not scored on the same images; names the file.
+    """
     for path, run in zip(paths, runs, strict=True):
         if run.keys() != runs[0].keys() or not run:
             raise InputError(
@@ -102,8 +107,14 @@ def _common_keys(paths: Sequence[Path], runs: Sequence[dict[ImageKey, float]]) -
     return list(runs[0])
 
 
-def _row(before: Rows, after: Rows, rng: np.random.Generator) -> dict[str, Any]:
-    """Means of both sides and of their difference, with their intervals."""
+def difference(before: Rows, after: Rows, rng: np.random.Generator) -> dict[str, Any]:
+    """Means of both sides and of their difference, with their intervals.
+
+    Args:
+        before: (runs, images) scores of the baseline.
+        after: (runs, images) of the candidate, on the same images.
+        rng: of the bootstrap.
+    """
     drawn_before, drawn_after = np.empty(DRAWS), np.empty(DRAWS)
     for draw in range(DRAWS):
         images = rng.integers(before.shape[1], size=before.shape[1])

@@ -1,7 +1,7 @@
 """The JSON files that the commands leave in a run's folder, typed.
 
     data/manifest.json · pseudomasks/{index,audit}.json · fit/fit.json · fit/version_N/{metrics.csv,config.yaml}
-    validate/agreement.json · test/scores.json · predictions/predictions.json · ablation/VARIANT/test/scores.json
+    validate/agreement.json · test/scores.json · predictions/predictions.json · ablation/ablation.json
 
 A field that a command could not fill is null. Fields not named here are ignored.
 """
@@ -93,6 +93,44 @@ class SetAgreement(msgspec.Struct):
     f1_truth_ci_high: float | None = None
 
 
+class AblationRow(msgspec.Struct):
+    """One variant on one test set, means over images and seeds; ``f1_runs`` has one for each seed.
+
+    Its difference in F1 from the study's reference is null for the reference itself.
+    """
+
+    variant: str
+    set_name: str = msgspec.field(name="set")
+    images: int
+    f1: float
+    f1_ci_low: float
+    f1_ci_high: float
+    iou: float
+    auc: float
+    f1_runs: list[float]
+    difference: float | None = None
+    difference_ci_low: float | None = None
+    difference_ci_high: float | None = None
+
+
+class StudyRows(msgspec.Struct):
+    """A question, and the rows that answer it; none while the reference is not tested."""
+
+    question: str
+    reference: str
+    rows: list[AblationRow]
+    axis: str | None = None
+
+
+class Ablation(msgspec.Struct):
+    """What ``boxpromptiml ablation`` writes."""
+
+    studies: dict[str, StudyRows]
+    seeds: list[int]
+    command: str = ""
+    environment: Environment = {}
+
+
 class Agreement(msgspec.Struct):
     """What ``boxpromptiml validate`` writes; ``all`` is over the images of all sets together."""
 
@@ -139,7 +177,6 @@ class Results:
 
     Attributes:
         run: the folder.
-        ablation: scores of each variant that was tested.
     """
 
     run: Path
@@ -150,7 +187,7 @@ class Results:
     agreement: Agreement | None
     scores: Scores | None
     predictions: Predictions | None
-    ablation: dict[str, Scores]
+    ablation: Ablation | None
 
 
 def read_results(run: Path) -> Results:
@@ -160,7 +197,6 @@ def read_results(run: Path) -> Results:
         InputError: a file is there and is not what its command writes.
     """
     manifest, cache = run / "data/manifest.json", run / "pseudomasks"
-    variants = {path.parts[-3]: _read(path, Scores) for path in sorted(run.glob("ablation/*/test/scores.json"))}
     return Results(
         run=run,
         manifest=read_manifest(manifest) if manifest.exists() else None,
@@ -170,7 +206,7 @@ def read_results(run: Path) -> Results:
         agreement=_read(run / "validate/agreement.json", Agreement),
         scores=_read(run / "test/scores.json", Scores),
         predictions=_read(run / "predictions/predictions.json", Predictions),
-        ablation={name: scores for name, scores in variants.items() if scores},
+        ablation=_read(run / "ablation/ablation.json", Ablation),
     )
 
 

@@ -1,0 +1,152 @@
+"""From the scores of a study's runs to a table and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from boxpromptiml.ablation.plan import Study
+from boxpromptiml.compare import ScoreName, common_images, difference, scores_of_images
+from boxpromptiml.results import Ablation, AblationRow, Scores, StudyRows, read_scores
+
+if TYPE_CHECKING:  # seconds to import, and only a finished study draws
+    from matplotlib.axes import Axes
+
+SCORES: tuple[ScoreName, ...] = ("f1", "iou", "auc")
+MARGINS, ROW_HEIGHT = 1.1, 0.28
+"""Of a figure with a row for each variant and set, in inches."""
+
+
+def answer(study: Study, files: Mapping[str, Sequence[Path]]) -> StudyRows:
+    """A row for each test set and variant that has scores; none without the reference.
+
+    Args:
+        study: whose variants they are.
+        files: variant → the scores.json of its runs; those that are not there are left out.
+
+    Raises:
+        InputError: runs were scored on different images, or a file is not what `boxpromptiml test` writes.
+    """
+    answered = StudyRows(study.question, study.reference, [], study.axis)
+    read = {label: {path: read_scores(path) for path in paths if path.exists()} for label, paths in files.items()}
+    tested = {label: runs for label, runs in read.items() if runs}
+    if study.reference in tested:
+        reference = tested[study.reference]
+        sets = study.sets or list(next(iter(reference.values())).sets)
+        answered.rows = [_row(label, name, runs, reference) for name in sets for label, runs in tested.items()]
+    return answered
+
+
+def markdown(studies: Mapping[str, Study], ablation: Ablation) -> str:
+    """A section for each study: question, table, figure."""
+    lines = ["# Ablation", ""]
+    for name, answered in ablation.studies.items():
+        lines += [f"## {name.replace('_', ' ').capitalize()}", "", answered.question, ""]
+        if answered.rows:
+            lines += [*_table(answered), "", f"![{answered.question}]({name}.png)", ""]
+        if missing := [label for label in studies[name].variants if label not in {r.variant for r in answered.rows}]:
+            lines += [f"Not finished: {', '.join(missing)}.", ""]
+    return "\n".join(
+        [
+            *lines,
+            f"Means over manipulated images and seeds {', '.join(map(str, ablation.seeds))}, with 95 % intervals of a "
+            "bootstrap over images and seeds; differences are paired by image.",
+            "",
+            f"Command: `{ablation.command}`",
+            "",
+            f"Machine and versions: {', '.join(f'{name} {of}' for name, of in ablation.environment.items())}.",
+            "",
+        ]
+    )
+
+
+def draw(answered: StudyRows, path: Path) -> None:
+    """F1 with its interval as PNG: along the study's axis, or a row for each variant."""
+    from matplotlib.figure import Figure
+
+    rows = answered.rows
+    figure = Figure(figsize=(6.4, 3.2 if answered.axis else MARGINS + ROW_HEIGHT * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    (_along_axis if answered.axis else _by_variant)(axes, answered)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y" if answered.axis else "x", color="0.9")
+    axes.set_axisbelow(True)
+    figure.savefig(path, dpi=120)
+
+
+def _row(label: str, name: str, runs: Mapping[Path, Scores], reference: Mapping[Path, Scores]) -> AblationRow:
+    means = {}
+    for score in SCORES:
+        before, after = ([scores_of_images(run, score, [name]) for run in side.values()] for side in (reference, runs))
+        images = common_images([*reference, *runs], [*before, *after])
+        old, new = (np.array([[run[image] for image in images] for run in side]) for side in (before, after))
+        means[score] = float(new.mean())
+        if score == "f1":
+            both = difference(old, new, np.random.default_rng(0))
+    itself = runs is reference
+    return AblationRow(
+        variant=label,
+        set_name=name,
+        images=both["images"],
+        f1_ci_low=both["candidate_ci_low"],
+        f1_ci_high=both["candidate_ci_high"],
+        f1_runs=both["candidate_runs"],
+        difference=None if itself else both["difference"],
+        difference_ci_low=None if itself else both["difference_ci_low"],
+        difference_ci_high=None if itself else both["difference_ci_high"],
+        **means,
+    )
+
+
+def _table(answered: StudyRows) -> list[str]:
+    several = len({row.set_name for row in answered.rows}) > 1
+    sets = ["test set"] if several else []
+    header = [*sets, answered.axis or "variant", "images", "runs", "F1", "IoU", "AUC", f"F1 − {answered.reference}"]
+    lines = ["| " + " | ".join(header) + " |", "|---" * (1 + several) + "|---:|---:" + "|---" * 4 + "|"]
+    for row in answered.rows:
+        cells = [*([row.set_name] if several else []), row.variant, f"{row.images}", f"{len(row.f1_runs)}"]
+        cells += [f"{row.f1:.3f} ({row.f1_ci_low:.3f} to {row.f1_ci_high:.3f})", f"{row.iou:.3f}", f"{row.auc:.3f}"]
+        lines.append("| " + " | ".join([*cells, _difference(row)]) + " |")
+    return lines
+
+
+def _difference(row: AblationRow) -> str:
+    if row.difference is None:
+        return "–"
+    return f"{row.difference:+.3f} ({row.difference_ci_low:+.3f} to {row.difference_ci_high:+.3f})"
+
+
+def _along_axis(axes: Axes, answered: StudyRows) -> None:
+    sets = list(dict.fromkeys(row.set_name for row in answered.rows))
+    for name in sets:
+        rows = sorted((row for row in answered.rows if row.set_name == name), key=lambda row: float(row.variant))
+        xs, ys = [float(row.variant) for row in rows], [row.f1 for row in rows]
+        axes.errorbar(xs, ys, _lengths(rows), marker="o", capsize=3, label=name)
+    axes.set_xlabel(answered.axis or "")
+    axes.set_ylabel("F1")
+    axes.set_ylim(bottom=0)
+    if len(sets) > 1:
+        axes.legend(frameon=False)
+
+
+def _by_variant(axes: Axes, answered: StudyRows) -> None:
+    rows, colours = (
+        answered.rows,
+        {label: f"C{i}" for i, label in enumerate(dict.fromkeys(r.variant for r in answered.rows))},
+    )
+    several = len({row.set_name for row in rows}) > 1
+    for place, row in enumerate(rows):
+        marker = "s" if row.variant == answered.reference else "o"
+        axes.errorbar(row.f1, place, xerr=_lengths([row]), fmt=marker, color=colours[row.variant], capsize=3)
+    axes.set_yticks(range(len(rows)), [f"{row.set_name}: {row.variant}" if several else row.variant for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_xlabel("F1")
+
+
+def _lengths(rows: Sequence[AblationRow]) -> list[list[float]]:
+    """Error bars of rows, downwards and upwards."""
+    return [[row.f1 - row.f1_ci_low for row in rows], [row.f1_ci_high - row.f1 for row in rows]]

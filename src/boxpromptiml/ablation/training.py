@@ -1,0 +1,124 @@
+"""Runs of a plan, several at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from tqdm import tqdm
+
+from boxpromptiml import provenance
+from boxpromptiml.ablation.plan import Run, commands
+from boxpromptiml.records import InputError
+
+INTERRUPTED = 130
+
+
+def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
+    """Run the commands that make what the runs read, each set of them once.
+
+    Args:
+        inputs: name → commands, words of this program with or without its name.
+        folder: where it is kept what was made with which commands.
+
+    Raises:
+        InputError: a command failed; its own words are above, or in the log that is named.
+    """
+    for name, lines in inputs.items():
+        record = folder / f"{name}.json"
+        if record.exists() and json.loads(record.read_text(encoding="utf-8")) == lines:
+            continue
+        for line in lines:
+            words = shlex.split(line)
+            print(f"{name}: {line}")
+            code = subprocess.run(_program(words[words[0] == "boxpromptiml" :]), check=False).returncode
+            if code not in (0, 3):  # 3: done, but for some images, which were listed
+                raise InputError(f"input {name}: `{line}` ended with {code}; mend it, then run the same command again")
+        provenance.write_json(record, lines)
+
+
+def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
+    """Train and test what is not yet there, ``jobs`` runs at a time.
+
+    A run that was stopped goes on from its last checkpoint. One whose settings have changed is made anew. What a run
+    prints is in ``log.txt`` in its folder.
+
+    Returns:
+        A line for each run that failed.
+    """
+    left = [run for run in runs if not _is_complete(run)]
+    started: list[subprocess.Popen[bytes]] = []
+    stopped = threading.Event()
+    environment = _environment(jobs)
+
+    def make(run: Run) -> str | None:
+        _forget_others(run)
+        with (run.folder / "log.txt").open("ab") as log:
+            for words in commands(run):
+                if stopped.is_set():
+                    return None
+                of_run = environment | _for_wandb(run)
+                process = subprocess.Popen(_program(words), stdout=log, stderr=subprocess.STDOUT, env=of_run)
+                started.append(process)
+                if code := process.wait():
+                    return f"{run.folder}: `{words[0]}` ended with {code}; {log.name} says why"
+        return None
+
+    with (
+        ThreadPoolExecutor(jobs) as pool,
+        tqdm(total=len(runs), initial=len(runs) - len(left), unit="run", desc="train and test") as bar,
+    ):
+        failures = []
+        try:
+            for done in as_completed([pool.submit(make, run) for run in left]):
+                failures += [line] if (line := done.result()) else []
+                bar.update()
+        except BaseException:  # Ctrl-C: a run that is let finish its step can be taken up again
+            stopped.set()
+            for process in started:
+                process.terminate()
+            raise
+    return failures
+
+
+def _is_complete(run: Run) -> bool:
+    return run.scores.exists() and _settings_file(run).exists() and _settings_file(run).read_text() == run.settings
+
+
+def _forget_others(run: Run) -> None:
+    """Set aside the results of a run of other settings, so that training does not go on from them."""
+    file = _settings_file(run)
+    if file.exists() and file.read_text() != run.settings:
+        for result in (run.scores, run.folder / "fit/fit.json", *run.folder.glob("fit/checkpoints/*.ckpt")):
+            result.unlink(missing_ok=True)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(run.settings)
+
+
+def _settings_file(run: Run) -> Path:
+    return run.folder / "settings.json"
+
+
+def _program(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "boxpromptiml.cli", *words]
+
+
+def _environment(jobs: int) -> dict[str, str]:
+    """Runs at the same time share the processors."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return {"OMP_NUM_THREADS": str(threads), **os.environ} if jobs > 1 else dict(os.environ)
+
+
+def _for_wandb(run: Run) -> dict[str, str]:
+    return {
+        "WANDB_RUN_GROUP": run.study,
+        "WANDB_NAME": f"{run.variant}, seed {run.seed}",
+        "WANDB_TAGS": ",".join(("ablation", *run.shared_by)),
+    }
