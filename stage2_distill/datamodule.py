@@ -46,6 +46,8 @@ class PseudoMaskData(L.LightningDataModule):
         workers: loader processes; 0 loads in the training process.
         authentic: also train on authentic images, whose target is empty.
         augmentation: how training samples are varied.
+        confidence_power: the teacher's confidence in a training sample, to this power, is its weight in the loss; 0
+            weighs all alike.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class PseudoMaskData(L.LightningDataModule):
         workers: int = 4,
         authentic: bool = False,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
+        confidence_power: float = 0.0,
     ) -> None:
         super().__init__()
         self.caches = caches
@@ -74,6 +77,7 @@ class PseudoMaskData(L.LightningDataModule):
         self.workers = workers
         self.authentic = authentic
         self.augmentation = augmentation
+        self.confidence_power = confidence_power
         self._first_epoch = 0
         self._draws: SeededDraws | None = None
         self.test_records: dict[str, list[ImageRecord]] = {}
@@ -131,7 +135,9 @@ class PseudoMaskData(L.LightningDataModule):
     def _training_set(self) -> PseudoMaskDataset:
         readers = _readers(self.caches, "train")
         transform = training_transform(self.image_size, self.augmentation)
-        dataset = PseudoMaskDataset(readers, transform, self.authentic, self.streams)
+        dataset = PseudoMaskDataset(
+            readers, transform, self.authentic, self.streams, confidence_power=self.confidence_power
+        )
         if not len(dataset):
             raise _no_sample(self.caches, "train")
         return dataset

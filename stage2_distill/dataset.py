@@ -115,6 +115,8 @@ class PseudoMaskDataset(Dataset[PackedItem]):
         authentic: also serve authentic images.
         streams: samples that are made when they are drawn, a different one for every seed.
         names: one for each reader and stream, in place of the sources of its samples.
+        confidence_power: a sample's weight is the teacher's confidence in it (see `Sample.confidence`) to this power;
+            0 weighs all samples alike.
 
     Attributes:
         sources: their names, sorted; ``unnamed`` for samples that name none.
@@ -128,8 +130,10 @@ class PseudoMaskDataset(Dataset[PackedItem]):
         authentic: bool = True,
         streams: Sequence[SampleStream] = (),
         names: Sequence[str] | None = None,
+        confidence_power: float = 0.0,
     ) -> None:
         self.readers = readers
+        self.confidence_power = confidence_power
         self.transform = transform
         self.streams = streams
         origins: list[SampleReader | SampleStream] = [*readers, *streams]
@@ -161,7 +165,7 @@ class PseudoMaskDataset(Dataset[PackedItem]):
             pseudo_mask=pseudo_mask,
             box_mask=box_mask,
             truth=truth,
-            weight=1.0,
+            weight=sample.confidence**self.confidence_power,
             has_truth=sample.truth is not None,
             image_id=sample.image_id,
             position=position,

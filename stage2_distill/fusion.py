@@ -91,7 +91,7 @@ class MemoryGuidedGatedFusion(nn.Module):
     A_final = α (A′_base ⊙ G_avg) + (1 − α) Ā_mem; A_refined = refine([fused · (1 + A_final), A_final]).
 
     Args:
-        in_channels: channels of the backbone's features, fine to coarse.
+        in_channels: channels of the features, in the order in which `forward` takes them.
         channels: C of the aligned features.
         gating: False fuses with equal weights and sets G_avg to 1 (ablation "without gating").
         memory: False leaves the bank out and sets A_final to A′_base ⊙ G_avg (ablation "without memory").
@@ -129,7 +129,7 @@ class MemoryGuidedGatedFusion(nn.Module):
         )
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Fusion:
-        """Fuse features (B, Cᵢ, hᵢ, wᵢ), fine to coarse, on a grid of ``size`` = (h, w)."""
+        """Fuse features (B, Cᵢ, hᵢ, wᵢ) on a grid of ``size`` = (h, w)."""
         aligned = [_align(align, feature, size) for align, feature in zip(self.align, features, strict=True)]
         stacked = torch.stack(aligned)
         if self.gates is None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
+
+from boxpromptiml.records import InputError
+from stage2_distill.box_terms import outside_per_image, tightness_per_image
 
 
 def bce_per_image(logits: Tensor, target: Tensor) -> Tensor:
@@ -38,22 +42,75 @@ def dice_per_image(logits: Tensor, target: Tensor) -> Tensor:
     return 1 - (2 * both + 1) / (either + 1)
 
 
-class DistillationLoss(nn.Module):
-    """Weighted sum of BCE and Dice, averaged over images by their weight.
+def focal_per_image(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Focal loss −(1 − p_t)^γ log p_t averaged over the pixels of each image (Lin et al., ICCV 2017), unbalanced.
+
+    Pixels that are already right count little, so the many easy ones of the background do not drown the few others.
 
     Args:
-        bce: weight of binary cross-entropy; 1 with ``dice`` 0 is the paper's loss.
-        dice: weight of the Dice term (ours).
+        logits: (B, 1, H, W).
+        target: (B, 1, H, W) in [0, 1].
+        gamma: 0 is binary cross-entropy.
+
+    Returns:
+        (B,), at least 0.
+    """
+    return sigmoid_focal_loss(logits.float(), target, alpha=-1, gamma=gamma).mean((1, 2, 3))
+
+
+class DistillationLoss(nn.Module):
+    """Weighted sum of terms, averaged over images by their weight. Every term but the first is ours to add.
+
+    Args:
+        bce: weight of binary cross-entropy; 1 with all others 0 is the paper's loss.
+        dice: weight of the Dice term.
+        focal: weight of the focal term.
+        focal_gamma: how little pixels count that are already right.
+        outside: weight of the cross-entropy over pixels outside every box, which are authentic for certain.
+        tightness: weight of the term by which the lines that cross a box must meet the manipulated region.
+        margin: share of a box's side, at each end, whose lines may miss the region because boxes are loose.
+
+    Raises:
+        InputError: the margin leaves no line.
     """
 
-    def __init__(self, bce: float = 1.0, dice: float = 0.0) -> None:
+    def __init__(
+        self,
+        bce: float = 1.0,
+        dice: float = 0.0,
+        focal: float = 0.0,
+        focal_gamma: float = 2.0,
+        outside: float = 0.0,
+        tightness: float = 0.0,
+        margin: float = 0.15,
+    ) -> None:
         super().__init__()
+        if not 0 <= margin < 0.5:
+            raise InputError(f"loss.margin is {margin}; it is a share of a box's side at each end, from 0 to below 0.5")
         self.bce = bce
         self.dice = dice
+        self.focal = focal
+        self.focal_gamma = focal_gamma
+        self.outside = outside
+        self.tightness = tightness
+        self.margin = margin
 
-    def forward(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Scalar loss of logits (B, 1, H, W) against a target in [0, 1], with a weight (B,) for each image."""
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor, box_mask: Tensor) -> Tensor:
+        """Scalar loss of logits against a target in [0, 1], given what lies inside a box; all three (B, 1, H, W).
+
+        Args:
+            logits: the student's.
+            target: the teacher's mask.
+            weight: (B,), of each image.
+            box_mask: 1 inside any box.
+        """
         loss = self.bce * bce_per_image(logits, target)
         if self.dice:
             loss = loss + self.dice * dice_per_image(logits, target)
+        if self.focal:
+            loss = loss + self.focal * focal_per_image(logits, target, self.focal_gamma)
+        if self.outside:
+            loss = loss + self.outside * outside_per_image(logits, box_mask)
+        if self.tightness:
+            loss = loss + self.tightness * tightness_per_image(logits, box_mask, self.margin)
         return (loss * weight).sum() / weight.sum().clamp(min=1e-6)

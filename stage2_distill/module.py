@@ -12,6 +12,7 @@ from torch import Tensor
 from boxpromptiml.protocol import Scoring
 from boxpromptiml.records import Batch
 from stage2_distill.agreement import Agreement, averages
+from stage2_distill.correction import SelfCorrection, corrected_target
 from stage2_distill.dataset import ScoredBatch
 from stage2_distill.fusion import pool_under_mask
 from stage2_distill.loss import DistillationLoss
@@ -34,6 +35,7 @@ class Distillation(L.LightningModule):
         weight_decay: of AdamW.
         warmup: share of the steps during which the rate rises linearly; then it falls along a cosine to zero.
         scoring: by which rules `boxpromptiml test` scores.
+        correction: how the student overrules its teacher late in training.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Distillation(L.LightningModule):
         weight_decay: float = 0.05,
         warmup: float = 0.05,
         scoring: Scoring = Scoring(),  # noqa: B008 (frozen)
+        correction: SelfCorrection = SelfCorrection(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         self.student = student
@@ -53,13 +56,16 @@ class Distillation(L.LightningModule):
         self.backbone_lr_scale = backbone_lr_scale
         self.weight_decay = weight_decay
         self.warmup = warmup
+        self.correction = correction
         self.agreement = Agreement()
         self.scoreboard = Scoreboard(scoring)
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Loss of a batch, and the features under the teacher's masks for an EMA memory bank."""
         answer = self.student(batch["image"])
-        loss = self.loss(answer.logits, batch["pseudo_mask"], batch["weight"])
+        share = self.correction.share_at(self.global_step / self.trainer.estimated_stepping_batches)
+        target = corrected_target(batch["pseudo_mask"], answer.logits, batch["box_mask"], share)
+        loss = self.loss(answer.logits, target, batch["weight"], batch["box_mask"])
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
         pooled, present = pool_under_mask(answer.fused.detach(), batch["pseudo_mask"])
         return {"loss": loss, "pooled": pooled, "present": present}
@@ -74,7 +80,7 @@ class Distillation(L.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Agreement with the teacher, and with the truth where it is known, over manipulated images."""
         answer = self.student(batch["image"])
-        loss = self.loss(answer.logits, batch["pseudo_mask"], batch["weight"])
+        loss = self.loss(answer.logits, batch["pseudo_mask"], batch["weight"], batch["box_mask"])
         self.log("val/loss", loss, sync_dist=True, batch_size=len(batch["image"]))
         self.agreement.update(batch, torch.sigmoid(answer.logits))
 

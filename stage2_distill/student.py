@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from boxpromptiml.records import InputError
 from stage2_distill.fusion import MemoryGuidedGatedFusion, MemoryUpdate
+from stage2_distill.residual import WIDTH, NoiseResidual
 
 
 class WeightsError(InputError):
@@ -52,6 +53,7 @@ class Student(nn.Module):
         learn_alpha: learn that weight.
         memory_update: ``gradient`` or ``ema``.
         memory_decay: of the moving average.
+        forensic: high-pass filters for each colour, whose features are fused as a fifth; 0 for no such branch (ours).
 
     Raises:
         WeightsError: the pretrained weights cannot be downloaded.
@@ -74,6 +76,7 @@ class Student(nn.Module):
         learn_alpha: bool = False,
         memory_update: MemoryUpdate = "gradient",
         memory_decay: float = 0.99,
+        forensic: int = 0,
     ) -> None:
         super().__init__()
         self.arguments: dict[str, Any] = {
@@ -88,6 +91,7 @@ class Student(nn.Module):
             "learn_alpha": learn_alpha,
             "memory_update": memory_update,
             "memory_decay": memory_decay,
+            "forensic": forensic,
         }
         self.image_size = image_size
         self.fusion_stride = fusion_stride
@@ -95,8 +99,10 @@ class Student(nn.Module):
         data = timm.data.resolve_model_data_config(self.backbone)
         self.register_buffer("mean", torch.tensor(data["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(data["std"]).view(1, 3, 1, 1), persistent=False)
+        self.forensic = NoiseResidual(forensic) if forensic else None
+        backbone_channels = cast(FeatureInfo, self.backbone.feature_info).channels()[-4:]
         self.fusion = MemoryGuidedGatedFusion(
-            in_channels=cast(FeatureInfo, self.backbone.feature_info).channels()[-4:],
+            in_channels=[*backbone_channels, WIDTH] if forensic else backbone_channels,
             channels=channels,
             gating=gating,
             memory=memory,
@@ -113,6 +119,8 @@ class Student(nn.Module):
         height, width = image.shape[-2:]
         normalised = ((image - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         features = self.backbone(normalised)[-4:]
+        if self.forensic is not None:
+            features = [*features, self.forensic(image)]
         grid = (-(-height // self.fusion_stride), -(-width // self.fusion_stride))
         fusion = self.fusion(features, grid)
         logits = F.interpolate(fusion.logits, (height, width), mode="bilinear", align_corners=False)
@@ -176,6 +184,7 @@ def complexity(
     prototypes: int = 64,
     gating: bool = True,
     memory: bool = True,
+    forensic: int = 0,
 ) -> int:
     """Print the parameters and multiply–accumulates of a student, without downloading weights.
 
@@ -187,8 +196,11 @@ def complexity(
         prototypes: size of the memory bank.
         gating: gate the features.
         memory: read the memory bank.
+        forensic: high-pass filters for each colour; 0 for none.
     """
-    student = Student(backbone, False, image_size, fusion_stride, channels, gating, memory, prototypes)
+    student = Student(
+        backbone, False, image_size, fusion_stride, channels, gating, memory, prototypes, forensic=forensic
+    )
     backbone_parameters = count_parameters(student.backbone)
     parameters, macs = count_parameters(student), count_macs(student)
     print(f"student     {backbone} at {image_size} × {image_size}, fusion at stride {fusion_stride}")

@@ -13,6 +13,8 @@ from stage2_distill.module import Distillation
 # Lightning 2.6 calls jsonargparse and torch by names that they have deprecated since; nothing here can change that
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning.pytorch.cli")
 warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")
+# a checkpoint of averaged weights is all that validate and test need
+warnings.filterwarnings("ignore", message=".*WeightAveraging callback, but loading a checkpoint outside the 'fit'")
 
 
 class SaveAndLogConfig(SaveConfigCallback):

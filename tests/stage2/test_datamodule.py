@@ -27,6 +27,12 @@ def test_several_caches_are_joined(cache):
     assert len(data.train_set) == 46
 
 
+def test_confidence_weighs_training_samples_and_no_others(cache):
+    data = PseudoMaskData([str(cache)], image_size=64, workers=0, confidence_power=0.5)
+    data.setup("fit")
+    assert (data.train_set.confidence_power, data.val_set.confidence_power) == (0.5, 0.0)
+
+
 def test_weights_decide_what_an_epoch_draws(cache, made_squares, capsys):
     data = PseudoMaskData(
         [str(cache)],

@@ -1,5 +1,6 @@
 """What the student is fed, and what it is scored on."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -36,6 +37,22 @@ def test_a_batch_keeps_its_contract(cache):
     x1, y1, x2, y2 = stored.boxes_xyxy[0].astype(int)
     assert inside[y1:y2, x1:x2].all()
     assert inside.sum() == (x2 - x1) * (y2 - y1)
+
+
+def test_the_teachers_confidence_can_weigh_samples(cache):
+    class Doubtful(ShardReader):
+        """The squares of a teacher that is sure of half of each mask."""
+
+        def __getitem__(self, i):
+            sample = super().__getitem__(i)
+            return dataclasses.replace(sample, teacher_scores=sample.teacher_scores / 2)
+
+    reader, resize = Doubtful(cache, ["train"]), Resize(64)
+    weights = {
+        power: [PseudoMaskDataset([reader], resize, confidence_power=power)[i]["weight"] for i in (0, 23)]
+        for power in (0.0, 1.0, 2.0)
+    }
+    assert weights == {0.0: [1, 1], 1.0: [0.5, 1], 2.0: [0.25, 1]}  # the last is authentic: nothing was asked
 
 
 def test_augmentation_is_decided_by_seed_epoch_and_position_alone(cache):

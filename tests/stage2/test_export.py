@@ -95,6 +95,16 @@ def test_the_papers_backbone_can_be_exported(tmp_path):
     assert exporting.max_difference(network, exporting.onnx_session(tmp_path / "tiny_vit.onnx"), [photo]) < 1e-4
 
 
+@needs_onnx
+def test_the_forensic_branch_is_exported_as_well(tmp_path):
+    student = Student("mobilenetv3_small_050", False, image_size=64, channels=16, prototypes=4, forensic=2)
+    localizer = Localizer.from_student(student)
+    network = exporting.PhotoToProbability(localizer).eval()
+    exporting.write_onnx(exporting.exported(network), localizer, tmp_path / "forensic.onnx")
+    photo = np.random.default_rng(0).integers(0, 256, (1, 100, 90, 3), np.uint8)
+    assert exporting.max_difference(network, exporting.onnx_session(tmp_path / "forensic.onnx"), [photo]) < 1e-5
+
+
 def test_pytorchs_own_program_answers_the_same(model, tmp_path):
     assert main(["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.pt2")]) == 0
     photo = torch.randint(0, 256, (3, 77, 120, 3), dtype=torch.uint8)

@@ -15,6 +15,7 @@ from PIL import Image
 from boxpromptiml.cli import main
 from stage2_distill.datamodule import PseudoMaskData
 from stage2_distill.student import Student, read_checkpoint
+from stage2_distill.trainer_cli import run
 
 
 def cli(*words):
@@ -67,6 +68,49 @@ def test_fit_then_test_then_predict(tiny_config, tmp_path, test_manifest):
         )
         == 3
     )
+
+
+AVERAGING = (
+    "--trainer.callbacks+",
+    "lightning.pytorch.callbacks.EMAWeightAveraging",
+    "--trainer.callbacks.decay",
+    "0.8",
+)
+
+
+def test_averaged_weights_are_what_is_selected_kept_and_tested(tiny_config, tmp_path):
+    run(["fit", "--config", str(tiny_config), *AVERAGING])
+    best, last = tmp_path / "checkpoints/best.ckpt", tmp_path / "checkpoints/last.ckpt"
+    checkpoint = read_checkpoint(last)
+    averaged, current = checkpoint["state_dict"], checkpoint["current_model_state"]
+    assert not torch.equal(averaged["student.fusion.base.weight"], current["student.fusion.base.weight"])
+    for name, weight in Student.from_checkpoint(last).state_dict().items():
+        assert torch.equal(weight, averaged[f"student.{name}"])
+
+    selected = read_checkpoint(best)
+    (monitored,) = (s["best_model_score"].item() for n, s in selected["callbacks"].items() if "Checkpoint" in n)
+    run(["validate", "--config", str(tiny_config), "--ckpt_path", str(best)])
+    agreement = json.loads((tmp_path / "validate/agreement.json").read_text())
+    assert agreement["all"]["f1_pseudo_mask"] == pytest.approx(monitored, abs=1e-6)
+
+    def tested(path, *words):
+        run(["test", "--config", str(tiny_config), *words, "--ckpt_path", str(path)])
+        return json.loads((tmp_path / "test/scores.json").read_text())["per_image"]
+
+    torch.save(selected | {"current_model_state": {}, "averaging_state": {}}, tmp_path / "average_alone.ckpt")
+    assert tested(best, *AVERAGING) == tested(tmp_path / "average_alone.ckpt")
+
+
+def test_late_self_correction_changes_nothing_before_it_starts(tiny_config, tmp_path):
+    losses = []
+    for share in (0.0, 0.9):
+        words = ["--model.correction", json.dumps({"start": 0.5, "share": share})]
+        run(["fit", "--config", str(tiny_config), *words])
+        last = max(tmp_path.glob("fit/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime_ns)
+        losses.append([row["train/loss"] for row in csv.DictReader(last.open()) if row["train/loss"]])
+    plain, corrected = losses
+    assert len(plain) == 6
+    assert [a == b for a, b in zip(plain, corrected, strict=True)] == [True] * 4 + [False] * 2
 
 
 @pytest.fixture

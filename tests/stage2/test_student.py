@@ -21,6 +21,19 @@ def test_the_default_student_stays_inside_the_published_budget(default_student):
     assert count_macs(default_student) <= 1.4e9
 
 
+def test_the_forensic_branch_stays_inside_it_too(default_student):
+    student = Student(pretrained=False, forensic=3)
+    assert count_parameters(student) <= 5.5e6
+    assert count_macs(default_student) < count_macs(student) <= 1.4e9
+
+
+def test_the_forensic_branch_decides_with_the_others_and_learns():
+    torch.manual_seed(0)
+    student = Student("mobilenetv3_small_050", pretrained=False, channels=16, prototypes=4, forensic=2)
+    student(torch.rand(2, 3, 64, 64)).logits.square().mean().backward()
+    assert student.forensic.weight.grad.abs().max() > 0
+
+
 def test_macs_agree_with_an_independent_count(default_student):
     counter = FlopCountAnalysis(default_student, torch.zeros(1, 3, 224, 224)).unsupported_ops_warnings(False)
     convolutions_and_linears = sum(counter.by_operator()[name] for name in ("conv", "linear"))
@@ -81,6 +94,17 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_never_run(tmp_path, capsys,
     with pytest.raises(WeightsError, match=r"bad.ckpt: not a checkpoint"):
         Student.from_checkpoint(path)
     assert "code ran" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_brings_its_forensic_branch_and_an_older_one_has_none(tmp_path):
+    for given in ({"forensic": 2}, {}):
+        student = Student("mobilenetv3_small_050", pretrained=False, channels=16, prototypes=4, **given).eval()
+        arguments = {name: value for name, value in student.arguments.items() if name != "forensic"} | given
+        weights = {f"student.{name}": value for name, value in student.state_dict().items()}
+        torch.save({"student": arguments, "state_dict": weights}, tmp_path / "last.ckpt")
+        again, image = Student.from_checkpoint(tmp_path / "last.ckpt"), torch.rand(1, 3, 64, 64)
+        with torch.no_grad():
+            torch.testing.assert_close(again(image).logits, student(image).logits)
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):

@@ -67,7 +67,14 @@ def test_the_full_config_is_the_papers_protocol():
     assert (student["backbone"], student["pretrained"]) == ("tiny_vit_5m_224", True)
     assert config["data"]["image_size"] == 224
     assert (config["trainer"]["max_epochs"], config["trainer"]["precision"]) == (20, "bf16-mixed")
-    assert config["model"]["loss"]["init_args"] == {"bce": 1.0, "dice": 0.0}
+    assert config["model"]["loss"]["init_args"] == {
+        "bce": 1.0,
+        **dict.fromkeys(("dice", "focal", "outside", "tightness"), 0.0),
+        **{"focal_gamma": 2.0, "margin": 0.15},  # of terms that are off
+    }
+    assert student["forensic"] == config["model"]["correction"]["share"] == config["data"]["confidence_power"] == 0
+    assert not config["data"]["authentic"]
+    assert not [entry for entry in config["trainer"]["callbacks"] if "Averaging" in entry["class_path"]]
 
 
 def test_one_folder_moves_all_outputs():
