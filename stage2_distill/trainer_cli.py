@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import lightning as L
+import wandb
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from stage2_distill.datamodule import PseudoMaskData
@@ -46,14 +47,22 @@ class TrainerCLI(LightningCLI):
 
 
 def run(arguments: list[str] | None) -> None:
-    """Parse and run ``fit``, ``validate`` or ``test``; None takes the command line of the process."""
-    TrainerCLI(
-        Distillation,
-        PseudoMaskData,
-        args=arguments,
-        save_config_callback=SaveAndLogConfig,
-        save_config_kwargs={"overwrite": True},
-        auto_configure_optimizers=False,
-        parser_kwargs={"prog": "boxpromptiml", "parser_mode": "omegaconf+"},  # ${...} after all overlays are merged
-        seed_everything_default=0,
-    )
+    """Parse and run ``fit``, ``validate`` or ``test``; None takes the command line of the process.
+
+    The W&B run ends with the command, so that the next one in the same process gets a run of its own.
+    """
+    exit_code = 1
+    try:
+        TrainerCLI(
+            Distillation,
+            PseudoMaskData,
+            args=arguments,
+            save_config_callback=SaveAndLogConfig,
+            save_config_kwargs={"overwrite": True},
+            auto_configure_optimizers=False,
+            parser_kwargs={"prog": "boxpromptiml", "parser_mode": "omegaconf+"},  # ${...} after all overlays are merged
+            seed_everything_default=0,
+        )
+        exit_code = 0
+    finally:
+        wandb.finish(exit_code)

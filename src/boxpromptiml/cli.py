@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"boxpromptiml: there is no command {command!r}\n\n{_overview()}", file=sys.stderr)
         return FAILED
     try:
-        return _run_trainer(None if arguments is None else words) if command in TRAINER else _run_tool(command, rest)
+        if command in TRAINER:
+            return _run_trainer(command, None if arguments is None else words)
+        return _run_tool(command, rest)
     except InputError as error:  # a defect of the program keeps its traceback
         print(f"boxpromptiml {command}: {error}", file=sys.stderr)
         return FAILED
@@ -91,8 +93,10 @@ def _run_tool(command: str, rest: list[str]) -> int:
     return auto_cli(tool, args=rest, as_positional=False, prog=f"boxpromptiml {command}") or 0
 
 
-def _run_trainer(words: list[str] | None) -> int:
+def _run_trainer(command: str, words: list[str] | None) -> int:
     _keep_wandb_quiet()
+    if os.environ.get("WANDB_JOB_TYPE") in (None, *TRAINER):  # one that a user named stays
+        os.environ["WANDB_JOB_TYPE"] = command
     from stage2_distill.trainer_cli import run
 
     run(words)

@@ -1,12 +1,14 @@
 """A small cache, a small test set and a small experiment, made once a session."""
 
 import importlib
+import json
 import os
 import sys
 
 import numpy as np
 import pytest
 import yaml
+from wandb.proto.wandb_internal_pb2 import Record
 
 from boxpromptiml import images
 from boxpromptiml.manifest import write_manifest
@@ -207,3 +209,77 @@ def tiny_config(tmp_path, cache, test_manifest):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+@pytest.fixture
+def with_wandb(tiny_config):
+    """Path of the tiny configuration with an offline W&B logger that can be named from outside, as in configs/."""
+    config = yaml.safe_load(tiny_config.read_text())
+    logger = {
+        "save_dir": str(tiny_config.parent),
+        "project": "boxpromptiml",
+        "group": "${oc.env:WANDB_RUN_GROUP,tiny}",
+        "name": "${oc.env:WANDB_NAME,null}",
+        "job_type": "${oc.env:WANDB_JOB_TYPE,fit}",
+    }
+    config["trainer"]["logger"].append({"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": logger})
+    tiny_config.write_text(yaml.safe_dump(config))
+    return tiny_config
+
+
+def wandb_records(run):
+    """What an offline run wrote, in order: W&B's own messages out of its log in LevelDB's format.
+
+    The format is public (https://github.com/google/leveldb/blob/main/doc/log_format.md): blocks of 32 KiB of chunks,
+    each with a checksum (4 bytes), a length (2) and a type (1: whole, 2: first, 3: middle, 4: last). W&B puts 7 bytes
+    in front and ships the messages' definition; it has no reader for Python.
+    """
+    content = next(run.glob("run-*.wandb")).read_bytes()
+    at, message, records = 7, b"", []
+    while at + 7 <= len(content):
+        if 32768 - at % 32768 < 7:  # too little for a chunk: the block is padded
+            at += 32768 - at % 32768
+            continue
+        length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+        message += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            records.append(Record.FromString(message))
+            message = b""
+    return records
+
+
+class OfflineRun:
+    """What one offline run wrote.
+
+    Attributes:
+        folder: of the run.
+        run: the message that names it: ``run_group``, ``display_name``, ``job_type``, ``tags``, ``notes``.
+        config: key → value.
+        history: one mapping for each logged step.
+        artifacts: the messages of artifacts that were logged.
+        used: the messages of artifacts that were used.
+    """
+
+    def __init__(self, folder):
+        records = wandb_records(folder)
+        of = {kind: [getattr(r, kind) for r in records if r.WhichOneof("record_type") == kind] for kind in KINDS}
+        self.folder = folder
+        self.run = of["run"][-1]
+        updates = [item for message in [*(run.config for run in of["run"]), *of["config"]] for item in message.update]
+        self.config = {item.key: json.loads(item.value_json) for item in updates}
+        self.history = [
+            {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in step.item}
+            for step in of["history"]
+        ]
+        self.artifacts = of["artifact"]
+        self.used = of["use_artifact"]
+
+
+KINDS = ("run", "config", "history", "artifact", "use_artifact")
+
+
+@pytest.fixture
+def offline_runs(tmp_path):
+    """The offline runs below tmp_path, oldest first, when it is called."""
+    return lambda: [OfflineRun(path) for path in sorted(tmp_path.glob("wandb/offline-run-*"))]

@@ -86,6 +86,33 @@ def test_one_folder_moves_all_outputs():
     assert all(folder.startswith("/elsewhere") for folder in folders)
 
 
+@pytest.mark.parametrize("config", TRAINING, ids=lambda path: path.stem)
+def test_the_environment_names_the_run(config, monkeypatch):
+    names = {"WANDB_RUN_GROUP": "study", "WANDB_NAME": "variant-0", "WANDB_JOB_TYPE": "ablation"}
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    logger = resolved("fit", "--config", config)["trainer"]["logger"][1]["init_args"]
+    assert [logger[key] for key in ("group", "name", "job_type")] == list(names.values())
+
+
+def test_commands_of_one_process_are_runs_of_their_own(with_wandb, offline_runs, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "study")
+    monkeypatch.delenv("WANDB_JOB_TYPE", raising=False)
+    checkpoint = str(tmp_path / "checkpoints/best.ckpt")
+    for name, words in (
+        ("first", ["fit", "--trainer.max_epochs", "1"]),
+        ("second", ["test", "--ckpt_path", checkpoint]),
+    ):
+        monkeypatch.setenv("WANDB_NAME", name)
+        assert main([*words, "--config", str(with_wandb)]) == 0
+    recorded = [each.run for each in offline_runs()]
+    assert [(run.run_group, run.display_name, run.job_type) for run in recorded] == [
+        ("study", "first", "fit"),
+        ("study", "second", "test"),
+    ]
+
+
 def test_predict_is_left_to_the_tool(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["predict", "--model", "x"])
