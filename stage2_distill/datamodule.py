@@ -26,6 +26,7 @@ from stage2_distill.dataset import (
     unpack,
 )
 from stage2_distill.sampling import Mixture, SeededDraws
+from stage2_distill.target import Target
 
 
 class PseudoMaskData(L.LightningDataModule):
@@ -48,6 +49,7 @@ class PseudoMaskData(L.LightningDataModule):
         augmentation: how training samples are varied.
         confidence_power: the teacher's confidence in a training sample, to this power, is its weight in the loss; 0
             weighs all alike.
+        target: which mask training samples are taught with; validation always compares with the teacher's.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class PseudoMaskData(L.LightningDataModule):
         authentic: bool = False,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
         confidence_power: float = 0.0,
+        target: Target = Target(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         self.caches = caches
@@ -78,6 +81,7 @@ class PseudoMaskData(L.LightningDataModule):
         self.authentic = authentic
         self.augmentation = augmentation
         self.confidence_power = confidence_power
+        self.target = target
         self._first_epoch = 0
         self._draws: SeededDraws | None = None
         self.test_records: dict[str, list[ImageRecord]] = {}
@@ -136,7 +140,12 @@ class PseudoMaskData(L.LightningDataModule):
         readers = _readers(self.caches, "train")
         transform = training_transform(self.image_size, self.augmentation)
         dataset = PseudoMaskDataset(
-            readers, transform, self.authentic, self.streams, confidence_power=self.confidence_power
+            readers,
+            transform,
+            self.authentic,
+            self.streams,
+            confidence_power=self.confidence_power,
+            target=self.target,
         )
         if not len(dataset):
             raise _no_sample(self.caches, "train")

@@ -16,6 +16,7 @@ from boxpromptiml import boxes, images
 from boxpromptiml.manifest import Manifest, ManifestError
 from boxpromptiml.records import Batch, ImageRecord, Sample
 from stage2_distill.augment import Resize
+from stage2_distill.target import Target, taught
 
 
 class SampleReader(Protocol):
@@ -57,7 +58,7 @@ class PackedItem(TypedDict):
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        pseudo_mask: (H, W) uint8, probability × 255.
+        pseudo_mask: (H, W) uint8, probability × 255; what the student is taught with.
         box_mask: (H, W) uint8, 128 or more inside any box.
         truth: (H, W) uint8, 128 or more where manipulated; 0 everywhere where there is no ground truth.
         weight: how much the sample counts in the loss.
@@ -117,6 +118,7 @@ class PseudoMaskDataset(Dataset[PackedItem]):
         names: one for each reader and stream, in place of the sources of its samples.
         confidence_power: a sample's weight is the teacher's confidence in it (see `Sample.confidence`) to this power;
             0 weighs all samples alike.
+        target: which mask of a sample is its target.
 
     Attributes:
         sources: their names, sorted; ``unnamed`` for samples that name none.
@@ -131,8 +133,10 @@ class PseudoMaskDataset(Dataset[PackedItem]):
         streams: Sequence[SampleStream] = (),
         names: Sequence[str] | None = None,
         confidence_power: float = 0.0,
+        target: Target = Target(),  # noqa: B008 (frozen)
     ) -> None:
         self.readers = readers
+        self.target = target
         self.confidence_power = confidence_power
         self.transform = transform
         self.streams = streams
@@ -158,7 +162,7 @@ class PseudoMaskDataset(Dataset[PackedItem]):
         box_mask = boxes.rasterize(sample.boxes_xyxy, size, size).view(np.uint8) * np.uint8(255)
         truth = np.zeros_like(box_mask) if sample.truth is None else sample.truth
         self.transform.set_random_seed(seed)
-        moved = self.transform(image=sample.image, masks=[sample.pseudo_mask, box_mask, truth])
+        moved = self.transform(image=sample.image, masks=[taught(sample, self.target), box_mask, truth])
         pseudo_mask, box_mask, truth = map(np.ascontiguousarray, moved["masks"])
         return PackedItem(
             image=np.ascontiguousarray(moved["image"]),
