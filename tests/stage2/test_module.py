@@ -17,7 +17,8 @@ from stage2_distill.datamodule import PseudoMaskData
 from stage2_distill.student import Student, read_checkpoint
 from stage2_distill.trainer_cli import run
 
-AVERAGING = ["--trainer.callbacks+", "lightning.pytorch.callbacks.EMAWeightAveraging", "--trainer.callbacks.decay", "0.5"]
+EMA = "lightning.pytorch.callbacks.EMAWeightAveraging"
+AVERAGING = ["--trainer.callbacks+", EMA, "--trainer.callbacks.decay", "0.5"]
 
 
 def cli(*words):
