@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.loggers import WandbLogger
 from torch.utils.data import default_collate
 
 from boxpromptiml import images, pictures, provenance
 from boxpromptiml.records import Batch
-from stage2_distill.dataset import unpack
+from stage2_distill import lineage
+from stage2_distill.dataset import PseudoMaskDataset, unpack
 from stage2_distill.module import Distillation
 from stage2_distill.student import count_macs, count_parameters
 
@@ -39,16 +42,14 @@ class PicturePanels(L.Callback):
         assert isinstance(pl_module, Distillation)
         dataset = trainer.datamodule.val_set  # type: ignore[attr-defined]
         chosen = torch.linspace(0, len(dataset) - 1, min(self.samples, len(dataset))).long().tolist()
-        batch = unpack(default_collate([dataset[i] for i in chosen]))
-        with torch.no_grad():
-            answer = pl_module.student(batch["image"].to(pl_module.device))
-        rows = [_row(batch, answer, i) for i in range(len(chosen))]
-        captions = [f"image {image_id}" for image_id in batch["image_id"].tolist()]
+        image_ids, rows = picture_rows(pl_module, dataset, chosen)
+        captions = [f"image {image_id}" for image_id in image_ids]
         pictures.sheet(rows, COLUMNS, captions, self.folder / f"epoch-{trainer.current_epoch:03d}.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                strips = [torch.cat([torch.from_numpy(p) for p in row], 1).numpy() for row in rows]
-                logger.log_image("panels", strips, caption=[f"{c}: {', '.join(COLUMNS)}" for c in captions])
+                logger.log_image(
+                    "panels", [np.hstack(row) for row in rows], caption=[f"{c}: {', '.join(COLUMNS)}" for c in captions]
+                )
 
 
 class RunRecord(L.Callback):
@@ -79,6 +80,7 @@ class RunRecord(L.Callback):
                 "seconds_fit": round(self.seconds + time.monotonic() - self.started, 1),
                 "images_train": len(trainer.datamodule.train_set),  # type: ignore[attr-defined]
                 "draws_per_epoch": mixture.epoch_size,
+                "pseudo_masks": lineage.of_caches(trainer.datamodule.caches),  # type: ignore[attr-defined]
                 "sources": {n: {"images": c, "share_of_draws": mixture.shares[n]} for n, c in mixture.counts.items()},
                 "images_val": len(trainer.datamodule.val_set),  # type: ignore[attr-defined]
                 "epochs": trainer.current_epoch,
@@ -99,6 +101,20 @@ class RunRecord(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the count."""
         self.seconds = state_dict["seconds"]
+
+
+def picture_rows(
+    pl_module: Distillation, dataset: PseudoMaskDataset, positions: Sequence[int]
+) -> tuple[list[int], list[list[images.Photo]]]:
+    """Look at samples of a dataset.
+
+    Returns:
+        Their image ids, and for each a row of pictures as named in `COLUMNS`, all of the student's size.
+    """
+    batch = unpack(default_collate([dataset[i] for i in positions]))
+    with torch.no_grad():
+        answer = pl_module.student(batch["image"].to(pl_module.device))
+    return batch["image_id"].tolist(), [_row(batch, answer, i) for i in range(len(positions))]
 
 
 def _row(batch: Batch, answer: Any, i: int) -> list[images.Photo]:

@@ -27,12 +27,14 @@ class Fusion(NamedTuple):
         gate_prior: (B, 1, h, w) G_avg in [0, 1]; ones without gating.
         memory_prior: (B, 1, h, w) Ā_mem in [0, 1]; zeros without memory.
         fused: (B, C, h, w) gate-weighted features.
+        gates: (B, L, h, w) Gᵢ in [0, 1] of the L features; ones without gating.
     """
 
     logits: Tensor
     gate_prior: Tensor
     memory_prior: Tensor
     fused: Tensor
+    gates: Tensor
 
 
 class MemoryBank(nn.Module):
@@ -63,6 +65,11 @@ class MemoryBank(nn.Module):
         keys, values = (bank.to(queries.dtype).expand(batch, 1, -1, -1) for bank in (self.keys, self.values))
         read = F.scaled_dot_product_attention(queries, keys, values)[:, 0]
         return torch.sigmoid(self.to_prior(read.transpose(1, 2).reshape(batch, channels, height, width)))
+
+    def attention(self, fused: Tensor) -> Tensor:
+        """Share (B, h·w, K) of each prototype in what every position of features (B, C, h, w) reads; adds up to 1."""
+        queries = self.query(fused.to(self.keys.dtype)).flatten(2).transpose(1, 2)
+        return torch.softmax(queries @ self.keys.T / self.keys.shape[1] ** 0.5, -1)
 
     @torch.no_grad()
     def absorb(self, pooled: Tensor) -> None:
@@ -134,13 +141,13 @@ class MemoryGuidedGatedFusion(nn.Module):
         stacked = torch.stack(aligned)
         if self.gates is None:
             fused = stacked.mean(0)
-            gate_prior = torch.ones_like(fused[:, :1])
+            gates = torch.ones_like(stacked[:, :, :1])
         else:
             gates = torch.stack(
                 [torch.sigmoid(gate(feature)) for gate, feature in zip(self.gates, aligned, strict=True)]
             )
             fused = (gates * stacked).sum(0) / gates.sum(0).clamp(min=1e-4)
-            gate_prior = gates.mean(0)
+        gate_prior = gates.mean(0)
         guided = torch.sigmoid(self.base(fused)) * gate_prior
         if self.memory is None:
             memory_prior = torch.zeros_like(guided)
@@ -150,7 +157,7 @@ class MemoryGuidedGatedFusion(nn.Module):
             alpha = torch.sigmoid(self.alpha_logit)
             final = alpha * guided + (1 - alpha) * memory_prior
         logits = self.refine(torch.cat([fused * (1 + final), final], 1))
-        return Fusion(logits, gate_prior, memory_prior, fused)
+        return Fusion(logits, gate_prior, memory_prior, fused, gates[:, :, 0].transpose(0, 1))
 
 
 def pool_under_mask(features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from stage2_distill.dataset import ScoredBatch
 from stage2_distill.fusion import pool_under_mask
 from stage2_distill.loss import DistillationLoss
 from stage2_distill.scoreboard import Scoreboard
-from stage2_distill.student import Student
+from stage2_distill.student import Localization, Student
 
 
 class Distillation(L.LightningModule):
@@ -77,12 +77,13 @@ class Distillation(L.LightningModule):
             pooled, present = (self._of_all_processes(outputs[name]) for name in ("pooled", "present"))
             memory.absorb(pooled[present])
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Agreement with the teacher, and with the truth where it is known, over manipulated images."""
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Localization]:
+        """Agreement with the teacher, and with the truth where it is known. Callbacks get the answer to look into."""
         answer = self.student(batch["image"])
         loss = self.loss(answer.logits, batch["pseudo_mask"], batch["weight"], batch["box_mask"])
         self.log("val/loss", loss, sync_dist=True, batch_size=len(batch["image"]))
         self.agreement.update(batch, torch.sigmoid(answer.logits))
+        return {"answer": answer}
 
     def on_validation_epoch_end(self) -> None:
         """Log means over images, and those of each set (``val/f1_pseudo_mask/SET``) where there are several."""

@@ -29,12 +29,14 @@ class Localization(NamedTuple):
         gate_prior: (B, 1, h, w) in [0, 1] at the fusion stride.
         memory_prior: (B, 1, h, w) in [0, 1] at the fusion stride.
         fused: (B, C, h, w) features, for the memory bank's moving average.
+        gates: (B, L, h, w) in [0, 1] at the fusion stride, one for each of the L fused features.
     """
 
     logits: Tensor
     gate_prior: Tensor
     memory_prior: Tensor
     fused: Tensor
+    gates: Tensor
 
 
 class Student(nn.Module):
@@ -124,7 +126,7 @@ class Student(nn.Module):
         grid = (-(-height // self.fusion_stride), -(-width // self.fusion_stride))
         fusion = self.fusion(features, grid)
         logits = F.interpolate(fusion.logits, (height, width), mode="bilinear", align_corners=False)
-        return Localization(logits, fusion.gate_prior, fusion.memory_prior, fusion.fused)
+        return Localization(logits, *fusion[1:])
 
     @classmethod
     def from_checkpoint(cls, path: Path) -> Student:

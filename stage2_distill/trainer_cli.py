@@ -49,7 +49,8 @@ class TrainerCLI(LightningCLI):
 def run(arguments: list[str] | None) -> None:
     """Parse and run ``fit``, ``validate`` or ``test``; None takes the command line of the process.
 
-    The W&B run ends with the command, so that the next one in the same process gets a run of its own.
+    W&B's session ends with the command, so that the next one in the same process has a run of its own, named anew by
+    the environment.
     """
     exit_code = 1
     try:
@@ -66,3 +67,4 @@ def run(arguments: list[str] | None) -> None:
         exit_code = 0
     finally:
         wandb.finish(exit_code)
+        wandb.teardown()

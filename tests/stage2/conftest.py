@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import wandb
 import yaml
 from wandb.proto.wandb_internal_pb2 import Record
 
@@ -142,6 +143,10 @@ def made_squares(tmp_path, monkeypatch):
 @pytest.fixture
 def tiny_config(tmp_path, cache, test_manifest):
     """Path of a configuration that trains a very small student in seconds; outputs go below tmp_path."""
+    return write_tiny_config(tmp_path, cache, test_manifest)
+
+
+def write_tiny_config(tmp_path, cache, test_manifest):
     config = {
         "seed_everything": 0,
         "trainer": {
@@ -211,20 +216,44 @@ def tiny_config(tmp_path, cache, test_manifest):
     return path
 
 
-@pytest.fixture
-def with_wandb(tiny_config):
-    """Path of the tiny configuration with an offline W&B logger that can be named from outside, as in configs/."""
-    config = yaml.safe_load(tiny_config.read_text())
-    logger = {
-        "save_dir": str(tiny_config.parent),
-        "project": "boxpromptiml",
-        "group": "${oc.env:WANDB_RUN_GROUP,tiny}",
-        "name": "${oc.env:WANDB_NAME,null}",
-        "job_type": "${oc.env:WANDB_JOB_TYPE,fit}",
-    }
-    config["trainer"]["logger"].append({"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": logger})
-    tiny_config.write_text(yaml.safe_dump(config))
-    return tiny_config
+@pytest.fixture(scope="session")
+def with_wandb(cache, test_manifest):
+    """Writes the tiny configuration with an offline W&B logger and all callbacks into a folder.
+
+    The environment names its runs, as those of the configurations in configs/.
+    """
+
+    def write(folder):
+        path = write_tiny_config(folder, cache, test_manifest)
+        config = yaml.safe_load(path.read_text())
+        logger = {
+            "save_dir": str(folder),
+            "project": "boxpromptiml",
+            "group": "${oc.env:WANDB_RUN_GROUP,tiny}",
+            "name": "${oc.env:WANDB_NAME,null}",
+            "job_type": "${oc.env:WANDB_JOB_TYPE,fit}",
+        }
+        config["trainer"]["logger"].append({"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": logger})
+        config["trainer"]["callbacks"] += [
+            {"class_path": "stage2_distill.throughput.Throughput"},
+            {"class_path": "stage2_distill.dashboard.Dashboard", "init_args": {"folder": str(folder / "worst")}},
+        ]
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def wandb_offline(tmp_path_factory):
+    """W&B without what the environment says about it, recording offline, its copies of artifacts not in the home."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            patch.delenv(name)
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_DATA_DIR", str(tmp_path_factory.mktemp("staged")))
+        wandb.teardown()  # what it read from the environment before
+        yield patch
 
 
 def wandb_records(run):
@@ -263,6 +292,7 @@ class OfflineRun:
 
     def __init__(self, folder):
         records = wandb_records(folder)
+        assert any(record.WhichOneof("record_type") == "exit" for record in records)
         of = {kind: [getattr(r, kind) for r in records if r.WhichOneof("record_type") == kind] for kind in KINDS}
         self.folder = folder
         self.run = of["run"][-1]
@@ -279,7 +309,7 @@ class OfflineRun:
 KINDS = ("run", "config", "history", "artifact", "use_artifact")
 
 
-@pytest.fixture
-def offline_runs(tmp_path):
-    """The offline runs below tmp_path, oldest first, when it is called."""
-    return lambda: [OfflineRun(path) for path in sorted(tmp_path.glob("wandb/offline-run-*"))]
+@pytest.fixture(scope="session")
+def offline_runs():
+    """Reads the offline runs below a folder, oldest first."""
+    return lambda folder: [OfflineRun(path) for path in sorted(folder.glob("wandb/offline-run-*"))]

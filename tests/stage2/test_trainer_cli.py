@@ -80,9 +80,9 @@ def test_the_full_config_is_the_papers_protocol():
 def test_one_folder_moves_all_outputs():
     config = resolved("fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", "/elsewhere")
     trainer = config["trainer"]
-    arguments = [entry["init_args"] for entry in (*trainer["logger"], *trainer["callbacks"])]
+    arguments = [entry.get("init_args", {}) for entry in (*trainer["logger"], *trainer["callbacks"])]
     folders = [a[key] for a in arguments for key in ("save_dir", "dirpath", "folder") if a.get(key)]
-    assert len(folders) == 7
+    assert len(folders) == 8
     assert all(folder.startswith("/elsewhere") for folder in folders)
 
 
@@ -95,18 +95,17 @@ def test_the_environment_names_the_run(config, monkeypatch):
     assert [logger[key] for key in ("group", "name", "job_type")] == list(names.values())
 
 
-def test_commands_of_one_process_are_runs_of_their_own(with_wandb, offline_runs, tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "offline")
+def test_commands_of_one_process_are_runs_of_their_own(wandb_offline, with_wandb, offline_runs, tmp_path, monkeypatch):
+    config = str(with_wandb(tmp_path))
     monkeypatch.setenv("WANDB_RUN_GROUP", "study")
-    monkeypatch.delenv("WANDB_JOB_TYPE", raising=False)
     checkpoint = str(tmp_path / "checkpoints/best.ckpt")
     for name, words in (
         ("first", ["fit", "--trainer.max_epochs", "1"]),
         ("second", ["test", "--ckpt_path", checkpoint]),
     ):
         monkeypatch.setenv("WANDB_NAME", name)
-        assert main([*words, "--config", str(with_wandb)]) == 0
-    recorded = [each.run for each in offline_runs()]
+        assert main([*words, "--config", config]) == 0
+    recorded = [each.run for each in offline_runs(tmp_path)]
     assert [(run.run_group, run.display_name, run.job_type) for run in recorded] == [
         ("study", "first", "fit"),
         ("study", "second", "test"),
