@@ -5,6 +5,7 @@ Scalars go to every logger. Tables, pictures, histograms and artifacts go to W&B
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import lightning as L
 import numpy as np
 import wandb
 from lightning.pytorch.loggers import WandbLogger
+from numpy.typing import NDArray
 
-from boxpromptiml import pictures, provenance
+from boxpromptiml import images, pictures, provenance
 from boxpromptiml.records import Batch, ImageRecord
 from stage2_distill import lineage, worst_cases
 from stage2_distill.evaluate import per_image
@@ -23,6 +25,9 @@ from stage2_distill.module import Distillation
 from stage2_distill.scoreboard import PIXEL_SCORES
 from stage2_distill.student import count_parameters
 from stage2_distill.worst_cases import WorstCases
+
+FULL_SCALE = 4
+"""How many times its even share a prototype is read where the picture of usage is brightest."""
 
 
 class Dashboard(L.Callback):
@@ -41,6 +46,7 @@ class Dashboard(L.Callback):
         self.worst = worst
         self.checkpoint = checkpoint
         self.inspection: Inspection | None = None
+        self.usage: list[NDArray[np.float32]] = []
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Tag the run and say what it learns from."""
@@ -103,8 +109,9 @@ class Dashboard(L.Callback):
             scalars, bank = self.inspection.gate_scalars(), self.inspection.bank()
             _log(trainer, {f"val/{n}": v.item() for n, v in (scalars | (bank.scalars() if bank else {})).items()})
         if bank is not None:
+            self.usage.append(bank.mass.cpu().numpy())
             for logger in _wandb_loggers(trainer):
-                logger.experiment.log(_bank_media(bank))
+                logger.experiment.log(_bank_media(bank, self.usage))
         if self.worst and trainer.is_global_zero:
             dataset = trainer.datamodule.val_set  # type: ignore[attr-defined]
             self._show(trainer, "val/worst", worst_cases.of_validation(pl_module, dataset, rows, self.worst))
@@ -159,18 +166,23 @@ def _wandb_loggers(trainer: L.Trainer) -> list[WandbLogger]:
     return [logger for logger in trainer.loggers if trainer.is_global_zero and isinstance(logger, WandbLogger)]
 
 
-def _bank_media(bank: Bank) -> dict[str, Any]:
-    """The bank for people: a table of prototypes, most read first, how mass spreads, and who resembles whom."""
+def _bank_media(bank: Bank, usage: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
+    """The bank for people: a table of prototypes, most read first; who was read when; who resembles whom."""
     mass, (cosine, nearest) = bank.mass.cpu(), (each.cpu() for each in bank.nearest())
-    order = mass.argsort(descending=True).cpu()
+    order = mass.argsort(descending=True)
     rows = [[k, mass[k].item(), nearest[k].item(), cosine[k].item()] for k in order.tolist()]
-    ordered = ((bank.cosine.cpu()[order][:, order] + 1) / 2).clamp(0, 1).numpy()
-    magnified = np.kron(ordered, np.ones((max(1, 256 // len(mass)),) * 2, np.float32))
+    read = np.stack(usage, 1) * len(mass) / FULL_SCALE
+    alike = (bank.cosine.cpu()[order][:, order].numpy() + 1) / 2
     return {
         "memory/prototypes": wandb.Table(columns=["prototype", "share", "nearest", "cosine"], data=rows),
-        "memory/shares": wandb.Histogram(mass.tolist()),
-        "memory/similarity": wandb.Image(pictures.heat(magnified), caption="cosine −1 to 1, most read first"),
+        "memory/usage": wandb.Image(_magnified(read), caption="prototypes down, validations to the right"),
+        "memory/similarity": wandb.Image(_magnified(alike), caption="cosine from −1 to 1, most read first"),
     }
+
+
+def _magnified(values: NDArray[np.floating]) -> images.Photo:
+    pixels = max(1, 256 // len(values))
+    return pictures.heat(np.kron(values.clip(0, 1), np.ones((pixels, pixels))).astype(np.float32))
 
 
 def _test_scalars(table: list[dict[str, Any]]) -> dict[str, float]:

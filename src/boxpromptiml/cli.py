@@ -10,10 +10,10 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from netrc import NetrcParseError, netrc
 
 from boxpromptiml import __version__
 from boxpromptiml.records import InputError
+from boxpromptiml.wandb_account import has_account
 
 TOOLS = {
     "synthesize": ("boxpromptiml.synthesis.generate:synthesize", "make forgeries with masks and boxes from photos"),
@@ -38,6 +38,10 @@ TOOLS = {
     "ablation": ("boxpromptiml.ablation.command:ablation", "what is a part worth: with and without it, over seeds"),
     "compare": ("boxpromptiml.compare:compare", "is one recipe better than another, over seeds and images"),
     "report": ("boxpromptiml.report:report", "one HTML page about a run"),
+    "workspace": (
+        "boxpromptiml.workspace:workspace",
+        "a saved view of a W&B project with panels of all that is logged",
+    ),
     "complexity": ("stage2_distill.student:complexity", "parameters and multiply-accumulates of a student"),
 }
 TRAINER = {
@@ -105,13 +109,7 @@ def _run_trainer(command: str, words: list[str] | None) -> int:
 
 def _keep_wandb_quiet() -> None:
     """Without an account W&B records offline and asks nothing; ``wandb sync`` uploads later."""
-    if "WANDB_MODE" in os.environ or "WANDB_API_KEY" in os.environ:
-        return
-    try:
-        known = netrc().authenticators("api.wandb.ai")
-    except (OSError, NetrcParseError):
-        known = None
-    if known is None:
+    if "WANDB_MODE" not in os.environ and not has_account():
         os.environ["WANDB_MODE"] = "offline"
 
 
@@ -142,6 +140,7 @@ def _overview() -> str:
         "export",
         "ablation",
         "report",
+        "workspace",
     ]
     help_of = {name: text for name, (_, text) in TOOLS.items()} | TRAINER
     lines += [f"  {name:<12} {help_of[name]}" for name in [*order, *sorted(set(help_of) - set(order))]]

@@ -235,6 +235,10 @@ def with_wandb(cache, test_manifest):
         }
         config["trainer"]["logger"].append({"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": logger})
         config["trainer"]["callbacks"] += [
+            {
+                "class_path": "lightning.pytorch.callbacks.LearningRateMonitor",
+                "init_args": {"logging_interval": "step"},
+            },
             {"class_path": "stage2_distill.throughput.Throughput"},
             {"class_path": "stage2_distill.dashboard.Dashboard", "init_args": {"folder": str(folder / "worst")}},
         ]

@@ -3,12 +3,15 @@
 import csv
 import hashlib
 import json
+import re
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from boxpromptiml.cli import main
+from boxpromptiml.workspace import CURVES, MEDIA, TABLES
 
 SCALARS = {
     *("val/bce", "val/dice", "val/loss", "val/f1_pseudo_mask", "train/loss"),
@@ -92,7 +95,12 @@ def test_prototypes_are_listed_by_how_much_they_are_read(fit):
     assert sorted(row[0] for row in shown["data"]) == [0, 1, 2, 3]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(1, abs=1e-5)
-    assert len(list(fit.folder.glob("files/media/images/memory/similarity_*.png"))) == 2  # of two epochs
+    drawn = {
+        name: sorted(fit.folder.glob(f"files/media/images/memory/{name}_*.png")) for name in ("usage", "similarity")
+    }
+    assert [len(paths) for paths in drawn.values()] == [2, 2]  # after each of two epochs
+    sizes = sorted(Image.open(path).size for path in drawn["usage"])
+    assert sizes == [(64, 256), (128, 256)]  # four prototypes down, validations to the right
 
 
 def test_worst_cases_are_a_table_and_a_file_without_wandb(folder, fit, tested):
@@ -122,6 +130,24 @@ def test_test_scores_are_those_of_the_scoreboard(folder, tested):
         assert logged[f"test/{name}/squares"] == pytest.approx(row[name])
     assert tested.run.job_type == "test"
     assert tested.config["checkpoint"] == str(folder / "checkpoints/best.ckpt")
+
+
+def test_every_panel_of_the_workspace_shows_something(fit, tested):
+    logged = {key for run in (fit, tested) for step in run.history for key in step}
+    logged |= {"val/f1_pseudo_mask/squares", "val/f1_truth/squares"}  # where there are several validation sets
+    named = {
+        metric
+        for panels in CURVES.values()
+        for found in panels.values()
+        if not isinstance(found, str)
+        for metric in found
+    }
+    assert named <= logged
+    for pattern in [found for panels in CURVES.values() for found in panels.values() if isinstance(found, str)]:
+        assert any(re.match(pattern, key) for key in logged), pattern
+    shown = {key.rsplit("/", 1)[0] for key in logged}  # media and tables are logged as PART/path and the like
+    without_alarms = set().union(*MEDIA.values(), *TABLES.values()) - {"test/false_alarms"}  # there are none here
+    assert without_alarms <= shown
 
 
 def test_two_processes_are_one_run_with_the_numbers_of_one(folder, with_wandb, tmp_path, offline_runs, capsys):
