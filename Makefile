@@ -6,12 +6,12 @@ STAMP   := $(VENV)/.installed
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.PHONY: help setup demo report pseudomasks fit ablation bench test torture lint clean
+.PHONY: help setup demo report pseudomasks fit ablation robustness bench test torture lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  PROFILE=demo|full   configs that pseudomasks, fit, ablation and report use; full where data/full is there"
+	@echo "  PROFILE=demo|full   configs that the jobs from pseudomasks to report use; full where data/full is there"
 	@echo "  PHOTOS=folder       photos that report shows predictions for; by default the demo's test split"
 	@echo "  PYTHON=python3.12   interpreter that .venv is made with"
 	@echo "  WORKERS=2           processes that run the tests"
@@ -42,7 +42,7 @@ demo: ## the whole pipeline on packaged photos, minutes on a CPU; leaves runs/de
 
 ifeq ($(filter demo full,$(PROFILE)),)
 
-pseudomasks fit ablation report:
+pseudomasks fit ablation robustness report:
 	@echo "No data/full/manifest.json (data/README.md says how to make it). Without data: make $@ PROFILE=demo" >&2
 	@exit 2
 
@@ -57,6 +57,7 @@ AUDIT       := $(RUN)/pseudomasks/audit.json
 FITTED      := $(RUN)/fit/fit.json
 CHECKPOINT  := $(RUN)/fit/checkpoints/best.ckpt
 SCORES      := $(RUN)/test/scores.json
+ROBUSTNESS  := $(RUN)/robustness/robustness.json
 PREDICTIONS := $(RUN)/predictions/predictions.json
 VARIANTS    := $(basename $(notdir $(wildcard configs/ablation/*.yaml)))
 ABLATION    := $(RUN)/ablation
@@ -75,6 +76,8 @@ fit: $(FITTED) ## stage two: distil the student from the pseudo-masks
 
 ablation: $(VARIANTS:%=$(ABLATION)/%/test/scores.json) ## every variant in configs/ablation, and one table
 	$(BIN)/boxpromptiml report --run $(RUN) $(GO_ON)
+
+robustness: $(ROBUSTNESS) ## scores under blur, noise, JPEG, resizing, gamma and sharing, level by level
 
 report: $(AUDIT) $(SCORES) $(if $(PHOTOS),$(PREDICTIONS)) ## one page about a run, with its main scores printed here
 	$(BIN)/boxpromptiml report --run $(RUN) $(GO_ON)
@@ -103,6 +106,9 @@ $(FITTED): configs/$(PROFILE).yaml $(INDEX) | $(STAMP)
 
 $(SCORES): $(FITTED)
 	$(BIN)/boxpromptiml test --config configs/$(PROFILE).yaml $(QUIETLY) --ckpt_path $(CHECKPOINT)
+
+$(ROBUSTNESS): configs/robustness/$(PROFILE).yaml $(FITTED)
+	$(BIN)/boxpromptiml robustness --config $< $(GO_ON)
 
 $(PREDICTIONS): $(FITTED)
 	$(BIN)/boxpromptiml predict --checkpoint $(CHECKPOINT) --images $(PHOTOS) --out $(@D) $(GO_ON)

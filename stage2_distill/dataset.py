@@ -16,6 +16,7 @@ from boxpromptiml import boxes, images
 from boxpromptiml.manifest import Manifest, ManifestError
 from boxpromptiml.records import Batch, ImageRecord, Sample
 from stage2_distill.augment import Resize
+from stage2_distill.degrade import Degradation
 from stage2_distill.target import Target, taught
 
 
@@ -187,7 +188,7 @@ class ScoredItem(TypedDict):
 
     Attributes:
         image: (3, S, S) float in [0, 1] at the student's size; zeros when the photo cannot be scored.
-        truth: (H, W) bool at the photo's own size, True = manipulated; None when the photo cannot be scored.
+        truth: (H, W) bool at the (degraded) photo's own size, True = manipulated; None when the photo cannot be scored.
         index: position in the test set's records.
         problem: why the photo cannot be scored, or an empty string.
     """
@@ -213,11 +214,13 @@ class ScoredDataset(Dataset[ScoredItem]):
     Args:
         records: what to score. An authentic image needs no mask.
         size: the student's input size in pixels.
+        degradation: done to each photo at its own resolution, before it is resized to the student's size.
     """
 
-    def __init__(self, records: Sequence[ImageRecord], size: int) -> None:
+    def __init__(self, records: Sequence[ImageRecord], size: int, degradation: Degradation | None = None) -> None:
         self.records = records
         self.size = size
+        self.degradation = degradation
 
     def __len__(self) -> int:
         return len(self.records)
@@ -228,6 +231,8 @@ class ScoredDataset(Dataset[ScoredItem]):
         except images.ImageError as error:
             blank = torch.zeros(3, self.size, self.size)
             return ScoredItem(image=blank, truth=None, index=index, problem=str(error))
+        if self.degradation is not None:
+            photo, truth = self.degradation.apply(photo, truth, self.records[index].image_id)
         image = image_tensor(images.resize_photo(photo, self.size, self.size))
         return ScoredItem(image=image, truth=torch.from_numpy(truth), index=index, problem="")
 

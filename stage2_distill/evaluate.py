@@ -53,7 +53,7 @@ def summarize(
         summary[name] = {
             **_scores(manipulated),
             **_best_of_set(manipulated),
-            **_false_alarms(authentic),
+            **false_alarms(authentic),
             **_whole_images(manipulated, authentic, scoring),
             "set_aside": _set_aside(rows, position, records),
             "by_kind": {kind: _scores(of_set[kinds == kind]) for kind in sorted({*kinds} - {"authentic", ""})},
@@ -139,6 +139,18 @@ def means(values: Mapping[str, Rows]) -> dict[str, float]:
     return found
 
 
+def false_alarms(authentic: Rows) -> dict[str, float]:
+    """What is marked in authentic images, from their rows; nothing where there are none."""
+    if not len(authentic):
+        return {}
+    area = _column(authentic, "predicted_area")
+    return {
+        "images_authentic": len(authentic),
+        "false_alarm_area": float(area.mean()),
+        "false_alarm_rate": float((area > 0).mean()),
+    }
+
+
 def _column(rows: Rows, name: str) -> Rows:
     return rows[:, COLUMNS.index(name)]
 
@@ -159,17 +171,6 @@ def _best_of_set(manipulated: Rows) -> dict[str, float]:
 def _by_area(manipulated: Rows) -> dict[str, dict[str, Any]]:
     place = np.digitize(_column(manipulated, "manipulated_area"), list(AREAS.values())) - 1
     return {name: _scores(manipulated[place == i]) for i, name in enumerate(AREAS) if (place == i).any()}
-
-
-def _false_alarms(authentic: Rows) -> dict[str, float]:
-    if not len(authentic):
-        return {}
-    area = _column(authentic, "predicted_area")
-    return {
-        "images_authentic": len(authentic),
-        "false_alarm_area": float(area.mean()),
-        "false_alarm_rate": float((area > 0).mean()),
-    }
 
 
 def _whole_images(manipulated: Rows, authentic: Rows, scoring: Scoring) -> dict[str, float]:

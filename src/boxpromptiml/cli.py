@@ -32,6 +32,10 @@ TOOLS = {
     "pseudomasks": ("stage1_pseudomask.generate:pseudomasks", "stage one: boxes to pseudo-masks in HDF5 shards"),
     "cache": ("boxpromptiml.cache:COMMANDS", "look after a cache: verify, info, merge, prune"),
     "audit": ("stage1_pseudomask.audit:audit", "compare pseudo-masks with ground truth"),
+    "robustness": (
+        "stage2_distill.robustness:robustness",
+        "scores under blur, noise, JPEG, resizing, gamma and sharing",
+    ),
     "calibrate": ("stage2_distill.calibrate:calibrate", "choose a student's threshold and save both to share them"),
     "predict": ("stage2_distill.predict:predict", "masks for new photos from a trained student"),
     "export": ("stage2_distill.export:export", "a student as one file for other programs: ONNX, torch.export"),
@@ -135,6 +139,7 @@ def _overview() -> str:
         "fit",
         "validate",
         "test",
+        "robustness",
         "calibrate",
         "predict",
         "export",

@@ -148,7 +148,7 @@ def resize_probability(probability: Probability, width: int, height: int) -> Pro
 
 
 def jpeg_round_trip(photo: Photo, quality: int) -> Photo:
-    """(H, W, 3) uint8 as it comes back from a JPEG file of the given quality, 1 to 95."""
+    """(H, W, 3) uint8 as it comes back from a JPEG file of the given quality, 1 to 100."""
     stream = io.BytesIO()
     Image.fromarray(photo, "RGB").save(stream, "JPEG", quality=quality)
     with Image.open(stream) as written:

@@ -38,7 +38,7 @@ def test_every_make_target_is_explained_by_make_alone():
     assert {"setup", "demo", "test", "lint", "pseudomasks", "fit", "ablation", "clean"} <= declared
 
 
-@pytest.mark.parametrize("target", ["pseudomasks", "fit", "ablation"])
+@pytest.mark.parametrize("target", ["pseudomasks", "fit", "ablation", "robustness"])
 def test_without_data_make_points_to_the_demo(target):
     answer = make(target, "PROFILE=")
     assert answer.returncode != 0

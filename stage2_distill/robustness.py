@@ -1,0 +1,197 @@
+"""How a student's scores fall when photos are degraded: every kind of degradation, level by level."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from boxpromptiml import __version__, provenance
+from boxpromptiml.manifest import ManifestError, read_manifest
+from boxpromptiml.protocol import Scoring
+from boxpromptiml.records import ImageRecord
+from stage2_distill import curves
+from stage2_distill.dataset import ScoredBatch, ScoredDataset, collate_scored, scorable
+from stage2_distill.degrade import Degradation, Levels
+from stage2_distill.evaluate import Rows
+from stage2_distill.localizer import Localizer
+from stage2_distill.scoreboard import Scoreboard
+
+warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")  # Lightning 2.6 on torch 2.12 and newer
+
+
+class DegradedTest(L.LightningModule):
+    """Scores a localizer on loaders of photos; one bar counts the images of all runs.
+
+    Args:
+        localizer: what is tested.
+        scoring: the rules.
+        bar: is moved on by each image.
+
+    Attributes:
+        rows: of the last run, from all processes; see `Scoreboard.compute`.
+    """
+
+    rows: Rows
+
+    def __init__(self, localizer: Localizer, scoring: Scoring, bar: tqdm) -> None:
+        super().__init__()
+        self.localizer = localizer
+        self.scoreboard = Scoreboard(scoring)
+        self.bar = bar
+
+    def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
+        """Score each photo against its truth."""
+        probability = self.localizer(batch["image"])[:, 0]
+        for i, truth in enumerate(batch["truth"]):
+            self.scoreboard.update(dataloader_idx, batch["index"][i], probability[i], truth)
+        self.bar.update(len(batch["index"]) * self.trainer.world_size)
+
+    def on_test_epoch_end(self) -> None:
+        """Gather the rows of all processes."""
+        self.rows = self.scoreboard.compute().numpy()
+        self.scoreboard.reset()
+
+
+def robustness(
+    checkpoint: str,
+    test_sets: dict[str, Path],
+    out: Path,
+    levels: Levels = Levels(),  # noqa: B008 (frozen)
+    scoring: Scoring = Scoring(),  # noqa: B008 (frozen)
+    batch_size: int = 16,
+    workers: int = 2,
+    accelerator: str = "auto",
+    devices: int = 1,
+    num_nodes: int = 1,
+) -> int:
+    """Score a student on photos that were blurred, compressed, resized or shared, level by level.
+
+    Each degradation is done to the photo at its own resolution, before it is resized to the student's size; noise is
+    the same in every run. Scores are at the truth's resolution; where a degradation changes the photo's size, the truth
+    is resized with it. Writes robustness.json, robustness.md and robustness.png, and prints a table. Stopped, the same
+    command goes on where it was; levels that are named later are added.
+
+    Args:
+        checkpoint: a .ckpt file that `boxpromptiml fit` wrote, a saved student, or its OWNER/NAME on the Hugging Face
+            hub.
+        test_sets: name and manifest with ground truth of each set, as in '{casia1: data/full/test/casia1.json}'.
+        out: folder to write to.
+        levels: of each kind of degradation.
+        scoring: by which rules, as for `boxpromptiml test`; a threshold that is stored with the student is not used.
+        batch_size: images a step and process.
+        workers: loader processes.
+        accelerator: cpu, gpu, or auto.
+        devices: processes on this machine, each with a device of its own.
+        num_nodes: machines, when started by torchrun or SLURM.
+    """
+    degradations = levels.degradations()
+    if not test_sets or not degradations:
+        raise ManifestError("nothing to score; name test sets, such as {casia1: data/casia1.json}, and levels")
+    sets = {name: scorable(read_manifest(path)) for name, path in test_sets.items()}
+    localizer = Localizer.load(checkpoint)
+    rows = out / "rows" / _fingerprint(localizer, test_sets, scoring)
+    rows.mkdir(parents=True, exist_ok=True)
+    files = {each: rows / f"{str(each or 'clean').replace(' ', '-')}.npy" for each in (None, *degradations)}
+    trainer = L.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    left = [each for each, file in files.items() if not file.exists()]
+    images = sum(map(len, sets.values()))
+    done = (len(files) - len(left)) * images
+    with tqdm(total=len(files) * images, initial=done, unit="image", disable=not trainer.is_global_zero) as bar:
+        module = DegradedTest(localizer, scoring, bar)
+        for degradation in left:
+            bar.set_postfix_str(str(degradation or "as they are"))
+            loaders = _loaders(sets, localizer.student.image_size, degradation, batch_size, workers)
+            trainer.test(module, loaders, verbose=False)
+            if trainer.is_global_zero:
+                _save(files[degradation], module.rows)
+    trainer.strategy.barrier()  # the others read what the first has written
+    clean, degraded = np.load(files[None]), {each: np.load(files[each]) for each in degradations}
+    set_aside = _set_aside(clean, sets, localizer.student.image_size)
+    if trainer.is_global_zero:
+        _write(out, curves.summarize(clean, degraded, sets), scoring, levels, checkpoint, set_aside)
+    return 3 if set_aside else 0
+
+
+def _fingerprint(localizer: Localizer, test_sets: Mapping[str, Path], scoring: Scoring) -> str:
+    """Of all that decides the rows, but for the degradation: rows of other settings lie in other folders."""
+    settings = {
+        "weights_sha256": localizer.weights_sha256(),
+        "manifests_sha256": {name: provenance.file_sha256(path) for name, path in test_sets.items()},
+        "scoring": asdict(scoring),
+        "package_version": __version__,
+    }
+    return provenance.content_hash(settings)
+
+
+def _save(path: Path, rows: Rows) -> None:
+    """Keep the rows of a finished degradation; the file appears whole or not at all."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as stream:
+        np.save(stream, rows)
+    partial.replace(path)
+
+
+def _loaders(
+    sets: Mapping[str, Sequence[ImageRecord]],
+    size: int,
+    degradation: Degradation | None,
+    batch_size: int,
+    workers: int,
+) -> list[DataLoader]:
+    return [
+        DataLoader(
+            ScoredDataset(records, size, degradation), batch_size, num_workers=workers, collate_fn=collate_scored
+        )
+        for records in sets.values()
+    ]
+
+
+def _set_aside(clean: Rows, sets: Mapping[str, Sequence[ImageRecord]], size: int) -> list[str]:
+    """Why photos that have no scores have none; the few are read once more."""
+    datasets = [ScoredDataset(records, size) for records in sets.values()]
+    unread = clean[np.isnan(clean[:, 2:]).all(1)]
+    return [datasets[int(row[0])][int(row[1])]["problem"] for row in unread]
+
+
+def _write(
+    out: Path,
+    summary: Mapping[str, Any],
+    scoring: Scoring,
+    levels: Levels,
+    checkpoint: str,
+    set_aside: Sequence[str],
+) -> None:
+    provenance.write_json(
+        out / "robustness.json",
+        {
+            "sets": summary,
+            "levels": asdict(levels),
+            "scoring": asdict(scoring),
+            "checkpoint": checkpoint,
+            "set_aside": set_aside,
+            "command": provenance.command_line(),
+            "environment": provenance.environment(),
+        },
+    )
+    (out / "robustness.md").write_text(curves.markdown(summary, scoring), encoding="utf-8")
+    curves.draw(summary, out / "robustness.png")
+    print(curves.text(summary))
+    print(f"every level: {out / 'robustness.md'}, {out / 'robustness.json'}; curves: {out / 'robustness.png'}")
+    for reason in set_aside:
+        print(f"set aside: {reason}")
