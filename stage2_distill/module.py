@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim import Optimizer
 
 from boxpromptiml.protocol import Scoring
 from boxpromptiml.records import Batch
@@ -17,6 +18,7 @@ from stage2_distill.dataset import ScoredBatch
 from stage2_distill.fusion import pool_under_mask
 from stage2_distill.loss import DistillationLoss
 from stage2_distill.scoreboard import Scoreboard
+from stage2_distill.speed import Speed, require_unused_parameters_found, step_seed
 from stage2_distill.student import Localization, Student
 
 
@@ -32,10 +34,12 @@ class Distillation(L.LightningModule):
         loss: against the pseudo-mask.
         lr: peak learning rate of AdamW.
         backbone_lr_scale: factor on the backbone's learning rate; below 1 for a pretrained one.
+        freeze_backbone: epochs at the beginning during which a pretrained backbone stays as it is.
         weight_decay: of AdamW.
         warmup: share of the steps during which the rate rises linearly; then it falls along a cosine to zero.
         scoring: by which rules `boxpromptiml test` scores.
         correction: how the student overrules its teacher late in training.
+        speed: how training computes.
     """
 
     def __init__(
@@ -44,21 +48,41 @@ class Distillation(L.LightningModule):
         loss: DistillationLoss,
         lr: float = 1e-4,
         backbone_lr_scale: float = 1.0,
+        freeze_backbone: int = 0,
         weight_decay: float = 0.05,
         warmup: float = 0.05,
         scoring: Scoring = Scoring(),  # noqa: B008 (frozen)
         correction: SelfCorrection = SelfCorrection(),  # noqa: B008 (frozen)
+        speed: Speed = Speed(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         self.student = student
         self.loss = loss
         self.lr = lr
         self.backbone_lr_scale = backbone_lr_scale
+        self.freeze_backbone = freeze_backbone
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.correction = correction
         self.agreement = Agreement()
         self.scoreboard = Scoreboard(scoring)
+        self.speed = speed
+
+    def setup(self, stage: str) -> None:
+        """Compile only what is trained."""
+        if stage == "fit":
+            self.speed.prepare(self.student)
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze or free the backbone."""
+        if self.freeze_backbone:
+            require_unused_parameters_found(self.trainer.strategy.model)
+            frozen = self.current_epoch < self.freeze_backbone
+            self.student.backbone.requires_grad_(not frozen).train(not frozen)
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Seed what is random in the network (stochastic depth, say), so that a resumed run repeats it."""
+        torch.manual_seed(step_seed(self.current_epoch, batch_index, self.global_rank))
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Loss of a batch, and the features under the teacher's masks for an EMA memory bank."""
@@ -121,7 +145,8 @@ class Distillation(L.LightningModule):
                     "weight_decay": self.weight_decay if decays else 0.0,
                 }
                 for (backbone, decays), parameters in groups.items()
-            ]
+            ],
+            fused=self.speed.fused,
         )
         steps = int(self.trainer.estimated_stepping_batches)
         rising = max(1, round(self.warmup * steps))
@@ -134,6 +159,15 @@ class Distillation(L.LightningModule):
             milestones=[rising],
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Lightning refuses to clip for a fused optimizer also under bf16-mixed, where no gradient is scaled."""
+        if gradient_clip_val and gradient_clip_algorithm != "value" and self.trainer.precision == "bf16-mixed":
+            torch.nn.utils.clip_grad_norm_(self.student.parameters(), gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the student's arguments, so that `Student.from_checkpoint` needs nothing else."""

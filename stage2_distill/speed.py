@@ -1,0 +1,54 @@
+"""How training computes, as against what: results are the same but for rounding."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from boxpromptiml.records import InputError
+from stage2_distill.student import Student
+
+
+@dataclass(frozen=True)  # without slots, which jsonargparse cannot read defaults from
+class Speed:
+    """How training computes. `make bench ONLY=training` measures what each is worth; precision is the Trainer's.
+
+    Args:
+        compiled: run the student through torch.compile while training. Needs a C++ compiler; the first steps take
+            minutes, so it pays for long runs.
+        channels_last: keep the channels of a pixel side by side in memory.
+        fused: update all parameters in one kernel.
+    """
+
+    compiled: bool = False
+    channels_last: bool = True
+    fused: bool = True
+
+    def prepare(self, student: Student) -> None:
+        """Lay the student out in memory and compile it, in place: names in checkpoints stay as they are."""
+        student.lay_out(torch.channels_last if self.channels_last else torch.contiguous_format)
+        if self.compiled:
+            student.compile()
+
+
+def step_seed(epoch: int, batch_index: int, rank: int) -> int:
+    """Seed of what is random inside the network in one step of one process: of a run, always the same."""
+    run = int(os.environ.get("PL_GLOBAL_SEED", 0))  # where Lightning keeps the run's seed
+    return int(np.random.SeedSequence([run, epoch, batch_index, rank]).generate_state(1)[0])
+
+
+def require_unused_parameters_found(model: nn.Module | None) -> None:
+    """Several processes wait for each other's gradients, also for those that a frozen backbone does not have.
+
+    Raises:
+        InputError: the processes would wait for ever.
+    """
+    if isinstance(model, DistributedDataParallel) and not model.find_unused_parameters:
+        raise InputError(
+            "model.freeze_backbone on several processes needs --trainer.strategy ddp_find_unused_parameters_true"
+        )
