@@ -40,6 +40,7 @@ TOOLS = {
     "predict": ("stage2_distill.predict:predict", "masks for new photos from a trained student"),
     "export": ("stage2_distill.export:export", "a student as one file for other programs: ONNX, torch.export"),
     "ablation": ("boxpromptiml.ablation.command:ablation", "what is a part worth: with and without it, over seeds"),
+    "app": ("boxpromptiml.app.command:app", "a page to try a student, draw boxes and look through a cache"),
     "compare": ("boxpromptiml.compare:compare", "is one recipe better than another, over seeds and images"),
     "report": ("boxpromptiml.report:report", "one HTML page about a run"),
     "workspace": (
@@ -144,6 +145,7 @@ def _overview() -> str:
         "predict",
         "export",
         "ablation",
+        "app",
         "report",
         "workspace",
     ]

@@ -1,0 +1,55 @@
+"""The command ``boxpromptiml app``."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+import threading
+import webbrowser
+
+from boxpromptiml.records import InputError
+
+
+def app(
+    checkpoint: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    open_browser: bool = True,
+    max_megabytes: int = 64,
+) -> int:
+    """Open a page in the browser: look for manipulations in photos.
+
+    The page is for this machine: it listens on the loopback address and loads nothing from the net. Ctrl-C ends it.
+
+    Args:
+        checkpoint: student for the tab Localize: a .ckpt file that `boxpromptiml fit` wrote, a folder with a calibrated
+            or saved student, or its OWNER/NAME on the Hugging Face hub.
+        host: address to listen on. With another than 127.0.0.1, everybody who can reach this machine can use the page.
+        port: to listen on; 0 for the first that is free from 7860 on.
+        open_browser: show the page in the default browser.
+        max_megabytes: largest photo that is taken.
+    """
+    _require_gradio()
+    if max_megabytes < 1:
+        raise InputError(f"max_megabytes is {max_megabytes}; name a whole number above zero")
+    from boxpromptiml.app.page import Contents, served
+    from stage2_distill.localizer import Localizer
+
+    contents = Contents(None if checkpoint is None else Localizer.load(checkpoint))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that its files are deleted then, too
+    with served(contents, host, port, max_megabytes) as address:
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        if open_browser:
+            webbrowser.open(address)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            print("closed")
+    return 0
+
+
+def _require_gradio() -> None:
+    missing = [name for name in ("gradio", "gradio_image_annotation") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"the page needs {' and '.join(missing)}; install with: pip install 'boxpromptiml[app]'")

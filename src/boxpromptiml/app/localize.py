@@ -1,0 +1,184 @@
+"""The tab *Localize*: what a student says about a photo that is dropped on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import gradio as gr
+import numpy as np
+import torch
+
+from boxpromptiml import pictures
+from boxpromptiml.app import markup
+from boxpromptiml.images import ImageError, Photo, Probability, read_photo, resize_photo, resize_probability
+from boxpromptiml.regions import find_regions
+from stage2_distill.dataset import image_tensor
+from stage2_distill.localizer import UNCALIBRATED, Localizer
+
+SIDES = (640, 1024)
+"""Smallest and largest length, in pixels, of a shown photo's longer side."""
+LISTED = 6
+"""Regions that are listed."""
+KEPT = 1800
+"""Seconds for which a page that is left open can still move its threshold."""
+
+NO_STUDENT = """No student is loaded, so photos cannot be looked at.
+Start the page with a trained one: a checkpoint, a saved folder, or OWNER/NAME on the Hugging Face hub.
+$ boxpromptiml app --checkpoint runs/demo/fit/checkpoints/best.ckpt"""
+NO_PHOTO = """Drop a photo on the left, or choose one.
+You will see where the student finds it manipulated, how sure it is, and what its gates and its memory looked at.
+The photo stays on this machine and is deleted as soon as it has been read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A photo as the student saw it; everything but the photo at the student's own resolution.
+
+    Attributes:
+        name: of the file.
+        photo: (H, W, 3) at the size at which it is shown.
+        width: of the whole photo in pixels.
+        height: of the whole photo in pixels.
+        probability: of manipulation, in [0, 1].
+        gate_prior: G_avg, in [0, 1].
+        memory_prior: Ā_mem, in [0, 1].
+    """
+
+    name: str
+    photo: Photo
+    width: int
+    height: int
+    probability: Probability
+    gate_prior: Probability
+    memory_prior: Probability
+
+
+def look(localizer: Localizer, path: Path, name: str) -> View:
+    """Show a photo to the student.
+
+    Args:
+        localizer: the student.
+        path: where the photo is.
+        name: what its owner calls it.
+
+    Raises:
+        ImageError: the photo cannot be read.
+    """
+    photo = read_photo(path)
+    side = localizer.student.image_size
+    image = image_tensor(resize_photo(photo, side, side))[None].to(localizer.student.mean.device)
+    with torch.inference_mode():
+        answer = localizer.student(image)
+    maps = (torch.sigmoid(answer.logits), answer.gate_prior, answer.memory_prior)
+    probability, gate_prior, memory_prior = (each[0, 0].float().cpu().numpy() for each in maps)
+    height, width = photo.shape[:2]
+    return View(name, shown(photo), width, height, probability, gate_prior, memory_prior)
+
+
+def shown(photo: Photo) -> Photo:
+    """Photo at a size that suits a page: a large one shrunk, a small one enlarged so that outlines stay thin."""
+    height, width = photo.shape[:2]
+    longest = max(height, width)
+    factor = min(max(longest, SIDES[0]), SIDES[1]) / longest
+    return resize_photo(photo, max(1, round(width * factor)), max(1, round(height * factor)))
+
+
+def drawn(view: View, threshold: float) -> str:
+    """The photo with its manipulated region, and below it the maps."""
+    height, width = view.photo.shape[:2]
+    overlay = pictures.overlay(view.photo, resize_probability(view.probability, width, height), threshold)
+    maps = [
+        ("probability", view.probability),
+        ("gate prior: what the gates let through", view.gate_prior),
+        ("memory prior: what resembles learned manipulations", view.memory_prior),
+    ]
+    heats = (
+        markup.figure(pictures.thumbnail(pictures.heat(resize_probability(each, width, height)), 400), caption, "small")
+        for caption, each in maps
+    )
+    caption = f"{view.name}, {view.width} × {view.height}"
+    return markup.figure(overlay, caption) + markup.row(heats)
+
+
+def told(view: View, threshold: float) -> str:
+    """Score, regions at the photo's own size, and the mask to download."""
+    probability = resize_probability(view.probability, view.width, view.height)
+    mask = probability > threshold
+    regions = find_regions(probability, threshold)
+    _, png = cv2.imencode(".png", mask.astype(np.uint8) * 255)
+    numbers = [
+        (f"{view.probability.max():.2f}", "score: largest probability"),
+        (f"{mask.mean():.1%}", "of the photo"),
+        (f"{len(regions)}", "region" if len(regions) == 1 else "regions"),
+    ]
+    rows = [
+        (str(i), ", ".join(map(str, region.box_xyxy)), f"{region.score:.2f}", f"{region.area / mask.size:.1%}")
+        for i, region in enumerate(regions[:LISTED], 1)
+    ]
+    if regions:
+        below = markup.table(("", "box x1, y1, x2, y2", "score", "area"), rows)
+        below += f"<p>and {len(regions) - LISTED} smaller ones</p>" if len(regions) > LISTED else ""
+    else:
+        below = markup.notice("Nothing in this photo is above the threshold.", "done")
+    saved = markup.download(png.tobytes(), f"{Path(view.name).stem}_mask.png", "Download the mask (PNG)")
+    return markup.headline(numbers) + below + saved
+
+
+@contextmanager
+def consumed(upload: Path, name: str) -> Iterator[None]:
+    """Delete an uploaded file at the end, whatever happens. Errors call it by the name that its owner gave it."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(str(error).replace(str(upload), name)) from None
+    finally:
+        upload.unlink(missing_ok=True)
+
+
+def localize_tab(localizer: Localizer | None) -> None:
+    """Build the tab in the page that is being built; without a student, one that says how to get one."""
+    if localizer is None:
+        gr.HTML(markup.notice(NO_STUDENT))
+        return
+    calibrated = localizer.calibration != UNCALIBRATED
+    origin = "calibrated" if calibrated else "not calibrated; `boxpromptiml calibrate` chooses one"
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=280):
+            upload = gr.File(label="Photo", file_count="single", height=120, elem_id="photo")
+            threshold = gr.Slider(
+                0, 1, localizer.threshold, step=0.01, label="Threshold", info=f"{localizer.threshold:.2f}: {origin}",
+                elem_id="threshold",
+            )  # fmt: skip
+            facts = gr.HTML(elem_id="facts")
+        with gr.Column(scale=5):
+            stage = gr.HTML(markup.notice(NO_PHOTO), elem_id="answer")
+    view: gr.State = gr.State(None, time_to_live=KEPT)
+
+    def photo_dropped(sent: dict[str, Any], limit: float) -> tuple[None, View | None, str, str]:
+        path, name = Path(sent["path"]), str(sent["orig_name"])
+        try:
+            with consumed(path, name):
+                seen = look(localizer, path, name)
+        except ImageError as error:
+            return None, None, markup.notice(str(error), "error"), ""
+        return None, seen, drawn(seen, limit), told(seen, limit)
+
+    def threshold_moved(seen: View | None, limit: float) -> tuple[object, object]:
+        if seen is None:
+            return gr.skip(), gr.skip()
+        return drawn(seen, limit), told(seen, limit)
+
+    upload.upload(
+        photo_dropped, [upload, threshold], [upload, view, stage, facts], show_progress_on=stage,
+        preprocess=False,  # which would only copy the file
+        api_visibility="private",
+    )  # fmt: skip
+    threshold.release(
+        threshold_moved, [view, threshold], [stage, facts], show_progress="hidden", trigger_mode="always_last",
+        api_visibility="private",
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+"""A page with a small student, and a browser to open it in: Debian's Chromium, Playwright's own, or one that is named.
+
+Needs the extra ``app``. Without a browser, or without Playwright, the tests in it are skipped and say so.
+"""
+
+import os
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("gradio", reason="the page is the extra `app`: pip install 'boxpromptiml[app]'")
+pytest.importorskip("gradio_image_annotation", reason="the page is the extra `app`: pip install 'boxpromptiml[app]'")
+
+SIZE = 64
+
+
+@pytest.fixture(scope="session")
+def localizer():
+    from stage2_distill.localizer import Localizer
+    from stage2_distill.student import Student
+
+    student = Student("mobilenetv3_small_050", pretrained=False, image_size=SIZE, channels=16, prototypes=4)
+    return Localizer.from_student(student, threshold=0.4, calibration="of a test")
+
+
+@pytest.fixture(scope="session")
+def photo_file(tmp_path_factory):
+    """A photo of a disk on noise, 200 × 150."""
+    path = tmp_path_factory.mktemp("mine") / "disk.png"
+    Image.fromarray(disk(np.random.default_rng(0), 150, 200)[0]).save(path)
+    return path
+
+
+def disk(rng, height, width, centre=(100, 75), radius=30):
+    """A noisy photo with a bright disk, and the disk."""
+    photo = rng.integers(40, 100, (height, width, 3), dtype=np.uint8)
+    y, x = np.mgrid[:height, :width]
+    inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= radius**2
+    photo[inside] += 110
+    return photo, inside
+
+
+@pytest.fixture(scope="session")
+def open_page():
+    """Serve contents until the tests end; gives the address."""
+    from boxpromptiml.app.page import served
+
+    with ExitStack() as pages:
+        yield lambda contents, **options: pages.enter_context(served(contents, **options))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: pip install playwright")
+    with playwright.sync_playwright() as started:
+        named = os.environ.get("BOXPROMPTIML_CHROMIUM")
+        known = [named, *map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))]
+        paths = [path for path in [*known, started.chromium.executable_path] if path and Path(path).exists()]
+        if not paths:
+            pytest.skip("no Chromium here; install it, or name one with BOXPROMPTIML_CHROMIUM")
+        sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        chromium = started.chromium.launch(executable_path=paths[0], args=[*sandbox, "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open an address on a laptop's screen. Every request for another machine is noted in ``page.left``."""
+    context = browser.new_context(viewport={"width": 1366, "height": 768}, accept_downloads=True)
+    context.set_default_timeout(15_000)
+
+    def visit(address):
+        page = context.new_page()
+        page.left = []
+        ours = ("data:", "blob:", "about:", address.rsplit("?")[0])
+        page.on("request", lambda request: None if request.url.startswith(ours) else page.left.append(request.url))
+        page.goto(address)
+        return page
+
+    yield visit
+    context.close()

@@ -1,0 +1,124 @@
+"""The served page: on this machine alone, closed to the rest of the disk, and words where there is nothing."""
+
+import http.client
+import json
+import os
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from boxpromptiml.app.page import Contents, served
+from boxpromptiml.records import InputError
+
+
+@pytest.fixture(scope="module")
+def address(open_page):
+    return open_page(Contents())
+
+
+def ask(address, path, method="GET", body=None, **headers):
+    """One request, its path sent as it is."""
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=10)
+    connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
+    content = b"" if body is None else body
+    for name, value in ({"Content-Length": str(len(content))} | headers).items():
+        connection.putheader(name.replace("_", "-"), value)
+    connection.endheaders(content)
+    answer = connection.getresponse()
+    return answer.status, answer.read(), answer.headers
+
+
+def test_it_listens_on_this_machine_alone(address):
+    assert urlsplit(address).hostname == "127.0.0.1"
+    with socket.socket() as outside:
+        outside.settimeout(1)
+        own = socket.gethostbyname(socket.gethostname())
+        if own.startswith("127."):
+            pytest.skip("this machine has no address of its own")
+        assert outside.connect_ex((own, urlsplit(address).port)) != 0
+
+
+def test_a_taken_port_is_named(address):
+    with (
+        pytest.raises(InputError, match=r"port \d+ is taken; name another with --port"),
+        served(Contents(), port=urlsplit(address).port),
+    ):
+        pass
+
+
+def test_the_page_keeps_everything_at_home(address):
+    status, body, headers = ask(address, "/")
+    assert status == 200
+    assert "default-src 'self'" in headers["content-security-policy"]
+    config = json.loads(ask(address, "/config")[1])
+    assert not config["analytics_enabled"]
+    assert not config.get("is_space")
+    assert b"fonts.googleapis" not in body
+
+
+ESCAPES = [
+    "/gradio_api/file=/etc/passwd",
+    "/gradio_api/file=../../../../etc/passwd",
+    "/gradio_api/file={ours}/../../etc/passwd",
+    "/gradio_api/file={ours}/%2e%2e/%2e%2e/etc/passwd",
+    "/gradio_api/file={ours}/..%2f..%2fetc%2fpasswd",
+    "/gradio_api/file={ours}/link",
+    "/gradio_api/file=%2fetc%2fpasswd",
+    "/gradio_api/file=%EF%BC%8Fetc%EF%BC%8Fpasswd",
+    "/gradio_api/file=file:///etc/passwd",
+    "/gradio_api/file=http://127.0.0.1:1/x",
+    "/gradio_api/file/etc/passwd",
+    "/file=/etc/passwd",
+    "/static/../../../../../../etc/passwd",
+    "/static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+    "/assets/..%2f..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc/passwd",
+    "/svelte/..%2f..%2f..%2f..%2f..%2f..%2f..%2f..%2fetc/passwd",
+    "//etc/passwd",
+    "/gradio_api/custom_component/x/client/..%2f../..%2fetc%2fpasswd",
+    "/gradio_api/proxy=file:///etc/passwd",
+    "/gradio_api/stream/a/1/2/playlist-file",
+]
+
+
+@pytest.mark.parametrize("path", ESCAPES)
+def test_no_path_leads_out(address, path):
+    ours = Path(os.environ["GRADIO_TEMP_DIR"])
+    link = ours / "link"
+    if not link.is_symlink():
+        link.symlink_to("/etc/passwd")
+    status, body, _ = ask(address, path.format(ours=ours))
+    assert status >= 400
+    assert b"root:" not in body
+
+
+def test_an_uploads_name_cannot_choose_its_place(address, tmp_path):
+    ours = Path(os.environ["GRADIO_TEMP_DIR"])
+    for name in (f"{tmp_path}/a.png", "../../a.png", "..\\..\\a.png", "\u2024\u2024/a.png", ".", "a\u202egnp.exe"):
+        part = f'--b\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\nx\r\n--b--\r\n'
+        kind = "multipart/form-data; boundary=b"
+        status, body, _ = ask(address, "/gradio_api/upload", "POST", part.encode(), Content_Type=kind)
+        for path in json.loads(body) if status == 200 else []:
+            assert Path(path).resolve().is_relative_to(ours.resolve())
+            Path(path).unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_sites_page_cannot_reach_it(address):
+    assert ask(address, "/", Host="evil.example")[0] == 403
+    assert ask(address, "/config", Origin="http://evil.example")[0] == 403
+
+
+def test_without_anything_to_open_each_tab_says_how_to_start(visit, address):
+    page = visit(address)
+    page.wait_for_selector("text=boxpromptiml app --checkpoint")
+    assert page.left == []
+
+
+def test_the_pages_files_go_with_it():
+    with served(Contents()):
+        folder = Path(os.environ["GRADIO_TEMP_DIR"])
+        assert folder.stat().st_mode & 0o077 == 0  # nobody else may look
+    assert not folder.exists()
