@@ -59,8 +59,6 @@ CHECKPOINT  := $(RUN)/fit/checkpoints/best.ckpt
 SCORES      := $(RUN)/test/scores.json
 ROBUSTNESS  := $(RUN)/robustness/robustness.json
 PREDICTIONS := $(RUN)/predictions/predictions.json
-VARIANTS    := $(basename $(notdir $(wildcard configs/ablation/*.yaml)))
-ABLATION    := $(RUN)/ablation
 # The photos of the page's pictures: a folder, or a list; the demo's are those of its test split.
 PHOTOS      ?= $(if $(filter demo,$(PROFILE)),"[$$(echo $(RUN)/data/images/test-* | tr ' ' ,)]")
 # The loggers belong to training: a test that used them too would write over its curves.
@@ -74,8 +72,9 @@ pseudomasks: $(INDEX) ## stage one: coarse boxes to pseudo-masks in HDF5 shards
 
 fit: $(FITTED) ## stage two: distil the student from the pseudo-masks
 
-ablation: $(VARIANTS:%=$(ABLATION)/%/test/scores.json) ## every variant in configs/ablation, and one table
-	$(BIN)/boxpromptiml report --run $(RUN) $(GO_ON)
+# The command knows which of its runs are there; the demo's studies make their own, smaller images.
+ablation: $(if $(filter full,$(PROFILE)),$(INDEX)) | $(STAMP) ## the paper's experiments over seeds: a table and a figure for each question
+	$(BIN)/boxpromptiml ablation --config configs/studies/$(PROFILE).yaml
 
 robustness: $(ROBUSTNESS) ## scores under blur, noise, JPEG, resizing, gamma and sharing, level by level
 
@@ -112,16 +111,6 @@ $(ROBUSTNESS): configs/robustness/$(PROFILE).yaml $(FITTED)
 
 $(PREDICTIONS): $(FITTED)
 	$(BIN)/boxpromptiml predict --checkpoint $(CHECKPOINT) --images $(PHOTOS) --out $(@D) $(GO_ON)
-
-# A variant is the profile's config under an overlay, with its results in a folder of its own.
-.PRECIOUS: $(ABLATION)/%/fit/fit.json
-VARIANT_ARGS = --config configs/$(PROFILE).yaml --config configs/ablation/$*.yaml --trainer.default_root_dir $(ABLATION)/$*
-
-$(ABLATION)/%/fit/fit.json: configs/$(PROFILE).yaml configs/ablation/%.yaml $(INDEX) | $(STAMP)
-	$(BIN)/boxpromptiml fit $(VARIANT_ARGS) $(RESUME)
-
-$(ABLATION)/%/test/scores.json: $(ABLATION)/%/fit/fit.json
-	$(BIN)/boxpromptiml test $(VARIANT_ARGS) $(QUIETLY) --ckpt_path $(ABLATION)/$*/fit/checkpoints/best.ckpt
 
 endif
 

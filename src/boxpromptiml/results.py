@@ -34,6 +34,7 @@ class Score(msgspec.Struct):
     iou_ci_low: float | None = None
     iou_ci_high: float | None = None
     auc: float | None = None
+    f1_best_per_image: float | None = None
 
 
 class SetScores(Score):
@@ -51,7 +52,13 @@ class SetScores(Score):
     f1_nothing: float | None = None
     images_authentic: int = 0
     false_alarm_area: float | None = None
+    false_alarm_rate: float | None = None
+    image_auc: float | None = None
+    image_auc_ci_low: float | None = None
+    image_auc_ci_high: float | None = None
+    image_balanced_accuracy: float | None = None
     by_kind: dict[str, Score] = {}
+    by_area: dict[str, Score] = {}
 
 
 class Case(msgspec.Struct):

@@ -128,16 +128,14 @@ def test_training_that_was_cut_off_is_taken_up_again(rehearsal):
     assert "fit" in rehearsal("demo")
 
 
-def test_ablation_trains_each_variant_in_a_folder_of_its_own(rehearsal):
-    (rehearsal.root / "configs/ablation").mkdir()
-    for variant in ("baseline", "complete"):
-        (rehearsal.root / f"configs/ablation/{variant}.yaml").touch()
-    planned = make("--dry-run", "ablation", "PROFILE=demo", root=rehearsal.root).stdout
-    for variant in ("baseline", "complete"):
-        folder = f"runs/demo/ablation/{variant}"
-        overlaid = f"--config configs/demo.yaml --config configs/ablation/{variant}.yaml"
-        assert f"fit {overlaid} --trainer.default_root_dir {folder}" in planned
-        assert f"--ckpt_path {folder}/fit/checkpoints/best.ckpt" in planned
+def test_ablation_follows_the_profile(rehearsal):
+    assert rehearsal("ablation", "PROFILE=demo") == ["ablation"]  # makes its own small images
+    (rehearsal.root / "configs/data").mkdir()
+    (rehearsal.root / "data/raw").mkdir(parents=True)
+    for name in ("data/full.yaml", "pseudomasks/full.yaml", "full.yaml"):
+        (rehearsal.root / "configs" / name).touch()
+    planned = make("--dry-run", "ablation", "PROFILE=full", root=rehearsal.root).stdout
+    assert planned.index("pseudomasks --config") < planned.index("ablation --config configs/studies/full.yaml")
 
 
 def test_training_resumes_a_stopped_run_and_starts_a_finished_one_anew(rehearsal):

@@ -236,13 +236,30 @@ def test_a_photo_that_cannot_be_read_is_named_and_the_rest_is_shown(run, capsys)
     assert page.picture("truth", "photo6").any()
 
 
-def test_ablation_variants_become_one_table(run):
-    for variant, f1 in {"full": 0.45, "no_memory": 0.4}.items():
-        write_json(run / f"ablation/{variant}/test/scores.json", {"sets": {"demo": score(f1)}})
+def test_each_study_of_an_ablation_has_its_table(run):
+    row = {"set": "demo", "images": 9, "iou": 0.3, "auc": 0.8, "f1_runs": [0.4, 0.5]}
+    full = row | {"variant": "full", "f1": 0.45, "f1_ci_low": 0.4, "f1_ci_high": 0.5}
+    less = row | {"variant": "no memory", "f1": 0.4, "f1_ci_low": 0.3, "f1_ci_high": 0.5}
+    less |= {"difference": -0.05, "difference_ci_low": -0.1, "difference_ci_high": 0.01}
+    study = {"question": "What is memory worth?", "reference": "full", "axis": None, "rows": [full, less]}
+    write_json(run / "ablation/ablation.json", {"studies": {"memory": study}, "seeds": [0, 1]})
     report(run)
     said = Page(run / "report.html").said()
-    assert "full demo 9 0.450 0.400–0.500" in said
-    assert "no_memory demo 9 0.400" in said
+    assert "What is memory worth?" in said
+    assert "demo full 9 × 2 0.450 0.400–0.500 0.300 0.800 –" in said
+    assert "no memory 9 × 2 0.400 0.300–0.500 0.300 0.800 -0.050 -0.100 to +0.010" in said
+
+
+def test_areas_and_whole_images_are_told_where_they_were_scored(run):
+    parts = {"under 1 %": score(0.2, 4), "from 25 %": score(0.6, 5)}
+    alarms = {"images_authentic": 5, "false_alarm_area": 0.094, "false_alarm_rate": 0.8}
+    whole = {"image_auc": 0.7, "image_auc_ci_low": 0.6, "image_auc_ci_high": 0.8, "image_balanced_accuracy": 0.55}
+    content = {"sets": {"demo": score(0.45) | alarms | whole | {"by_area": parts, "f1_best_per_image": 0.61}}}
+    write_json(run / "test/scores.json", content)
+    said = said_of(run)
+    assert "0.610 under 1 % 4 0.200" in said
+    assert "9.4 % of the pixels of 5 authentic images are marked by mistake, in 80 % of them" in said
+    assert "AUC 0.700" in said
 
 
 def test_every_validation_set_has_its_row(run):

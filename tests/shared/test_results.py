@@ -15,7 +15,7 @@ def test_an_empty_folder_holds_nothing(tmp_path):
     results = read_results(tmp_path)
     assert results.scores is None
     assert results.index is None
-    assert results.ablation == {}
+    assert results.ablation is None
 
 
 def test_fields_of_other_versions_are_ignored(tmp_path):
@@ -44,12 +44,3 @@ def test_a_broken_file_is_named_with_what_to_do(tmp_path, file, content, words):
         read_results(tmp_path)
     assert file in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_variants_are_found_by_their_folder(tmp_path):
-    for name in ("full", "no_memory"):
-        write(tmp_path / f"ablation/{name}/test/scores.json", {"sets": {"demo": {"images": 2, "f1": 0.5}}})
-    assert {name: scores.sets["demo"].f1 for name, scores in read_results(tmp_path).ablation.items()} == {
-        "full": 0.5,
-        "no_memory": 0.5,
-    }

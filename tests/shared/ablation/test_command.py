@@ -1,0 +1,38 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from boxpromptiml.ablation.command import ablation
+from boxpromptiml.cli import main
+from boxpromptiml.records import InputError
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+
+
+@pytest.mark.parametrize("profile", ["demo", "full"])
+def test_the_studies_of_the_paper_are_planned(profile, monkeypatch, capsys):
+    monkeypatch.chdir(CONFIGS.parent)
+    assert main(["ablation", "--config", f"configs/studies/{profile}.yaml", "--dry_run", "true"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    runs = [line for line in lines if line.startswith("boxpromptiml fit ")]
+    assert len(runs) == len(set(runs)) == 39
+    assert all(" && boxpromptiml test " in line for line in runs)
+    assert len([line for line in runs if "model.student.init_args.alpha" in line.split("&&")[0]]) == 6
+    assert len([line for line in runs if "configs/ablation/" in line]) == 9
+
+
+def test_a_study_that_is_not_there_and_no_seed_are_refused(studies, base, tmp_path):
+    with pytest.raises(InputError, match="no study beta; the config has components, alpha"):
+        ablation(base, tmp_path, studies, only=["beta"])
+    with pytest.raises(InputError, match="needs a seed"):
+        ablation(base, tmp_path, studies, seeds=[])
+
+
+def test_failed_runs_leave_tables_of_the_others_and_a_code(studies, base, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("boxpromptiml.ablation.training._program", lambda words: ["false"])
+    assert ablation(base, tmp_path / "out", studies, seeds=[0], only=["alpha"]) == 3
+    said = capsys.readouterr().out
+    assert "Not finished: 0.5, 0.7." in said
+    assert "`fit` ended with 1" in said
+    assert json.loads((tmp_path / "out/ablation.json").read_text())["studies"]["alpha"]["rows"] == []
