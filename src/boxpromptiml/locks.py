@@ -83,7 +83,8 @@ def _lock_file(folder: Path) -> Iterator[BinaryIO | None]:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.fdopen(os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # a link could lead to a file that is somebody's own
+        file = os.fdopen(os.open(folder / NAME, flags, 0o666), "r+b", buffering=0)
     except OSError:  # a folder that cannot be written: whoever writes there says so
         yield None
         return

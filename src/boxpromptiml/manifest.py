@@ -23,6 +23,7 @@ import numpy as np
 
 from boxpromptiml import boxes as box_geometry
 from boxpromptiml.boxes import Boxes
+from boxpromptiml.provenance import write_whole
 from boxpromptiml.records import ImageRecord, InputError, SetAside
 
 CATEGORY: dict[str, str | int] = {"id": 1, "name": "manipulated"}
@@ -164,10 +165,7 @@ def write_manifest(path: Path, records: Iterable[ImageRecord], description: str 
             annotations.append(_WrittenAnnotation(len(annotations) + 1, record.image_id, (x, y, w, h), area=w * h))
     image_root = "" if root is None else os.path.relpath(base, path.parent.resolve())
     coco = _Coco(images, annotations, _Info(description, image_root))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(coco), indent=1) + b"\n")
-    partial.replace(path)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(coco), indent=1) + b"\n")
 
 
 def stays_inside(name: str) -> bool:

@@ -50,11 +50,19 @@ def command_line() -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON so that a reader sees the old file or the new one, never half of either."""
+    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that a reader sees whole or not at all, after a power cut too.
+
+    A link that somebody put in its place is replaced, never followed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=2, ensure_ascii=False, allow_nan=False)
-        stream.write("\n")
+    partial.unlink(missing_ok=True)
+    with partial.open("xb") as stream:
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)

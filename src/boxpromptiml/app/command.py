@@ -7,24 +7,36 @@ import signal
 import sys
 import threading
 import webbrowser
+from contextlib import ExitStack
+from pathlib import Path
 
 from boxpromptiml.records import InputError
+from stage1_pseudomask.teachers import Teacher
 
 
 def app(
     checkpoint: str | None = None,
+    photos: Path | None = None,
+    teacher: Teacher | None = None,
+    val_share: float = 0.0,
     host: str = "127.0.0.1",
     port: int = 0,
     open_browser: bool = True,
     max_megabytes: int = 64,
 ) -> int:
-    """Open a page in the browser: look for manipulations in photos.
+    """Open a page in the browser: look for manipulations in photos, draw boxes.
 
     The page is for this machine: it listens on the loopback address and loads nothing from the net. Ctrl-C ends it.
+    Stopped at any moment, the same command goes on where the annotator was.
 
     Args:
         checkpoint: student for the tab Localize: a .ckpt file that `boxpromptiml fit` wrote, a folder with a calibrated
             or saved student, or its OWNER/NAME on the Hugging Face hub.
+        photos: folder for the tab Annotate. The boxes go to manifest.json there, at every step; a manifest that is
+            there already is gone on with.
+        teacher: who makes the pseudo-masks that appear beside the boxes, as for `boxpromptiml pseudomasks`; by default
+            stage1_pseudomask.teachers.grabcut.GrabCut.
+        val_share: share of newly annotated photos that go to the val split, by name.
         host: address to listen on. With another than 127.0.0.1, everybody who can reach this machine can use the page.
         port: to listen on; 0 for the first that is free from 7860 on.
         open_browser: show the page in the default browser.
@@ -33,12 +45,21 @@ def app(
     _require_gradio()
     if max_megabytes < 1:
         raise InputError(f"max_megabytes is {max_megabytes}; name a whole number above zero")
+    from boxpromptiml.app.annotate import Desk
     from boxpromptiml.app.page import Contents, served
+    from boxpromptiml.app.preview import Previewer
+    from boxpromptiml.app.session import opened
+    from stage1_pseudomask.teachers.grabcut import GrabCut
     from stage2_distill.localizer import Localizer
 
-    contents = Contents(None if checkpoint is None else Localizer.load(checkpoint))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that its files are deleted then, too
-    with served(contents, host, port, max_megabytes) as address:
+    with ExitStack() as stack:
+        localizer = None if checkpoint is None else Localizer.load(checkpoint)
+        desk = None
+        if photos is not None:
+            session = stack.enter_context(opened(photos, val_share))
+            desk = Desk(session, Previewer(teacher or GrabCut()))
+        address = stack.enter_context(served(Contents(localizer, desk), host, port, max_megabytes))
         print(f"{address}  (Ctrl-C ends it)", flush=True)
         if open_browser:
             webbrowser.open(address)

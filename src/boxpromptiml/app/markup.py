@@ -11,7 +11,7 @@ from boxpromptiml import pictures
 from boxpromptiml.images import Photo
 
 
-def figure(photo: Photo, caption: str, kind: Literal["large", "small"] = "large") -> str:
+def figure(photo: Photo, caption: str, kind: Literal["large", "small", "mask"] = "large") -> str:
     """A picture, inside the page, with a line below it."""
     uri, text = pictures.data_uri(photo), escape(caption)
     return f'<figure class="{kind}"><img src="{uri}" alt="{text}"><figcaption>{text}</figcaption></figure>'
@@ -46,11 +46,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def keys(shortcuts: Iterable[tuple[str, str]]) -> str:
-    """Keyboard shortcuts in one line."""
-    return '<p class="keys">' + " ".join(f"<kbd>{escape(k)}</kbd> {escape(what)}" for k, what in shortcuts) + "</p>"
+    """Keyboard shortcuts and what they do."""
+    cells = (f"<span><kbd>{escape(key)}</kbd> {escape(what)}</span>" for key, what in shortcuts)
+    return f'<div class="keys">{"".join(cells)}</div>'
 
 
 def download(content: bytes, name: str, words: str) -> str:
     """A link that saves a PNG file which is inside the page."""
     uri = "data:image/png;base64," + base64.b64encode(content).decode()
     return f'<a class="download" download="{escape(name)}" href="{uri}">{escape(words)}</a>'
+
+
+def heading(place: str, name: str, state: str) -> str:
+    """Which of several things is shown, in one line; the state becomes a class of its own."""
+    kind = escape(state.replace(" ", "-"))
+    return (
+        f'<p class="what"><b>{escape(place)}</b> {escape(name)} <span class="state {kind}">{escape(state)}</span></p>'
+    )

@@ -15,6 +15,7 @@ import gradio as gr
 from PIL import Image
 from starlette.middleware import Middleware
 
+from boxpromptiml.app.annotate import DRAWING, Desk, annotate_tab
 from boxpromptiml.app.guard import LOOPBACK, Guard
 from boxpromptiml.app.localize import localize_tab
 from boxpromptiml.records import InputError
@@ -31,6 +32,7 @@ class Contents:
     """What the page opens; a tab without its part says how to start the page with it."""
 
     localizer: Localizer | None = None
+    desk: Desk | None = None
 
 
 @contextmanager
@@ -89,8 +91,16 @@ def build(contents: Contents) -> gr.Blocks:
     """The page, not served yet."""
     with gr.Blocks(title="BoxPromptIML", analytics_enabled=False, fill_width=True, delete_cache=SWEEP) as page:
         gr.HTML("<h1>BoxPromptIML <small>which pixels of this photo were manipulated?</small></h1>")
-        with gr.Tabs(selected="localize"), gr.Tab("Localize", id="localize"):
-            localize_tab(contents.localizer)
+        with gr.Tabs(selected="localize" if contents.localizer or not contents.desk else "annotate"):
+            with gr.Tab("Localize", id="localize"):
+                localize_tab(contents.localizer)
+            with gr.Tab("Annotate", id="annotate"):
+                annotation = annotate_tab(contents.desk)
+        if annotation is not None:
+            came = page.load(
+                annotation.resume, None, annotation.outputs, show_progress="hidden", api_visibility="private"
+            )
+            came.then(None, js=DRAWING)
     return page
 
 

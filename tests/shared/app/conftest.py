@@ -28,20 +28,25 @@ def localizer():
 
 
 @pytest.fixture(scope="session")
-def photo_file(tmp_path_factory):
+def disk():
+    """Makes a noisy photo with a bright disk, and the disk."""
+
+    def disk(rng, height, width, centre, radius):
+        photo = rng.integers(40, 100, (height, width, 3), dtype=np.uint8)
+        y, x = np.mgrid[:height, :width]
+        inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= radius**2
+        photo[inside] += 110
+        return photo, inside
+
+    return disk
+
+
+@pytest.fixture(scope="session")
+def photo_file(tmp_path_factory, disk):
     """A photo of a disk on noise, 200 × 150."""
     path = tmp_path_factory.mktemp("mine") / "disk.png"
-    Image.fromarray(disk(np.random.default_rng(0), 150, 200)[0]).save(path)
+    Image.fromarray(disk(np.random.default_rng(0), 150, 200, (100, 75), 30)[0]).save(path)
     return path
-
-
-def disk(rng, height, width, centre=(100, 75), radius=30):
-    """A noisy photo with a bright disk, and the disk."""
-    photo = rng.integers(40, 100, (height, width, 3), dtype=np.uint8)
-    y, x = np.mgrid[:height, :width]
-    inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= radius**2
-    photo[inside] += 110
-    return photo, inside
 
 
 @pytest.fixture(scope="session")
