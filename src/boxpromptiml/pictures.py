@@ -17,7 +17,13 @@ TINT = (255, 64, 64)
 BOX_COLOUR = (255, 214, 10)
 
 
-def overlay(photo: Photo, probability: Probability, threshold: float = 0.5, opacity: float = 0.5) -> Photo:
+def overlay(
+    photo: Photo,
+    probability: Probability,
+    threshold: float = 0.5,
+    opacity: float = 0.5,
+    border: tuple[int, int, int] = TINT,
+) -> Photo:
     """Photo with the region above the threshold tinted and outlined.
 
     Args:
@@ -25,11 +31,12 @@ def overlay(photo: Photo, probability: Probability, threshold: float = 0.5, opac
         probability: (H, W) in [0, 1].
         threshold: pixels above it are tinted.
         opacity: of the tint, in [0, 1].
+        border: RGB of the outline.
     """
     region = probability > threshold
     picture = photo.copy()
     picture[region] = ((1 - opacity) * photo[region] + opacity * np.array(TINT)).astype(np.uint8)
-    return outlined(picture, region, TINT)
+    return outlined(picture, region, border)
 
 
 def outlined(photo: Photo, region: Mask, colour: tuple[int, int, int] = BOX_COLOUR) -> Photo:

@@ -152,7 +152,7 @@ def answer(desk: Desk, photo: Opened, boxes_xyxy: Boxes) -> str:
         return markup.notice(DRAW)
     mask, score = desk.previewer.pseudo_mask(photo, boxes_xyxy)
     caption = f"pseudo-mask of {desk.previewer.teacher.name}, confidence {score:.2f}"
-    return markup.figure(pictures.overlay(photo.shown, mask), caption, "mask")
+    return markup.figure(pictures.overlay(photo.shown, mask, border=markup.BORDER), caption, "mask")
 
 
 def progress(session: AnnotationSession) -> str:

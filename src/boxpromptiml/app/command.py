@@ -19,12 +19,13 @@ def app(
     photos: Path | None = None,
     teacher: Teacher | None = None,
     val_share: float = 0.0,
+    cache: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
     open_browser: bool = True,
     max_megabytes: int = 64,
 ) -> int:
-    """Open a page in the browser: look for manipulations in photos, draw boxes.
+    """Open a page in the browser: look for manipulations in photos, draw boxes, review pseudo-masks.
 
     The page is for this machine: it listens on the loopback address and loads nothing from the net. Ctrl-C ends it.
     Stopped at any moment, the same command goes on where the annotator was.
@@ -37,6 +38,8 @@ def app(
         teacher: who makes the pseudo-masks that appear beside the boxes, as for `boxpromptiml pseudomasks`; by default
             stage1_pseudomask.teachers.grabcut.GrabCut.
         val_share: share of newly annotated photos that go to the val split, by name.
+        cache: folder for the tab Review: a complete cache that `boxpromptiml pseudomasks` wrote. Samples that are
+            dropped are listed in dropped.txt there, for `boxpromptiml cache prune`; the cache itself is not changed.
         host: address to listen on. With another than 127.0.0.1, everybody who can reach this machine can use the page.
         port: to listen on; 0 for the first that is free from 7860 on.
         open_browser: show the page in the default browser.
@@ -48,6 +51,7 @@ def app(
     from boxpromptiml.app.annotate import Desk
     from boxpromptiml.app.page import Contents, served
     from boxpromptiml.app.preview import Previewer
+    from boxpromptiml.app.ranking import CacheReview
     from boxpromptiml.app.session import opened
     from stage1_pseudomask.teachers.grabcut import GrabCut
     from stage2_distill.localizer import Localizer
@@ -55,11 +59,13 @@ def app(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that its files are deleted then, too
     with ExitStack() as stack:
         localizer = None if checkpoint is None else Localizer.load(checkpoint)
-        desk = None
+        desk, review = None, None
         if photos is not None:
             session = stack.enter_context(opened(photos, val_share))
             desk = Desk(session, Previewer(teacher or GrabCut()))
-        address = stack.enter_context(served(Contents(localizer, desk), host, port, max_megabytes))
+        if cache is not None:
+            review = CacheReview(cache)
+        address = stack.enter_context(served(Contents(localizer, desk, review), host, port, max_megabytes))
         print(f"{address}  (Ctrl-C ends it)", flush=True)
         if open_browser:
             webbrowser.open(address)

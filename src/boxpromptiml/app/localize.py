@@ -91,7 +91,8 @@ def shown(photo: Photo) -> Photo:
 def drawn(view: View, threshold: float) -> str:
     """The photo with its manipulated region, and below it the maps."""
     height, width = view.photo.shape[:2]
-    overlay = pictures.overlay(view.photo, resize_probability(view.probability, width, height), threshold)
+    probability = resize_probability(view.probability, width, height)
+    overlay = pictures.overlay(view.photo, probability, threshold, border=markup.BORDER)
     maps = [
         ("probability", view.probability),
         ("gate prior: what the gates let through", view.gate_prior),

@@ -10,6 +10,9 @@ from typing import Literal
 from boxpromptiml import pictures
 from boxpromptiml.images import Photo
 
+BORDER = (0, 229, 255)
+"""RGB around regions: cyan, which is seen on red things, too."""
+
 
 def figure(photo: Photo, caption: str, kind: Literal["large", "small", "mask"] = "large") -> str:
     """A picture, inside the page, with a line below it."""

@@ -18,6 +18,8 @@ from starlette.middleware import Middleware
 from boxpromptiml.app.annotate import DRAWING, Desk, annotate_tab
 from boxpromptiml.app.guard import LOOPBACK, Guard
 from boxpromptiml.app.localize import localize_tab
+from boxpromptiml.app.ranking import CacheReview
+from boxpromptiml.app.review import review_tab
 from boxpromptiml.records import InputError
 from stage2_distill.localizer import Localizer
 
@@ -33,6 +35,7 @@ class Contents:
 
     localizer: Localizer | None = None
     desk: Desk | None = None
+    review: CacheReview | None = None
 
 
 @contextmanager
@@ -91,17 +94,28 @@ def build(contents: Contents) -> gr.Blocks:
     """The page, not served yet."""
     with gr.Blocks(title="BoxPromptIML", analytics_enabled=False, fill_width=True, delete_cache=SWEEP) as page:
         gr.HTML("<h1>BoxPromptIML <small>which pixels of this photo were manipulated?</small></h1>")
-        with gr.Tabs(selected="localize" if contents.localizer or not contents.desk else "annotate"):
+        with gr.Tabs(selected=_first_tab(contents)) as tabs:
             with gr.Tab("Localize", id="localize"):
                 localize_tab(contents.localizer)
             with gr.Tab("Annotate", id="annotate"):
                 annotation = annotate_tab(contents.desk)
+            with gr.Tab("Review", id="review"):
+                reviewed = review_tab(contents.review, contents.desk, annotation, tabs)
         if annotation is not None:
             came = page.load(
                 annotation.resume, None, annotation.outputs, show_progress="hidden", api_visibility="private"
             )
             came.then(None, js=DRAWING)
+        if reviewed is not None:
+            page.load(reviewed.start, None, reviewed.outputs, show_progress="hidden", api_visibility="private")
     return page
+
+
+def _first_tab(contents: Contents) -> str:
+    """The first tab that has something to show."""
+    if contents.localizer is None and contents.desk is not None:
+        return "annotate"
+    return "review" if contents.localizer is None and contents.review is not None else "localize"
 
 
 @contextmanager
