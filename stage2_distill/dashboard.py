@@ -47,6 +47,7 @@ class Dashboard(L.Callback):
         self.checkpoint = checkpoint
         self.inspection: Inspection | None = None
         self.usage: list[NDArray[np.float32]] = []
+        self.pseudo_masks: dict[str, dict[str, Any]] = {}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Tag the run and say what it learns from."""
@@ -142,7 +143,7 @@ class Dashboard(L.Callback):
             "student": pl_module.student.arguments,
             "monitor": getattr(best, "monitor", None),
             "score": None if score is None else float(score),
-            "pseudo_masks": getattr(self, "pseudo_masks", {}),
+            "pseudo_masks": self.pseudo_masks,
             "command": provenance.command_line(),
         }
         for logger in _wandb_loggers(trainer):
@@ -181,8 +182,8 @@ def _bank_media(bank: Bank, usage: Sequence[NDArray[np.float32]]) -> dict[str, A
 
 
 def _magnified(values: NDArray[np.floating]) -> images.Photo:
-    pixels = max(1, 256 // len(values))
-    return pictures.heat(np.kron(values.clip(0, 1), np.ones((pixels, pixels))).astype(np.float32))
+    block = np.ones([max(1, 256 // side) for side in values.shape])
+    return pictures.heat(np.kron(values.clip(0, 1), block).astype(np.float32))
 
 
 def _test_scalars(table: list[dict[str, Any]]) -> dict[str, float]:

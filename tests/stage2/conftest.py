@@ -3,13 +3,13 @@
 import importlib
 import json
 import os
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 import wandb
 import yaml
-from wandb.proto.wandb_internal_pb2 import Record
 
 from boxpromptiml import images
 from boxpromptiml.manifest import write_manifest
@@ -260,57 +260,30 @@ def wandb_offline(tmp_path_factory):
         yield patch
 
 
-def wandb_records(run):
-    """What an offline run wrote, in order: W&B's own messages out of its log in LevelDB's format.
-
-    The format is public (https://github.com/google/leveldb/blob/main/doc/log_format.md): blocks of 32 KiB of chunks,
-    each with a checksum (4 bytes), a length (2) and a type (1: whole, 2: first, 3: middle, 4: last). W&B puts 7 bytes
-    in front and ships the messages' definition; it has no reader for Python.
-    """
-    content = next(run.glob("run-*.wandb")).read_bytes()
-    at, message, records = 7, b"", []
-    while at + 7 <= len(content):
-        if 32768 - at % 32768 < 7:  # too little for a chunk: the block is padded
-            at += 32768 - at % 32768
-            continue
-        length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
-        message += content[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):
-            records.append(Record.FromString(message))
-            message = b""
-    return records
-
-
 class OfflineRun:
-    """What one offline run wrote.
+    """What an offline run wrote, read by W&B's own `wandb leet inspect`, which needs no network.
 
     Attributes:
         folder: of the run.
-        run: the message that names it: ``run_group``, ``display_name``, ``job_type``, ``tags``, ``notes``.
+        run: ``run_id``, ``run_group``, ``display_name``, ``job_type``, ``tags``, ``notes``.
         config: key → value.
-        history: one mapping for each logged step.
-        artifacts: the messages of artifacts that were logged.
-        used: the messages of artifacts that were used.
+        history: one mapping for each logging call.
+        artifacts: those that it handed in, with ``metadata`` as JSON.
     """
 
     def __init__(self, folder):
-        records = wandb_records(folder)
-        assert any(record.WhichOneof("record_type") == "exit" for record in records)
-        of = {kind: [getattr(r, kind) for r in records if r.WhichOneof("record_type") == kind] for kind in KINDS}
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout
+        records = [json.loads(line) for line in lines.splitlines()]
+        of = {kind: [r[kind] for r in records if r["type"] == kind] for kind in {r["type"] for r in records}}
+        assert "exit" in of  # it is all there
         self.folder = folder
         self.run = of["run"][-1]
-        updates = [item for message in [*(run.config for run in of["run"]), *of["config"]] for item in message.update]
-        self.config = {item.key: json.loads(item.value_json) for item in updates}
-        self.history = [
-            {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in step.item}
-            for step in of["history"]
-        ]
-        self.artifacts = of["artifact"]
-        self.used = of["use_artifact"]
-
-
-KINDS = ("run", "config", "history", "artifact", "use_artifact")
+        self.config = {}
+        for update in [*(run.get("config", {}) for run in of["run"]), *of.get("config", [])]:
+            self.config |= update.get("update", {})
+        self.history = [step["item"] for step in of.get("history", [])]
+        self.artifacts = of.get("artifact", [])
 
 
 @pytest.fixture(scope="session")

@@ -95,23 +95,6 @@ def test_the_environment_names_the_run(config, monkeypatch):
     assert [logger[key] for key in ("group", "name", "job_type")] == list(names.values())
 
 
-def test_commands_of_one_process_are_runs_of_their_own(wandb_offline, with_wandb, offline_runs, tmp_path, monkeypatch):
-    config = str(with_wandb(tmp_path))
-    monkeypatch.setenv("WANDB_RUN_GROUP", "study")
-    checkpoint = str(tmp_path / "checkpoints/best.ckpt")
-    for name, words in (
-        ("first", ["fit", "--trainer.max_epochs", "1"]),
-        ("second", ["test", "--ckpt_path", checkpoint]),
-    ):
-        monkeypatch.setenv("WANDB_NAME", name)
-        assert main([*words, "--config", config]) == 0
-    recorded = [each.run for each in offline_runs(tmp_path)]
-    assert [(run.run_group, run.display_name, run.job_type) for run in recorded] == [
-        ("study", "first", "fit"),
-        ("study", "second", "test"),
-    ]
-
-
 def test_predict_is_left_to_the_tool(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["predict", "--model", "x"])
