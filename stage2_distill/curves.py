@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from stage2_distill.scoreboard import COLUMNS
 
 MEASURES = ("f1", "iou", "auc")
 DRAWN = {"f1": "F1", "auc": "AUC"}
+PANELS = 4
+"""Side by side in the picture."""
 HEADER = ("degradation", "F1 by level", "F1 kept (95 % interval)", "AUC kept (95 % interval)")
 LEVELS_HEADER = ("degradation", "level", "F1 (95 % interval)", "IoU", "AUC", "false alarms: pixels, images")
 NOTE = (
@@ -48,7 +50,7 @@ def summarize(
             "clean": _scores(*base),
             "degraded": {
                 kind: {
-                    "levels": [{"level": level, **_scores(*levels[level])} for level in sorted(levels)],
+                    "levels": [{"level": level, **_scores(*levels[level])} for level in _by_harm(kind, levels)],
                     "kept": _kept(kind, base[0], {level: manipulated for level, (manipulated, _) in levels.items()}),
                 }
                 for kind, levels in of_kind.items()
@@ -82,22 +84,26 @@ def markdown(summary: Mapping[str, Any], scoring: Scoring) -> str:
 
 
 def draw(summary: Mapping[str, Any], path: Path) -> None:
-    """A picture with a row of panels for each test set, one for each kind: F1 and AUC with 95 % intervals."""
+    """A picture with rows of panels for each test set, one for each kind: F1 and AUC with 95 % intervals."""
     from matplotlib.figure import Figure  # seconds to import, and most commands draw nothing
 
     kinds = list(next(iter(summary.values()))["degraded"])
-    figure = Figure(figsize=(2.7 * len(kinds), 2.6 * len(summary)), layout="constrained", dpi=100)
-    panels = figure.subplots(len(summary), len(kinds), squeeze=False, sharey=True)
-    for axes_of_set, (name, row) in zip(panels, summary.items(), strict=True):
-        for axes, kind in zip(axes_of_set, kinds, strict=True):
+    across = min(len(kinds), PANELS)
+    rows = -(-len(kinds) // across)
+    figure = Figure(figsize=(3 * across, 2.6 * rows * len(summary)), layout="constrained", dpi=100)
+    panels = figure.subplots(rows * len(summary), across, squeeze=False, sharey=True).reshape(len(summary), -1)
+    for of_set, (name, row) in zip(panels, summary.items(), strict=True):
+        for axes, kind in zip(of_set, kinds, strict=False):
             for colour, (measure, title) in zip(("C0", "C1"), DRAWN.items(), strict=True):
                 _line(axes, row["clean"], row["degraded"][kind]["levels"], KINDS[kind].neutral, measure, colour, title)
-            axes.set_title(KINDS[kind].title, fontsize=8)
+            axes.set_title(KINDS[kind].title, fontsize=9)
             axes.set_ylim(0, 1)
-            if kind == "jpeg":
+            if KINDS[kind].falling:
                 axes.invert_xaxis()  # worse to the right
-        axes_of_set[0].set_ylabel(name)
-    panels[0][0].legend(fontsize=8)
+        of_set[0].set_ylabel(name)
+        of_set[0].legend(fontsize=8)
+        for unused in of_set[len(kinds) :]:
+            unused.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
@@ -127,6 +133,10 @@ def _of_set(rows: Rows, position: int, authentic: NDArray[np.bool_]) -> tuple[Ro
     of_set = rows[(rows[:, 0] == position) & ~np.isnan(rows[:, COLUMNS.index("f1")])]
     is_authentic = authentic[of_set[:, 1].astype(int)]
     return of_set[~is_authentic], of_set[is_authentic]
+
+
+def _by_harm(kind: str, levels: Iterable[float]) -> list[float]:
+    return sorted(levels, reverse=KINDS[kind].falling)
 
 
 def _scores(manipulated: Rows, authentic: Rows) -> dict[str, Any]:

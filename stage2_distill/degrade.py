@@ -30,6 +30,7 @@ class Kind:
         low: smallest level that is allowed.
         high: largest level that is allowed.
         whole: whether levels are whole numbers.
+        falling: whether a lower level is worse.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Kind:
     low: float
     high: float
     whole: bool = False
+    falling: bool = False
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -44,8 +46,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "blur": Kind("Gaussian blur, kernel in pixels", 1, 1, 255, whole=True),
         "noise": Kind("Gaussian noise, standard deviation", 0, 0, 255),
         "noise_variance": Kind("Gaussian noise, variance", 0, 0, 255**2),
-        "jpeg": Kind("JPEG, quality", None, 1, 100, whole=True),
-        "resize": Kind("resizing, factor", 1, 0.01, 4),
+        "jpeg": Kind("JPEG, quality", None, 1, 100, whole=True, falling=True),
+        "resize": Kind("resizing, factor", 1, 0.01, 4, falling=True),
         "gamma": Kind("gamma", 1, 0.1, 10),
         "sharing": Kind("times shared on a network", 0, 0, 10, whole=True),
     }

@@ -50,6 +50,7 @@ def summary(sets):
 def test_means_are_over_manipulated_images_at_each_level_in_order(summary):
     noise = summary["degraded"]["noise"]["levels"]
     assert [level["level"] for level in noise] == [10, 20]
+    assert [level["level"] for level in summary["degraded"]["jpeg"]["levels"]] == [100, 50], "worse and worse"
     assert [level["f1"] for level in noise] == pytest.approx([0.5, 0.2])
     assert noise[0]["f1_ci_low"] < 0.5 < noise[0]["f1_ci_high"]
     assert summary["clean"]["f1"] == pytest.approx(0.8)
@@ -84,4 +85,4 @@ def test_tables_and_picture_show_every_level(summary, tmp_path):
     assert "25.0%, 100.0%" in table
     assert "10: 0.500, 20: 0.200" in text(both)
     draw(both, tmp_path / "curves.png")
-    assert Image.open(tmp_path / "curves.png").size == (540, 520)
+    assert Image.open(tmp_path / "curves.png").size == (600, 520)
