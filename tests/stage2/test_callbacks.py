@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import wandb
 import yaml
 from PIL import Image
 
@@ -26,9 +25,7 @@ def test_wandb_records_offline_without_an_account_or_a_prompt(tiny_config, tmp_p
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # no credentials there
-    wandb.finish()  # a run that an earlier test of this process left open would be gone on with
     assert main(["fit", "--config", str(with_wandb(tiny_config, tmp_path))]) == 0
-    wandb.finish()  # otherwise at the end of the process
     recorded = next(tmp_path.glob("wandb/offline-run-*/run-*.wandb")).read_bytes()
     for key in (b"train/loss", b"val/f1_pseudo_mask", b"panels", b"seed_everything", b"mobilenetv3_small_050"):
         assert key in recorded

@@ -32,7 +32,7 @@ def words(sweep, seed):
     parts = {
         "${env}": [],
         "${program}": [],
-        "${args}": [f"--{name}={json.dumps(value).strip(chr(34))}" for name, value in setting.items()],
+        "${args}": [f"--{name}={value}" for name, value in setting.items()],
     }
     return setting, [word for part in sweep["command"] for word in parts.get(part, [part])]
 
