@@ -1,6 +1,6 @@
 """What a run shows beside losses and scores: gates, memory, worst cases, and where its checkpoint comes from.
 
-Scalars go to every logger. Tables, pictures, histograms and artifacts go to W&B. docs/wandb.md lists all of them.
+Scalars go to every logger. Tables, pictures and artifacts go to W&B. docs/wandb.md lists all of them.
 """
 
 from __future__ import annotations
@@ -105,14 +105,14 @@ class Dashboard(L.Callback):
         if trainer.sanity_checking:
             return
         rows = pl_module.agreement.compute().numpy()  # of all processes, so all of them ask, as for what follows
-        bank = None
         if self.inspection is not None:
-            scalars, bank = self.inspection.gate_scalars(), self.inspection.bank()
-            _log(trainer, {f"val/{n}": v.item() for n, v in (scalars | (bank.scalars() if bank else {})).items()})
-        if bank is not None:
-            self.usage.append(bank.mass.cpu().numpy())
-            for logger in _wandb_loggers(trainer):
-                logger.experiment.log(_bank_media(bank, self.usage))
+            scalars = self.inspection.gate_scalars()
+            if (bank := self.inspection.bank()) is not None:
+                scalars |= bank.scalars()
+                self.usage.append(bank.mass.cpu().numpy())
+                for logger in _wandb_loggers(trainer):
+                    logger.experiment.log(_bank_media(bank, self.usage))
+            _log(trainer, {f"val/{name}": value.item() for name, value in scalars.items()})
         if self.worst and trainer.is_global_zero:
             dataset = trainer.datamodule.val_set  # type: ignore[attr-defined]
             self._show(trainer, "val/worst", worst_cases.of_validation(pl_module, dataset, rows, self.worst))
