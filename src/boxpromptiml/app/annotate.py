@@ -309,7 +309,12 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
 
         return run
 
-    listen = {"inputs": [place, canvas], "outputs": outputs, "preprocess": False, "api_visibility": "private"}
+    listen: dict[str, Any] = {
+        "inputs": [place, canvas],
+        "outputs": outputs,
+        "preprocess": False,
+        "api_visibility": "private",
+    }
     listen |= {"concurrency_id": "annotate", "concurrency_limit": 1}
     canvas.change(
         step(changed, of_the_photo=False),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,9 @@ import torch
 
 from boxpromptiml import pictures
 from boxpromptiml.app import markup
+from boxpromptiml.app.session import inside
 from boxpromptiml.images import ImageError, Photo, Probability, read_photo, resize_photo, resize_probability
+from boxpromptiml.records import InputError
 from boxpromptiml.regions import find_regions
 from stage2_distill.dataset import image_tensor
 from stage2_distill.localizer import UNCALIBRATED, Localizer
@@ -130,11 +130,14 @@ def told(view: View, threshold: float) -> str:
     return markup.headline(numbers) + below + saved
 
 
-@contextmanager
-def consumed(upload: Path, name: str) -> Iterator[None]:
-    """Delete an uploaded file at the end, whatever happens. Errors call it by the name that its owner gave it."""
+def consume(localizer: Localizer, upload: Path, name: str) -> View:
+    """Show an uploaded photo to the student and delete the file, whatever happens.
+
+    Raises:
+        ImageError: the photo cannot be read; the message calls it by the name that its owner gave it.
+    """
     try:
-        yield
+        return look(localizer, upload, name)
     except ImageError as error:
         raise ImageError(str(error).replace(str(upload), name)) from None
     finally:
@@ -161,11 +164,10 @@ def localize_tab(localizer: Localizer | None) -> None:
     view: gr.State = gr.State(None, time_to_live=KEPT)
 
     def photo_dropped(sent: dict[str, Any], limit: float) -> tuple[None, View | None, str, str]:
-        path, name = Path(sent["path"]), str(sent["orig_name"])
         try:
-            with consumed(path, name):
-                seen = look(localizer, path, name)
-        except ImageError as error:
+            file = inside(Path(upload.GRADIO_CACHE).resolve(), sent["path"])  # it will be deleted
+            seen = consume(localizer, file, str(sent["orig_name"]))
+        except InputError as error:
             return None, None, markup.notice(str(error), "error"), ""
         return None, seen, drawn(seen, limit), told(seen, limit)
 

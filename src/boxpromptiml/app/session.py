@@ -312,7 +312,7 @@ def inside(folder: Path, name: str) -> Path:
     """
     path = (folder / name).resolve()
     if not path.is_relative_to(folder):
-        raise AnnotationError(f"{name}: is a link that leads out of {folder}; copy the file there instead")
+        raise AnnotationError(f"{name}: leads out of {folder}; put the file itself there, not a link to it")
     return path
 
 

@@ -5,7 +5,7 @@ Needs the extra ``app``. Without a browser, or without Playwright, the tests in 
 
 import os
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -88,5 +88,20 @@ def visit(browser):
         page.goto(address)
         return page
 
+    visit.close = lambda: [page.close() for page in context.pages]
     yield visit
     context.close()
+
+
+@pytest.fixture
+def serve(visit):
+    """Serve contents within a test. The browser's pages are closed first, which a server waits for."""
+    from boxpromptiml.app.page import served
+
+    @contextmanager
+    def serve(contents):
+        with served(contents) as address:
+            yield address
+            visit.close()
+
+    return serve

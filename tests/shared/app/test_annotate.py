@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from boxpromptiml.app.annotate import MAX_BOXES, Desk, drawn_boxes, nudged, on_canvas, show, show_next
-from boxpromptiml.app.page import Contents, served
+from boxpromptiml.app.page import Contents
 from boxpromptiml.app.preview import HEIGHT, WIDTH, Previewer
 from boxpromptiml.app.session import MANIFEST, AnnotationError, AnnotationSession
 from boxpromptiml.boxes import as_boxes
@@ -144,10 +144,10 @@ def wait_for(page, place, name):
     page.wait_for_timeout(300)  # until the canvas, too, has what came with the title
 
 
-def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, folder, desk):
+def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, serve, folder, desk):
     tight = ((CENTRE[0] - RADIUS, CENTRE[1] - RADIUS), (CENTRE[0] + RADIUS, CENTRE[1] + RADIUS))
     loose = ((tight[0][0] - 10, tight[0][1] - 8), (tight[1][0] + 9, tight[1][1] + 12))
-    with served(Contents(desk=desk)) as address:
+    with serve(Contents(desk=desk)) as address:
         page = visit(address)
         wait_for(page, 1, "a")
         draw(page, loose)
@@ -164,7 +164,7 @@ def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, folder, desk):
         assert "1 of 5" in page.inner_text("#progress")
         assert page.left == []
     again = Desk(AnnotationSession(folder), Previewer(GrabCut()))
-    with served(Contents(desk=again)) as address:  # as after a crash
+    with serve(Contents(desk=again)) as address:  # as after a crash
         page = visit(address)
         wait_for(page, 3, "c")
         page.wait_for_selector("#reply figure.mask")
@@ -176,8 +176,8 @@ def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, folder, desk):
     assert all(0 < each < 60 for each in seconds.values())
 
 
-def test_keys_alone_do_everything(visit, folder, desk):
-    with served(Contents(desk=desk)) as address:
+def test_keys_alone_do_everything(visit, serve, folder, desk):
+    with serve(Contents(desk=desk)) as address:
         page = visit(address)
         wait_for(page, 1, "a")
         page.keyboard.press("Enter")
@@ -206,11 +206,11 @@ def test_keys_alone_do_everything(visit, folder, desk):
         assert len(labels(folder)["a.png"].boxes_xyxy) == 1  # until something else is accepted
 
 
-def test_a_disk_that_is_full_is_said_and_the_box_stays(visit, folder, desk, monkeypatch):
+def test_a_disk_that_is_full_is_said_and_the_box_stays(visit, serve, folder, desk, monkeypatch):
     def full(path, records, description):
         raise OSError(28, "No space left on device", str(path))
 
-    with served(Contents(desk=desk)) as address:
+    with serve(Contents(desk=desk)) as address:
         page = visit(address)
         wait_for(page, 1, "a")
         draw(page, ((200, 100), (380, 280)))

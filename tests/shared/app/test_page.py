@@ -1,5 +1,6 @@
 """The served page: on this machine alone, closed to the rest of the disk, and words where there is nothing."""
 
+import base64
 import http.client
 import json
 import os
@@ -7,10 +8,16 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from boxpromptiml.app.annotate import Desk
 from boxpromptiml.app.page import Contents, served
+from boxpromptiml.app.preview import Previewer
+from boxpromptiml.app.session import AnnotationSession
 from boxpromptiml.records import InputError
+from stage1_pseudomask.teachers.grabcut import GrabCut
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +111,47 @@ def test_an_uploads_name_cannot_choose_its_place(address, tmp_path):
             assert Path(path).resolve().is_relative_to(ours.resolve())
             Path(path).unlink()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "secret.png"
+    Image.new("RGB", (40, 30), (1, 2, 3)).save(path)
+    return path
+
+
+def lies(secret):
+    """What a hostile program could send in place of any input of any event."""
+    file = {"path": str(secret), "orig_name": "a.png", "size": 1, "meta": {"_type": "gradio.FileData"}}
+    box = {"xmin": 1, "ymin": 1, "xmax": 30, "ymax": 20}
+    yield from (file, file | {"meta": None}, {"image": file, "boxes": [box]}, str(secret), -1, None)
+    yield {"image": file | {"path": f"{os.environ['GRADIO_TEMP_DIR']}/../{secret.name}"}, "boxes": [box]}
+
+
+def test_forged_events_read_and_write_nothing(open_page, localizer, secret, tmp_path, disk):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(disk(np.random.default_rng(0), 60, 80, (40, 30), 12)[0]).save(photos / "a.png")
+    address = open_page(Contents(localizer, Desk(AnnotationSession(photos), Previewer(GrabCut()))))
+    content, around = secret.read_bytes(), set(tmp_path.iterdir())
+    events = json.loads(ask(address, "/config")[1])["dependencies"]
+    asked = 0
+    for lie in lies(secret):
+        for event in events:
+            message = {"data": [lie] * len(event["inputs"]), "fn_index": event["id"], "session_hash": f"s{asked}"}
+            body = json.dumps(message).encode()
+            status, _, _ = ask(address, "/gradio_api/queue/join", "POST", body, Content_Type="application/json")
+            if status != 200:
+                continue
+            told = ask(address, f"/gradio_api/queue/data?session_hash=s{asked}")[1].decode()
+            asked += 1
+            assert "process_completed" in told
+            assert base64.b64encode(content)[:60].decode() not in told
+    assert asked > 50
+    assert secret.read_bytes() == content
+    assert set(tmp_path.iterdir()) == around
+    assert {path.name for path in photos.iterdir()} <= {"a.png", "annotation.json", "manifest.json"}
+    assert not list(photos.rglob("*secret*"))
 
 
 def test_another_sites_page_cannot_reach_it(address):

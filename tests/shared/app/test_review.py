@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from boxpromptiml.app.annotate import Desk
-from boxpromptiml.app.page import Contents, served
+from boxpromptiml.app.page import Contents
 from boxpromptiml.app.preview import Previewer
 from boxpromptiml.app.ranking import DROPPED, CacheReview
 from boxpromptiml.app.review import SHEET, heading, look, pair, sheet
@@ -65,11 +65,11 @@ def test_a_sheet_holds_what_is_around(tmp_path, stamp, make_sample):
     assert "state dropped" in heading(review, "confidence", 1)
 
 
-def test_drop_and_fix_in_a_browser(visit, cache, photos):
+def test_drop_and_fix_in_a_browser(visit, serve, cache, photos):
     review = CacheReview(cache)
     desk = Desk(AnnotationSession(photos), Previewer(GrabCut()))
     worst, second = (int(review.reader.image_ids[review.row("agreement", rank)]) for rank in range(2))
-    with served(Contents(desk=desk, review=review)) as address:
+    with serve(Contents(desk=desk, review=review)) as address:
         page = visit(address)
         page.click("role=tab[name=Review]")
         page.wait_for_selector(f"#sample >> text=1 of 6 image {worst},")
@@ -92,8 +92,8 @@ def test_drop_and_fix_in_a_browser(visit, cache, photos):
     assert fixed == dict.fromkeys(range(6), 1) | {second: 2}
 
 
-def test_without_its_photos_a_sample_cannot_be_fixed_and_the_page_says_so(visit, cache):
-    with served(Contents(review=CacheReview(cache))) as address:
+def test_without_its_photos_a_sample_cannot_be_fixed_and_the_page_says_so(visit, serve, cache):
+    with serve(Contents(review=CacheReview(cache))) as address:
         page = visit(address)
         page.wait_for_selector("#sample >> text=1 of 6")
         page.click("text=Fix its boxes")

@@ -225,7 +225,7 @@ def test_links_lead_nowhere(folder, tmp_path):
     with opened(folder) as session:
         assert session.names == ["a.png", "b.jpg", "more/c.png"]
         assert len(session.left_out) == 2
-        assert "is a link that leads out of" in session.left_out[0]
+        assert "leads out of" in session.left_out[0]
         (folder / "a.png").unlink()
         (folder / "a.png").symlink_to(secret)  # after the session had begun
         for call in (session.path, session.authentic):
