@@ -48,6 +48,13 @@ def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_pat
     assert sheet.stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("config", TRAINING, ids=lambda path: path.stem)
+def test_a_training_config_leaves_no_argument_to_a_default(config):
+    written, complete = yaml.safe_load(config.read_text()), resolved("fit", "--config", config)
+    assert written["model"] == complete["model"]
+    assert written["data"] == complete["data"]
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("config", ["demo", "full"])
 def test_an_overlay_changes_only_what_its_name_says(config, overlay):

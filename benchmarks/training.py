@@ -1,0 +1,320 @@
+"""Training the student: ours beside the plain Lightning loop over image files, what each setting is worth, and where
+the time of a step goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.profilers import SimpleProfiler
+from PIL import Image
+from table import QUICK, write_table
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from boxpromptiml import images
+from boxpromptiml.boxes import as_boxes
+from boxpromptiml.records import Sample, Split, Stamp
+from boxpromptiml.shards import SCHEMA, write_index, write_shard
+from stage2_distill.augment import Augmentation
+from stage2_distill.datamodule import PseudoMaskData
+from stage2_distill.loss import DistillationLoss
+from stage2_distill.module import Distillation
+from stage2_distill.speed import Speed
+from stage2_distill.student import Student
+
+GPU = torch.cuda.is_available()
+BATCH = 4 if QUICK else 64 if GPU else 8
+STEPS = 2 if QUICK else 60 if GPU else 6
+"""Steps of a turn, after as many for warming up as `WARM` says."""
+WARM = 1 if QUICK else 20 if GPU else 2
+SIZE = 64 if QUICK else 224
+STORED = 256
+"""Side of a cached sample in pixels."""
+PHOTO = (384, 512)
+"""Height and width of a photo file."""
+FILES = 16 if QUICK else 256
+WORKERS = int(os.environ.get("WORKERS", 0 if QUICK else 8 if GPU else 1))
+PRECISION = "bf16-mixed" if GPU else "32-true"
+BACKBONE = "mobilenetv3_small_050" if QUICK else os.environ.get("BACKBONE", "tiny_vit_5m_224")
+PARTS = {
+    "waiting for the loader": "[_TrainingEpochLoop].train_dataloader_next",
+    "transfer": "[Strategy]SingleDeviceStrategy.batch_to_device",
+    "bytes to floats": "[LightningDataModule]PseudoMaskData.on_after_batch_transfer",
+    "forward and loss": "[Strategy]SingleDeviceStrategy.training_step",
+    "backward": "[Strategy]SingleDeviceStrategy.backward",
+    "step": "[LightningModule]Distillation.optimizer_step",
+}
+"""What the table calls it → what Lightning's profiler does; a step includes forward and backward."""
+OURS = "ours"
+PLAIN = "plain Lightning loop, image files, PIL"
+
+
+class Plain(L.LightningModule):
+    """The obvious loop: the same student and loss, AdamW as it comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.student = Student(BACKBONE, False, SIZE)
+        self.loss = nn.BCEWithLogitsLoss()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Loss of a batch."""
+        loss = self.loss(self.student(batch[0]).logits, batch[1])
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """As it comes."""
+        return torch.optim.AdamW(self.parameters(), 1e-4)
+
+
+class Files(Dataset[tuple[Tensor, Tensor]]):
+    """Photos and masks from files through PIL, with torchvision's transforms."""
+
+    def __init__(self, folder: Path) -> None:
+        self.photos = sorted(folder.glob("*.jpg"))
+        self.transform = v2.Compose(
+            [
+                v2.RandomResizedCrop((SIZE, SIZE), scale=(0.6, 1.0), ratio=(0.8, 1.25), antialias=True),
+                v2.RandomHorizontalFlip(),
+                v2.RandomVerticalFlip(),
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        photo = Image.open(self.photos[index]).convert("RGB")
+        mask = Image.open(self.photos[index].with_suffix(".png")).convert("L")
+        return self.transform(photo, mask)
+
+
+class Rate(L.Callback):
+    """Ends of the steps from `WARM` on, in seconds, and on a GPU the share of the time in which it computed."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+        self.busy: float | None = None
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Note the time; on a GPU listen to its kernels between the first and the last."""
+        if trainer.global_step < WARM:
+            return
+        first, last = trainer.global_step == WARM, trainer.global_step == WARM + STEPS
+        if first or last:
+            _synchronize()
+        self.ends.append(time.perf_counter())
+        if first and GPU:
+            self.kernels = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
+            self.kernels.start()
+        elif last and GPU:
+            self.kernels.stop()
+            microseconds = sum(each.self_device_time_total for each in self.kernels.key_averages())
+            self.busy = microseconds / 1e6 / (self.ends[-1] - self.ends[0])
+
+    def images_per_second(self) -> float:
+        """On a GPU over all steps; on a CPU, which other programs use as well, of the median step."""
+        steps = np.diff(self.ends)
+        return float(BATCH / (steps.mean() if GPU else np.median(steps)))
+
+
+class Parts(SimpleProfiler):
+    """Lightning's profiler; on a GPU each part ends when its kernels do."""
+
+    def start(self, action_name: str) -> None:
+        """Begin with nothing in flight."""
+        _synchronize()
+        super().start(action_name)
+
+    def stop(self, action_name: str) -> None:
+        """End with nothing in flight."""
+        _synchronize()
+        super().stop(action_name)
+
+
+def main() -> None:
+    """Train each way in a process of its own, then once more with Lightning's profiler, then drain the loaders."""
+    other: dict[str, Any] = {"precision": "32-true" if GPU else "bf16-mixed"}
+    ways: dict[str, dict[str, Any]] = {
+        PLAIN: {},
+        OURS: {},
+        f"{OURS}, AdamW not fused": {"speed": Speed(fused=False)},
+        f"{OURS}, channels first": {"speed": Speed(channels_last=False)},
+        f"{OURS}, backbone frozen": {"freeze_backbone": 1000},
+        f"{OURS}, {other['precision']}": other,
+        f"{OURS}, compiled": {"speed": Speed(compiled=True)},
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _make(folder)
+        loaders = {"files": _images_per_second(_files(folder)), "cache": _images_per_second(_cached(folder))}
+        rows, rates = [], {}
+        for way, options in ways.items():
+            rates[way], busy, megabytes = _apart(_train, folder, way == PLAIN, options)
+            loader = loaders["files" if way == PLAIN else "cache"]
+            row = [way, rates[way], rates[way] / rates[PLAIN], loader, megabytes]
+            rows.append([*row, f"{busy:.0%}"] if busy is not None else row)
+        shares = _apart(_profile, folder)
+    columns = ["way", "training images/s", "× plain", "its loader alone, images/s", "peak memory, MB"]
+    split = ", ".join(f"{part} {share:.1%}" for part, share in shares.items())
+    write_table(
+        "training",
+        f"Training {BACKBONE} at {SIZE} pixels, batches of {BATCH}, {WORKERS} loader processes, {PRECISION}",
+        columns + (["GPU computes"] if GPU else []),
+        rows,
+        f"{STEPS} steps after {WARM} to warm up, each way in a process of its own, {'all' if GPU else 'the median'} of "
+        f"them; memory is the largest {'that was allocated on the GPU' if GPU else 'resident set'}. Random weights, "
+        f"{FILES} made-up photos: for the plain loop JPEG files of {PHOTO[1]}×{PHOTO[0]} with PNG masks, for ours "
+        f"cached samples of {STORED} pixels; crops and flips in both; JPEG, blur and noise are off, as the plain loop "
+        f"has none. Where a step of ours spends its time: {split}. Load of the machine at the end: "
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.",
+    )
+
+
+def _train(folder: Path, plain: bool, options: dict[str, Any]) -> tuple[float, float | None, float]:
+    """Images a second, share of the time in which the GPU computed, and peak memory in MB."""
+    options = dict(options)
+    rate, precision = Rate(), options.pop("precision", PRECISION)
+    with _quiet():
+        trainer = _trainer(folder, [rate], precision)
+        if plain:
+            trainer.fit(Plain(), _files(folder))
+        else:
+            trainer.fit(_module(options), datamodule=_data(folder))
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return rate.images_per_second(), rate.busy, torch.cuda.max_memory_allocated() / 2**20 if GPU else resident
+
+
+def _profile(folder: Path) -> dict[str, float]:
+    """Share of the time of ours by part, the warm-up left out."""
+    profiler = Parts(folder, "profile")
+    with _quiet():
+        _trainer(folder, [], PRECISION, profiler).fit(_module({}), datamodule=_data(folder))
+    durations = profiler.recorded_durations
+    seconds = {part: float(np.sum(durations[action][WARM:])) for part, action in PARTS.items()}
+    seconds["optimizer"] = seconds.pop("step") - seconds["forward and loss"] - seconds["backward"]
+    whole = seconds["waiting for the loader"] + float(np.sum(durations["run_training_batch"][WARM:]))
+    whole += seconds["transfer"] + seconds["bytes to floats"]
+    callbacks = [key for key in durations if "on_train_batch" in key or "log" in key.lower()]
+    seconds["logging and callbacks"] = float(sum(np.sum(durations[key][WARM:]) for key in callbacks))
+    whole += seconds["logging and callbacks"]
+    seconds["rest"] = whole - sum(seconds.values())
+    return {part: taken / whole for part, taken in seconds.items()}
+
+
+def _module(options: dict[str, Any]) -> Distillation:
+    return Distillation(Student(BACKBONE, False, SIZE), DistillationLoss(), **options)
+
+
+def _trainer(folder: Path, callbacks: list[L.Callback], precision: Any, profiler: Any = None) -> L.Trainer:
+    return L.Trainer(
+        accelerator="gpu" if GPU else "cpu",
+        devices=1,
+        precision=precision,
+        max_steps=WARM + STEPS,
+        limit_val_batches=0,
+        logger=CSVLogger(folder, "log"),
+        log_every_n_steps=10,
+        callbacks=callbacks,
+        profiler=profiler,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        gradient_clip_val=1.0,
+    )
+
+
+def _data(folder: Path) -> PseudoMaskData:
+    return PseudoMaskData(
+        [str(folder / "cache")],
+        image_size=SIZE,
+        batch_size=BATCH,
+        workers=WORKERS,
+        augmentation=Augmentation(jpeg_quality=100, blur=0.0, noise=0.0),
+    )
+
+
+def _files(folder: Path) -> DataLoader:
+    return DataLoader(
+        Files(folder), BATCH, shuffle=True, drop_last=True, num_workers=WORKERS, persistent_workers=WORKERS > 0
+    )
+
+
+def _cached(folder: Path) -> DataLoader:
+    data = _data(folder)
+    with _quiet():
+        data.setup("fit")
+    return data.train_dataloader()
+
+
+def _images_per_second(loader: DataLoader) -> float:
+    """Of a loader that nobody waits for, in its second pass."""
+    for _ in loader:
+        pass
+    start = time.perf_counter()
+    batches = sum(1 for _ in loader)
+    return batches * BATCH / (time.perf_counter() - start)
+
+
+def _make(folder: Path) -> None:
+    """Photos with one bright region each, as files and as a cache."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for index in range(FILES):
+        coarse = rng.integers(0, 256, (PHOTO[0] // 8, PHOTO[1] // 8, 3), np.uint8)
+        photo = images.resize_photo(coarse, PHOTO[1], PHOTO[0])
+        mask = np.zeros(PHOTO, bool)
+        mask[100:250, 150:300] = True
+        images.write_photo(folder / f"{index:04d}.jpg", photo)
+        images.write_mask(folder / f"{index:04d}.png", mask)
+        small = images.resize_mask(mask, STORED, STORED).astype(np.uint8) * 255
+        boxes = as_boxes([(75, 66, 150, 167)])
+        pixels = images.resize_photo(photo, STORED, STORED)
+        ones = np.ones(1, np.float32)
+        split: Split = "train" if index else "val"
+        samples.append(Sample(index, pixels, small, None, boxes, ones, "made", split, False, "", PHOTO[1], PHOTO[0]))
+    (folder / "cache").mkdir()
+    stamp = Stamp(SCHEMA, STORED, "none", "", "0", "0")
+    write_shard(folder / "cache/shard-000-00000.h5", samples, [], stamp)
+    write_index(folder / "cache", stamp)
+
+
+def _apart(work: Any, *arguments: Any) -> Any:
+    """What some work returns in a fresh process, which holds no memory of the work before it."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        return executor.submit(work, *arguments).result()
+
+
+def _synchronize() -> None:
+    if GPU:
+        torch.cuda.synchronize()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's remarks."""
+    with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        warnings.simplefilter("ignore")
+        yield
+
+
+if __name__ == "__main__":
+    main()
