@@ -56,9 +56,11 @@ class Student(nn.Module):
         memory_update: ``gradient`` or ``ema``.
         memory_decay: of the moving average.
         forensic: high-pass filters for each colour, whose features are fused as a fifth; 0 for no such branch (ours).
+        weights: training checkpoint of an earlier student of this shape to start from, for fine-tuning; None for a
+            fresh start.
 
     Raises:
-        WeightsError: the pretrained weights cannot be downloaded.
+        WeightsError: the pretrained weights cannot be downloaded, or ``weights`` cannot be read or do not fit.
     """
 
     mean: Tensor
@@ -79,6 +81,7 @@ class Student(nn.Module):
         memory_update: MemoryUpdate = "gradient",
         memory_decay: float = 0.99,
         forensic: int = 0,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         self.arguments: dict[str, Any] = {
@@ -97,7 +100,7 @@ class Student(nn.Module):
         }
         self.image_size = image_size
         self.fusion_stride = fusion_stride
-        self.backbone = _backbone(backbone, pretrained)
+        self.backbone = _backbone(backbone, pretrained and weights is None)
         data = timm.data.resolve_model_data_config(self.backbone)
         self.register_buffer("mean", torch.tensor(data["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(data["std"]).view(1, 3, 1, 1), persistent=False)
@@ -115,6 +118,8 @@ class Student(nn.Module):
             memory_decay=memory_decay,
         )
         self.lay_out(torch.channels_last)  # a fifth faster on CPUs, and what tensor cores want
+        if weights is not None:
+            self._start_from(Path(weights))
 
     def lay_out(self, memory_format: torch.memory_format) -> None:
         """Keep weights and images in this order in memory."""
@@ -132,6 +137,16 @@ class Student(nn.Module):
         fusion = self.fusion(features, grid)
         logits = F.interpolate(fusion.logits, (height, width), mode="bilinear", align_corners=False)
         return Localization(logits, *fusion[1:])
+
+    def _start_from(self, path: Path) -> None:
+        earlier = Student.from_checkpoint(path)
+        try:
+            self.load_state_dict(earlier.state_dict())
+        except RuntimeError:
+            shape = {name: value for name, value in earlier.arguments.items() if value != self.arguments[name]}
+            raise WeightsError(
+                f"{path}: its student has {shape}, unlike this one; state the same, or start afresh"
+            ) from None
 
     @classmethod
     def from_checkpoint(cls, path: Path) -> Student:

@@ -107,6 +107,20 @@ def test_a_checkpoint_brings_its_forensic_branch_and_an_older_one_has_none(tmp_p
             torch.testing.assert_close(again(image).logits, student(image).logits)
 
 
+def test_a_student_starts_where_an_earlier_one_of_its_shape_stopped(tmp_path):
+    shape = {"backbone": "mobilenetv3_small_050", "pretrained": False, "channels": 16}
+    earlier, path = Student(**shape, prototypes=4), tmp_path / "earlier.ckpt"
+    weights = {f"student.{name}": value for name, value in earlier.state_dict().items()}
+    torch.save({"student": earlier.arguments, "state_dict": weights}, path)
+    later = Student(**shape, prototypes=4, image_size=96, weights=str(path))
+    assert later.training
+    assert (later.arguments | {"image_size": 224}) == earlier.arguments  # its own checkpoint needs no other
+    for name, value in earlier.state_dict().items():
+        assert torch.equal(later.state_dict()[name], value)
+    with pytest.raises(WeightsError, match=r"earlier.ckpt: its student has \{'prototypes': 4\}, unlike this one"):
+        Student(**shape, prototypes=5, weights=str(path))
+
+
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     path = tmp_path / "other.ckpt"
     torch.save({"student": {"backbone": "mobilenetv3_small_050"}, "state_dict": {}}, path)
