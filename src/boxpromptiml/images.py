@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, features
 
 from boxpromptiml.records import InputError
 
@@ -24,12 +24,33 @@ Probability = NDArray[np.float32]
 Instances = NDArray[np.int32]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".ppm"})
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "BMP",
+    "TIFF",
+    "WEBP",
+    "GIF",
+    "JPEG2000",
+    "PPM",
+    *(("AVIF",) if features.check("avif") else ()),
+)
+"""What Pillow may take a file for, whatever its name. Of its other parsers, one hands EPS files to Ghostscript, which
+runs them as programs."""
 DEFAULT_MAX_PIXELS = 120_000_000
 """Largest image that is decoded, in pixels: above today's cameras, below a decompression bomb (30,000 × 30,000)."""
 
 
 class ImageError(InputError):
     """An image file that cannot be used. Its text is one line that names the file and the remedy."""
+
+
+class TooLargeError(ImageError):
+    """An image with more pixels than the limit."""
+
+
+class NotAnImageError(ImageError):
+    """A file of no format in `FORMATS`, or with a header that makes no sense."""
 
 
 def read_photo(path: Path) -> Photo:
@@ -40,6 +61,21 @@ def read_photo(path: Path) -> Photo:
     """
     with _open(path) as image:
         return np.array(_decode(image, path, "RGB"))  # a copy, because torch refuses read-only memory
+
+
+def decode_photo(content: bytes, name: str, limit: int) -> Photo:
+    """Photo from the bytes of a file, as `read_photo` gives it, without any file.
+
+    Args:
+        content: of the file.
+        name: what errors call it.
+        limit: largest number of pixels that is decoded.
+
+    Raises:
+        ImageError: as for `read_photo`; `TooLargeError` and `NotAnImageError` tell why.
+    """
+    with _open(Path(name), content, limit) as image:
+        return np.array(_decode(image, Path(name), "RGB"))
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -180,26 +216,33 @@ def max_pixels() -> int:
         raise ImageError(f"BOXPROMPTIML_MAX_PIXELS is {text!r}; set it to a whole number of pixels") from None
 
 
-def _open(path: Path) -> Image.Image:
-    limit = max_pixels()
+def _open(path: Path, content: bytes | None = None, limit: int | None = None) -> Image.Image:
+    """Parse the header of a file, or of content that was sent under a name and has a limit of its own."""
+    if limit is None:
+        limit = max_pixels()
+        shrink = "shrink it, or raise the limit with BOXPROMPTIML_MAX_PIXELS if you trust the file"
+        replace = "replace it or take it out of the manifest"
+    else:
+        shrink, replace = "shrink it", "send a photo"
+    too_large = f"more than the limit of {limit:,}; {shrink}"
     Image.MAX_IMAGE_PIXELS = limit  # Pillow refuses twice its own limit, whatever ours is
     try:
         with warnings.catch_warnings():  # the limit below replaces Pillow's warning
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            image = Image.open(path if content is None else io.BytesIO(content), formats=FORMATS)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file; correct its name in the manifest or restore it") from None
     except IsADirectoryError:
         raise ImageError(f"{path}: is a folder; name an image file") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{path}: {_too_large()}") from None
+        raise TooLargeError(f"{path}: {too_large}") from None
     except Exception:  # Pillow's parsers raise a different type for each way a header can be broken
-        empty = path.stat().st_size == 0
-        what = "the file is empty" if empty else "not an image that can be read"
-        raise ImageError(f"{path}: {what}; replace it or take it out of the manifest") from None
+        if (path.stat().st_size if content is None else len(content)) == 0:
+            raise ImageError(f"{path}: the file is empty; {replace}") from None
+        raise NotAnImageError(f"{path}: not an image that can be read; {replace}") from None
     if image.width * image.height > limit:
         image.close()
-        raise ImageError(f"{path}: {image.width}×{image.height} pixels, {_too_large()}")
+        raise TooLargeError(f"{path}: {image.width}×{image.height} pixels, {too_large}")
     return image
 
 
@@ -207,20 +250,13 @@ def _decode(image: Image.Image, path: Path, mode: str) -> Image.Image:
     try:
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I;16") or upright.mode == "I":
-            wide = np.clip(np.asarray(upright, dtype=np.int64), 0, 65535)
+            wide = np.clip(np.asarray(upright), 0, 65535)
             upright = Image.fromarray((wide >> 8).astype(np.uint8), "L")
         elif upright.mode == "P" and "transparency" in upright.info:
             upright = upright.convert("RGBA")  # straight to RGB warns and loses the colour of clear pixels
         return upright.convert(mode)
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, …
         raise ImageError(f"{path}: cannot be decoded ({error}); the file may be cut off, export it again") from None
-
-
-def _too_large() -> str:
-    return (
-        f"more than the limit of {max_pixels():,}; shrink it, or raise the limit with BOXPROMPTIML_MAX_PIXELS if you "
-        "trust the file"
-    )
 
 
 def _save(path: Path, image: Image.Image) -> None:

@@ -262,3 +262,22 @@ def test_an_instance_map_keeps_its_numbers(tmp_path, mode):
 def test_an_instance_map_of_another_size_or_with_colours_is_refused(tmp_path, photo):
     refused(saved(tmp_path / "map.png", photo[..., 0]), "30×20", "5×4", read=lambda p: images.read_instances(p, (4, 5)))
     refused(saved(tmp_path / "rgb.png", photo), "one channel", read=lambda p: images.read_instances(p, (20, 30)))
+
+
+def test_content_is_decoded_as_a_file_is(tmp_path, photo):
+    path = saved(tmp_path / "photo.jpg", photo)
+    np.testing.assert_array_equal(images.decode_photo(path.read_bytes(), "photo.jpg", 600), read_photo(path))
+    for content, kind, words in [
+        (path.read_bytes(), images.TooLargeError, r"^mine: 30×20 pixels, more than the limit of 599; shrink it$"),
+        (b"GIF8", images.NotAnImageError, r"^mine: not an image that can be read; send a photo$"),
+        (b"", ImageError, r"^mine: the file is empty; send a photo$"),
+    ]:
+        with pytest.raises(kind, match=words):
+            images.decode_photo(content, "mine", 599)
+
+
+def test_no_file_is_run_as_a_program(tmp_path):
+    """Pillow hands EPS to Ghostscript, whatever the file is called."""
+    Image.new("RGB", (9, 7)).save(tmp_path / "photo.eps")
+    (tmp_path / "photo.eps").rename(tmp_path / "photo.jpg")
+    refused(tmp_path / "photo.jpg", "not an image that can be read")
