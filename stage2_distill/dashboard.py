@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from boxpromptiml import images, pictures, provenance
 from boxpromptiml.records import Batch, ImageRecord
 from stage2_distill import lineage, worst_cases
+from stage2_distill.box_terms import outside_per_image, tightness_per_image
 from stage2_distill.evaluate import per_image
 from stage2_distill.inspection import Bank, Inspection
 from stage2_distill.loss import bce_per_image, dice_per_image
 from stage2_distill.module import Distillation
 from stage2_distill.scoreboard import PIXEL_SCORES
-from stage2_distill.student import count_parameters
+from stage2_distill.student import Localization, count_parameters
 from stage2_distill.worst_cases import WorstCases
 
 FULL_SCALE = 4
@@ -90,10 +91,15 @@ class Dashboard(L.Callback):
     ) -> None:
         """Terms of the loss on their own, whatever the loss weighs them by; gates and memory in some batches."""
         assert isinstance(pl_module, Distillation)
-        answer = outputs["answer"]
-        for name, term in (("bce", bce_per_image), ("dice", dice_per_image)):
-            value = term(answer.logits, batch["pseudo_mask"]).mean()
-            pl_module.log(f"val/{name}", value, sync_dist=True, batch_size=len(batch["image"]))
+        answer: Localization = outputs["answer"]
+        terms = {
+            "bce": bce_per_image(answer.logits, batch["pseudo_mask"]),
+            "dice": dice_per_image(answer.logits, batch["pseudo_mask"]),
+            "outside": outside_per_image(answer.logits, batch["box_mask"]),
+            "tightness": tightness_per_image(answer.logits, batch["box_mask"], pl_module.loss.margin),
+        }
+        for name, values in terms.items():
+            pl_module.log(f"val/{name}", values.mean(), sync_dist=True, batch_size=len(values))
         if self.inspection is not None:
             stride = max(1, int(trainer.num_val_batches[dataloader_idx]) // self.batches)
             if batch_idx % stride == 0 and batch_idx // stride < self.batches:

@@ -26,6 +26,7 @@ CURVES: Mapping[str, Mapping[str, Sequence[str] | str]] = {
     "Loss": {
         "loss": ["train/loss", "val/loss"],
         "terms, unweighted": ["val/bce", "val/dice"],
+        "terms of the boxes, unweighted": ["val/outside", "val/tightness"],
         "learning rate": "^lr-.+",
     },
     "Gates": {

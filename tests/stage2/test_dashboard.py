@@ -15,7 +15,7 @@ from boxpromptiml.cli import main
 from boxpromptiml.workspace import CURVES, MEDIA, TABLES
 
 SCALARS = {
-    *("val/bce", "val/dice", "val/loss", "val/f1_pseudo_mask", "train/loss"),
+    *("val/bce", "val/dice", "val/outside", "val/tightness", "val/loss", "val/f1_pseudo_mask", "train/loss"),
     *(f"val/gate_{part}/level_{level}" for part in ("mean", "std", "near_0", "near_1") for level in range(1, 5)),
     *("val/memory_dead", "val/memory_evenness/position", "val/memory_evenness/bank"),
     *("val/memory_similarity/mean", "val/memory_similarity/max"),
@@ -65,7 +65,7 @@ def test_scalars_reach_both_loggers(folder, fit):
         rows = list(csv.DictReader(stream))
     assert {key for row in rows for key, value in row.items() if value} >= SCALARS
     losses = [row for row in rows if row["val/loss"]]
-    for row in losses:  # both terms have weight 1 here
+    for row in losses:  # these two terms have weight 1 here, the others 0
         assert float(row["val/loss"]) == pytest.approx(float(row["val/bce"]) + float(row["val/dice"]), abs=1e-4)
 
 
