@@ -206,8 +206,7 @@ def show_next(desk: Desk, place: int) -> Shown:
             said += markup.notice(f"left out: {_local(session, error)}", "error")
         else:
             return show(desk, following, said)
-    folder = session.folder
-    manifest, out = (shlex.quote(str(path)) for path in (folder / MANIFEST, f"{folder.name}-pseudomasks"))
+    manifest, out = (shlex.quote(str(path)) for path in (session.given / MANIFEST, f"{session.given}-pseudomasks"))
     words = f"""All photos that can be read are done. Stage one is next:
 $ boxpromptiml pseudomasks --config configs/pseudomasks/demo.yaml --manifest {manifest} --out {out}"""
     return show(desk, place, said + markup.notice(words, "done"))

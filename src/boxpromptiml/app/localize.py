@@ -113,7 +113,7 @@ def told(view: View, threshold: float) -> str:
     regions = find_regions(probability, threshold)
     _, png = cv2.imencode(".png", mask.astype(np.uint8) * 255)
     numbers = [
-        (f"{view.probability.max():.2f}", "score: largest probability"),
+        (f"{view.probability.max():.2f}", "largest probability"),
         (f"{mask.mean():.1%}", "of the photo"),
         (f"{len(regions)}", "region" if len(regions) == 1 else "regions"),
     ]

@@ -32,6 +32,7 @@ class CacheReview:
         cache: folder that `boxpromptiml pseudomasks` wrote.
 
     Attributes:
+        cache: its folder, as it was given.
         agreement: (n,) IoU of pseudo-mask and truth, in the order of the cache; NaN where there is no truth.
 
     Raises:
@@ -39,10 +40,10 @@ class CacheReview:
     """
 
     def __init__(self, cache: Path) -> None:
-        self.cache = cache.resolve()
-        for entry in read_index(self.cache).shards:
-            inside(self.cache, entry.name)
-        self.reader = ShardReader(self.cache)
+        self.cache = cache
+        for entry in read_index(cache).shards:
+            inside(cache.resolve(), entry.name)
+        self.reader = ShardReader(cache)
         if not len(self.reader):
             raise CacheError(f"{cache}: holds no sample; make one with `boxpromptiml pseudomasks`")
         rows = tqdm(range(len(self.reader)), desc="agreement with the truth", unit="sample")
@@ -52,7 +53,7 @@ class CacheReview:
             "agreement": np.lexsort((confidence, self.agreement)),  # NaN goes last, there by confidence
             "confidence": np.argsort(confidence, kind="stable"),
         }
-        self._dropped = _read_list(self.cache)
+        self._dropped = _read_list(cache)
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -98,7 +99,7 @@ def _read_list(cache: Path) -> frozenset[int]:
     if not path.is_symlink() and not path.exists():
         return frozenset()
     try:
-        return frozenset(int(line) for line in inside(cache, DROPPED).read_text(encoding="utf-8").split())
+        return frozenset(int(line) for line in inside(cache.resolve(), DROPPED).read_text(encoding="utf-8").split())
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise

@@ -83,6 +83,8 @@ class AnnotationSession:
         clock: seconds that only ever go up.
 
     Attributes:
+        folder: with links resolved.
+        given: the folder as it was given.
         names: of the photos, relative to the folder; a place is an index of it.
         left_out: why some photos cannot be annotated.
 
@@ -94,7 +96,7 @@ class AnnotationSession:
         self, folder: Path, val_share: float = 0.0, seed: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         in_val("", val_share, seed)  # refuses a share without meaning
-        self.folder = folder.resolve()
+        self.folder, self.given = folder.resolve(), folder
         self._val_share, self._seed, self._clock = val_share, seed, clock
         self._records = _read_records(self.folder)
         masks = {record.mask_path for record in self._records.values()}
