@@ -97,9 +97,8 @@ def robustness(
         raise ManifestError("nothing to score; name test sets, such as {casia1: data/casia1.json}, and levels")
     sets = {name: scorable(read_manifest(path)) for name, path in test_sets.items()}
     localizer = Localizer.load(checkpoint)
-    rows = out / "rows" / _fingerprint(localizer, test_sets, scoring)
-    rows.mkdir(parents=True, exist_ok=True)
-    files = {each: rows / f"{str(each or 'clean').replace(' ', '-')}.npy" for each in (None, *degradations)}
+    folder = out / "rows" / _fingerprint(localizer, test_sets, sets, scoring)
+    files = {each: folder / f"{str(each or 'clean').replace(' ', '-')}.npy" for each in (None, *degradations)}
     trainer = L.Trainer(
         accelerator=accelerator,
         devices=devices,
@@ -109,6 +108,24 @@ def robustness(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    _score_missing(files, trainer, localizer, scoring, sets, batch_size, workers)
+    clean, degraded = np.load(files[None]), {each: np.load(files[each]) for each in degradations}
+    set_aside = _set_aside(clean, sets, localizer.student.image_size)
+    if trainer.is_global_zero:
+        _write(out, curves.summarize(clean, degraded, sets), scoring, levels, checkpoint, set_aside)
+    return 3 if set_aside else 0
+
+
+def _score_missing(
+    files: Mapping[Degradation | None, Path],
+    trainer: L.Trainer,
+    localizer: Localizer,
+    scoring: Scoring,
+    sets: Mapping[str, Sequence[ImageRecord]],
+    batch_size: int,
+    workers: int,
+) -> None:
+    """Write the rows of every degradation whose file is not there; None stands for photos as they are."""
     left = [each for each, file in files.items() if not file.exists()]
     images = sum(map(len, sets.values()))
     done = (len(files) - len(left)) * images
@@ -121,26 +138,30 @@ def robustness(
             if trainer.is_global_zero:
                 _save(files[degradation], module.rows)
     trainer.strategy.barrier()  # the others read what the first has written
-    clean, degraded = np.load(files[None]), {each: np.load(files[each]) for each in degradations}
-    set_aside = _set_aside(clean, sets, localizer.student.image_size)
-    if trainer.is_global_zero:
-        _write(out, curves.summarize(clean, degraded, sets), scoring, levels, checkpoint, set_aside)
-    return 3 if set_aside else 0
 
 
-def _fingerprint(localizer: Localizer, test_sets: Mapping[str, Path], scoring: Scoring) -> str:
+def _fingerprint(
+    localizer: Localizer, test_sets: Mapping[str, Path], sets: Mapping[str, Sequence[ImageRecord]], scoring: Scoring
+) -> str:
     """Of all that decides the rows, but for the degradation: rows of other settings lie in other folders."""
     settings = {
         "weights_sha256": localizer.weights_sha256(),
         "manifests_sha256": {name: provenance.file_sha256(path) for name, path in test_sets.items()},
+        "photos": [_state(record.path) for records in sets.values() for record in records],
         "scoring": asdict(scoring),
         "package_version": __version__,
     }
     return provenance.content_hash(settings)
 
 
+def _state(file: Path) -> tuple[int, int] | None:
+    """Size and time of a photo, so that one which was replaced is scored again."""
+    return (file.stat().st_size, file.stat().st_mtime_ns) if file.exists() else None
+
+
 def _save(path: Path, rows: Rows) -> None:
     """Keep the rows of a finished degradation; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as stream:
         np.save(stream, rows)

@@ -93,6 +93,15 @@ def test_a_stopped_run_goes_on_and_new_levels_are_added(student, test_manifest, 
     assert all(path.stat().st_mtime_ns == time for path, time in scored.items())
 
 
+def test_a_photo_that_was_replaced_is_scored_again(student, test_manifest, tmp_path):
+    folder = Path(shutil.copytree(test_manifest.parent, tmp_path / "copy"))
+    code, before = run(student, folder / "manifest.json", tmp_path / "r")
+    Image.open(folder / "0.png").resize((75, 81)).save(folder / "3.png")  # the one that was empty
+    mended, after = run(student, folder / "manifest.json", tmp_path / "r")
+    assert (code, mended) == (3, 0)
+    assert after["sets"]["squares"]["clean"]["images"] == before["sets"]["squares"]["clean"]["images"] + 1
+
+
 def test_rows_of_other_rules_are_not_mixed_in(student, test_manifest, tmp_path):
     _, plain = run(student, test_manifest, tmp_path / "r", FEW)
     _, low = run(student, test_manifest, tmp_path / "r", FEW, scoring=Scoring(threshold=0.1))
