@@ -146,6 +146,7 @@ def quantize(path: Path, samples: Sequence[Photo]) -> None:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            extra_options={"CalibMovingAverage": True},  # the extremes of all photos would waste levels, and F1
         )
 
 
