@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def _networks() -> dict[str, nn.Module]:
-    backbones = {f"{name}, classification": timm.create_model(name, pretrained=False) for name in BACKBONES}
+    backbones = {f"{name}, classification": timm.create_model(name, num_classes=1000) for name in BACKBONES}
     return {
         STUDENT: Student(pretrained=False, image_size=SIZE),
         **{name: network.to(memory_format=torch.channels_last) for name, network in backbones.items()},

@@ -59,7 +59,7 @@ PARTS = {
     "backward": "[Strategy]SingleDeviceStrategy.backward",
     "step": "[LightningModule]Distillation.optimizer_step",
 }
-"""What the table calls it → what Lightning's profiler does; a step includes forward and backward."""
+"""What the table calls it → Lightning's name; transfer holds what follows it, a step forward and backward."""
 OURS = "ours"
 PLAIN = "plain Lightning loop, image files, PIL"
 
@@ -205,19 +205,15 @@ def _train(folder: Path, plain: bool, options: dict[str, Any]) -> tuple[float, f
 
 def _profile(folder: Path) -> dict[str, float]:
     """Share of the time of ours by part, the warm-up left out."""
-    profiler = Parts(folder, "profile")
+    profiler, rate = Parts(folder, "profile"), Rate()
     with _quiet():
-        _trainer(folder, [], PRECISION, profiler).fit(_module({}), datamodule=_data(folder))
-    durations = profiler.recorded_durations
-    seconds = {part: float(np.sum(durations[action][WARM:])) for part, action in PARTS.items()}
-    seconds["optimizer"] = seconds.pop("step") - seconds["forward and loss"] - seconds["backward"]
-    whole = seconds["waiting for the loader"] + float(np.sum(durations["run_training_batch"][WARM:]))
-    whole += seconds["transfer"] + seconds["bytes to floats"]
-    callbacks = [key for key in durations if "on_train_batch" in key or "log" in key.lower()]
-    seconds["logging and callbacks"] = float(sum(np.sum(durations[key][WARM:]) for key in callbacks))
-    whole += seconds["logging and callbacks"]
-    seconds["rest"] = whole - sum(seconds.values())
-    return {part: taken / whole for part, taken in seconds.items()}
+        _trainer(folder, [rate], PRECISION, profiler).fit(_module({}), datamodule=_data(folder))
+    taken = {part: sum(profiler.recorded_durations[action][WARM : WARM + STEPS]) for part, action in PARTS.items()}
+    taken["transfer"] -= taken["bytes to floats"]  # which Lightning does within
+    taken["optimizer"] = taken.pop("step") - taken["forward and loss"] - taken["backward"]
+    whole = rate.ends[-1] - rate.ends[0]
+    taken["logging, callbacks and the rest"] = whole - sum(taken.values())
+    return {part: seconds / whole for part, seconds in taken.items()}
 
 
 def _module(options: dict[str, Any]) -> Distillation:
