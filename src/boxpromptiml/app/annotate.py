@@ -39,8 +39,15 @@ STEP = 0.02
 """By how much of the photo's longer side a key moves or resizes a box."""
 ARROWS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 SIDES = ("xmin", "ymin", "xmax", "ymax")
-DRAWING = """() => setTimeout(() => document.querySelector('#canvas [aria-label="Create box"]')?.click(), 50)"""
-"""Script after a photo came: the canvas would drag boxes, not draw them, since it once had some to begin with."""
+DRAWING = """() => {
+  let looks = 40;
+  const timer = setInterval(() => {
+    const button = document.querySelector('#canvas [aria-label="Create box"]');
+    if (button && button.offsetParent) button.click();
+    if ((button && button.offsetParent) || !--looks) clearInterval(timer);
+  }, 50);
+}"""
+"""Script after a photo came, or its tab: the canvas takes the keys, and draws; it would drag if it once had boxes."""
 FRAME = 244
 """Grey around photos on the canvas."""
 NO_FOLDER = """No folder of photos is open, so there is nothing to annotate.

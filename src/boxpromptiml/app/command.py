@@ -10,6 +10,7 @@ import webbrowser
 from contextlib import ExitStack
 from pathlib import Path
 
+import boxpromptiml
 from boxpromptiml.records import InputError
 from stage1_pseudomask.teachers import Teacher
 
@@ -54,11 +55,10 @@ def app(
     from boxpromptiml.app.ranking import CacheReview
     from boxpromptiml.app.session import opened
     from stage1_pseudomask.teachers.grabcut import GrabCut
-    from stage2_distill.localizer import Localizer
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that its files are deleted then, too
     with ExitStack() as stack:
-        localizer = None if checkpoint is None else Localizer.load(checkpoint)
+        localizer = None if checkpoint is None else boxpromptiml.Localizer.load(checkpoint)
         desk, review = None, None
         if photos is not None:
             session = stack.enter_context(opened(photos, val_share))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import gradio as gr
@@ -17,8 +17,9 @@ from boxpromptiml.app.session import inside
 from boxpromptiml.images import ImageError, Photo, Probability, read_photo, resize_photo, resize_probability
 from boxpromptiml.records import InputError
 from boxpromptiml.regions import find_regions
-from stage2_distill.dataset import image_tensor
-from stage2_distill.localizer import UNCALIBRATED, Localizer
+
+if TYPE_CHECKING:  # seconds to import, and a page without a student needs it not
+    from stage2_distill.localizer import Localizer
 
 SIDES = (640, 1024)
 """Smallest and largest length, in pixels, of a shown photo's longer side."""
@@ -69,6 +70,8 @@ def look(localizer: Localizer, path: Path, name: str) -> View:
     Raises:
         ImageError: the photo cannot be read.
     """
+    from stage2_distill.dataset import image_tensor
+
     photo = read_photo(path)
     side = localizer.student.image_size
     image = image_tensor(resize_photo(photo, side, side))[None].to(localizer.student.mean.device)
@@ -149,6 +152,8 @@ def localize_tab(localizer: Localizer | None) -> None:
     if localizer is None:
         gr.HTML(markup.notice(NO_STUDENT))
         return
+    from stage2_distill.localizer import UNCALIBRATED
+
     calibrated = localizer.calibration != UNCALIBRATED
     origin = "calibrated" if calibrated else "not calibrated; `boxpromptiml calibrate` chooses one"
     with gr.Row(equal_height=False):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import gradio as gr
 from PIL import Image
@@ -21,7 +22,9 @@ from boxpromptiml.app.localize import localize_tab
 from boxpromptiml.app.ranking import CacheReview
 from boxpromptiml.app.review import review_tab
 from boxpromptiml.records import InputError
-from stage2_distill.localizer import Localizer
+
+if TYPE_CHECKING:  # seconds to import, and a page without a student needs it not
+    from stage2_distill.localizer import Localizer
 
 SWEEP = (60, 600)
 """Every so many seconds, files of the page that are older than so many are deleted."""
@@ -97,7 +100,7 @@ def build(contents: Contents) -> gr.Blocks:
         with gr.Tabs(selected=_first_tab(contents)) as tabs:
             with gr.Tab("Localize", id="localize"):
                 localize_tab(contents.localizer)
-            with gr.Tab("Annotate", id="annotate"):
+            with gr.Tab("Annotate", id="annotate") as tab:
                 annotation = annotate_tab(contents.desk)
             with gr.Tab("Review", id="review"):
                 reviewed = review_tab(contents.review, contents.desk, annotation, tabs)
@@ -106,6 +109,7 @@ def build(contents: Contents) -> gr.Blocks:
                 annotation.resume, None, annotation.outputs, show_progress="hidden", api_visibility="private"
             )
             came.then(None, js=DRAWING)
+            tab.select(None, js=DRAWING)
         if reviewed is not None:
             page.load(reviewed.start, None, reviewed.outputs, show_progress="hidden", api_visibility="private")
     return page

@@ -105,3 +105,17 @@ def serve(visit):
             visit.close()
 
     return serve
+
+
+@pytest.fixture
+def until():
+    """Wait, while the browser goes on, until something holds on the server's side."""
+
+    def until(page, holds, seconds=15):
+        for _ in range(seconds * 20):
+            if holds():
+                return
+            page.wait_for_timeout(50)
+        raise AssertionError(f"waited for {seconds} seconds")
+
+    return until

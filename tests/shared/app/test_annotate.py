@@ -141,6 +141,7 @@ def draw(page, corners, photo=(600, 400)):
 
 def wait_for(page, place, name):
     page.wait_for_selector(f"#title >> text={place} of 5 {name}.png")
+    page.wait_for_selector('#canvas .selected[aria-label="Create box"]')
     page.wait_for_timeout(300)  # until the canvas, too, has what came with the title
 
 
@@ -176,7 +177,7 @@ def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, serve, folder, 
     assert all(0 < each < 60 for each in seconds.values())
 
 
-def test_keys_alone_do_everything(visit, serve, folder, desk):
+def test_keys_alone_do_everything(visit, serve, until, folder, desk):
     with serve(Contents(desk=desk)) as address:
         page = visit(address)
         wait_for(page, 1, "a")
@@ -185,7 +186,7 @@ def test_keys_alone_do_everything(visit, serve, folder, desk):
         page.keyboard.press("b")
         page.wait_for_selector("#reply figure.mask")
         page.keyboard.press("Shift+ArrowLeft")
-        page.wait_for_timeout(800)
+        until(page, lambda: abs(desk.session.boxes(0)[0, 0] - 168) < 1)
         page.keyboard.press("Enter")
         page.keyboard.press("n")  # too early: it must not be about the photo that was just accepted
         wait_for(page, 3, "c")

@@ -124,7 +124,7 @@ def lies(secret):
     """What a hostile program could send in place of any input of any event."""
     file = {"path": str(secret), "orig_name": "a.png", "size": 1, "meta": {"_type": "gradio.FileData"}}
     box = {"xmin": 1, "ymin": 1, "xmax": 30, "ymax": 20}
-    yield from (file, file | {"meta": None}, {"image": file, "boxes": [box]}, str(secret), -1, None)
+    yield from (file, file | {"meta": None}, {"image": file, "boxes": [box]})
     yield {"image": file | {"path": f"{os.environ['GRADIO_TEMP_DIR']}/../{secret.name}"}, "boxes": [box]}
 
 

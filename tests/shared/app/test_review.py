@@ -21,13 +21,13 @@ from stage1_pseudomask.teachers.grabcut import GrabCut
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path, disk):
     """The folder that the cache was made from: its images 0 to 5, 640 × 480."""
     folder = tmp_path / "photos"
     folder.mkdir()
     records = []
     for i in range(6):
-        write_photo(folder / f"{i}.png", np.full((480, 640, 3), 40 * i, np.uint8))
+        write_photo(folder / f"{i}.png", disk(np.random.default_rng(i), 480, 640, (200, 140), 50)[0])
         box = as_boxes([(100, 80, 300, 200)])
         records.append(ImageRecord(i, folder / f"{i}.png", 640, 480, box, "train", "x"))
     write_manifest(folder / MANIFEST, records)
@@ -65,7 +65,7 @@ def test_a_sheet_holds_what_is_around(tmp_path, stamp, make_sample):
     assert "state dropped" in heading(review, "confidence", 1)
 
 
-def test_drop_and_fix_in_a_browser(visit, serve, cache, photos):
+def test_drop_and_fix_in_a_browser(visit, serve, until, cache, photos):
     review = CacheReview(cache)
     desk = Desk(AnnotationSession(photos), Previewer(GrabCut()))
     worst, second = (int(review.reader.image_ids[review.row("agreement", rank)]) for rank in range(2))
@@ -84,7 +84,7 @@ def test_drop_and_fix_in_a_browser(visit, serve, cache, photos):
         page.wait_for_selector("#reply figure.mask")
         page.wait_for_timeout(400)
         page.keyboard.press("b")
-        page.wait_for_timeout(1000)
+        until(page, lambda: len(desk.session.boxes(second)) == 2)
         page.keyboard.press("Enter")
         page.wait_for_selector("#reply >> text=boxpromptiml pseudomasks")
         assert page.left == []
