@@ -6,7 +6,7 @@ STAMP   := $(VENV)/.installed
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.PHONY: help setup demo report pseudomasks fit ablation robustness bench test torture lint clean
+.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test torture lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,7 +42,7 @@ demo: ## the whole pipeline on packaged photos, minutes on a CPU; leaves runs/de
 
 ifeq ($(filter demo full,$(PROFILE)),)
 
-pseudomasks fit ablation robustness report:
+pseudomasks fit ablation robustness app report:
 	@echo "No data/full/manifest.json (data/README.md says how to make it). Without data: make $@ PROFILE=demo" >&2
 	@exit 2
 
@@ -77,6 +77,10 @@ ablation: $(if $(filter full,$(PROFILE)),$(INDEX)) | $(STAMP) ## the paper's exp
 	$(BIN)/boxpromptiml ablation --config configs/studies/$(PROFILE).yaml
 
 robustness: $(ROBUSTNESS) ## scores under blur, noise, JPEG, resizing, gamma and sharing, level by level
+
+app: | $(STAMP) ## the page: try the student, look through its pseudo-masks; FOLDER=photos to draw boxes there
+	$(BIN)/boxpromptiml app $(if $(wildcard $(CHECKPOINT)),--checkpoint $(CHECKPOINT)) \
+	  $(if $(wildcard $(INDEX)),--cache $(dir $(INDEX))) $(if $(FOLDER),--photos $(FOLDER))
 
 report: $(AUDIT) $(SCORES) $(if $(PHOTOS),$(PREDICTIONS)) ## one page about a run, with its main scores printed here
 	$(BIN)/boxpromptiml report --run $(RUN) $(GO_ON)

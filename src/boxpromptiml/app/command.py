@@ -56,8 +56,9 @@ def app(
     from boxpromptiml.app.session import opened
     from stage1_pseudomask.teachers.grabcut import GrabCut
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that its files are deleted then, too
     with ExitStack() as stack:
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that its files are deleted then, too
+        stack.callback(signal.signal, signal.SIGTERM, before)
         localizer = None if checkpoint is None else boxpromptiml.Localizer.load(checkpoint)
         desk, review = None, None
         if photos is not None:

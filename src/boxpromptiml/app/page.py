@@ -55,10 +55,14 @@ def served(contents: Contents, host: str = "127.0.0.1", port: int = 0, max_megab
         The page's address.
 
     Raises:
-        InputError: the port is taken.
+        InputError: the port is taken, or the host is not this machine's.
     """
-    warnings.simplefilter("error", Image.DecompressionBombWarning)  # so that Gradio decodes no bomb either
-    with TemporaryDirectory(prefix="boxpromptiml-page-") as name, _gradio_settings(Path(name)):
+    with (
+        TemporaryDirectory(prefix="boxpromptiml-page-") as name,
+        _gradio_settings(Path(name)),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # so that Gradio decodes no bomb either
         page = build(contents)
         guard = Middleware(
             Guard,
@@ -86,7 +90,8 @@ def served(contents: Contents, host: str = "127.0.0.1", port: int = 0, max_megab
                 js=_packaged("keys.js"),
             )
         except OSError:
-            raise InputError(f"{host}: port {port or 'from 7860 on'} is taken; name another with --port") from None
+            where = f"{host}, port {port or 'from 7860 on'}"
+            raise InputError(f"cannot listen on {where}: taken, or not of this machine; name another --port") from None
         try:
             yield address
         finally:

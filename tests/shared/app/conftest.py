@@ -78,7 +78,7 @@ def browser():
 def visit(browser):
     """Open an address on a laptop's screen. Every request for another machine is noted in ``page.left``."""
     context = browser.new_context(viewport={"width": 1366, "height": 768}, accept_downloads=True)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)  # of a machine that does other things, too
 
     def visit(address):
         page = context.new_page()
@@ -111,7 +111,7 @@ def serve(visit):
 def until():
     """Wait, while the browser goes on, until something holds on the server's side."""
 
-    def until(page, holds, seconds=15):
+    def until(page, holds, seconds=60):
         for _ in range(seconds * 20):
             if holds():
                 return

@@ -50,9 +50,14 @@ def test_it_listens_on_this_machine_alone(address):
 
 def test_a_taken_port_is_named(address):
     with (
-        pytest.raises(InputError, match=r"port \d+ is taken; name another with --port"),
+        pytest.raises(InputError, match=r"127.0.0.1, port \d+: taken, .* name another --port"),
         served(Contents(), port=urlsplit(address).port),
     ):
+        pass
+
+
+def test_a_host_that_is_not_this_machine_is_named():
+    with pytest.raises(InputError, match="not of this machine"), served(Contents(), host="192.0.2.1", port=7999):
         pass
 
 
