@@ -41,6 +41,7 @@ TOOLS = {
     "export": ("stage2_distill.export:export", "a student as one file for other programs: ONNX, torch.export"),
     "ablation": ("boxpromptiml.ablation.command:ablation", "what is a part worth: with and without it, over seeds"),
     "app": ("boxpromptiml.app.command:app", "a page to try a student, draw boxes and look through a cache"),
+    "serve": ("boxpromptiml.serve.command:serve", "answer photos over HTTP with masks, scores and regions"),
     "compare": ("boxpromptiml.compare:compare", "is one recipe better than another, over seeds and images"),
     "report": ("boxpromptiml.report:report", "one HTML page about a run"),
     "workspace": (
@@ -146,6 +147,7 @@ def _overview() -> str:
         "export",
         "ablation",
         "app",
+        "serve",
         "report",
         "workspace",
     ]

@@ -12,7 +12,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+from boxpromptiml.web import HEADERS, too_long, wrong_asker
+
 FILES = "/gradio_api/file="
 UPLOAD = "/gradio_api/upload"
 READABLE = frozenset(
@@ -30,14 +31,6 @@ READABLE_BELOW = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/", 
 WRITABLE = frozenset({UPLOAD, "/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset"})
 MAX_MESSAGE = 1 << 20
 """Bytes of anything that is sent to the page and is no photo."""
-HEADERS = {
-    # The browser itself refuses whatever would leave this server, were it in a later version of Gradio.
-    "content-security-policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'none'; "
-    "form-action 'self'; base-uri 'self'; object-src 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-}
 
 
 class Guard:
@@ -47,8 +40,7 @@ class Guard:
         app: the server behind it.
         folder: the only one that files are served from.
         max_upload: bytes of a photo.
-        hosts: names under which the page may be asked for, without port; None for any. With names of this machine
-            alone, no page on the web can reach the server by a name of its own that points here.
+        hosts: names under which the page may be asked for, as `wrong_asker` has them.
     """
 
     def __init__(self, app: ASGIApp, folder: Path, max_upload: int, hosts: frozenset[str] | None) -> None:
@@ -82,19 +74,9 @@ class Guard:
             path: decoded, without the query.
             headers: of the request.
         """
-        return self._wrong_asker(headers) or self._wrong_route(method, path) or self._too_much(method, path, headers)
-
-    def _wrong_asker(self, headers: Headers) -> tuple[int, str] | None:
-        host = headers.get("host", "")
-        name = host.rsplit(":", 1)[0] if host.rsplit(":", 1)[-1].isdigit() else host
-        if self.hosts is not None and name.strip("[]").lower() not in self.hosts:
-            return 403, "This page answers to the address that the command printed, and to no other name."
-        origin = headers.get("origin")
-        elsewhere = origin is not None and origin.split("://")[-1].lower() != host.lower()
-        by_a_page = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
-        if elsewhere or (by_a_page and headers.get("sec-fetch-mode") != "navigate"):
-            return 403, "Other pages may not use this one."
-        return None
+        if reason := wrong_asker(headers, self.hosts):
+            return 403, reason
+        return self._wrong_route(method, path) or self._too_much(method, path, headers)
 
     def _wrong_route(self, method: str, path: str) -> tuple[int, str] | None:
         if method == "POST":
@@ -119,6 +101,6 @@ class Guard:
         length = headers.get("content-length", "")
         if not length.isascii() or not length.isdigit():
             return 411, "Say how much you send."
-        if int(length) > (self.max_upload + MAX_MESSAGE if path == UPLOAD else MAX_MESSAGE):
+        if too_long(headers, self.max_upload + MAX_MESSAGE if path == UPLOAD else MAX_MESSAGE):
             return 413, f"Too large: photos may have up to {self.max_upload / 1e6:,.0f} MB."
         return None

@@ -17,11 +17,12 @@ from PIL import Image
 from starlette.middleware import Middleware
 
 from boxpromptiml.app.annotate import DRAWING, Desk, annotate_tab
-from boxpromptiml.app.guard import LOOPBACK, Guard
+from boxpromptiml.app.guard import Guard
 from boxpromptiml.app.localize import localize_tab
 from boxpromptiml.app.ranking import CacheReview
 from boxpromptiml.app.review import review_tab
 from boxpromptiml.records import InputError
+from boxpromptiml.web import LOOPBACK
 
 if TYPE_CHECKING:  # seconds to import, and a page without a student needs it not
     from stage2_distill.localizer import Localizer

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from starlette.datastructures import Headers
 
-from boxpromptiml.app.guard import FILES, LOOPBACK, UPLOAD, Guard
+from boxpromptiml.app.guard import FILES, UPLOAD, Guard
+from boxpromptiml.web import LOOPBACK
 
 HOME = {"host": "127.0.0.1:7860"}
 

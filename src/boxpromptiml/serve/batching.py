@@ -1,0 +1,60 @@
+"""Asks the student about several photos at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from boxpromptiml.images import Photo, Probability
+
+Waiting = tuple[Photo, "asyncio.Future[Probability]"]
+
+
+class Batcher:
+    """Photos that come while the student is busy wait, and go to it together.
+
+    So a photo that comes alone is looked at without delay, and batches grow with the load.
+
+    Args:
+        localize: gives photos their probabilities; it is called in a thread of its own.
+        size: largest batch.
+    """
+
+    def __init__(self, localize: Callable[[Sequence[Photo]], Sequence[Probability]], size: int) -> None:
+        self.size = size
+        self._localize = localize
+        self._thread = ThreadPoolExecutor(1, "student")
+        self._waiting: deque[Waiting] = deque()
+        self._work: asyncio.Task[None] | None = None
+
+    async def __call__(self, photo: Photo) -> Probability:
+        """The probability of one photo. Cancelled while it waits, the photo is not looked at."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Probability] = loop.create_future()
+        self._waiting.append((photo, future))
+        if self._work is None:
+            self._work = loop.create_task(self._until_done())
+        return await future
+
+    async def _until_done(self) -> None:
+        while self._waiting:
+            some = [self._waiting.popleft() for _ in range(min(self.size, len(self._waiting)))]
+            await self._answer([(photo, future) for photo, future in some if not future.done()])
+        self._work = None
+
+    async def _answer(self, batch: Sequence[Waiting]) -> None:
+        if not batch:
+            return
+        photos = [photo for photo, _ in batch]
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._localize, photos)
+        except Exception as error:  # those who wait must hear of it, whatever it is
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), probability in zip(batch, found, strict=True):
+            if not future.done():
+                future.set_result(probability)

@@ -1,0 +1,12 @@
+"""Limits that make sense."""
+
+import pytest
+
+from boxpromptiml.records import InputError
+from boxpromptiml.serve.limits import Limits
+
+
+@pytest.mark.parametrize("wrong", [{"requests": 0}, {"seconds": -1}, {"megapixels": float("nan")}])
+def test_limits_are_above_zero(wrong):
+    with pytest.raises(InputError, match=rf"^limits.{next(iter(wrong))} is .*; name a number above zero$"):
+        Limits(**wrong)
