@@ -3,13 +3,14 @@
 import inspect
 import json
 import re
-import tomllib
 from pathlib import Path
 
+import pytest
 
 from boxpromptiml.cli import TOOLS
 from boxpromptiml.serve.command import serve
 
+tomllib = pytest.importorskip("tomllib", reason="Python 3.10 cannot read pyproject.toml")
 ROOT = Path(__file__).resolve().parents[3]
 LINES = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8")).splitlines()
 
