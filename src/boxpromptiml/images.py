@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -216,25 +217,41 @@ def _open(path: Path, content: bytes | None = None, limit: int | None = None) ->
     else:
         shrink, replace = "shrink it", "send a photo"
     too_large = f"more than the limit of {limit:,}; {shrink}"
+    if content is None:
+        _require_file(path)
+    elif not content:
+        raise ImageError(f"{path}: the file is empty; {replace}")
     Image.MAX_IMAGE_PIXELS = limit  # Pillow refuses twice its own limit, whatever ours is
     try:
         with warnings.catch_warnings():  # the limit below replaces Pillow's warning
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path if content is None else io.BytesIO(content), formats=FORMATS)
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file; correct its name in the manifest or restore it") from None
-    except IsADirectoryError:
-        raise ImageError(f"{path}: is a folder; name an image file") from None
+    except PermissionError:
+        raise ImageError(f"{path}: may not be read; change its permissions") from None
     except Image.DecompressionBombError:
         raise TooLargeError(f"{path}: {too_large}") from None
     except Exception:  # Pillow's parsers raise a different type for each way a header can be broken
-        if (path.stat().st_size if content is None else len(content)) == 0:
-            raise ImageError(f"{path}: the file is empty; {replace}") from None
         raise NotAnImageError(f"{path}: not an image that can be read; {replace}") from None
     if image.width * image.height > limit:
         image.close()
         raise TooLargeError(f"{path}: {image.width}×{image.height} pixels, {too_large}")
     return image
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what is no file with something in it; a pipe would be waited for, for ever."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageError(f"{path}: no such file; correct its name in the manifest or restore it") from None
+    except (OSError, ValueError) as error:  # a ring of links, a name that is too long or has a zero byte
+        raise ImageError(f"{path}: cannot be opened ({error}); correct its name or replace it") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{path}: is a folder; name an image file")
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"{path}: is no file but a pipe or a device; name an image file")
+    if status.st_size == 0:
+        raise ImageError(f"{path}: the file is empty; replace it or take it out of the manifest")
 
 
 def _decode(image: Image.Image, path: Path, mode: str) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,11 @@ Split = Literal["train", "val", "test"]
 
 class InputError(ValueError):
     """Something a user gave cannot be used. Its text is one line that names what, where and the remedy."""
+
+    def __str__(self) -> str:
+        """The text on one line, and without the control characters that names of files can have."""
+        line = " ".join(super().__str__().splitlines())
+        return "".join(repr(letter)[1:-1] if category(letter) == "Cc" else letter for letter in line)
 
 
 @dataclass(frozen=True, slots=True)

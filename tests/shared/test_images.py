@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 
@@ -281,3 +282,15 @@ def test_no_file_is_run_as_a_program(tmp_path):
     Image.new("RGB", (9, 7)).save(tmp_path / "photo.eps")
     (tmp_path / "photo.eps").rename(tmp_path / "photo.jpg")
     refused(tmp_path / "photo.jpg", "not an image that can be read")
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    refused(tmp_path / "pipe.jpg", "is no file but a pipe or a device")
+    (tmp_path / "ring.jpg").symlink_to(tmp_path / "ring.jpg")
+    refused(tmp_path / "ring.jpg", "cannot be opened")
+    refused(tmp_path / ("x" * 300), "cannot be opened")
+    with pytest.raises(ImageError, match=r"zero\\x00byte.jpg: cannot be opened"):
+        read_photo(tmp_path / "zero\0byte.jpg")
+    with pytest.raises(ImageError, match=r"two lines\\x1b\[31m.jpg: no such file"):
+        read_photo(tmp_path / "two\nlines\x1b[31m.jpg")
