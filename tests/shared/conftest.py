@@ -1,4 +1,4 @@
-"""Samples, and a small complete cache of them."""
+"""Samples, a small complete cache of them, and a small student."""
 
 from dataclasses import fields
 
@@ -80,3 +80,13 @@ def flip(make_sample):
         path.write_bytes(content)
 
     return flip
+
+
+@pytest.fixture(scope="session")
+def localizer():
+    """A student with random weights that sees 64 × 64 pixels."""
+    from stage2_distill.localizer import Localizer
+    from stage2_distill.student import Student
+
+    student = Student("mobilenetv3_small_050", pretrained=False, image_size=64, channels=16, prototypes=4)
+    return Localizer.from_student(student, threshold=0.4, calibration="of a test")

@@ -15,17 +15,6 @@ from PIL import Image
 pytest.importorskip("gradio", reason="the page is the extra `app`: pip install 'boxpromptiml[app]'")
 pytest.importorskip("gradio_image_annotation", reason="the page is the extra `app`: pip install 'boxpromptiml[app]'")
 
-SIZE = 64
-
-
-@pytest.fixture(scope="session")
-def localizer():
-    from stage2_distill.localizer import Localizer
-    from stage2_distill.student import Student
-
-    student = Student("mobilenetv3_small_050", pretrained=False, image_size=SIZE, channels=16, prototypes=4)
-    return Localizer.from_student(student, threshold=0.4, calibration="of a test")
-
 
 @pytest.fixture(scope="session")
 def disk():
