@@ -6,7 +6,7 @@ STAMP   := $(VENV)/.installed
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test torture lint clean
+.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test torture fuzz lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -132,6 +132,9 @@ test: $(STAMP) ## the tests, without network; ARGS='-k boxes' passes arguments t
 
 torture: $(STAMP) ## kill, starve and damage stage one a few hundred times; fails when anything is lost
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/campaign.py --out benchmarks/results/torture.md
+
+fuzz: $(STAMP) ## damaged files and requests for every reader; fails when one crashes, hangs or says no clear line
+	OMP_NUM_THREADS=1 $(BIN)/python tests/hostile/fuzz.py --out benchmarks/results/fuzz.md $(ARGS)
 
 lint: $(STAMP) ## style, types and the direction of imports
 	$(BIN)/ruff check .
