@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photos import POISONS, poison, write_photos
-from runs import ASKED, Cache, Content, content, losses
+from trials import ASKED, Cache, Content, content, losses
 
 from boxpromptiml.cache.verify import DAMAGED, REPAIRED, WHOLE
 from boxpromptiml.shards import CacheError, read_index
