@@ -1,0 +1,45 @@
+"""The two stages in pictures: a box becomes a pseudo-mask; a student that never sees a box answers on another photo.
+
+Command: python docs/figures/stages.py, after `make demo`; --checkpoint names another student
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import forgeries
+import numpy as np
+import torch
+from boxes import pseudo_mask
+from fusion import forged
+from jsonargparse import auto_cli
+from matplotlib.figure import Figure
+
+from boxpromptiml import pictures
+from boxpromptiml.boxes import boxes_from_mask
+from stage2_distill.localizer import Localizer
+
+
+def main(checkpoint: Path = Path("runs/demo/fit/checkpoints/best.ckpt")) -> None:
+    """Draw the figure.
+
+    Args:
+        checkpoint: that `boxpromptiml fit` wrote.
+    """
+    photo, truth = forgeries.flying_saucer()
+    localizer = Localizer.load(checkpoint)
+    unseen, _ = forged("chelsea", "splice", 3, localizer.student.image_size)
+    boxes = boxes_from_mask(truth, np.random.default_rng(0), looseness=0.3, looseness_min=0.1)
+    part = slice(40, 340), slice(340, 640)
+    figure = Figure(figsize=(10, 2.75), layout="constrained")
+    first, second, third, fourth = figure.subplots(1, 4)
+    forgeries.show(first, pictures.with_boxes(photo, boxes)[part], "a person draws a coarse box")
+    forgeries.show(second, pictures.grey(pseudo_mask(photo, boxes))[part], "stage one: pseudo-mask")
+    forgeries.show(third, unseen, "stage two: photo in …")
+    with torch.inference_mode():
+        forgeries.show(fourth, pictures.grey(localizer.predict(unseen).probability), "… mask out, no box")
+    forgeries.save(figure, "stages.jpg")
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
