@@ -6,7 +6,7 @@ STAMP   := $(VENV)/.installed
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test torture fuzz lint clean
+.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test torture fuzz lint docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml
 	echo "No Python 3.10 or newer that can make a virtual environment (tried: $$candidates)." >&2; \
 	echo "Debian and Ubuntu: sudo apt install python3-venv. Elsewhere, name one: make setup PYTHON=/path/to/python3" >&2; \
 	exit 1
-	$(BIN)/python -m pip install --editable '.[dev]'
+	$(BIN)/python -m pip install --editable '.[dev,docs]'
 	@touch $@
 
 # -------------------------------------------------------------------------------------------------------- the jobs
@@ -142,6 +142,9 @@ lint: $(STAMP) ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(STAMP) ## the documentation as a site, site/index.html; any warning stops it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean: ## remove caches and runs/demo; data, other runs and .venv stay
-	rm -rf runs/demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf runs/demo build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . \( -path ./.venv -o -path ./.git -o -path ./data \) -prune -o -name __pycache__ -prune -exec rm -rf {} +

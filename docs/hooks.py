@@ -118,8 +118,7 @@ def _configurations() -> str:
 
 def _commands() -> str:
     lines = ["# Commands", "", "```text", _printed("--help"), "```", ""]
-    explained = {name: text for name, (_, text) in cli.TOOLS.items()} | cli.TRAINER
-    for command, text in explained.items():
+    for command, text in re.findall(r"^  (\w+) +(.+)$", _printed("--help"), re.M):  # in the order of a project
         lines += [f"## {command}", "", f"{text[0].upper()}{text[1:]}.", ""]
         names = re.search(r"^  \w+ +.*\{([\w,]+)\} \.\.\.", "  " + _printed(command, "--help"), re.M)
         for words in [[command], *([command, word] for word in (names[1].split(",") if names else []))]:

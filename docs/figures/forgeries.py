@@ -42,9 +42,9 @@ def third_eye() -> tuple[Photo, Mask]:
     return np.where(mask[..., None], content, cat), mask
 
 
-def show(axis: Axes, picture: np.ndarray, title: str = "", **how: object) -> None:
-    """A picture without ticks."""
-    axis.imshow(picture, **how)  # type: ignore[arg-type]
+def show(axis: Axes, picture: np.ndarray, title: str = "", colours: str | None = None) -> None:
+    """A picture without ticks; with the name of a colour map, an (H, W) map in [0, 1]."""
+    axis.imshow(picture, cmap=colours, vmin=0, vmax=1)
     if title:
         axis.set_title(title, fontsize=10, color=INK)
     axis.axis("off")

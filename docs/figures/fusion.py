@@ -61,9 +61,9 @@ def main(checkpoint: Path = Path("runs/demo/fit/checkpoints/best.ckpt")) -> None
         maps = [*answer.gates[0], answer.gate_prior[0, 0], answer.memory_prior[0, 0]]
         forgeries.show(row[0], pictures.outlined(photo, mask))
         for axis, values in zip(row[1:7], maps, strict=True):
-            forgeries.show(axis, values.numpy(), cmap="inferno", vmin=0, vmax=1)
+            forgeries.show(axis, values.numpy(), colours="inferno")
         probability = torch.sigmoid(answer.logits)[0, 0].numpy()
-        forgeries.show(row[7], probability, cmap="gray", vmin=0, vmax=1)
+        forgeries.show(row[7], probability, colours="gray")
     forgeries.save(figure, "fusion.png")
 
 

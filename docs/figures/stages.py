@@ -31,7 +31,7 @@ def main(checkpoint: Path = Path("runs/demo/fit/checkpoints/best.ckpt")) -> None
     unseen, _ = forged("chelsea", "splice", 3, localizer.student.image_size)
     boxes = boxes_from_mask(truth, np.random.default_rng(0), looseness=0.3, looseness_min=0.1)
     part = slice(40, 340), slice(340, 640)
-    figure = Figure(figsize=(10, 2.75), layout="constrained")
+    figure = Figure(figsize=(8.4, 2.4), layout="constrained")
     first, second, third, fourth = figure.subplots(1, 4)
     forgeries.show(first, pictures.with_boxes(photo, boxes)[part], "a person draws a coarse box")
     forgeries.show(second, pictures.grey(pseudo_mask(photo, boxes))[part], "stage one: pseudo-mask")
