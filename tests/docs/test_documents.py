@@ -1,9 +1,9 @@
 """Everything that the documents tell people to type.
 
-Every shell block is rehearsed: bash runs it with stand-ins for the programs that it calls, which note their arguments,
-and each command noted is parsed by the real parser. Blocks without a comment ``<!-- needs: … -->`` above them are then
-run, in the order of their page, in a folder as the tutorial leaves it; options that make them small are added at the end.
-Such a comment says what a block needs that a test has not.
+Every shell block is rehearsed: bash runs it with stand-ins for the programs that it calls, which note their
+arguments, and each command noted is parsed by the real parser. Blocks without a comment ``<!-- needs: … -->`` above
+them are then run, in the order of their page, in a folder as the tutorial leaves it; options that make them small are
+added at the end. Such a comment says what a block needs that a test has not.
 """
 
 import ast
@@ -30,11 +30,11 @@ from boxpromptiml.synthesis.photos import packaged_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = "docs/tutorial.md"
-DOCUMENTS = ["README.md", "MODEL_CARD.md", "CONTRIBUTING.md", "data/README.md"] + sorted(
-    path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")
-)
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+DOCUMENTS = ["README.md", "MODEL_CARD.md", "CONTRIBUTING.md", "data/README.md", *PAGES]
 FENCE = re.compile(
-    r"^(?P<indent> *)(?:<!-- needs: (?P<needs>[^>]+?) -->\n(?P=indent))?```(?P<language>\w+)\n(?P<code>.*?)^(?P=indent)```$",
+    r"^(?P<indent> *)(?:<!-- needs: (?P<needs>[^>]+?) -->\n(?P=indent))?"
+    r"```(?P<language>\w+)\n(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 LANGUAGES = {"sh", "python", "yaml", "json", "mermaid", "xml"}
@@ -60,8 +60,8 @@ STARTS_ANOTHER = """#!/bin/sh
 while [ "$1" != boxpromptiml ]; do shift; done
 exec "$@"
 """
-STAND_INS = {name: NOTE for name in ("boxpromptiml", "make", "pip", "wandb")}
-STAND_INS |= {name: STARTS_ANOTHER for name in ("srun", "torchrun")}
+STAND_INS = dict.fromkeys(("boxpromptiml", "make", "pip", "wandb"), NOTE)
+STAND_INS |= dict.fromkeys(("srun", "torchrun"), STARTS_ANOTHER)
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def furnish(folder):
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory, noted):
-    """A folder as a person has it who did what the tutorial says: ``mine``, and the demo's run with the same content."""
+    """A folder as somebody has it who did the tutorial: ``mine``, and the demo's run with the same content."""
     folder = tmp_path_factory.mktemp("world")
     furnish(folder)
     for photo in [each for each in packaged_photos() if each.split == "test"]:
