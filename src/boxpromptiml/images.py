@@ -25,7 +25,7 @@ Probability = NDArray[np.float32]
 Instances = NDArray[np.int32]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".ppm"})
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM")
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM")
 FORMATS += ("AVIF",) if "avif" in features.modules and features.check("avif") else ()
 """What Pillow may take a file for, whatever its name. Of its other parsers, one hands EPS files to Ghostscript, which
 runs them as programs."""
