@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import socket
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 from boxpromptiml.records import InputError
@@ -40,6 +41,7 @@ def serve(checkpoint: str, host: str = "127.0.0.1", port: int = 8000, limits: Li
     from boxpromptiml.serve.service import service
     from stage2_distill.localizer import Localizer
 
+    warnings.filterwarnings("ignore", module="PIL")  # its remarks on strangers' photos would fill the log
     localizer = Localizer.load(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
     ours = host in LOOPBACK
     app = service(localizer, limits, LOOPBACK if ours else None)
@@ -66,7 +68,7 @@ def server(app: FastAPI, limits: Limits) -> uvicorn.Server:
         app,
         http="h11",
         ws="none",
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,

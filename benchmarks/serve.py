@@ -1,0 +1,192 @@
+"""The service under load: good and bad requests mixed, all answered as they should be, within its memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from PIL import Image
+from table import QUICK, write_table
+
+sys.path.append(str(Path(__file__).parents[1] / "tests/hostile"))
+from bad_inputs import KINDS, photo
+from service_client import Sender
+
+RUN = Path(os.environ.get("RUN", "runs/demo"))
+"""A run of this project, whose student is served."""
+REQUESTS = 60 if QUICK else 2_400
+AT_ONCE = 16
+MEGABYTES, MEGAPIXELS, READERS = 4, 12, 2
+GROWTH = AT_ONCE * MEGABYTES + READERS * MEGAPIXELS * 25 + 100
+"""MB by which the service may grow: photos as they are sent, decoded ones, answers; and what comes with the first."""
+
+
+Send = Callable[[Sender], int]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request and the status that it must get."""
+
+    kind: str
+    send: Send
+    status: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a request went."""
+
+    case: Case
+    status: int
+    seconds: float
+
+
+def main() -> None:
+    """Send the requests, compare each status with what it must be, and stop with an error if one differs."""
+    checkpoint = RUN / "fit/checkpoints/best.ckpt"
+    if not checkpoint.exists():
+        sys.exit(f"{checkpoint}: no such student; `make demo` trains one, RUN=folder names another run")
+    with _service(checkpoint) as (sender, process), ThreadPoolExecutor(AT_ONCE) as pool:
+        for form in ("JPEG", "PNG", "WEBP"):
+            sender.photo(photo(form))
+        before = _megabytes(process, "VmHWM")
+        begun = time.perf_counter()
+        done = list(pool.map(lambda case: _timed(case, sender), _cases(Random(0))))
+        seconds = time.perf_counter() - begun
+        grown = _megabytes(process, "VmHWM") - before
+        left = sender("GET", "/health").content["requests"]
+    rows = []
+    for kind in dict.fromkeys(each.case.kind for each in done):
+        some = [each for each in done if each.case.kind == kind]
+        right = sum(each.status == each.case.status for each in some)
+        statuses = Counter(each.status for each in some)
+        told = ", ".join(f"{status}: {count:,}" for status, count in sorted(statuses.items()))
+        times = np.percentile([each.seconds * 1000 for each in some], [50, 95, 99, 100])
+        rows.append([kind, len(some), right, told, *map(float, times)])
+    write_table(
+        "serve",
+        f"{len(done):,} requests to the service, {AT_ONCE} at a time",
+        ["request", "sent", "as it must be", "statuses", "median, ms", "95 %", "99 %", "slowest"],
+        rows,
+        f"{len(done) / seconds:.0f} requests a second on loopback, each on its own connection, from a process on the "
+        f"same cores; {sum(each.status != each.case.status for each in done)} got another status than they must. The "
+        f"service grew by {grown:.0f} MB (limit {GROWTH}: {AT_ONCE} × {MEGABYTES} MB sent, {READERS} × {MEGAPIXELS} "
+        f"megapixels × 25 bytes, 100 for the rest) over {before:.0f} MB with its student loaded, and had {left} "
+        f"requests left in it. Settings: RUN=runs/{RUN.name}.",
+    )
+    if any(each.status != each.case.status for each in done) or grown > GROWTH or left:
+        sys.exit("the service did not keep what it promises; see the table")
+
+
+def _cases(chance: Random) -> Iterator[Case]:
+    small, large = photo(), _large()
+    good: dict[str, Send] = {
+        "photo, 160 × 120, form": lambda s: s.photo(small).status,
+        "photo, 160 × 120, body": lambda s: s("POST", "/localize?mask=rle", small, content_type="image/jpeg").status,
+        "photo, 12 megapixels": lambda s: s.photo(large, query="?mask=rle").status,
+        "health": lambda s: s("GET", "/health").status,
+    }
+    bad_files = [(kind.status, kind.content()) for kind in KINDS]
+    for _ in range(REQUESTS):
+        draw = chance.random()
+        if draw < 0.7:
+            (name,) = chance.choices(list(good), [30, 30, 1, 9])
+            yield Case(name, good[name], 200)
+        elif draw < 0.9:
+            status, content = chance.choice(bad_files)
+            yield Case("bad file", partial(_photo_status, content), status)
+        else:
+            name, send, status = chance.choice(BAD_REQUESTS)
+            yield Case(name, send, status)
+
+
+def _photo_status(content: bytes, sender: Sender) -> int:
+    return sender.photo(content).status
+
+
+def _sent(sender: Sender, *pieces: bytes) -> int:
+    """Status of a request that is written piece by piece, or 0 when there was none."""
+    with socket.create_connection(("127.0.0.1", sender.port), timeout=30) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        return int(connection.recv(4096)[9:12] or 0)
+
+
+HEAD = b"POST /localize HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+BAD_REQUESTS: list[tuple[str, Send, int]] = [
+    ("too many bytes", lambda s: s.photo(bytes(MEGABYTES * 1_100_000)).status, 413),
+    ("no photo by its type", lambda s: s("POST", "/localize", b"{}", content_type="application/json").status, 415),
+    ("a form without a photo", lambda s: s("POST", "/localize", b"", content_type="multipart/form-data").status, 422),
+    ("a threshold of 7", lambda s: s("POST", "/localize?threshold=7", photo(), content_type="image/png").status, 422),
+    ("a page elsewhere", lambda s: s("GET", "/health", origin="https://elsewhere.example").status, 403),
+    ("another name", lambda s: s("GET", "/health", host="elsewhere.example").status, 403),
+    ("a path that leads out", lambda s: s("GET", "/%2e%2e/%2e%2e/etc/passwd").status, 404),
+    ("another method", lambda s: s("DELETE", "/localize").status, 405),
+    ("sent too slowly", lambda s: _sent(s, HEAD + b"Content-Length: 9000\r\n\r\n", photo()[:900]), 408),
+    ("no HTTP", lambda s: _sent(s, b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n"), 400),
+]
+
+
+def _large() -> bytes:
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).resize((4000, 3000)).save(stream, "JPEG", quality=80)
+    return stream.getvalue()
+
+
+def _timed(case: Case, sender: Sender) -> Done:
+    begun = time.perf_counter()
+    try:
+        status = case.send(sender)
+    except OSError:
+        status = 0
+    return Done(case, status, time.perf_counter() - begun)
+
+
+@contextmanager
+def _service(checkpoint: Path) -> Iterator[tuple[Sender, int]]:
+    """The command in a process of its own: who sends to it, and its number."""
+    limits = {"megabytes": MEGABYTES, "megapixels": MEGAPIXELS, "readers": READERS, "requests": 64, "seconds": 20}
+    words = [word for name, value in limits.items() for word in (f"--limits.{name}", str(value))]
+    command = [
+        sys.executable,
+        "-m",
+        "boxpromptiml.cli",
+        "serve",
+        "--checkpoint",
+        str(checkpoint),
+        "--port",
+        "0",
+        *words,
+    ]
+    served = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert served.stdout is not None
+        address = served.stdout.readline().split()[0]
+        yield Sender(int(address.rsplit(":", 1)[1])), served.pid
+    finally:
+        served.terminate()
+        served.wait()
+
+
+def _megabytes(process: int, name: str) -> float:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+
+if __name__ == "__main__":
+    main()
