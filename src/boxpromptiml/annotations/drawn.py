@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -88,7 +89,11 @@ def parse_json(path: Path, shape: type[Shape]) -> Shape:
         AnnotationError: the file is missing, is not JSON (with the line) or has another shape (with the path inside).
     """
     try:
-        return msgspec.convert(json.loads(path.read_bytes()), shape)
+        text = path.read_bytes()
+        content = json.loads(text)
+        if re.search(rb"\\u[dD]", text):  # halves of a character, which nothing in UTF-8 can hold: two, or an error
+            json.dumps(content, ensure_ascii=False).encode()
+        return msgspec.convert(content, shape)
     except FileNotFoundError:
         raise AnnotationError(f"{path}: no such file; name the annotations with --annotations") from None
     except OSError as error:
