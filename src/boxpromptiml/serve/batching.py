@@ -39,10 +39,12 @@ class Batcher:
         return await future
 
     async def _until_done(self) -> None:
-        while self._waiting:
-            some = [self._waiting.popleft() for _ in range(min(self.size, len(self._waiting)))]
-            await self._answer([(photo, future) for photo, future in some if not future.done()])
-        self._work = None
+        try:
+            while self._waiting:
+                some = [self._waiting.popleft() for _ in range(min(self.size, len(self._waiting)))]
+                await self._answer([(photo, future) for photo, future in some if not future.done()])
+        finally:
+            self._work = None
 
     async def _answer(self, batch: Sequence[Waiting]) -> None:
         if not batch:
