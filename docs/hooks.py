@@ -100,8 +100,10 @@ def _results() -> str:
     lines += ["What the demo's student scores, and how to reproduce it, is in the [model card](../model_card.md).", ""]
     lines += ["## Experiments", ""]
     for path in _experiments():
-        answer = re.search(r"^\*\*Answer\.\*\*\s+(.+?)(?=\n\n|\n\*)", path.read_text(encoding="utf-8"), re.M | re.S)
-        lines += [f"[{_heading(path)}]({path.name})", f":   {' '.join(answer[1].split()) if answer else '–'}", ""]
+        said = re.findall(
+            r"^\*\*(?:Question|Answer)\.\*\* +([^\n*].+?)\n\n", path.read_text(encoding="utf-8"), re.M | re.S
+        )
+        lines += [f"[{_heading(path)}]({path.name})", f":   {' '.join(' '.join(said).split())}", ""]
     lines += ["## Benchmarks", "", "Ours beside the obvious way, in one run; `make bench` repeats them.", ""]
     lines += [f"- [{_heading(path)}](../{page})" for page, path in BENCHMARKS.items() if page.endswith(".md")]
     return "\n".join(lines)

@@ -52,5 +52,5 @@ def show(axis: Axes, picture: np.ndarray, title: str = "", colours: str | None =
 
 def save(figure: Figure, name: str) -> None:
     """Write the figure beside this file."""
-    figure.savefig(FOLDER / name, dpi=110, pil_kwargs={"quality": 88} if name.endswith(".jpg") else None)
+    figure.savefig(FOLDER / name, dpi=160, pil_kwargs={"quality": 88} if name.endswith(".jpg") else None)
     print(FOLDER / name)
