@@ -84,6 +84,20 @@ def test_the_full_config_is_the_papers_protocol():
     assert not [entry for entry in config["trainer"]["callbacks"] if "Averaging" in entry["class_path"]]
 
 
+def test_the_best_recipe_is_the_papers_student_and_data_under_another_loss():
+    full, best = (resolved("fit", "--config", CONFIGS / f"{name}.yaml") for name in ("full", "best"))
+    assert best["model"]["loss"] != full["model"]["loss"]
+    assert best["model"]["student"] == full["model"]["student"]  # so no more parameters or MACs
+    for of in (full, best):
+        of["trainer"]["default_root_dir"] = ""
+        for name in ("loss", "correction"):
+            del of["model"][name]
+        for name in ("authentic", "confidence_power"):
+            del of["data"][name]
+    assert best["model"] == full["model"]
+    assert best["data"] == full["data"]
+
+
 def test_one_folder_moves_all_outputs():
     config = resolved("fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", "/elsewhere")
     trainer = config["trainer"]
