@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from boxpromptiml.cli import main
-from stage2_distill.student import Student
+from stage2_distill.student import Student, read_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TRAINING = sorted(CONFIGS.glob("*.yaml"))
@@ -46,6 +46,22 @@ def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_pat
     assert Student.from_checkpoint(Path(record["checkpoint"])).image_size == stated
     sheet = next((tmp_path / "fit/panels").glob("*.png"))
     assert sheet.stat().st_size > 10_000
+
+
+def test_a_stopped_run_goes_on_from_its_last_epoch_even_if_that_was_no_better(
+    cache, test_manifest, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    student = ("--model.student.init_args.backbone", "mobilenetv3_small_050", "--model.student.init_args.channels", 16)
+    words = ["fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", tmp_path, *student]
+    words += ["--data.caches", f"[{cache}]", "--data.image_size", 64, "--data.workers", 0, "--model.lr", 0]
+    assert main([*map(str, words), "--trainer.max_epochs", "3"]) == 0  # at a rate of zero no epoch is better
+    checkpoints = tmp_path / "fit/checkpoints"
+    epochs = {name: read_checkpoint(checkpoints / f"{name}.ckpt")["epoch"] for name in ("best", "last")}
+    assert epochs == {"best": 0, "last": 2}
+    assert {path.name for path in checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert main([*map(str, words), "--trainer.max_epochs", "4", "--ckpt_path", "last"]) == 0
+    assert read_checkpoint(checkpoints / "last.ckpt")["epoch"] == 3
 
 
 @pytest.mark.parametrize("config", TRAINING, ids=lambda path: path.stem)
@@ -103,7 +119,7 @@ def test_one_folder_moves_all_outputs():
     trainer = config["trainer"]
     arguments = [entry.get("init_args", {}) for entry in (*trainer["logger"], *trainer["callbacks"])]
     folders = [a[key] for a in arguments for key in ("save_dir", "dirpath", "folder") if a.get(key)]
-    assert len(folders) == 8
+    assert len(folders) == 9
     assert all(folder.startswith("/elsewhere") for folder in folders)
 
 
