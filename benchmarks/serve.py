@@ -64,6 +64,7 @@ def main() -> None:
         for form in ("JPEG", "PNG", "WEBP"):
             sender.photo(photo(form))
         before = _megabytes(process, "VmHWM")
+        load = os.getloadavg()[0]
         begun = time.perf_counter()
         done = list(pool.map(lambda case: _timed(case, sender), _cases(Random(0))))
         seconds = time.perf_counter() - begun
@@ -86,7 +87,8 @@ def main() -> None:
         f"same cores; {sum(each.status != each.case.status for each in done)} got another status than they must. The "
         f"service grew by {grown:.0f} MB (limit {GROWTH}: {AT_ONCE} × {MEGABYTES} MB sent, {READERS} × {MEGAPIXELS} "
         f"megapixels × 25 bytes, 100 for the rest) over {before:.0f} MB with its student loaded, and had {left} "
-        f"requests left in it. Settings: RUN=runs/{RUN.name}.",
+        f"requests left in it. Load average of the machine before and after: {load:.1f}, {os.getloadavg()[0]:.1f}. "
+        f"Settings: RUN=runs/{RUN.name}.",
     )
     if any(each.status != each.case.status for each in done) or grown > GROWTH or left:
         sys.exit("the service did not keep what it promises; see the table")
