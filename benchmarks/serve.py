@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,12 +22,15 @@ import numpy as np
 from PIL import Image
 from table import QUICK, write_table
 
+from boxpromptiml import Localizer
+from stage2_distill.student import Student
+
 sys.path.append(str(Path(__file__).parents[1] / "tests/hostile"))
 from bad_inputs import KINDS, photo
 from service_client import Sender
 
 RUN = Path(os.environ.get("RUN", "runs/demo"))
-"""A run of this project, whose student is served."""
+"""A run of this project, whose student is served; without one, an untrained one is."""
 REQUESTS = 60 if QUICK else 2_400
 AT_ONCE = 16
 MEGABYTES, MEGAPIXELS, READERS = 4, 12, 2
@@ -58,9 +62,11 @@ class Done:
 def main() -> None:
     """Send the requests, compare each status with what it must be, and stop with an error if one differs."""
     checkpoint = RUN / "fit/checkpoints/best.ckpt"
-    if not checkpoint.exists():
-        sys.exit(f"{checkpoint}: no such student; `make demo` trains one, RUN=folder names another run")
-    with _service(checkpoint) as (sender, process), ThreadPoolExecutor(AT_ONCE) as pool:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _service(checkpoint if checkpoint.exists() else _untrained(Path(folder) / "model")) as (sender, process),
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
         for form in ("JPEG", "PNG", "WEBP"):
             sender.photo(photo(form))
         before = _megabytes(process, "VmHWM")
@@ -88,7 +94,7 @@ def main() -> None:
         f"service grew by {grown:.0f} MB (limit {GROWTH}: {AT_ONCE} × {MEGABYTES} MB sent, {READERS} × {MEGAPIXELS} "
         f"megapixels × 25 bytes, 100 for the rest) over {before:.0f} MB with its student loaded, and had {left} "
         f"requests left in it. Load average of the machine before and after: {load:.1f}, {os.getloadavg()[0]:.1f}. "
-        f"Settings: RUN=runs/{RUN.name}.",
+        f"Settings: {f'RUN=runs/{RUN.name}' if checkpoint.exists() else 'an untrained student'}.",
     )
     if any(each.status != each.case.status for each in done) or grown > GROWTH or left:
         sys.exit("the service did not keep what it promises; see the table")
@@ -143,6 +149,12 @@ BAD_REQUESTS: list[tuple[str, Send, int]] = [
 ]
 
 
+def _untrained(folder: Path) -> Path:
+    student = Student("mobilenetv3_small_050", pretrained=False, image_size=128, channels=16, prototypes=4)
+    Localizer.from_student(student).save(folder)
+    return folder
+
+
 def _large() -> bytes:
     noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
     stream = io.BytesIO()
@@ -160,7 +172,7 @@ def _timed(case: Case, sender: Sender) -> Done:
 
 
 @contextmanager
-def _service(checkpoint: Path) -> Iterator[tuple[Sender, int]]:
+def _service(model: Path) -> Iterator[tuple[Sender, int]]:
     """The command in a process of its own: who sends to it, and its number."""
     limits = {"megabytes": MEGABYTES, "megapixels": MEGAPIXELS, "readers": READERS, "requests": 64, "seconds": 20}
     words = [word for name, value in limits.items() for word in (f"--limits.{name}", str(value))]
@@ -170,7 +182,7 @@ def _service(checkpoint: Path) -> Iterator[tuple[Sender, int]]:
         "boxpromptiml.cli",
         "serve",
         "--checkpoint",
-        str(checkpoint),
+        str(model),
         "--port",
         "0",
         *words,
