@@ -1,7 +1,15 @@
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+settings.load_profile("any machine")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in the background; commands are sent Ctrl-C here
 
 
 @pytest.fixture(scope="session")

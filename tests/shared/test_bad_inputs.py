@@ -96,14 +96,14 @@ def test_the_service_refuses_them_and_answers_the_others(localizer, opened):
 def test_the_page_says_why(folder, localizer, tmp_path):
     pytest.importorskip("gradio", reason="the page is the extra `app`: pip install 'boxpromptiml[app]'")
     from boxpromptiml.app import markup
-    from boxpromptiml.app.localize import consumed, look
+    from boxpromptiml.app.localize import consume
 
     told = {}
     for kind in KINDS:
         upload = tmp_path / "upload.bin"
         upload.write_bytes(kind.content())
-        with pytest.raises(ImageError) as caught, consumed(upload, kind.name):
-            look(localizer, upload, kind.name)
+        with pytest.raises(ImageError) as caught:
+            consume(localizer, upload, kind.name)
         told[kind.name] = str(caught.value)
         assert not upload.exists()
     assert {
