@@ -127,6 +127,16 @@ def test_an_export_that_answers_differently_is_not_left_behind(model, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("only_resized", "code"), [(True, 0), (False, 2)])
+def test_rounding_while_resizing_is_no_reason_to_refuse(model, tmp_path, monkeypatch, only_resized, code):
+    def difference(network, answer, photos):
+        own = all(photo.shape[1:3] == (network.side, network.side) for photo in photos)
+        return 0.0 if own and only_resized else 0.002
+
+    monkeypatch.setattr(exporting, "max_difference", difference)
+    assert main(["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.pt2")]) == code
+
+
 def test_without_the_extra_it_says_what_to_install(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.onnx")]) == 2
