@@ -40,7 +40,8 @@ def ablation(
         studies: name → what it compares.
         seeds: each variant is trained once with each.
         options: of `boxpromptiml fit`, for every run, such as {trainer.max_epochs: 4}.
-        inputs: name → commands that make what the runs read, run once, in this order, before the first run.
+        inputs: name → commands that make what the runs read, run once, in this order, before the first run;
+            again when their text changes, but not when a file that they read does.
         only: names of studies to do; by default all.
         jobs: runs at a time on this machine. Each may itself use many processes: trainer.devices and num_nodes decide.
         dry_run: only print the commands, one run a line, to hand them out to other machines; run without it afterwards

@@ -18,8 +18,6 @@ from boxpromptiml import provenance
 from boxpromptiml.ablation.plan import Run, commands
 from boxpromptiml.records import InputError
 
-INTERRUPTED = 130
-
 
 def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
     """Run the commands that make what the runs read, each set of them once.
@@ -29,7 +27,7 @@ def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
         folder: where it is kept what was made with which commands.
 
     Raises:
-        InputError: a command failed; its own words are above, or in the log that is named.
+        InputError: a command failed; its own words were printed before.
     """
     for name, lines in inputs.items():
         record = folder / f"{name}.json"
