@@ -100,10 +100,18 @@ class SetAgreement(msgspec.Struct):
     f1_truth_ci_high: float | None = None
 
 
-class AblationRow(msgspec.Struct):
-    """One variant on one test set, means over images and seeds; ``f1_runs`` has one for each seed.
+class Difference(msgspec.Struct):
+    """A mean difference over the same images, and its 95 % interval."""
 
-    Its difference in F1 from the study's reference is null for the reference itself.
+    mean: float
+    ci_low: float
+    ci_high: float
+
+
+class AblationRow(msgspec.Struct):
+    """One variant on one test set or pool of them, means over images and seeds; ``f1_runs`` has one for each seed.
+
+    Its differences from the study's reference are null for the reference itself.
     """
 
     variant: str
@@ -115,9 +123,8 @@ class AblationRow(msgspec.Struct):
     iou: float
     auc: float
     f1_runs: list[float]
-    difference: float | None = None
-    difference_ci_low: float | None = None
-    difference_ci_high: float | None = None
+    f1_difference: Difference | None = None
+    auc_difference: Difference | None = None
 
 
 class StudyRows(msgspec.Struct):

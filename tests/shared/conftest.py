@@ -1,6 +1,10 @@
-"""Samples, a small complete cache of them, and a small student."""
+"""Samples, a small complete cache of them, a small student, and a browser for pages."""
 
+import os
+import shutil
 from dataclasses import fields
+from pathlib import Path
+from urllib.parse import urljoin
 
 import numpy as np
 import pytest
@@ -90,3 +94,38 @@ def localizer():
 
     student = Student("mobilenetv3_small_050", pretrained=False, image_size=64, channels=16, prototypes=4)
     return Localizer.from_student(student, threshold=0.4, calibration="of a test")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium: Debian's, Playwright's own, or one that is named. Tests that need it are skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: pip install playwright")
+    with playwright.sync_playwright() as started:
+        named = os.environ.get("BOXPROMPTIML_CHROMIUM")
+        known = [named, *map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))]
+        paths = [path for path in [*known, started.chromium.executable_path] if path and Path(path).exists()]
+        if not paths:
+            pytest.skip("no Chromium here; install it, or name one with BOXPROMPTIML_CHROMIUM")
+        sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        chromium = started.chromium.launch(executable_path=paths[0], args=[*sandbox, "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open an address on a laptop's screen. Every request for another machine is noted in ``page.left``."""
+    context = browser.new_context(viewport={"width": 1366, "height": 768}, accept_downloads=True)
+    context.set_default_timeout(60_000)  # of a machine that does other things, too
+
+    def visit(address):
+        page = context.new_page()
+        page.left = []
+        ours = ("data:", "blob:", "about:", urljoin(address, "/"))
+        page.on("request", lambda request: None if request.url.startswith(ours) else page.left.append(request.url))
+        page.goto(address)
+        return page
+
+    visit.close = lambda: [page.close() for page in context.pages]
+    yield visit
+    context.close()

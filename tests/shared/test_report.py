@@ -240,14 +240,15 @@ def test_each_study_of_an_ablation_has_its_table(run):
     row = {"set": "demo", "images": 9, "iou": 0.3, "auc": 0.8, "f1_runs": [0.4, 0.5]}
     full = row | {"variant": "full", "f1": 0.45, "f1_ci_low": 0.4, "f1_ci_high": 0.5}
     less = row | {"variant": "no memory", "f1": 0.4, "f1_ci_low": 0.3, "f1_ci_high": 0.5}
-    less |= {"difference": -0.05, "difference_ci_low": -0.1, "difference_ci_high": 0.01}
+    less |= {"f1_difference": {"mean": -0.05, "ci_low": -0.1, "ci_high": 0.01}}
+    less |= {"auc_difference": {"mean": 0.02, "ci_low": 0.01, "ci_high": 0.03}}
     study = {"question": "What is memory worth?", "reference": "full", "axis": None, "rows": [full, less]}
     write_json(run / "ablation/ablation.json", {"studies": {"memory": study}, "seeds": [0, 1]})
     report(run)
     said = Page(run / "report.html").said()
     assert "What is memory worth?" in said
     assert "demo full 9 × 2 0.450 0.400–0.500 0.300 0.800 –" in said
-    assert "no memory 9 × 2 0.400 0.300–0.500 0.300 0.800 -0.050 -0.100 to +0.010" in said
+    assert "no memory 9 × 2 0.400 0.300–0.500 0.300 0.800 -0.050 -0.100 to +0.010 +0.020 +0.010 to +0.030" in said
 
 
 def test_areas_and_whole_images_are_told_where_they_were_scored(run):

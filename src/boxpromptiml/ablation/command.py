@@ -10,7 +10,7 @@ import msgspec
 from boxpromptiml import provenance
 from boxpromptiml.ablation.plan import Options, Run, Study, commands, plan, shell_line
 from boxpromptiml.ablation.tables import answer, draw, markdown
-from boxpromptiml.ablation.training import make_inputs, train_and_test
+from boxpromptiml.ablation.training import input_words, make_inputs, train_and_test
 from boxpromptiml.locks import sole_use
 from boxpromptiml.records import InputError
 from boxpromptiml.results import Ablation
@@ -62,7 +62,7 @@ def ablation(
     runs = plan(chosen, seeds, base, options or {}, made, out / "runs")
     once = list({run.folder: run for run in runs.values()}.values())
     if dry_run:
-        lines = [line for commands_of in (inputs or {}).values() for line in commands_of]
+        lines = [shell_line(input_words(line)) for commands_of in (inputs or {}).values() for line in commands_of]
         lines += [" && ".join(shell_line(words) for words in commands(run)) for run in once]
         print("\n".join(lines))
         return 0

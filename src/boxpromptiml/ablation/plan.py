@@ -41,6 +41,8 @@ class Study:
         axis: what the variants' names measure where they are numbers, for a curve; otherwise the figure has a row for
             each variant.
         sets: test sets of the table; by default all that were scored.
+        pools: name → test sets whose images are also taken together, in a row of that name; every image counts the
+            same.
     """
 
     question: str
@@ -48,6 +50,7 @@ class Study:
     reference: str
     axis: str | None = None
     sets: list[str] = field(default_factory=list)
+    pools: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

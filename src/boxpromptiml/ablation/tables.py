@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boxpromptiml.ablation.plan import Study
 from boxpromptiml.compare import ScoreName, common_images, difference, scores_of_images
-from boxpromptiml.results import Ablation, AblationRow, Scores, StudyRows, read_scores
+from boxpromptiml.results import Ablation, AblationRow, Difference, Scores, StudyRows, read_scores
 
 if TYPE_CHECKING:  # seconds to import, and only a finished study draws
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ MARGINS, ROW_HEIGHT = 1.1, 0.28
 
 
 def answer(study: Study, files: Mapping[str, Sequence[Path]]) -> StudyRows:
-    """A row for each test set and variant that has scores; none without the reference.
+    """A row for each test set or pool of them and variant that has scores; none without the reference.
 
     Args:
         study: whose variants they are.
@@ -36,7 +36,12 @@ def answer(study: Study, files: Mapping[str, Sequence[Path]]) -> StudyRows:
     if study.reference in tested:
         reference = tested[study.reference]
         sets = study.sets or list(next(iter(reference.values())).sets)
-        answered.rows = [_row(label, name, runs, reference) for name in sets for label, runs in tested.items()]
+        groups = {name: [name] for name in sets} | study.pools
+        answered.rows = [
+            _row(label, name, members, runs, reference)
+            for name, members in groups.items()
+            for label, runs in tested.items()
+        ]
     return answered
 
 
@@ -77,46 +82,55 @@ def draw(answered: StudyRows, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _row(label: str, name: str, runs: Mapping[Path, Scores], reference: Mapping[Path, Scores]) -> AblationRow:
-    means = {}
+def _row(
+    label: str, name: str, members: Sequence[str], runs: Mapping[Path, Scores], reference: Mapping[Path, Scores]
+) -> AblationRow:
+    found = {}
     for score in SCORES:
-        before, after = ([scores_of_images(run, score, [name]) for run in side.values()] for side in (reference, runs))
+        before, after = ([scores_of_images(run, score, members) for run in side.values()] for side in (reference, runs))
         images = common_images([*reference, *runs], [*before, *after])
         old, new = (np.array([[run[image] for image in images] for run in side]) for side in (before, after))
-        means[score] = float(new.mean())
-        if score == "f1":
-            both = difference(old, new, np.random.default_rng(0))
-    itself = runs is reference
-    return AblationRow(
+        found[score] = difference(old, new, np.random.default_rng(0))
+    f1, iou, auc = (found[score] for score in SCORES)
+    row = AblationRow(
         variant=label,
         set_name=name,
-        images=both["images"],
-        f1_ci_low=both["candidate_ci_low"],
-        f1_ci_high=both["candidate_ci_high"],
-        f1_runs=both["candidate_runs"],
-        difference=None if itself else both["difference"],
-        difference_ci_low=None if itself else both["difference_ci_low"],
-        difference_ci_high=None if itself else both["difference_ci_high"],
-        **means,
+        images=f1["images"],
+        f1=f1["candidate"],
+        f1_ci_low=f1["candidate_ci_low"],
+        f1_ci_high=f1["candidate_ci_high"],
+        iou=iou["candidate"],
+        auc=auc["candidate"],
+        f1_runs=f1["candidate_runs"],
     )
+    if runs is not reference:
+        row.f1_difference = _difference(f1)
+        row.auc_difference = _difference(auc)
+    return row
+
+
+def _difference(found: Mapping[str, Any]) -> Difference:
+    return Difference(found["difference"], found["difference_ci_low"], found["difference_ci_high"])
 
 
 def _table(answered: StudyRows) -> list[str]:
     several = len({row.set_name for row in answered.rows}) > 1
     sets = ["test set"] if several else []
-    header = [*sets, answered.axis or "variant", "images", "runs", "F1", "IoU", "AUC", f"F1 − {answered.reference}"]
-    lines = ["| " + " | ".join(header) + " |", "|---" * (1 + several) + "|---:|---:" + "|---" * 4 + "|"]
+    header = [*sets, answered.axis or "variant", "images", "runs", "F1", "IoU", "AUC"]
+    header += [f"{score} − {answered.reference}" for score in ("F1", "AUC")]
+    lines = ["| " + " | ".join(header) + " |", "|---" * (1 + several) + "|---:|---:" + "|---" * 5 + "|"]
     for row in answered.rows:
         cells = [*([row.set_name] if several else []), row.variant, f"{row.images}", f"{len(row.f1_runs)}"]
         cells += [f"{row.f1:.3f} ({row.f1_ci_low:.3f} to {row.f1_ci_high:.3f})", f"{row.iou:.3f}", f"{row.auc:.3f}"]
-        lines.append("| " + " | ".join([*cells, _difference(row)]) + " |")
+        cells += [_written(row.f1_difference), _written(row.auc_difference)]
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-def _difference(row: AblationRow) -> str:
-    if row.difference is None:
+def _written(difference: Difference | None) -> str:
+    if difference is None:
         return "–"
-    return f"{row.difference:+.3f} ({row.difference_ci_low:+.3f} to {row.difference_ci_high:+.3f})"
+    return f"{difference.mean:+.3f} ({difference.ci_low:+.3f} to {difference.ci_high:+.3f})"
 
 
 def _along_axis(axes: Axes, answered: StudyRows) -> None:

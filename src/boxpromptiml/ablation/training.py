@@ -34,12 +34,17 @@ def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
         if record.exists() and json.loads(record.read_text(encoding="utf-8")) == lines:
             continue
         for line in lines:
-            words = shlex.split(line)
             print(f"{name}: {line}")
-            code = subprocess.run(_program(words[words[0] == "boxpromptiml" :]), check=False).returncode
+            code = subprocess.run(_program(input_words(line)), check=False).returncode
             if code not in (0, 3):  # 3: done, but for some images, which were listed
                 raise InputError(f"input {name}: `{line}` ended with {code}; mend it, then run the same command again")
         provenance.write_json(record, lines)
+
+
+def input_words(line: str) -> list[str]:
+    """Words of a command that makes an input, without the program's name."""
+    words = shlex.split(line)
+    return words[words[0] == "boxpromptiml" :]
 
 
 def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:

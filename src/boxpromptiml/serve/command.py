@@ -33,7 +33,8 @@ def serve(checkpoint: str, host: str = "127.0.0.1", port: int = 8000, limits: Li
         port: to listen on; 0 for any that is free.
         limits: what a request may take.
     """
-    missing = [name for name in ("fastapi", "uvicorn", "python_multipart") if importlib.util.find_spec(name) is None]
+    needed = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(f"the service needs {' and '.join(missing)}; install with: pip install 'boxpromptiml[serve]'")
     import torch

@@ -16,6 +16,7 @@ import numpy as np
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
@@ -187,12 +188,11 @@ def service(localizer: Localizer, limits: Limits, hosts: frozenset[str] | None) 
         limits: of each request.
         hosts: names under which it may be asked for; None for any.
     """
-    app = FastAPI(
+    app = FastAPIOffline(  # whose page /docs has its scripts here
         title="BoxPromptIML",
         summary="Which pixels of this photo were manipulated?",
         version=__version__,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     desk = Desk(localizer, limits)

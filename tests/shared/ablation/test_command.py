@@ -15,11 +15,21 @@ def test_the_studies_of_the_paper_are_planned(profile, monkeypatch, capsys):
     monkeypatch.chdir(CONFIGS.parent)
     assert main(["ablation", "--config", f"configs/studies/{profile}.yaml", "--dry_run", "true"]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("boxpromptiml ") for line in lines)
     runs = [line for line in lines if line.startswith("boxpromptiml fit ")]
     assert len(runs) == len(set(runs)) == 39
     assert all(" && boxpromptiml test " in line for line in runs)
     assert len([line for line in runs if "model.student.init_args.alpha" in line.split("&&")[0]]) == 6
     assert len([line for line in runs if "configs/ablation/" in line]) == 9
+
+
+def test_the_study_of_the_recipe_gives_every_variant_the_same_data_and_steps(monkeypatch, capsys):
+    monkeypatch.chdir(CONFIGS.parent)
+    assert main(["ablation", "--config", "configs/studies/recipe.yaml", "--dry_run", "true"]) == 0
+    runs = [line for line in capsys.readouterr().out.splitlines() if " && boxpromptiml test " in line]
+    assert len(runs) == 33
+    assert all("--data.epoch_size 3840" in line and "--trainer.max_epochs 1 " in line for line in runs)
+    assert len([line for line in runs if "start-forensic" in line]) == 6
 
 
 def test_a_study_that_is_not_there_and_no_seed_are_refused(studies, base, tmp_path):

@@ -40,13 +40,15 @@ def files(tmp_path):
 
 def test_rows_are_means_over_images_and_seeds_beside_the_reference(study, files):
     reference, other = answer(study, files).rows
-    assert reference.difference is None
+    assert reference.f1_difference is None
     assert (other.variant, other.set_name, other.images, len(other.f1_runs)) == ("without", "same", 40, 3)
     assert other.f1 == pytest.approx(np.mean(other.f1_runs))
-    assert other.difference == pytest.approx(-0.1, abs=0.01)
-    assert other.difference_ci_low < -0.09 < other.difference_ci_high + 0.02 < 0
+    found = other.f1_difference
+    assert found.mean == pytest.approx(-0.1, abs=0.01)
+    assert found.ci_low < -0.09 < found.ci_high + 0.02 < 0
+    assert other.auc_difference.mean == pytest.approx(found.mean / 2)  # as write_scores has it
     assert other.iou == pytest.approx(other.f1 / 2)
-    assert other.f1_ci_high - other.f1_ci_low > 5 * (other.difference_ci_high - other.difference_ci_low)
+    assert other.f1_ci_high - other.f1_ci_low > 5 * (found.ci_high - found.ci_low)
 
 
 def test_all_sets_are_rows_unless_some_are_named(study, files):
@@ -54,6 +56,19 @@ def test_all_sets_are_rows_unless_some_are_named(study, files):
     assert [(row.set_name, row.variant) for row in everything.rows] == [
         ("same", "with"), ("same", "without"), ("other", "with"), ("other", "without"),
     ]  # fmt: skip
+
+
+def test_pooled_sets_have_a_row_in_which_every_image_counts_the_same(study, tmp_path):
+    files = {name: [write_scores(tmp_path / name, [0.2, 0.4], ["small"])] for name in ("with", "without")}
+    for file in tmp_path.iterdir():
+        content = json.loads(file.read_text())
+        more = {"set": "large", "file": "9.png", "kind": "splice", "f1": 0.9, "iou": 0.8, "auc": 0.9}
+        content["per_image"] += [more | {"image_id": image_id} for image_id in range(6)]
+        content["sets"]["large"] = {"images": 6}
+        file.write_text(json.dumps(content))
+    rows = answer(replace(study, sets=[], pools={"both": ["small", "large"]}), files).rows
+    assert [(row.set_name, row.images) for row in rows][::2] == [("small", 2), ("large", 6), ("both", 8)]
+    assert rows[-1].f1 == pytest.approx((0.2 + 0.4 + 6 * 0.9) / 8)
 
 
 def test_what_is_not_tested_yet_is_said(study, files, tmp_path):
@@ -69,8 +84,8 @@ def test_the_page_has_a_table_and_a_figure_for_each_question(study, files):
     ablation = Ablation({"worth": answer(study, files)}, [0, 1, 2], "boxpromptiml ablation", {"python": "3.11"})
     page = markdown({"worth": study}, ablation)
     table = [line for line in page.splitlines() if line.startswith("|")]
-    assert table[0] == "| variant | images | runs | F1 | IoU | AUC | F1 − with |"
-    assert {line.count("|") for line in table} == {8}
+    assert table[0] == "| variant | images | runs | F1 | IoU | AUC | F1 − with | AUC − with |"
+    assert {line.count("|") for line in table} == {9}
     assert "![What is it worth?](worth.png)" in page
     assert "seeds 0, 1, 2" in page
     again = msgspec.json.decode(msgspec.json.encode(ablation), type=Ablation)

@@ -1,12 +1,6 @@
-"""A page with a small student, and a browser to open it in: Debian's Chromium, Playwright's own, or one that is named.
+"""A page with a small student. Needs the extra ``app``."""
 
-Needs the extra ``app``. Without a browser, or without Playwright, the tests in it are skipped and say so.
-"""
-
-import os
-import shutil
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,41 +39,6 @@ def open_page():
 
     with ExitStack() as pages:
         yield lambda contents, **options: pages.enter_context(served(contents, **options))
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: pip install playwright")
-    with playwright.sync_playwright() as started:
-        named = os.environ.get("BOXPROMPTIML_CHROMIUM")
-        known = [named, *map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))]
-        paths = [path for path in [*known, started.chromium.executable_path] if path and Path(path).exists()]
-        if not paths:
-            pytest.skip("no Chromium here; install it, or name one with BOXPROMPTIML_CHROMIUM")
-        sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        chromium = started.chromium.launch(executable_path=paths[0], args=[*sandbox, "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Open an address on a laptop's screen. Every request for another machine is noted in ``page.left``."""
-    context = browser.new_context(viewport={"width": 1366, "height": 768}, accept_downloads=True)
-    context.set_default_timeout(60_000)  # of a machine that does other things, too
-
-    def visit(address):
-        page = context.new_page()
-        page.left = []
-        ours = ("data:", "blob:", "about:", address.rsplit("?")[0])
-        page.on("request", lambda request: None if request.url.startswith(ours) else page.left.append(request.url))
-        page.goto(address)
-        return page
-
-    visit.close = lambda: [page.close() for page in context.pages]
-    yield visit
-    context.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-for needed in ("fastapi", "uvicorn", "python_multipart"):
+for needed in ("fastapi", "fastapi_offline", "uvicorn", "python_multipart"):
     pytest.importorskip(needed, reason="the service is the extra `serve`: pip install 'boxpromptiml[serve]'")
 
 

@@ -72,9 +72,15 @@ def test_it_says_what_it_is(send, localizer):
     described = send("GET", "/openapi.json").content
     answers = described["paths"]["/localize"]["post"]["responses"]
     assert {"200", "408", "413", "415", "422", "503"} <= set(answers)
-    assert b"swagger" in send("GET", "/docs").body
     assert send("GET", "/localize").status == 405
     assert send("GET", "/nothing").content == {"error": "Not Found"}
+
+
+def test_the_page_that_explains_it_needs_no_other_machine(send, visit):
+    page = visit(f"http://127.0.0.1:{send.port}/docs")
+    page.locator(".opblock-post .opblock-summary-control").click()
+    page.get_by_text("Localize manipulations in one photo").wait_for()
+    assert page.left == []
 
 
 def test_answers_to_many_at_once_are_each_ones_own(send, localizer, tmp_path):
