@@ -38,16 +38,17 @@ The photo stays on this machine and is deleted as soon as it has been read."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """A photo as the student saw it; everything but the photo at the student's own resolution.
+    """A photo as the student saw it; maps are at the student's own resolution.
 
     Attributes:
         name: of the file.
         photo: (H, W, 3) at the size at which it is shown.
         width: of the whole photo in pixels.
         height: of the whole photo in pixels.
-        probability: of manipulation, in [0, 1].
+        probability: of manipulation, in [0, 1]; at the photo's own resolution where it was looked at in tiles.
         gate_prior: G_avg, in [0, 1].
         memory_prior: Ā_mem, in [0, 1].
+        tiled: whether it was looked at in tiles.
     """
 
     name: str
@@ -57,20 +58,23 @@ class View:
     probability: Probability
     gate_prior: Probability
     memory_prior: Probability
+    tiled: bool = False
 
 
-def look(localizer: Localizer, path: Path, name: str) -> View:
+def look(localizer: Localizer, path: Path, name: str, tiled: bool = False) -> View:
     """Show a photo to the student.
 
     Args:
         localizer: the student.
         path: where the photo is.
         name: what its owner calls it.
+        tiled: also at its own resolution, in overlapping tiles, from which the probability then comes.
 
     Raises:
         ImageError: the photo cannot be read.
     """
     from stage2_distill.dataset import image_tensor
+    from stage2_distill.tiling import localize_tiled
 
     photo = read_photo(path)
     side = localizer.student.image_size
@@ -79,8 +83,10 @@ def look(localizer: Localizer, path: Path, name: str) -> View:
         answer = localizer.student(image)
     maps = (torch.sigmoid(answer.logits), answer.gate_prior, answer.memory_prior)
     probability, gate_prior, memory_prior = (each[0, 0].float().cpu().numpy() for each in maps)
+    if tiled:
+        probability = localize_tiled(photo, side, localizer.localize)
     height, width = photo.shape[:2]
-    return View(name, shown(photo), width, height, probability, gate_prior, memory_prior)
+    return View(name, shown(photo), width, height, probability, gate_prior, memory_prior, tiled)
 
 
 def shown(photo: Photo) -> Photo:
@@ -105,7 +111,7 @@ def drawn(view: View, threshold: float) -> str:
         markup.figure(pictures.thumbnail(pictures.heat(resize_probability(each, width, height)), 400), caption, "small")
         for caption, each in maps
     )
-    caption = f"{view.name}, {view.width} × {view.height}"
+    caption = f"{view.name}, {view.width} × {view.height}{', in tiles' * view.tiled}"
     return markup.figure(overlay, caption) + markup.row(heats)
 
 
@@ -133,14 +139,14 @@ def told(view: View, threshold: float) -> str:
     return markup.headline(numbers) + below + saved
 
 
-def consume(localizer: Localizer, upload: Path, name: str) -> View:
-    """Show an uploaded photo to the student and delete the file, whatever happens.
+def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) -> View:
+    """Show an uploaded photo to the student, as `look` does, and delete the file, whatever happens.
 
     Raises:
         ImageError: the photo cannot be read; the message calls it by the name that its owner gave it.
     """
     try:
-        return look(localizer, upload, name)
+        return look(localizer, upload, name, tiled)
     except ImageError as error:
         raise ImageError(str(error).replace(str(upload), name)) from None
     finally:
@@ -159,6 +165,10 @@ def localize_tab(localizer: Localizer | None) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=280):
             upload = gr.File(label="Photo", file_count="single", height=120, elem_id="photo")
+            tiled = gr.Checkbox(
+                False, label="In tiles", elem_id="tiled",
+                info="The next photo at its own resolution: slower, finer for a student trained on such pixels.",
+            )  # fmt: skip
             threshold = gr.Slider(
                 0, 1, localizer.threshold, step=0.01, label="Threshold", info=f"{localizer.threshold:.2f}: {origin}",
                 elem_id="threshold",
@@ -168,10 +178,10 @@ def localize_tab(localizer: Localizer | None) -> None:
             stage = gr.HTML(markup.notice(NO_PHOTO), elem_id="answer")
     view: gr.State = gr.State(None, time_to_live=KEPT)
 
-    def photo_dropped(sent: dict[str, Any], limit: float) -> tuple[None, View | None, str, str]:
+    def photo_dropped(sent: dict[str, Any], limit: float, in_tiles: bool) -> tuple[None, View | None, str, str]:
         try:
             file = inside(Path(upload.GRADIO_CACHE).resolve(), sent["path"])  # it will be deleted
-            seen = consume(localizer, file, str(sent["orig_name"]))
+            seen = consume(localizer, file, str(sent["orig_name"]), in_tiles)
         except InputError as error:
             return None, None, markup.notice(str(error), "error"), ""
         return None, seen, drawn(seen, limit), told(seen, limit)
@@ -182,7 +192,7 @@ def localize_tab(localizer: Localizer | None) -> None:
         return drawn(seen, limit), told(seen, limit)
 
     upload.upload(
-        photo_dropped, [upload, threshold], [upload, view, stage, facts], show_progress_on=stage,
+        photo_dropped, [upload, threshold, tiled], [upload, view, stage, facts], show_progress_on=stage,
         preprocess=False,  # which would only copy the file
         api_visibility="private",
     )  # fmt: skip

@@ -33,6 +33,13 @@ def test_a_look_agrees_with_the_library(localizer, photo_file):
     assert f"<b>{len(found.regions)}</b>" in facts
 
 
+def test_in_tiles_the_probability_is_the_librarys_at_the_photos_own_size(localizer, photo_file):
+    view, found = look(localizer, photo_file, photo_file.name, tiled=True), localizer.predict(photo_file, tiled=True)
+    np.testing.assert_array_equal(view.probability, found.probability)
+    assert view.gate_prior.shape == look(localizer, photo_file, photo_file.name).gate_prior.shape
+    assert f"{found.mask.mean():.1%}" in told(view, localizer.threshold)
+
+
 def test_nothing_above_the_threshold_is_said_in_words():
     empty = np.zeros((8, 8), np.float32)
     view = View("a.png", np.zeros((64, 64, 3), np.uint8), 64, 64, empty, empty, empty)
@@ -116,6 +123,10 @@ def test_a_photo_is_localized_and_its_mask_saved(visit, address, localizer, phot
     saved.value.save_as(tmp_path / "mask.png")
     found = localizer.predict(photo_file)
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", (200, 150)), found.mask)
+
+    page.check("#tiled input")
+    page.set_input_files("#photo input[type=file]", photo_file)
+    page.wait_for_selector("#answer >> text=disk.png, 200 × 150, in tiles")
 
     page.fill("#threshold input[type=number]", "1")
     page.press("#threshold input[type=number]", "Tab")
