@@ -95,7 +95,9 @@ class DistillationLoss(nn.Module):
         self.tightness = tightness
         self.margin = margin
 
-    def forward(self, logits: Tensor, target: Tensor, weight: Tensor, box_mask: Tensor) -> Tensor:
+    def forward(
+        self, logits: Tensor, target: Tensor, weight: Tensor, box_mask: Tensor, total: Tensor | None = None
+    ) -> Tensor:
         """Scalar loss of logits against a target in [0, 1], given what lies inside a box; all three (B, 1, H, W).
 
         Args:
@@ -103,6 +105,8 @@ class DistillationLoss(nn.Module):
             target: the teacher's mask.
             weight: (B,), of each image.
             box_mask: 1 inside any box.
+            total: what the weighted sum is divided by; by default the sum of the weights. Several processes train as
+                one if each is given the mean of their sums.
         """
         loss = self.bce * bce_per_image(logits, target)
         if self.dice:
@@ -113,4 +117,4 @@ class DistillationLoss(nn.Module):
             loss = loss + self.outside * outside_per_image(logits, box_mask)
         if self.tightness:
             loss = loss + self.tightness * tightness_per_image(logits, box_mask, self.margin)
-        return (loss * weight).sum() / weight.sum().clamp(min=1e-6)
+        return (loss * weight).sum() / (weight.sum() if total is None else total).clamp(min=1e-6)

@@ -89,7 +89,8 @@ class Distillation(L.LightningModule):
         answer = self.student(batch["image"])
         share = self.correction.share_at(self.global_step / self.trainer.estimated_stepping_batches)
         target = corrected_target(batch["pseudo_mask"], answer.logits, batch["box_mask"], share)
-        loss = self.loss(answer.logits, target, batch["weight"], batch["box_mask"])
+        total = self.trainer.strategy.reduce(batch["weight"].sum(), reduce_op="mean")
+        loss = self.loss(answer.logits, target, batch["weight"], batch["box_mask"], total)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
         pooled, present = pool_under_mask(answer.fused.detach(), batch["pseudo_mask"])
         return {"loss": loss, "pooled": pooled, "present": present}

@@ -48,7 +48,7 @@ def cache(tmp_path_factory):
                 pseudo_mask=mask.astype(np.uint8) * 255,
                 truth=mask.astype(np.uint8) * 255 if i % 2 else None,
                 boxes_xyxy=box[:0] if authentic else box,
-                teacher_scores=np.ones(0 if authentic else 1, np.float32),
+                teacher_scores=np.full(0 if authentic else 1, 0.2 + 0.025 * i, np.float32),
                 source="squares",
                 split="train" if i < 24 else "val",
                 authentic=authentic,

@@ -29,8 +29,9 @@ def distillation(backbone="mobilenetv3_small_050", memory_update="gradient", **o
     return Distillation(student, DistillationLoss(dice=1.0), lr=3e-3, **options)
 
 
-def fit(module, cache, folder, callbacks=(), ckpt_path=None, batch_size=6, epoch_size=24, **options):
-    data = PseudoMaskData([str(cache)], epoch_size=epoch_size, image_size=64, batch_size=batch_size, workers=0)
+def fit(module, cache, folder, callbacks=(), ckpt_path=None, batch_size=6, epoch_size=24, confidence=0.0, **options):
+    sizes = {"epoch_size": epoch_size, "image_size": 64, "batch_size": batch_size}
+    data = PseudoMaskData([str(cache)], workers=0, confidence_power=confidence, **sizes)
     settings = {"max_epochs": 2, "limit_val_batches": 0, "logger": False, "enable_progress_bar": False}
     settings |= {"devices": 1, "enable_model_summary": False} | options
     trainer = L.Trainer(accelerator="cpu", default_root_dir=folder, callbacks=[*callbacks], **settings)
@@ -152,7 +153,7 @@ def fit_for_comparison(cache, folder, case, devices):
     module = distillation(memory_update=case, freeze_backbone=CASES[case])
     freeze_batch_norm_2d(module.student)
     strategy = "auto" if devices == 1 else "ddp_find_unused_parameters_true" if CASES[case] else "ddp"
-    options = {"devices": devices, "strategy": strategy, "enable_checkpointing": False}
+    options = {"devices": devices, "strategy": strategy, "enable_checkpointing": False, "confidence": 1.0}
     weights = fit(module, cache, folder, batch_size=6 // devices, **options)
     return module.global_rank, weights
 
