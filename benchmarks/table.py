@@ -20,6 +20,10 @@ QUICK = os.environ.get("BENCH") == "quick"
 """Small sizes: shows that a benchmark runs, and measures nothing."""
 
 
+PAUSE = 0.05
+"""Seconds before a way's turn, in which the threads of the one before fall asleep: they wait actively for a while."""
+
+
 def seconds_each(
     ways: Mapping[str, Callable[[], Any]], repeats: int = 3, of: Callable[[list[float]], float] = median
 ) -> dict[str, float]:
@@ -34,6 +38,7 @@ def seconds_each(
     for turn in range(1 if QUICK else repeats):
         names = list(ways)[:: 1 if turn % 2 == 0 else -1]
         for name in names:
+            time.sleep(PAUSE)
             start = time.perf_counter()
             ways[name]()
             taken[name].append(time.perf_counter() - start)
