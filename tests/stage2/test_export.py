@@ -83,6 +83,48 @@ def test_in_eight_bits_it_is_smaller_and_close(model, onnx_file, tmp_path):
     pixels = np.asarray(Image.open(photos / "0.png"))[None]
     exact, close = (session(each).run(None, {"photo": pixels})[0] for each in (onnx_file, path))
     assert 0 < np.abs(exact - close).mean() < 0.05
+    assert _with_8_bit_weights(path) == {"Conv"}  # of this backbone; see the next test
+
+
+def _with_8_bit_weights(path):
+    """Operators that read a weight of 8 bits."""
+    import onnx
+
+    graph = onnx.load(path).graph
+    eight = {each.name for each in graph.initializer if each.data_type == onnx.TensorProto.INT8}
+    wide = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in eight}
+    return {node.op_type for node in graph.node if wide & set(node.input)}
+
+
+@needs_onnx
+def test_eight_bits_are_left_out_where_they_cost_time(tmp_path):
+    """Depthwise convolutions, the first one, and products of two activations."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    rng = np.random.default_rng(0)
+    weights = {"first": (8, 3, 3, 3), "depthwise": (8, 1, 3, 3), "pointwise": (8, 8, 1, 1), "linear": (8, 8)}
+    nodes = [
+        helper.make_node("Cast", ["photo"], ["a"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["a"], ["b"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["b", "first"], ["c"], "first conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["c", "depthwise"], ["d"], "depthwise conv", group=8, pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["d", "pointwise"], ["e"], "pointwise conv"),
+        helper.make_node("MatMul", ["e", "linear"], ["f"], "linear product"),
+        helper.make_node("MatMul", ["f", "f"], ["probability"], "attention"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("photo", TensorProto.UINT8, [1, 8, 8, 3])],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, [1, 8, 8, 8])],
+        [onnx.numpy_helper.from_array(rng.normal(size=of).astype(np.float32), name) for name, of in weights.items()],
+    )
+    path = tmp_path / "network.onnx"
+    onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)]), path)
+    exporting.quantize(path, list(rng.integers(0, 256, (3, 8, 8, 3), np.uint8)))
+    eight = {each.name for each in onnx.load(path).graph.initializer if each.data_type == TensorProto.INT8}
+    assert {name.removesuffix("_quantized") for name in eight if name.endswith("_quantized")} == {"pointwise", "linear"}
 
 
 @needs_onnx
