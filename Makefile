@@ -134,6 +134,8 @@ torture: $(STAMP) ## kill, starve and damage stage one a few hundred times; fail
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/campaign.py --out benchmarks/results/torture.md
 
 fuzz: $(STAMP) ## damaged files and requests for every reader; fails when one crashes, hangs or says no clear line
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[fuzz]' \
+	  || echo "Atheris cannot be installed here; the campaign goes on without coverage guidance." >&2
 	OMP_NUM_THREADS=1 $(BIN)/python tests/hostile/fuzz.py --out benchmarks/results/fuzz.md $(ARGS)
 
 lint: $(STAMP) ## style, types and the direction of imports

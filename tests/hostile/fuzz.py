@@ -2,24 +2,28 @@
 
     python tests/hostile/fuzz.py [--seconds N] [--only images,shards] [--seed N] [--out FILE.md]
 
-Hypothesis draws changes of good files: bytes flipped, cut out, doubled, numbers and words replaced by odd ones. Every
-kind of reader works in a process of its own, with limits on its memory and on the time of one file; a process that
-crashes or hangs is replaced, and what it was reading is kept in the folder that is printed. The exit code is 1 when
-anything crashed, hung, took too much memory, or raised anything but an InputError of one line.
+Hypothesis draws changes of good files: bytes flipped, cut out, doubled, numbers and words replaced by odd ones. Where
+Atheris is installed, it then looks for files that reach other lines of the readers (`guided.py`). Every kind of reader
+works in a process of its own, with limits on its memory and on the time of one file; a process that crashes or hangs is
+replaced, and what it was reading is kept in the folder that is printed. The exit code is 1 when anything crashed, hung,
+took too much memory, or raised anything but an InputError of one line.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import json
 import os
 import re
 import resource
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -39,6 +43,10 @@ MEGABYTES = 600
 PIXELS = 4_000_000
 BURST = 100
 """Files between two reports of a process."""
+GUIDED = ("images", "manifests", "annotations", "shards")
+"""Readers whose lines Atheris can watch; a request is read in other threads."""
+TIMED_OUT, OUT_OF_MEMORY = 70, 71
+"""Exit codes of libFuzzer."""
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """A folder that costs no time."""
 WORDS = rb'"[^"]*"|[-+]?[\w.]+'
@@ -111,6 +119,16 @@ class Count:
     crashes: int = 0
     hangs: int = 0
 
+    def note(self, what: str, content: bytes) -> None:
+        """Count the `outcome` of reading a file."""
+        self.runs += 1
+        self.values += what == ""
+        if what.startswith("FAILED"):
+            self.failures.append((what, content))
+        elif what:
+            plain = re.sub(f"{IN_MEMORY or tempfile.gettempdir()}/[^/]*/", "", what)
+            self.reasons.add(re.sub(r"\d+|'[^']*'|b?\"[^\"]*\"", "#", plain)[:80])
+
 
 def main() -> int:
     """Fuzz each target for its share of the time, and tell."""
@@ -122,7 +140,10 @@ def main() -> int:
     given_arguments = parser.parse_args()
     names = given_arguments.only.split(",")
     kept = Path(tempfile.mkdtemp(prefix="fuzz-", dir=IN_MEMORY))
-    counts = {name: fuzzed(name, given_arguments.seconds / len(names), given_arguments.seed, kept) for name in names}
+    guided = [name for name in names if name in GUIDED and importlib.util.find_spec("atheris")]
+    seconds = given_arguments.seconds / len(names + guided)
+    counts = {name: fuzzed(name, seconds, given_arguments.seed, kept) for name in names}
+    counts |= {f"{name}, guided": fuzzed_guided(name, seconds, given_arguments.seed, kept) for name in guided}
     failed = False
     for name, count in counts.items():
         for number, (what, content) in enumerate(count.failures):
@@ -152,6 +173,43 @@ def fuzzed(name: str, seconds: float, start: int, kept: Path) -> Count:
         start += 1_000_000
     current.unlink(missing_ok=True)
     return total
+
+
+def fuzzed_guided(name: str, seconds: float, start: int, kept: Path) -> Count:
+    """Fuzz one target with `guided.py`, until the time is over or it ends at a file."""
+    current, tally = kept / f"{name}.current", kept / f"{name}.tally"
+    command = [
+        sys.executable,
+        Path(__file__).with_name("guided.py"),
+        name,
+        str(seconds),
+        str(start + 1),
+        current,
+        tally,
+    ]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+    total = counted(tally.read_text()) if tally.exists() else Count()
+    if ended.returncode:
+        total.hangs += ended.returncode == TIMED_OUT
+        total.crashes += ended.returncode not in (TIMED_OUT, OUT_OF_MEMORY)
+        what = f"ended with exit code {ended.returncode}: {ended.stderr[-2000:]}"
+        total.failures.append((what, current.read_bytes() if current.exists() else b""))
+    current.unlink(missing_ok=True)
+    tally.unlink(missing_ok=True)
+    return total
+
+
+def written(count: Count) -> str:
+    """A count as JSON, for another process."""
+    failures = [(what, content.hex()) for what, content in count.failures[:20]]
+    return json.dumps({**asdict(count), "reasons": sorted(count.reasons), "failures": failures})
+
+
+def counted(text: str) -> Count:
+    """What `written` wrote."""
+    content = json.loads(text)
+    failures = [(what, bytes.fromhex(data)) for what, data in content["failures"]]
+    return Count(**content | {"reasons": set(content["reasons"]), "failures": failures})
 
 
 def _watch(child: BaseProcess, reports: Connection, current: Path, total: Count) -> float:
@@ -185,16 +243,16 @@ def _work(name: str, seconds: float, start: int, reports: Connection, current: P
     with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder, TARGETS[name](Path(folder)) as target:
         for path in target.files:  # so that everything is loaded before memory is counted
             for read in target.reads:
-                _outcome(read, Path(folder) / path)
-        before = _status("VmHWM")
-        limit = int((_status("VmSize") + 4 * MEGABYTES) * 1e6)
+                outcome(read, Path(folder) / path)
+        before = status("VmHWM")
+        limit = int((status("VmSize") + 4 * MEGABYTES) * 1e6)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         reports.send(Count())
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             count = Count()
             _burst(target, Path(folder), start, count, deadline, current)
-            count.megabytes = _status("VmHWM") - before
+            count.megabytes = status("VmHWM") - before
             if count.megabytes > MEGABYTES:
                 count.failures.append((f"took {count.megabytes:.0f} MB", current.read_bytes()))
             reports.send(count)
@@ -222,20 +280,15 @@ def _burst(target: Target, folder: Path, start: int, count: Count, deadline: flo
         current.write_bytes(content)
         (folder / path).write_bytes(content)
         try:
-            what = _outcome(read, folder / path)
+            what = outcome(read, folder / path)
         finally:
             (folder / path).write_bytes(good[path])
-        count.runs += 1
-        count.values += what == ""
-        if what.startswith("FAILED"):
-            count.failures.append((what, content))
-        elif what:
-            count.reasons.add(re.sub(r"\d+|'[^']*'|b?\"[^\"]*\"", "#", what.replace(str(folder), ""))[:80])
+        count.note(what, content)
 
     read_one()
 
 
-def _outcome(read: Any, path: Path) -> str:
+def outcome(read: Any, path: Path) -> str:
     """Nothing for a value, the line of a refusal, or what went wrong."""
     try:
         read(path)
@@ -282,7 +335,7 @@ def _add(total: Count, part: Count) -> None:
     total.megabytes = max(total.megabytes, part.megabytes)
 
 
-def _status(name: str) -> float:
+def status(name: str) -> float:
     """A size of this process in MB, as Linux tells it."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
@@ -303,7 +356,7 @@ def _table(counts: dict[str, Count], seconds: float, start: int) -> str:
             *rows,
             "",
             "Each run changes a good file, or a request to the service, in one to four places that Hypothesis draws, "
-            "and reads it. A value, or a refusal in one line, is right; anything else is an error. Reasons: refusals "
+            "and reads it; guided ones come from Atheris, which looks for files that reach other lines. A value, or a refusal in one line, is right; anything else is an error. Reasons: refusals "
             f"that differ in more than numbers and names. Limits: {SECONDS} s for a file, {MEGABYTES} MB by which a "
             f"process may grow, with images of up to {PIXELS:,} pixels.",
             "",
