@@ -356,7 +356,8 @@ def _table(counts: dict[str, Count], seconds: float, start: int) -> str:
             *rows,
             "",
             "Each run changes a good file, or a request to the service, in one to four places that Hypothesis draws, "
-            "and reads it; guided ones come from Atheris, which looks for files that reach other lines. A value, or a refusal in one line, is right; anything else is an error. Reasons: refusals "
+            "and reads it; guided ones come from Atheris, which looks for files that reach other lines. A value, or a "
+            "refusal in one line, is right; anything else is an error. Reasons: refusals "
             f"that differ in more than numbers and names. Limits: {SECONDS} s for a file, {MEGABYTES} MB by which a "
             f"process may grow, with images of up to {PIXELS:,} pixels.",
             "",

@@ -2,9 +2,9 @@
 
     python tests/hostile/guided.py READER SECONDS SEED CURRENT TALLY
 
-`fuzz.py` starts it, in a process of its own, since what is watched has to be imported under Atheris's eyes and libFuzzer
-never returns. CURRENT holds the file that is being read; TALLY is written at the end. The exit code is libFuzzer's: 70
-for a file that took too long, 71 for too much memory.
+`fuzz.py` starts it, in a process of its own, since what is watched has to be imported under Atheris's eyes, and
+libFuzzer never returns. CURRENT holds the file that is being read; TALLY is written at the end. The exit code is
+libFuzzer's: 70 for a file that took too long, 71 for too much memory.
 """
 
 from __future__ import annotations

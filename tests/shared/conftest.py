@@ -98,7 +98,7 @@ def localizer():
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium: Debian's, Playwright's own, or one that is named. Tests that need it are skipped where there is none."""
+    """Chromium: Debian's, Playwright's own, or one that is named. Where there is none, tests in it are skipped."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: pip install playwright")
     with playwright.sync_playwright() as started:
         named = os.environ.get("BOXPROMPTIML_CHROMIUM")
