@@ -16,8 +16,10 @@ if TYPE_CHECKING:  # seconds to import, and only a finished study draws
     from matplotlib.axes import Axes
 
 SCORES: tuple[ScoreName, ...] = ("f1", "iou", "auc")
-MARGINS, ROW_HEIGHT = 1.1, 0.28
+MARGINS, ROW_HEIGHT = 0.9, 0.28
 """Of a figure with a row for each variant and set, in inches."""
+GAP = 0.6
+"""Between two sets in such a figure, in rows."""
 
 
 def answer(study: Study, files: Mapping[str, Sequence[Path]]) -> StudyRows:
@@ -73,7 +75,8 @@ def draw(answered: StudyRows, path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = answered.rows
-    figure = Figure(figsize=(6.4, 3.2 if answered.axis else MARGINS + ROW_HEIGHT * len(rows)), layout="constrained")
+    tall = len(rows) + GAP * len({row.set_name for row in rows})
+    figure = Figure(figsize=(6.4, 3.2 if answered.axis else MARGINS + ROW_HEIGHT * tall), layout="constrained")
     axes = figure.subplots()
     (_along_axis if answered.axis else _by_variant)(axes, answered)
     axes.spines[["top", "right"]].set_visible(False)
@@ -147,16 +150,16 @@ def _along_axis(axes: Axes, answered: StudyRows) -> None:
 
 
 def _by_variant(axes: Axes, answered: StudyRows) -> None:
-    rows, colours = (
-        answered.rows,
-        {label: f"C{i}" for i, label in enumerate(dict.fromkeys(r.variant for r in answered.rows))},
-    )
-    several = len({row.set_name for row in rows}) > 1
-    for place, row in enumerate(rows):
+    rows = answered.rows
+    colours = {label: f"C{i}" for i, label in enumerate(dict.fromkeys(row.variant for row in rows))}
+    sets = list(dict.fromkeys(row.set_name for row in rows))
+    places = [i + GAP * sets.index(row.set_name) for i, row in enumerate(rows)]
+    for place, row in zip(places, rows, strict=True):
         marker = "s" if row.variant == answered.reference else "o"
         axes.errorbar(row.f1, place, xerr=_lengths([row]), fmt=marker, color=colours[row.variant], capsize=3)
-    axes.set_yticks(range(len(rows)), [f"{row.set_name}: {row.variant}" if several else row.variant for row in rows])
-    axes.invert_yaxis()
+    names = [f"{row.set_name}: {row.variant}" if len(sets) > 1 else row.variant for row in rows]
+    axes.set_yticks(places, names)
+    axes.set_ylim(places[-1] + 0.6, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel("F1")
 
