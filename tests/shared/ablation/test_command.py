@@ -23,11 +23,12 @@ def test_the_studies_of_the_paper_are_planned(profile, monkeypatch, capsys):
     assert len([line for line in runs if "configs/ablation/" in line]) == 9
 
 
-def test_the_study_of_the_recipe_gives_every_variant_the_same_data_and_steps(monkeypatch, capsys):
+@pytest.mark.parametrize(("study", "count"), [("recipe", 33), ("recipe_hard", 18)])
+def test_the_studies_of_the_recipe_give_every_variant_the_same_data_and_steps(study, count, monkeypatch, capsys):
     monkeypatch.chdir(CONFIGS.parent)
-    assert main(["ablation", "--config", "configs/studies/recipe.yaml", "--dry_run", "true"]) == 0
+    assert main(["ablation", "--config", f"configs/studies/{study}.yaml", "--dry_run", "true"]) == 0
     runs = [line for line in capsys.readouterr().out.splitlines() if " && boxpromptiml test " in line]
-    assert len(runs) == 33
+    assert len(runs) == count
     assert all("--data.epoch_size 3840" in line and "--trainer.max_epochs 1 " in line for line in runs)
     assert len([line for line in runs if "start-forensic" in line]) == 6
 
