@@ -18,8 +18,6 @@ from boxpromptiml.provenance import environment
 RESULTS = Path(__file__).parent / "results"
 QUICK = os.environ.get("BENCH") == "quick"
 """Small sizes: shows that a benchmark runs, and measures nothing."""
-
-
 PAUSE = 0.05
 """Seconds before a way's turn, in which the threads of the one before fall asleep: they wait actively for a while."""
 
