@@ -10,6 +10,7 @@ import numpy as np
 
 from boxpromptiml.ablation.plan import Study
 from boxpromptiml.compare import ScoreName, common_images, difference, scores_of_images
+from boxpromptiml.records import InputError
 from boxpromptiml.results import Ablation, AblationRow, Difference, Scores, StudyRows, read_scores
 
 if TYPE_CHECKING:  # seconds to import, and only a finished study draws
@@ -30,15 +31,20 @@ def answer(study: Study, files: Mapping[str, Sequence[Path]]) -> StudyRows:
         files: variant → the scores.json of its runs; those that are not there are left out.
 
     Raises:
-        InputError: runs were scored on different images, or a file is not what `boxpromptiml test` writes.
+        InputError: a set has no scores, runs were scored on different images, or a file is not what `boxpromptiml test`
+            writes.
     """
     answered = StudyRows(study.question, study.reference, [], study.axis)
     read = {label: {path: read_scores(path) for path in paths if path.exists()} for label, paths in files.items()}
     tested = {label: runs for label, runs in read.items() if runs}
     if study.reference in tested:
         reference = tested[study.reference]
-        sets = study.sets or list(next(iter(reference.values())).sets)
-        groups = {name: [name] for name in sets} | study.pools
+        scored = next(iter(reference.values())).sets
+        groups = {name: [name] for name in study.sets or scored} | study.pools
+        if absent := [name for members in groups.values() for name in members if name not in scored]:
+            raise InputError(
+                f"there are no scores on {', '.join(absent)}; the runs were scored on: {', '.join(scored)}"
+            )
         answered.rows = [
             _row(label, name, members, runs, reference)
             for name, members in groups.items()

@@ -8,6 +8,7 @@ import pytest
 from boxpromptiml.ablation.plan import Study, Variant
 from boxpromptiml.ablation.tables import answer, draw, markdown
 from boxpromptiml.images import read_photo
+from boxpromptiml.records import InputError
 from boxpromptiml.results import Ablation
 
 
@@ -69,6 +70,11 @@ def test_pooled_sets_have_a_row_in_which_every_image_counts_the_same(study, tmp_
     rows = answer(replace(study, sets=[], pools={"both": ["small", "large"]}), files).rows
     assert [(row.set_name, row.images) for row in rows][::2] == [("small", 2), ("large", 6), ("both", 8)]
     assert rows[-1].f1 == pytest.approx((0.2 + 0.4 + 6 * 0.9) / 8)
+
+
+def test_a_set_that_nothing_was_scored_on_is_refused(study, files):
+    with pytest.raises(InputError, match="no scores on smae; the runs were scored on: same, other"):
+        answer(replace(study, pools={"both": ["smae", "other"]}), files)
 
 
 def test_what_is_not_tested_yet_is_said(study, files, tmp_path):
