@@ -12,13 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from boxpromptiml.records import InputError
+from stage2_distill import residual, self_similarity
 from stage2_distill.fusion import MemoryGuidedGatedFusion, MemoryUpdate
-from stage2_distill.residual import WIDTH, NoiseResidual
-
-
-class WeightsError(InputError):
-    """Weights that cannot be had or read. Its text is one line that names the file and the remedy."""
+from stage2_distill.pretrained import WeightsError, create_backbone
 
 
 class Localization(NamedTuple):
@@ -44,7 +40,8 @@ class Student(nn.Module):
 
     Args:
         backbone: any timm model with ``features_only``; its last four features are used.
-        pretrained: start the backbone from timm's ImageNet weights (downloaded once from the Hugging Face hub).
+        pretrained: start the backbone from ImageNet weights: those of an installed package where there is one, else
+            timm's, downloaded once from the Hugging Face hub.
         image_size: side in pixels that images are resized to before the student sees them.
         fusion_stride: stride of the grid on which features are fused; 8 gives 28 × 28 at 224 pixels (ours).
         channels: see `MemoryGuidedGatedFusion`, as for all that follow.
@@ -56,6 +53,8 @@ class Student(nn.Module):
         memory_update: ``gradient`` or ``ema``.
         memory_decay: of the moving average.
         forensic: high-pass filters for each colour, whose features are fused as a fifth; 0 for no such branch (ours).
+        displacements: of the photo against itself, at which a branch looks for copies, whose features are fused as
+            well; 0 for no such branch (ours).
         weights: training checkpoint of an earlier student of this shape to start from, for fine-tuning; None for a
             fresh start.
 
@@ -81,6 +80,7 @@ class Student(nn.Module):
         memory_update: MemoryUpdate = "gradient",
         memory_decay: float = 0.99,
         forensic: int = 0,
+        displacements: int = 0,
         weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -97,17 +97,20 @@ class Student(nn.Module):
             "memory_update": memory_update,
             "memory_decay": memory_decay,
             "forensic": forensic,
+            "displacements": displacements,
         }
         self.image_size = image_size
         self.fusion_stride = fusion_stride
-        self.backbone = _backbone(backbone, pretrained and weights is None)
+        self.backbone = create_backbone(backbone, pretrained and weights is None)
         data = timm.data.resolve_model_data_config(self.backbone)
         self.register_buffer("mean", torch.tensor(data["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(data["std"]).view(1, 3, 1, 1), persistent=False)
-        self.forensic = NoiseResidual(forensic) if forensic else None
-        backbone_channels = cast(FeatureInfo, self.backbone.feature_info).channels()[-4:]
+        self.forensic = residual.NoiseResidual(forensic) if forensic else None
+        self.similarity = self_similarity.SelfSimilarity(displacements) if displacements else None
+        in_channels = cast(FeatureInfo, self.backbone.feature_info).channels()[-4:]
+        in_channels += [residual.WIDTH] * (forensic > 0) + [self_similarity.WIDTH] * (displacements > 0)
         self.fusion = MemoryGuidedGatedFusion(
-            in_channels=[*backbone_channels, WIDTH] if forensic else backbone_channels,
+            in_channels=in_channels,
             channels=channels,
             gating=gating,
             memory=memory,
@@ -133,6 +136,8 @@ class Student(nn.Module):
         features = self.backbone(normalised)[-4:]
         if self.forensic is not None:
             features = [*features, self.forensic(image)]
+        if self.similarity is not None:
+            features = [*features, self.similarity(image)]
         grid = (-(-height // self.fusion_stride), -(-width // self.fusion_stride))
         fusion = self.fusion(features, grid)
         logits = F.interpolate(fusion.logits, (height, width), mode="bilinear", align_corners=False)
@@ -207,6 +212,7 @@ def complexity(
     gating: bool = True,
     memory: bool = True,
     forensic: int = 0,
+    displacements: int = 0,
 ) -> int:
     """Print the parameters and multiply–accumulates of a student, without downloading weights.
 
@@ -219,9 +225,19 @@ def complexity(
         gating: gate the features.
         memory: read the memory bank.
         forensic: high-pass filters for each colour; 0 for none.
+        displacements: of the branch that looks for copies; 0 for none.
     """
     student = Student(
-        backbone, False, image_size, fusion_stride, channels, gating, memory, prototypes, forensic=forensic
+        backbone,
+        False,
+        image_size,
+        fusion_stride,
+        channels,
+        gating,
+        memory,
+        prototypes,
+        forensic=forensic,
+        displacements=displacements,
     )
     backbone_parameters = count_parameters(student.backbone)
     parameters, macs = count_parameters(student), count_macs(student)
@@ -229,26 +245,3 @@ def complexity(
     print(f"parameters  {parameters / 1e6:.3f} M (backbone {backbone_parameters / 1e6:.3f} M)")
     print(f"MACs        {macs / 1e9:.3f} G an image ({2 * macs / 1e9:.3f} GFLOPs)")
     return 0
-
-
-def _backbone(name: str, pretrained: bool) -> nn.Module:
-    try:
-        return timm.create_model(name, pretrained=pretrained, features_only=True)
-    except RuntimeError as error:
-        if "Unknown model" in str(error):
-            raise WeightsError(f"timm has no backbone called {name!r}; `timm.list_models()` lists them") from None
-        if not pretrained:
-            raise
-        raise _no_weights(name, error) from None
-    except Exception as error:
-        if not pretrained:
-            raise
-        raise _no_weights(name, error) from None
-
-
-def _no_weights(name: str, error: Exception) -> WeightsError:
-    return WeightsError(
-        f"the ImageNet weights of {name} could not be downloaded ({type(error).__name__}); connect to "
-        "huggingface.co, or copy its cache and set HF_HOME, or start from scratch with "
-        "--model.student.init_args.pretrained=false"
-    )

@@ -1,4 +1,4 @@
-"""Splices, copy-moves and removals as pure functions: pixels and a random generator in, a forged photo out.
+"""Splices, copy-moves, removals and retouched regions as pure functions: pixels and a random generator in, a forged photo out.
 
 Every function leaves the pixels outside its region as they are, so the region is the exact mask.
 """
@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from boxpromptiml.images import Mask, Photo
 from boxpromptiml.synthesis.cutout import MARGIN, Cutout, cut_out, laid_on, transformed
 from boxpromptiml.synthesis.recipe import Kind, Range, Recipe, log_uniform
-from boxpromptiml.synthesis.regions import random_region, segment
+from boxpromptiml.synthesis.regions import geometric_region, random_region, segment
 from boxpromptiml.synthesis.traces import leave_traces, match_colour, to_photo
 
 ATTEMPTS = 8
 """Regions tried before the most visible one is taken, and places tried before the farthest one is."""
 OVERHANG = 0.15
 """How far a pasted piece may reach over the host's border, as a share of its own extent."""
+GEOMETRIC, BRIGHTER, SOFTENED = 0.4, 0.2, 0.3
+"""Probabilities that a plain copy has a geometric outline, another exposure, a soft edge."""
+NUDGE = 8
+"""How far a retouched region moves, in pixels."""
 INPAINT_RADIUS = 3
 """Neighbourhood in pixels that OpenCV's inpainting looks at."""
 POISSON_EROSION = 3
@@ -54,7 +58,10 @@ def forge(kind: Kind, host: Photo, donor: Photo | Cutout | None, rng: np.random.
         if kind == "removal":
             forgery = removal(host, rng, recipe)
         elif kind == "copy_move":
-            forgery = copy_move(host, rng, recipe)
+            plain = recipe.plain_copies and rng.random() < recipe.plain_copies
+            forgery = translated_copy(host, rng, recipe) if plain else copy_move(host, rng, recipe)
+        elif kind == "retouch":
+            forgery = retouch(host, rng, recipe)
         elif donor is not None:
             forgery = splice(host, donor, rng, recipe)
         else:
@@ -92,6 +99,42 @@ def copy_move(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
     far = np.linalg.norm(places - source, axis=1) * rng.uniform(0.5, 1, len(places))
     top, left = places[int(np.argmax(far))]
     return _pasted(host, piece, top, left, rng, recipe, "copy_move")
+
+
+def translated_copy(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
+    """Paste a region of the photo itself elsewhere, shifted by whole pixels and else hardly changed."""
+    area = _halved(recipe.area)
+    if rng.random() < GEOMETRIC:
+        region = geometric_region(host.shape[0], host.shape[1], rng, *area)
+    else:
+        region = region_of(host, rng, recipe, area)
+    piece = cut_out(host, region)
+    source = np.array(cv2.boundingRect(region.astype(np.uint8)))[[1, 0]] - MARGIN
+    places = _places(piece, host, rng)
+    far = np.linalg.norm(places - source, axis=1) * rng.uniform(0.5, 1, len(places))
+    content, pasted = laid_on(host, piece, *places[int(np.argmax(far))])
+    if not pasted.any():
+        content, pasted = laid_on(host, piece, -MARGIN, -MARGIN)
+    if rng.random() < BRIGHTER:
+        content = to_photo(content * rng.uniform(0.85, 1.15))
+    if rng.random() < SOFTENED:
+        soft = cv2.GaussianBlur(pasted.astype(np.float32), (0, 0), rng.uniform(0.5, 1.5))
+        content = to_photo(host + np.minimum(soft, pasted)[..., None] * (content.astype(np.float32) - host))
+    return Forgery(np.where(pasted[..., None], content, host), pasted, "copy_move")
+
+
+def retouch(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
+    """Change a region where it is: its size, its place by a little, its exposure, its sharpness, its noise.
+
+    After the object jitter of Web-IML (arXiv 2508.20987).
+    """
+    region = region_of(host, rng, recipe, _halved(recipe.area))
+    piece = cut_out(host, region)
+    corner = np.array(cv2.boundingRect(region.astype(np.uint8)))[[1, 0]] - MARGIN
+    moved = _transformed(piece, rng, recipe)
+    top, left = corner + (np.array(piece.mask.shape) - moved.mask.shape) // 2 + rng.integers(-NUDGE, NUDGE + 1, 2)
+    piece = Cutout(leave_traces(moved.photo, recipe.donor, rng), moved.mask)
+    return _pasted(host, piece, int(top), int(left), rng, recipe, "retouch")
 
 
 def removal(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:

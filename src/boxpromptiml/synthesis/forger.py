@@ -79,7 +79,7 @@ def random_crop(photo: Photo, size: int, recipe: Recipe, rng: np.random.Generato
     and the recipe's ratio of width to height.
     """
     aspect = log_uniform(rng, recipe.aspect) ** 0.5
-    most = max(1.0, min(photo.shape[0] * aspect, photo.shape[1] / aspect) / size)
+    most = max(min(1.0, recipe.canvas[0]), min(photo.shape[0] * aspect, photo.shape[1] / aspect) / size)
     side = size * min(rng.uniform(*recipe.canvas), most)
     return _crop(photo, max(1, round(side / aspect)), max(1, round(side * aspect)), rng)
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from boxpromptiml.records import InputError
 
-Kind = Literal["splice", "copy_move", "removal"]
+Kind = Literal["splice", "copy_move", "removal", "retouch"]
 KINDS: tuple[Kind, ...] = ("splice", "copy_move", "removal")
+"""Made by default; ``retouch`` is made where it is asked for."""
 Range = tuple[float, float]
 """Smallest and largest value; drawn uniformly between them, areas and scales on a logarithmic scale."""
 
@@ -72,6 +73,9 @@ class Recipe:
         canvas: size the forgery is made at, as a factor of its final size; above 1 it is shrunk at the end, as a
             student shrinks a photo.
         aspect: width over height of the scene that is squeezed into the square, as a student squeezes a photo.
+        plain_copies: probability that a copy-move is a plain translation, as most that people make are: whole pixels,
+            a hard or barely soft edge, at times a little brighter or darker, and often a geometric outline. None of
+            the fields above applies to it but `area` and `segments`.
         visible: smallest mean change inside the region in grey levels; a region that changes less is drawn anew.
     """
 
@@ -92,6 +96,7 @@ class Recipe:
     finish: Traces = Traces(jpeg=0.5, jpeg_quality=(75, 95))
     canvas: Range = (1.0, 2.5)
     aspect: Range = (0.75, 1.5)
+    plain_copies: float = 0.0
     visible: float = 8.0
 
 

@@ -14,6 +14,8 @@ Outline = NDArray[np.float64]
 """(K, 2) corners ``x y`` of a closed outline around the origin; its scale has no meaning."""
 OVERHANG = 0.15
 """How far a region may reach over the image's border, as a share of its own extent."""
+ROUND = 64
+"""Corners of a circle."""
 SEGMENTED_AT = 96
 """Longer side, in pixels, of the copy of a photo in which segments are looked for: objects show, texture does not."""
 
@@ -65,6 +67,25 @@ def random_region(height: int, width: int, rng: np.random.Generator, area_min: f
     place = -low - overhang + np.where(room > 0, rng.uniform(0, 1, 2) * room, room / 2)
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.rint(outline + place).astype(np.int32)], 1)
+    return mask.astype(bool)
+
+
+def geometric_region(height: int, width: int, rng: np.random.Generator, area_min: float, area_max: float) -> Mask:
+    """A circle, an ellipse, a rectangle or a triangle inside the image, as selection tools draw them.
+
+    See `random_region` for the arguments.
+    """
+    target = log_uniform(rng, (area_min, area_max)) * height * width
+    stretch = np.exp(rng.uniform(-0.5, 0.5)) * np.array([1, -1]) if rng.random() < 0.5 else np.zeros(2)
+    corners = int(rng.choice([3, 4, ROUND]))
+    turn = rng.uniform(0, 2 * np.pi) if corners == 3 else np.pi / 4
+    angles = turn + np.arange(corners) * 2 * np.pi / corners
+    outline = np.stack([np.cos(angles), np.sin(angles)], 1) * np.exp(stretch)
+    outline *= np.sqrt(target / _area(outline))
+    outline *= min(1.0, *(0.9 * np.array([width, height]) / np.ptp(outline, axis=0)))
+    room = np.array([width, height]) - 1 - np.ptp(outline, axis=0)
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(mask, [np.rint(outline - outline.min(0) + rng.uniform(0, 1, 2) * room).astype(np.int32)], 1)
     return mask.astype(bool)
 
 
