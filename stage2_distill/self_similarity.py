@@ -76,7 +76,7 @@ class SelfSimilarity(nn.Module):
         self.features = nn.Sequential(nn.Conv2d(32, WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(WIDTH), nn.GELU())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Features (B, `WIDTH`, H / 8, W / 8) of images (B, 3, H, W), RGB in [0, 1]; H and W are multiples of 8."""
+        """Features (B, `WIDTH`, H / 8, W / 8) of images (B, 3, H, W), RGB in [0, 1]; rounded down."""
         maps = self.evidence(image).maps
         judged = self.judge(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
         return self.features(torch.cat([judged.amax(1), judged.mean(1)], 1))
@@ -139,10 +139,10 @@ def highest(echoes: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         (B, count) heights in standard deviations of the cepstrum; (B, count) rows; (B, count) columns.
     """
     height, half = echoes.shape[-2:]
-    row = torch.arange(height, device=echoes.device)
-    row = torch.minimum(row, height - row)[:, None] / height
-    column = torch.arange(half, device=echoes.device)[None] / (2 * half - 2)
-    far = row**2 + column**2 > NEAREST**2
+    row = torch.arange(height, device=echoes.device)[:, None]
+    column = torch.arange(half, device=echoes.device)[None]
+    far = (torch.minimum(row, height - row) / height) ** 2 + (column / (2 * half - 2)) ** 2 > NEAREST**2
+    far &= (column > 0) | (row <= height // 2)  # straight upwards is straight downwards
     spread = torch.sqrt((echoes**2 * far).mean((1, 2), keepdim=True)).clamp(min=1e-9)
     padded = F.pad(echoes[:, None], (PEAK // 2,) * 4, value=-1e9)
     peak = echoes >= F.max_pool2d(padded, PEAK, 1)[:, 0]

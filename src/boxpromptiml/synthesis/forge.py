@@ -1,4 +1,4 @@
-"""Splices, copy-moves, removals and retouched regions as pure functions: pixels and a random generator in, a forged photo out.
+"""Splices, copy-moves, removals and retouched regions as pure functions: pixels and a random generator in, a photo out.
 
 Every function leaves the pixels outside its region as they are, so the region is the exact mask.
 """

@@ -11,7 +11,7 @@ from boxpromptiml.synthesis.cutout import cut_out
 from boxpromptiml.synthesis.forge import forge
 from boxpromptiml.synthesis.recipe import Recipe, Traces
 
-KINDS = ["splice", "copy_move", "removal"]
+KINDS = ["splice", "copy_move", "removal", "retouch"]
 SEEDS = st.integers(0, 2**32 - 1)
 
 NOTHING = Traces()
@@ -66,6 +66,27 @@ def test_a_bare_copy_move_is_an_exact_copy_of_another_place(seed):
     forgery = forge("copy_move", host, None, np.random.default_rng(seed), BARE)
     [shift] = shifts_that_explain(host, forgery.photo, forgery.mask)
     assert np.abs(shift).max() > 0
+
+
+def test_most_plain_copies_are_exact_whatever_the_recipe_does_to_others(monkeypatch):
+    monkeypatch.setattr(forging, "BRIGHTER", 0)
+    monkeypatch.setattr(forging, "SOFTENED", 0)
+    host, recipe = texture(3), Recipe(area=(0.02, 0.4), transform=1, poisson=0.6, feather=0.4, plain_copies=1)
+    for seed in range(20):
+        forgery = forge("copy_move", host, None, np.random.default_rng(seed), recipe)
+        [shift] = shifts_that_explain(host, forgery.photo, forgery.mask)
+        assert np.abs(shift).max() > 0
+
+
+@given(SEEDS)
+def test_a_retouched_region_stays_where_it_is(seed):
+    region = np.zeros((64, 64), bool)
+    region[20:44, 20:44] = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forging, "region_of", lambda *_: region)
+        mask = forging.retouch(texture(3), np.random.default_rng(seed), Recipe()).mask
+    overlap = (mask & region).sum() / (mask | region).sum()
+    assert overlap > 0.2
 
 
 @given(SEEDS)
