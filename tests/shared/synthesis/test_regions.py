@@ -21,13 +21,15 @@ def test_a_region_is_one_piece_of_about_the_area_asked_for(seed, height, width):
     assert mask.mean() >= 0.05 - 0.01 or cut
 
 
-@given(SEEDS, st.integers(80, 160), st.integers(80, 160))
+@given(SEEDS, st.integers(40, 200), st.integers(40, 200))
 def test_a_geometric_region_is_one_piece_inside_the_image(seed, height, width):
     mask = regions.geometric_region(height, width, np.random.default_rng(seed), 0.05, 0.1)
     assert mask.shape == (height, width)
     assert ndimage.label(mask, np.ones((3, 3)))[1] == 1
     border = 2 * (height + width) / mask.size
-    assert 0.03 <= mask.mean() <= 0.1 + border
+    assert mask.mean() <= 0.1 + border
+    as_large_as_fits = mask.any(1).mean() > 0.85 or mask.any(0).mean() > 0.85
+    assert mask.mean() >= 0.04 or as_large_as_fits
 
 
 def test_regions_fill_the_range_of_areas_and_reach_every_part_of_the_image():
