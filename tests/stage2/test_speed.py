@@ -20,7 +20,7 @@ from stage2_distill.module import Distillation
 from stage2_distill.speed import Speed, require_unused_parameters_found, step_seed
 from stage2_distill.student import Student, count_macs, read_checkpoint
 
-PLAIN = Speed(channels_last=False, fused=False)
+PLAIN = Speed(channels_last=False, fused=False, depthwise_fp32=False)
 
 
 def distillation(backbone="mobilenetv3_small_050", memory_update="gradient", **options):
@@ -68,6 +68,19 @@ def test_a_compiled_student_trains_the_same_and_its_checkpoint_is_an_ordinary_on
     assert largest_difference(fit(module, cache, tmp_path, [checkpoint], max_epochs=1), plain) < 5e-3
     assert count_macs(module.student) == macs > 0
     assert set(Student.from_checkpoint(tmp_path / "end.ckpt").state_dict()) == set(plain)
+
+
+def test_slow_depthwise_convolutions_keep_32_bits_under_bf16_and_nothing_changes_without(cache, tmp_path):
+    def trained(fp32, precision):
+        module, kinds = distillation(speed=Speed(depthwise_fp32=fp32)), set()
+        for layer in module.student.backbone.modules():
+            if isinstance(layer, torch.nn.Conv2d) and layer.groups > 1 and layer.kernel_size[0] > 3:
+                layer.register_forward_hook(lambda *arguments: kinds.add(arguments[-1].dtype))
+        return fit(module, cache, tmp_path, max_epochs=1, precision=precision), kinds
+
+    assert trained(True, "bf16-mixed")[1] == {torch.float32}
+    assert trained(False, "bf16-mixed")[1] == {torch.bfloat16}
+    assert largest_difference(trained(True, "32-true")[0], trained(False, "32-true")[0]) == 0
 
 
 class GradientNorms(L.Callback):
