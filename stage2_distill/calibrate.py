@@ -102,7 +102,7 @@ def _histogram(passed: Tensor) -> Tensor:
 
 
 def _target(batch: Batch, against: Target) -> tuple[Tensor, Tensor]:
-    """What to compare with, and which images count: those with a box, and a truth that marks something where that is asked for."""
+    """What to compare with, and which images count: those with a box, and with a truth that marks something."""
     if against == "truth":
         return batch["truth"], scorable_truth(batch)
     return batch["pseudo_mask"], _boxed(batch)

@@ -18,7 +18,7 @@ def photos(tmp_path):
 
 
 def names(*given):
-    return sorted(photo_names(list(given)).values())
+    return sorted(photo_names(list(given))[0].values())
 
 
 def test_a_folder_gives_all_below_it_and_a_suffix_where_the_stem_is_not_enough(photos):

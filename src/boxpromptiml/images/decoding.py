@@ -255,7 +255,7 @@ def _eight_bit(image: Image.Image, path: Path, raw: str, top: int | None) -> Ima
 
 def _from_wide(values: NDArray[Any], path: Path, top: int | None) -> Image.Image:
     low, high = int(values.min()), int(values.max())
-    if top is not None and 0 <= low and high <= top:
+    if top is not None and low >= 0 and high <= top:
         return _grey(np.rint(values.astype(np.float64) * (255 / top)))
     if low < 0 or high > WIDE_TOP:
         raise PixelRangeError(f"{path}: its pixels go from {low} to {high}, beyond 16 bits; save it as 8 or 16 bits")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,22 +12,25 @@ from PIL import Image, features
 
 from boxpromptiml.images.errors import ImageError
 
-WANTED = ("JPEG", "MPO", "PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
+WANTED = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
 """Formats that photos come in. Pillow has parsers for others: one hands EPS files to Ghostscript, which runs them as
 programs, some take any bytes for an image, and all of them are a stranger's way in."""
-CODECS = {"JPEG": "jpg", "MPO": "jpg", "WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
+CODECS = {"JPEG": "jpg", "WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
 """Format → the part of Pillow that decodes it, which a build may lack."""
+SAME_PARSER = {"MPO": "JPEG"}
+"""Format → the one whose parser reads it."""
 
 
 def _decodable() -> tuple[str, ...]:
     Image.init()  # or only the commonest formats are known
-    parsers = {*Image.OPEN, "MPO"}  # which the parser of JPEG opens
-    return tuple(name for name in WANTED if name in parsers and (name not in CODECS or features.check(CODECS[name])))
+    return tuple(n for n in WANTED if n in Image.OPEN and (n not in CODECS or features.check(CODECS[n])))
 
 
 FORMATS = _decodable()
 """What Pillow may take a file for, whatever its name: those of `WANTED` that the installed one decodes."""
-IMAGE_SUFFIXES = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
+IMAGE_SUFFIXES = frozenset(
+    suffix for suffix, name in Image.registered_extensions().items() if SAME_PARSER.get(name, name) in FORMATS
+)
 """Suffixes of those formats, by which files are found in a folder. Lower case, with the dot."""
 
 UNSEEN = frozenset({"thumbs.db", "desktop.ini"})
@@ -85,23 +88,18 @@ def look_through(folder: Path) -> FolderContent:
     passed_over: Counter[str] = Counter()
     results = 0
     locked: list[OSError] = []
-    inside_results: set[str] = set()
-    for place, folders, names in os.walk(folder, onerror=locked.append):
-        ours = place in inside_results
-        if not ours:
-            ours = place != str(folder) and "synthesis.json" in names
-            inside_results.update(os.path.join(place, name) for name in _result_folders(folders, names))
-        if ours:
-            inside_results.update(os.path.join(place, name) for name in folders)
-        for name in folders:
-            if os.path.islink(os.path.join(place, name)):
-                passed_over["link to a folder"] += 1
+    inside_results: set[Path] = set()
+    for name_of_place, folders, names in os.walk(folder, onerror=locked.append):
+        place, there = Path(name_of_place), set(names)
+        ours = place in inside_results or (place != folder and "synthesis.json" in there)
+        inside_results.update(place / name for name in (folders if ours else _result_folders(folders, there)))
+        passed_over["link to a folder"] += sum((place / name).is_symlink() for name in folders)
         for name in names:
-            path = Path(place, name)
+            path = place / name
             if path.suffix.lower() not in IMAGE_SUFFIXES:
-                if not ours and not _is_unseen(name, names):
+                if not ours and not _is_unseen(name):
                     passed_over[suffix_of(name)] += 1
-            elif ours or _is_picture_of_ours(name, names):
+            elif ours or _is_picture_of_ours(name, there):
                 results += 1
             elif path.is_file():
                 found.append(path)
@@ -109,22 +107,27 @@ def look_through(folder: Path) -> FolderContent:
                 passed_over["broken link or no file"] += 1
     if locked:
         passed_over["folder that may not be read"] = len(locked)
+    passed_over = +passed_over  # without what there is none of
     found.sort(key=lambda path: path.relative_to(folder).as_posix())
     return FolderContent(folder, found, passed_over, results)
 
 
 def beside(listed: Iterable[Path]) -> Counter[str]:
     """How many files that are not listed lie in the folders of those that are, by suffix; subfolders do not count."""
-    listed = {Path(os.path.abspath(path)) for path in listed}
+    names_in: dict[Path, set[str]] = defaultdict(set)
+    for path in listed:
+        names_in[path.parent].add(path.name)
+    by_folder: dict[Path, set[str]] = defaultdict(set)
+    for folder, names in names_in.items():
+        by_folder[folder.resolve()] |= names
     others: Counter[str] = Counter()
-    for folder in sorted({path.parent for path in listed}):
+    for folder, names in by_folder.items():
         try:
-            names = [entry.name for entry in os.scandir(folder) if not entry.is_dir()]
+            there = {entry.name for entry in os.scandir(folder) if not entry.is_dir()}
         except OSError:  # it is gone, which is said of its files
             continue
-        unlisted = [name for name in names if folder / name not in listed]
         others.update(
-            suffix_of(name) for name in unlisted if not _is_unseen(name, names) and not _is_picture_of_ours(name, names)
+            suffix_of(name) for name in there - names if not _is_unseen(name) and not _is_picture_of_ours(name, there)
         )
     return others
 
@@ -139,9 +142,8 @@ def suffix_of(name: str) -> str:
     return Path(name).suffix.lower() or "without suffix"
 
 
-def _result_folders(folders: Iterable[str], names: Iterable[str]) -> list[str]:
+def _result_folders(folders: Iterable[str], there: set[str]) -> list[str]:
     """Which folders, of those beside some files, hold pictures that `predict`, `synthesize` or `prepare` wrote."""
-    there = set(names)
     ours = {name.removesuffix(".json") + "-masks" for name in there if name.endswith(".json")}
     if there & {"predictions.jsonl", "predictions.settings.json"}:
         ours.update(PREDICTED)
@@ -150,12 +152,12 @@ def _result_folders(folders: Iterable[str], names: Iterable[str]) -> list[str]:
     return [name for name in folders if name in ours]
 
 
-def _is_unseen(name: str, beside_it: Iterable[str]) -> bool:
+def _is_unseen(name: str) -> bool:
     return name.startswith(".") or name.lower() in UNSEEN or name in RECORDS
 
 
-def _is_picture_of_ours(name: str, beside_it: Iterable[str]) -> bool:
-    stem, suffix = os.path.splitext(name)
+def _is_picture_of_ours(name: str, there: set[str]) -> bool:
     if name.startswith(".") and ".partial" in name:  # of a command that was killed
         return True
-    return suffix == ".png" and stem in PICTURES and f"{stem}.json" in beside_it
+    stem = name.removesuffix(".png")
+    return stem in PICTURES and stem != name and f"{stem}.json" in there

@@ -128,8 +128,8 @@ def _against_alpha(upright: Upright, grey: Levels) -> str:
     if not clear.any() or clear.all() or np.array_equal(grey >= WHITE, alpha >= WHITE):
         return ""
     return (
-        f"the mask is transparent in {clear.mean():.1%} of its area, so its marking may be there and not in its colours; "
-        "export it without an alpha channel, white for manipulated"
+        f"the mask is transparent in {clear.mean():.1%} of its area, so its marking may be there and not in its "
+        "colours; export it without an alpha channel, white for manipulated"
     )
 
 
@@ -142,8 +142,8 @@ def _against_greys(grey: Levels) -> str:
     many = between.sum() > max(2 * min(black, white), 0.01 * grey.size)
     if many and len(np.unique(grey[between])) > GREYS:
         return (
-            f"{between.mean():.0%} of the mask are greys between black and white, as in a photo or a cutout of one; name "
-            "the mask, or export it in black and white"
+            f"{between.mean():.0%} of the mask are greys between black and white, as in a photo or a cutout of one; "
+            "name the mask, or export it in black and white"
         )
     return ""
 

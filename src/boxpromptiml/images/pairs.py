@@ -18,7 +18,6 @@ from boxpromptiml.images.decoding import Upright, read_numbers, read_upright
 from boxpromptiml.images.errors import (
     EmptyMaskError,
     FullMaskError,
-    ImageError,
     MaskSizeError,
     OrientationError,
     PhotoSizeError,
@@ -107,7 +106,7 @@ def truth_beside(
         MaskError: as for `read_truth`.
     """
     given = read_mask_file(path)
-    marked, changed = _beside(mask_of(given, path, form), given.orientation, path, upright, resize)
+    marked, changed = _beside(mask_of(given, path, form), given.orientation, path, upright, "mask", resize)
     mask = resize_mask(marked, *upright.size)
     if mask is not marked:
         sizes = f"from {marked.shape[1]}×{marked.shape[0]} to {mask.shape[1]}×{mask.shape[0]}, its image's size"
@@ -121,8 +120,8 @@ def truth_beside(
         raise EmptyMaskError(f"{path}: the mask is empty; move {photo.name} to the authentic images if it is one")
     if mask.all():
         raise FullMaskError(
-            f"{path}: the mask marks the whole of {photo.name}; invert it if black means manipulated, or leave the image "
-            "out: there is no place to find"
+            f"{path}: the mask marks the whole of {photo.name}; invert it if black means manipulated, or leave the "
+            "image out: there is no place to find"
         )
     return Truth(mask, changed)
 
@@ -140,7 +139,7 @@ def read_instances(photo: Path, path: Path) -> tuple[Photo, Instances]:
     """
     upright = read_upright(photo)
     numbers, own = read_numbers(path)
-    instances, _ = _beside(numbers, own, path, upright, resize=False)
+    instances, _ = _beside(numbers, own, path, upright, "map")
     return upright.photo(), instances
 
 
@@ -159,7 +158,7 @@ def turned(grid: NDArray[Pixel], orientation: int) -> NDArray[Pixel]:
 
 
 def _beside(
-    grid: NDArray[Pixel], own: int | None, path: Path, upright: Upright, resize: bool
+    grid: NDArray[Pixel], own: int | None, path: Path, upright: Upright, what: str, resize: bool = False
 ) -> tuple[NDArray[Pixel], str]:
     """A mask or map as its photo is shown, and what was done to it, in words.
 
@@ -181,16 +180,17 @@ def _beside(
         return grid, ""
     if other_fits:
         return other, f"turned as its photo's EXIF says (orientation {turn})"
-    raise MaskSizeError(_of_other_size(path, _size(grid), upright))
+    raise MaskSizeError(_of_other_size(path, what, _size(grid), upright))
 
 
-def _of_other_size(path: Path, size: Size, upright: Upright) -> str:
+def _of_other_size(path: Path, what: str, size: Size, upright: Upright) -> str:
     width, height = upright.size
-    sizes = f"{path}: the mask is {size[0]}×{size[1]} and its image {width}×{height}"
+    sizes = f"{path}: the {what} is {size[0]}×{size[1]} and its image {width}×{height}"
     if _same_shape(size, upright.size):
-        return f"{sizes}; export the mask at the image's size, or prepare the set with --mismatched resize"
+        resized = ", or prepare the set with --mismatched resize" if what == "mask" else ""
+        return f"{sizes}; export the {what} at the image's size{resized}"
     exif = f" (EXIF turns the image, orientation {upright.orientation})" if (upright.orientation or 1) > 1 else ""
-    return f"{sizes}, another shape{exif}; find the right mask"
+    return f"{sizes}, another shape{exif}; find the right {what}"
 
 
 def _size(grid: NDArray[Pixel]) -> Size:

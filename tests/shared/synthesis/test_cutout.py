@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from boxpromptiml.images import resize_mask
 from boxpromptiml.synthesis.cutout import MARGIN, cut_out, laid_on, transformed
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
