@@ -188,8 +188,8 @@ def _require_file(path: Path) -> None:
 
 def _decode(image: Image.Image, path: Path) -> Upright:
     try:
+        raw, top = _raw_mode(image), _top(image)  # which Pillow forgets when it decodes
         orientation = _orientation(image)
-        raw, top = _raw_mode(image), _top(image)
         upright = ImageOps.exif_transpose(image)
         return Upright(_eight_bit(upright, path, raw, top), orientation)
     except ImageError:
