@@ -41,6 +41,23 @@ def test_a_list_gives_its_lines_even_those_that_are_missing(photos):
     assert names(photos / "list.txt") == ["a", "gone"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_is_read_as_editors_save_it(photos, encoding):
+    (photos / "list.txt").write_bytes(f"{photos}/a.png\r\n{photos}/bü.jpg\r\n".encode(encoding))
+    assert names(photos / "list.txt") == ["a", "bü"]
+
+
+def test_what_is_not_looked_at_is_named(photos):
+    (photos / "e.heic").touch()
+    assert photo_names([photos])[1] == [f"{photos}: not looked at: 1 × .heic, 1 × .md"]
+    assert photo_names([photos / "*"])[1] == [f"{photos / '*'}: not looked at: 1 × .heic, 1 × .md"]
+    assert photo_names([photos / "a.png"])[1] == []
+    (photos / "f").mkdir()
+    (photos / "f/only.heic").touch()
+    with pytest.raises(InputError, match=r"no photo found .*1 × \.heic"):
+        photo_names([photos / "f"])
+
+
 def test_what_is_named_twice_is_one_photo(photos):
     assert names(photos, photos / "a.png", photos / "*.jpg") == ["a", "b.PNG", "b.jpg", "deep/c", "deep/er/d"]
 

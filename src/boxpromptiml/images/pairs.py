@@ -190,7 +190,7 @@ def _of_other_size(path: Path, what: str, size: Size, upright: Upright) -> str:
         resized = ", or prepare the set with --mismatched resize" if what == "mask" else ""
         return f"{sizes}; export the {what} at the image's size{resized}"
     exif = f" (EXIF turns the image, orientation {upright.orientation})" if (upright.orientation or 1) > 1 else ""
-    return f"{sizes}, another shape{exif}; find the right {what}"
+    return f"{sizes}, another shape{exif}; find the right {what}, or export it at the image's size"
 
 
 def _size(grid: NDArray[Pixel]) -> Size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def jpeg_round_trip(photo: Photo, quality: int) -> Photo:
         return np.array(written)
 
 
-def _save(path: Path, image: Image.Image, **options: Image.Exif) -> None:
+def _save(path: Path, image: Image.Image, **options: Any) -> None:
     partial = path.with_name(f".{path.name}.partial{path.suffix}")
     try:
         image.save(
