@@ -108,9 +108,8 @@ def _mean_f1(answer: Answer, records: Sequence[ImageRecord]) -> float:
     scores = []
     for record in records:
         if record.mask_path is not None and not record.authentic:
-            photo = images.read_photo(record.path)
-            truth = torch.from_numpy(images.read_mask(record.mask_path, (photo.shape[1], photo.shape[0])))
-            counts = counts_per_image(answer(photo[None])[0], truth[None])
+            photo, truth = images.read_record(record)
+            counts = counts_per_image(answer(photo[None])[0], torch.from_numpy(truth)[None])
             scores.append(f1_from_counts(*counts).item())
     return float(np.mean(scores))
 

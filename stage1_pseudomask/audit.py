@@ -48,29 +48,38 @@ def audit(cache: Path, out: Path | None = None) -> int:
     Args:
         cache: folder that `boxpromptiml pseudomasks` wrote.
         out: folder for audit.json and audit.png; by default the cache.
+
+    Returns:
+        0, or 3 when manipulated images were set aside because their truth is empty.
     """
     reader = ShardReader(cache)
     by_source: dict[str, list[Agreement]] = defaultdict(list)
     order: list[tuple[float, int]] = []
+    lost: list[str] = []
     for i in np.flatnonzero(~reader.authentic).tolist():
         sample = reader[i]
-        if sample.truth is None or not sample.truth.any():  # a speck can vanish at the cache's resolution
+        if sample.truth is None:
+            continue
+        if sample.truth_is_lost:
+            lost.append(f"image {sample.image_id} of {sample.source}")
             continue
         agreement = compare(sample)
         by_source[sample.source].append(agreement)
         order.append((agreement.pseudo_mask_iou, i))
+    for each in lost:
+        print(f"set aside: {each}: manipulated, and its truth is empty; correct its mask")
     if not order:
         raise CacheError(f"{cache}: no manipulated image has ground truth; name mask files in the manifest to audit it")
 
     everything = [agreement for agreements in by_source.values() for agreement in agreements]
-    scores: dict[str, float] = _means(everything)
+    scores: dict[str, float] = {**_means(everything), "images_set_aside": len(lost)}
     for source, agreements in sorted(by_source.items()):
         scores |= {f"{source}/{name}": value for name, value in _means(agreements).items()}
     folder = out or cache
     write_json(folder / "audit.json", scores)
     _sheet(reader, [i for _, i in sorted(order)], folder / "audit.png")
     _print_table({**dict(sorted(by_source.items())), "all": everything})
-    return 0
+    return 3 if lost else 0
 
 
 def compare(sample: Sample) -> Agreement:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from boxpromptiml import boxes as box_geometry
 from boxpromptiml.boxes import Boxes
-from boxpromptiml.images import ImageError, Photo, read_mask, read_photo, resize_mask, resize_photo
+from boxpromptiml.images import ImageError, Photo, read_record, resize_mask, resize_photo
 from boxpromptiml.records import ImageRecord, Sample, SetAside
 
 
@@ -64,17 +64,9 @@ class Prompts(Dataset[Prompt | Sample | SetAside]):
             return SetAside(record.image_id, str(record.path), reason)
 
     def _read(self, record: ImageRecord) -> Prompt | Sample:
-        photo = read_photo(record.path)
+        photo, mask = read_record(record)
         height, width = photo.shape[:2]
-        if (width, height) != (record.width, record.height):
-            raise ImageError(
-                f"{record.path}: the image is {width}×{height} and the manifest says {record.width}×{record.height}; "
-                "correct the manifest, and draw the boxes again if they were drawn at another size"
-            )
-        truth = None
-        if record.mask_path is not None:
-            mask = resize_mask(read_mask(record.mask_path, (width, height)), self.size, self.size)
-            truth = mask.astype(np.uint8) * 255
+        truth = None if mask is None else resize_mask(mask, self.size, self.size).astype(np.uint8) * 255
         sample = Sample(
             image_id=record.image_id,
             image=resize_photo(photo, self.size, self.size),

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from boxpromptiml.boxes import Boxes, clip, with_margin
+from boxpromptiml.images import resize_tensor
 from stage1_pseudomask.teachers import Candidates
 
 Rank = Literal["score", "quality"]
@@ -75,16 +75,9 @@ def quality(probability: Tensor, scores: Tensor, boxes_xyxy: Boxes) -> Tensor:
 def stored(pseudo_mask: Tensor, size: int) -> Tensor:
     """An (H, W) pseudo-mask in [0, 1] as a shard holds it: (S, S) uint8, probability × 255.
 
-    Shrinking takes the mean over the area under each new pixel, growing interpolates, as ``images.resize_probability``
-    does on arrays.
+    Each side shrinks or grows on its own; see ``images.resize_tensor``.
     """
-    height, width = pseudo_mask.shape
-    if size * size < height * width:
-        across, down = (_area_shares(side, size, pseudo_mask.device) for side in (width, height))
-        resized = down @ pseudo_mask @ across.T
-    else:
-        resized = F.interpolate(pseudo_mask[None, None], (size, size), mode="bilinear")[0, 0]
-    return (resized.clamp(0, 1) * 255).round().to(torch.uint8)
+    return (resize_tensor(pseudo_mask, size, size).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def _inside(boxes_xyxy: Boxes, height: int, width: int, device: torch.device) -> Tensor:
@@ -105,11 +98,3 @@ def _boxes_around(masks: Tensor) -> Tensor:
         corners.append((first, torch.where(filled.any(-1), behind, first)))
     (x1, x2), (y1, y2) = corners
     return torch.stack([x1, y1, x2, y2], dim=-1).float()
-
-
-def _area_shares(old: int, new: int, device: torch.device) -> Tensor:
-    """(new, old): which share of each new pixel each old one covers, along one axis; rows sum to 1."""
-    left = torch.arange(new, device=device, dtype=torch.float64)[:, None] * (old / new)
-    pixel = torch.arange(old, device=device, dtype=torch.float64)
-    covered = torch.minimum(left + old / new, pixel + 1) - torch.maximum(left, pixel)
-    return (covered.clamp(min=0) * (new / old)).float()

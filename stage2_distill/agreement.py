@@ -17,6 +17,7 @@ from boxpromptiml import provenance
 from boxpromptiml.records import Batch
 from boxpromptiml.scores import counts_per_image, f1_from_counts, iou_from_counts
 from boxpromptiml.tables import cell
+from stage2_distill.dataset import PseudoMaskDataset, scorable_truth
 from stage2_distill.evaluate import means
 from stage2_distill.scoreboard import RowPerImage
 
@@ -27,7 +28,7 @@ COLUMNS = ("position", *SCORES)
 class Agreement(RowPerImage):
     """Rows of `COLUMNS`, one for each validation image; NaN where a score does not exist.
 
-    Authentic images have none, images without ground truth none against it.
+    Authentic images have none, images without ground truth, or with an empty one, none against it.
     """
 
     keys = 1
@@ -36,7 +37,7 @@ class Agreement(RowPerImage):
         """Score a batch: ``probability`` (B, 1, H, W) in [0, 1]."""
         boxed = batch["box_mask"].flatten(1).any(1)
         against_teacher = self._score(probability, batch["pseudo_mask"], boxed)
-        against_truth = self._score(probability, batch["truth"], boxed & batch["has_truth"])
+        against_truth = self._score(probability, batch["truth"], scorable_truth(batch))
         self.rows.append(torch.cat([batch["position"].double()[:, None], against_teacher, against_truth], 1))
 
     def _score(self, probability: Tensor, target: Tensor, counted: Tensor) -> Tensor:
@@ -98,19 +99,31 @@ class WriteAgreement(L.Callback):
             return
         dataset = trainer.datamodule.val_set  # type: ignore[attr-defined]
         summary = summarize(rows, dataset.sources, dataset.source_of)
+        lost = lost_truths(rows, dataset)
         together = summarize(rows, ["all images"], np.zeros_like(dataset.source_of))
         provenance.write_json(
             self.folder / "agreement.json",
             {
                 "sets": summary,
                 "all": together["all images"],
+                "not_scored_against_truth": lost,
                 "checkpoint": trainer.ckpt_path and str(trainer.ckpt_path),
                 "command": provenance.command_line(),
                 "environment": provenance.environment(),
             },
         )
+        for line in lost:
+            print(f"not scored against its truth: {line}")
         print(table(summary | together if len(summary) > 1 else summary))
         print(f"agreement with the teacher: {self.folder / 'agreement.json'}")
+
+
+def lost_truths(rows: NDArray[np.float64], dataset: PseudoMaskDataset) -> list[str]:
+    """Manipulated validation images whose truth marks nothing, so that no score was taken against it."""
+    agreed, against_truth = rows[:, 1], rows[:, 1 + SCORES.index("f1_truth")]
+    unscored = rows[~np.isnan(agreed) & np.isnan(against_truth), 0].astype(int).tolist()
+    samples = ((dataset.sources[dataset.source_of[position]], dataset.sample(position)) for position in unscored)
+    return [f"image {s.image_id} of {source}: it is empty" for source, s in samples if s.truth is not None]
 
 
 def table(summary: Mapping[str, Mapping[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from boxpromptiml.records import Batch, InputError
 from boxpromptiml.scores import f1_from_counts
 from stage2_distill.datamodule import PseudoMaskData
-from stage2_distill.dataset import unpack
+from stage2_distill.dataset import scorable_truth, unpack
 from stage2_distill.localizer import Localizer
 
 THRESHOLDS = torch.linspace(0.01, 0.99, 99)
@@ -41,6 +41,9 @@ def calibrate(
         batch_size: images a step.
         workers: loader processes.
         accelerator: cpu, gpu, or auto.
+
+    Returns:
+        0, or 3 when manipulated images were set aside because their truth is empty.
     """
     localizer = Localizer.load(checkpoint)
     device = torch.device(
@@ -50,14 +53,18 @@ def calibrate(
     data = PseudoMaskData([str(cache) for cache in caches], image_size=size, batch_size=batch_size, workers=workers)
     data.setup("validate")
     localizer.to(device)
-    rows = []
+    rows, lost = [], []
     with torch.inference_mode():
         for packed in tqdm(data.val_dataloader(), unit="batch", desc="calibrate"):
             batch = unpack(packed)
             target, counted = _target(batch, against)
+            if against == "truth":
+                lost += batch["image_id"][_boxed(batch) & batch["has_truth"] & ~counted].tolist()
             if counted.any():
                 probability = localizer(batch["image"][counted].to(device)).cpu()
                 rows.append(f1_by_threshold(probability, target[counted]))
+    for image_id in lost:
+        print(f"set aside: image {image_id}: manipulated, and its truth is empty; correct its mask")
     if not rows:
         raise InputError(f"no manipulated image of the val split has a {against}; calibrate against the other")
     scores = torch.cat(rows)
@@ -69,7 +76,7 @@ def calibrate(
     calibration = f"{told}: {means[best].item():.3f}, where 0.5 has {plain:.3f}"
     Localizer.from_student(localizer.student.cpu(), threshold, calibration).save(out)
     print(f"threshold {threshold:g}: {calibration}\nsaved: {out}")
-    return 0
+    return 3 if lost else 0
 
 
 def f1_by_threshold(probability: Tensor, target: Tensor) -> Tensor:
@@ -95,6 +102,11 @@ def _histogram(passed: Tensor) -> Tensor:
 
 
 def _target(batch: Batch, against: Target) -> tuple[Tensor, Tensor]:
-    """What to compare with, and which images count: those with a box, and a truth where that is asked for."""
-    boxed = batch["box_mask"].flatten(1).any(1)
-    return (batch["truth"], boxed & batch["has_truth"]) if against == "truth" else (batch["pseudo_mask"], boxed)
+    """What to compare with, and which images count: those with a box, and with a truth that marks something."""
+    if against == "truth":
+        return batch["truth"], scorable_truth(batch)
+    return batch["pseudo_mask"], _boxed(batch)
+
+
+def _boxed(batch: Batch) -> Tensor:
+    return batch["box_mask"].flatten(1).any(1)

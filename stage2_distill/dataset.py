@@ -158,7 +158,7 @@ class PseudoMaskDataset(Dataset[PackedItem]):
 
     def __getitem__(self, key: int | tuple[int, int]) -> PackedItem:
         position, seed = key if isinstance(key, tuple) else (key, 0)
-        sample = self._sample(position, seed)
+        sample = self.sample(position, seed)
         size = sample.image.shape[0]
         box_mask = boxes.rasterize(sample.boxes_xyxy, size, size).view(np.uint8) * np.uint8(255)
         truth = np.zeros_like(box_mask) if sample.truth is None else sample.truth
@@ -176,7 +176,8 @@ class PseudoMaskDataset(Dataset[PackedItem]):
             position=position,
         )
 
-    def _sample(self, position: int, seed: int) -> Sample:
+    def sample(self, position: int, seed: int = 0) -> Sample:
+        """The sample at a position as it is stored, or as its stream makes it from a seed."""
         origin, index = int(self._origin_of[position]), int(self._index_of[position])
         if origin < len(self.readers):
             return self.readers[origin][index]
@@ -227,12 +228,13 @@ class ScoredDataset(Dataset[ScoredItem]):
 
     def __getitem__(self, index: int) -> ScoredItem:
         try:
-            photo, truth = _photo_and_truth(self.records[index])
+            photo, mask = images.read_record(self.records[index])
+            truth = np.zeros(photo.shape[:2], bool) if mask is None else mask
+            if self.degradation is not None:
+                photo, truth = self.degradation.apply(photo, truth, self.records[index].image_id)
         except images.ImageError as error:
             blank = torch.zeros(3, self.size, self.size)
-            return ScoredItem(image=blank, truth=None, index=index, problem=str(error))
-        if self.degradation is not None:
-            photo, truth = self.degradation.apply(photo, truth, self.records[index].image_id)
+            return ScoredItem(image=blank, truth=None, index=index, problem=_about(self.records[index], error))
         image = image_tensor(images.resize_photo(photo, self.size, self.size))
         return ScoredItem(image=image, truth=torch.from_numpy(truth), index=index, problem="")
 
@@ -262,12 +264,25 @@ def scorable(manifest: Manifest) -> list[ImageRecord]:
     return records
 
 
-def _photo_and_truth(record: ImageRecord) -> tuple[images.Photo, images.Mask]:
-    photo = images.read_photo(record.path)
-    height, width = photo.shape[:2]
-    if record.mask_path is None:
-        return photo, np.zeros((height, width), bool)
-    return photo, images.read_mask(record.mask_path, (width, height))
+def unscored(record: ImageRecord) -> str:
+    """Why a photo has no score, in one line that begins with a file; its files are read once more."""
+    try:
+        images.read_record(record)
+    except images.ImageError as error:
+        return _about(record, error)
+    return f"{record.path}: nothing is left of its truth at the student's size; score at the truth's own resolution"
+
+
+def scorable_truth(batch: Batch) -> Tensor:
+    """(B,) bool: manipulated images with a truth that marks something. Without boxes an image is authentic."""
+    boxed = batch["box_mask"].flatten(1).any(1)
+    return boxed & batch["has_truth"] & batch["truth"].flatten(1).any(1)
+
+
+def _about(record: ImageRecord, error: images.ImageError) -> str:
+    """The error with the file that it is about; what a degradation says names none."""
+    names = [str(file) for file in (record.path, record.mask_path) if file is not None]
+    return str(error) if str(error).startswith(tuple(names)) else f"{record.path}: {error}"
 
 
 def image_tensor(photo: images.Photo) -> Tensor:

@@ -22,6 +22,7 @@ from boxpromptiml.scores import (
     bootstrap_interval,
     bootstrap_interval_of,
 )
+from stage2_distill.dataset import unscored
 from stage2_distill.scoreboard import COLUMNS, PIXEL_SCORES, SCORES, THRESHOLDS, TRIVIAL, Scoreboard
 
 AREAS = {"below 1 %": 0.0, "1 to 5 %": 0.01, "5 to 25 %": 0.05, "from 25 %": 0.25}
@@ -189,7 +190,7 @@ def _whole_images(manipulated: Rows, authentic: Rows, scoring: Scoring) -> dict[
 
 def _set_aside(rows: Rows, position: int, records: Sequence[ImageRecord]) -> list[str]:
     unread = rows[(rows[:, 0] == position) & np.isnan(rows[:, COLUMNS.index("f1")])]
-    return [str(records[int(index)].path) for index in unread[:, 1]]
+    return [unscored(records[int(index)]) for index in unread[:, 1]]
 
 
 def _kind(record: ImageRecord) -> str:

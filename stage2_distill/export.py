@@ -209,7 +209,7 @@ def _random_photos(sizes: Sequence[tuple[int, int, int]]) -> list[NDArray[np.uin
 
 def _samples(folder: Path) -> list[Photo]:
     """Up to `MAX_CALIBRATION` photos, spread evenly over what there is."""
-    files = list(photo_names([folder]))
+    files = list(photo_names([folder])[0])
     return [read_photo(file) for file in files[:: -(-len(files) // MAX_CALIBRATION)]]
 
 

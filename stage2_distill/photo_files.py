@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from boxpromptiml.images import IMAGE_SUFFIXES, list_images
+from boxpromptiml.images import IMAGE_SUFFIXES, look_through, named
+from boxpromptiml.images.files import suffix_of
 from boxpromptiml.records import InputError
 
 
-def photo_names(given: list[Path]) -> dict[Path, str]:
+def photo_names(given: list[Path]) -> tuple[dict[Path, str], list[str]]:
     """Photos in the order they were named, each with the name of its results, relative to a folder for them.
 
     That name is the photo's path below the folder that was named, without the suffix if that is free.
@@ -19,22 +21,29 @@ def photo_names(given: list[Path]) -> dict[Path, str]:
         given: photos, folders that hold some, patterns such as ``photos/**/*.jpg``, and ``.txt`` files with a path on
             each line.
 
+    Returns:
+        the photos with their names, and in words what else was there and is not looked at.
+
     Raises:
         InputError: there is no photo, or two would have the same name.
     """
     files: dict[Path, PurePosixPath] = {}
+    remarks: list[str] = []
     for each in given:
-        for file, relative in _photos(each).items():
+        found, remark = _photos(each)
+        remarks += [remark] if remark else []
+        for file, relative in found.items():
             files.setdefault(file, relative)
     if not files:
-        raise InputError(f"{', '.join(map(str, given))}: no photo found; name photo files or folders of photos")
+        seen = f" ({'; '.join(remarks)})" if remarks else ""
+        raise InputError(f"{', '.join(map(str, given))}: no photo found{seen}; name photo files or folders of photos")
     stems = Counter(relative.with_suffix("") for relative in files.values())
     unique = {f: r if stems[r.with_suffix("")] > 1 else r.with_suffix("") for f, r in files.items()}
     names = {file: printable(relative.as_posix()) for file, relative in unique.items()}
     twice = [name for name, count in Counter(names.values()).items() if count > 1]
     if twice:
         raise InputError(f"two photos would both be written as {twice[0]}; give their folders in separate runs")
-    return names
+    return names, remarks
 
 
 def printable(text: str) -> str:
@@ -42,18 +51,31 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _photos(given: Path) -> dict[Path, PurePosixPath]:
+def _photos(given: Path) -> tuple[dict[Path, PurePosixPath], str]:
+    """The photos that one argument means, and what it also means and is not looked at."""
     if given.is_dir():
-        return {file: _below(given, file) for file in list_images(given)}
+        content = look_through(given)
+        return {file: _below(given, file) for file in content.images}, content.remark()
     if given.suffix.lower() == ".txt" and given.is_file():
-        lines = given.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-        return {Path(line): PurePosixPath(Path(line).name) for line in map(str.strip, lines) if line}
+        lines = _text(given).splitlines()
+        return {Path(line): PurePosixPath(Path(line).name) for line in map(str.strip, lines) if line}, ""
     if given.exists() or not glob.has_magic(str(given)):
-        return {given: PurePosixPath(given.name)}
+        return {given: PurePosixPath(given.name)}, ""
     plain = next(i for i, part in enumerate(given.parts) if glob.has_magic(part))
     found = sorted(Path(path) for path in glob.glob(str(given), recursive=True))  # noqa: PTH207 (given may be absolute)
-    photos = (path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    return {path: _below(Path(*given.parts[:plain]), path) for path in photos}
+    files = [path for path in found if path.is_file()]
+    others = Counter(suffix_of(path.name) for path in files if path.suffix.lower() not in IMAGE_SUFFIXES)
+    photos = (path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
+    remark = f"{given}: not looked at: {named(others)}" if others else ""
+    return {path: _below(Path(*given.parts[:plain]), path) for path in photos}, remark
+
+
+def _text(path: Path) -> str:
+    """A list of files as editors save it: UTF-8 with or without a byte-order mark, or UTF-16 with one."""
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    return content.decode("utf-8-sig", errors="surrogateescape")
 
 
 def _below(folder: Path, file: Path) -> PurePosixPath:

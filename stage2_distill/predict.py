@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from boxpromptiml import __version__, pictures, provenance
 from boxpromptiml.images import (
+    JPEG_SIDE,
     ImageError,
     Mask,
     Photo,
@@ -112,7 +113,7 @@ def predict(
         devices: processes on this machine, each with a device of its own.
         num_nodes: machines, when started by torchrun or SLURM.
     """
-    names = photo_names(images if isinstance(images, list) else [images])
+    names, remarks = photo_names(images if isinstance(images, list) else [images])
     localizer = Localizer.load(checkpoint)
     limit = localizer.threshold if threshold is None else threshold
     settings = {
@@ -125,6 +126,8 @@ def predict(
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
     fabric.launch()
     if fabric.is_global_zero:
+        for remark in remarks:
+            print(remark)
         take_up(out, settings)
     fabric.barrier()
     before = read(out)
@@ -179,7 +182,8 @@ def _write(
     if mask is not None:
         write_probability(out / mask, probability)
     if overlay is not None:
-        write_photo(out / overlay, pictures.overlay(item.photo, probability, threshold))
+        tinted = pictures.overlay(item.photo, probability, threshold)
+        write_photo(out / overlay, pictures.thumbnail(tinted, JPEG_SIDE))
     found = probability > threshold
     height, width = found.shape
     return {

@@ -18,7 +18,7 @@ from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.protocol import Scoring
 from boxpromptiml.records import ImageRecord
 from stage2_distill import curves
-from stage2_distill.dataset import ScoredBatch, ScoredDataset, collate_scored, scorable
+from stage2_distill.dataset import ScoredBatch, ScoredDataset, collate_scored, scorable, unscored
 from stage2_distill.degrade import Degradation, Levels
 from stage2_distill.evaluate import Rows
 from stage2_distill.localizer import Localizer
@@ -110,7 +110,7 @@ def robustness(
     )
     _score_missing(files, trainer, localizer, scoring, sets, batch_size, workers)
     clean, degraded = np.load(files[None]), {each: np.load(files[each]) for each in degradations}
-    set_aside = _set_aside(clean, sets, localizer.student.image_size)
+    set_aside = _set_aside(clean, sets)
     if trainer.is_global_zero:
         _write(out, curves.summarize(clean, degraded, sets), scoring, levels, checkpoint, set_aside)
     return 3 if set_aside else 0
@@ -147,7 +147,7 @@ def _fingerprint(
     settings = {
         "weights_sha256": localizer.weights_sha256(),
         "manifests_sha256": {name: provenance.file_sha256(path) for name, path in test_sets.items()},
-        "photos": [_state(record.path) for records in sets.values() for record in records],
+        "photos": [_state(file) for of in sets.values() for each in of for file in (each.path, each.mask_path) if file],
         "scoring": asdict(scoring),
         "package_version": __version__,
     }
@@ -155,7 +155,7 @@ def _fingerprint(
 
 
 def _state(file: Path) -> tuple[int, int] | None:
-    """Size and time of a photo, so that one which was replaced is scored again."""
+    """Size and time of a photo or mask, so that one which was replaced is scored again."""
     return (file.stat().st_size, file.stat().st_mtime_ns) if file.exists() else None
 
 
@@ -183,11 +183,11 @@ def _loaders(
     ]
 
 
-def _set_aside(clean: Rows, sets: Mapping[str, Sequence[ImageRecord]], size: int) -> list[str]:
-    """Why photos that have no scores have none; the few are read once more."""
-    datasets = [ScoredDataset(records, size) for records in sets.values()]
+def _set_aside(clean: Rows, sets: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
+    """Why photos that have no scores have none."""
+    records = list(sets.values())
     unread = clean[np.isnan(clean[:, 2:]).all(1)]
-    return [datasets[int(row[0])][int(row[1])]["problem"] for row in unread]
+    return [unscored(records[int(row[0])][int(row[1])]) for row in unread]
 
 
 def _write(

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
+from boxpromptiml.images import resize_tensor
 from boxpromptiml.protocol import Scoring
 from boxpromptiml.scores import RankedPixels, by_mode, counts_per_image, f1_from_counts, inverted, iou_from_counts
 
@@ -66,14 +67,17 @@ class Scoreboard(RowPerImage):
             set_index: position of the test set.
             index: position of the image in its set.
             probability: (h, w) in [0, 1], at the student's size or the truth's.
-            truth: (H, W) bool, True = manipulated; None marks an image that could not be read.
+            truth: (H, W) bool, True = manipulated; None marks an image that could not be read. Where nothing of it is
+                left at the resolution of scoring there is no score either: the image is no authentic one.
         """
-        scores = [float("nan")] * (len(COLUMNS) - 2) if truth is None else self._score(probability.float(), truth)
+        scores = [float("nan")] * (len(COLUMNS) - 2)
+        if truth is not None:
+            sized = _at_one_size(probability.float(), truth, self.scoring)
+            if sized[1].any() or not truth.any():
+                scores = self._score(*sized, truth.double().mean())  # 1 % has to reach 0.01
         self.rows.append(torch.tensor([[set_index, index, *scores]], dtype=torch.float64, device=self.device))
 
-    def _score(self, probability: Tensor, truth: Tensor) -> list[float]:
-        manipulated_area = truth.double().mean()  # 1 % has to reach 0.01
-        probability, truth = _at_one_size(probability, truth, self.scoring)
+    def _score(self, probability: Tensor, truth: Tensor, manipulated_area: Tensor) -> list[float]:
         whole = [(probability > self.threshold).float().mean(), probability.max(), manipulated_area]
         if self.scoring.stretch:
             low, high = probability.aminmax()
@@ -88,8 +92,7 @@ def _at_one_size(probability: Tensor, truth: Tensor, scoring: Scoring) -> tuple[
     if scoring.resolution == "network":
         small = F.interpolate(truth[None, None].float(), probability.shape, mode="nearest")  # as IMDLBenCo's masks
         return probability, small[0, 0] > 0
-    full = F.interpolate(probability[None, None], truth.shape, mode="bilinear", align_corners=False)
-    return full[0, 0], truth
+    return resize_tensor(probability, truth.shape[1], truth.shape[0]), truth  # as `predict` does
 
 
 def _pixel_scores(probability: Tensor, truth: Tensor, scoring: Scoring) -> list[Tensor]:

@@ -67,6 +67,11 @@ def _of(sample: Sample, source: str) -> GreyMask:
                 f"image {sample.image_id} of {sample.source or 'an unnamed source'} has no ground truth to learn from; "
                 "set data.target.source to pseudo_mask, or give it a mask_file in the manifest"
             )
+        if sample.truth_is_lost:
+            raise InputError(
+                f"image {sample.image_id} of {sample.source or 'an unnamed source'} is manipulated and its truth is "
+                "empty; correct its mask and make the cache again, or set data.target.source to pseudo_mask"
+            )
         return sample.truth
     if source == "boxes":
         side = sample.image.shape[0]

@@ -88,6 +88,11 @@ class Sample:
     height: int
 
     @property
+    def truth_is_lost(self) -> bool:
+        """Whether the truth of a manipulated image marks nothing: there is nothing to score against or to learn."""
+        return not self.authentic and self.truth is not None and not self.truth.any()
+
+    @property
     def confidence(self) -> float:
         """How far the teacher trusts its pseudo-mask, in [0, 1]: Σ aᵢ sᵢ / Σ aᵢ over boxes of area aᵢ and score sᵢ.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from boxpromptiml import __version__, boxes, pictures
 from boxpromptiml.charts import training_curves
-from boxpromptiml.images import ImageError, Probability, read_mask, read_photo, resize_probability
+from boxpromptiml.images import ImageError, Probability, read_pair, read_photo, resize_probability
 from boxpromptiml.provenance import write_json
 from boxpromptiml.records import ImageRecord, InputError
 from boxpromptiml.results import Case, Results, SetScores, read_results
@@ -174,7 +174,8 @@ def _case_row(case: Case, mask: str | None, results: Results) -> Row:
     words = (Path(case.file).name, case.set_name, _kind(case.kind), f"F1 {_score(case.f1)}", f"IoU {_score(case.iou)}")
     caption = " · ".join(filter(None, words))
     try:
-        photo = read_photo(_find(case.file, results.run))
+        file, mask_file = _find(case.file, results.run), case.mask_file and _find(case.mask_file, results.run)
+        photo, truth = read_pair(file, mask_file) if mask_file else (read_photo(file), None)
         small = pictures.thumbnail(photo, THUMBNAIL)
         height, width = small.shape[:2]
         factors = width / photo.shape[1], height / photo.shape[0]
@@ -183,9 +184,8 @@ def _case_row(case: Case, mask: str | None, results: Results) -> Row:
             shown = {"photo": small}
         else:
             shown = {"photo and boxes": pictures.with_boxes(small, boxes.scale(record.boxes_xyxy, *factors))}
-        if case.mask_file:
-            truth = read_mask(_find(case.mask_file, results.run)).astype(np.float32)
-            shown["truth"] = pictures.grey(resize_probability(truth, width, height))
+        if truth is not None:
+            shown["truth"] = pictures.grey(resize_probability(truth.mask.astype(np.float32), width, height))
         if mask:
             probability = _read_probability(results.run / "predictions" / mask)
             shown["prediction"] = pictures.heat(resize_probability(probability, width, height))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from boxpromptiml.boxes import Boxes
-from boxpromptiml.images import Photo
+from boxpromptiml.images import ImageError, Photo
 from stage1_pseudomask.teachers import Candidates, Size, Teacher, sam_weights
 from stage1_pseudomask.teachers.sam_weights import Variant
 
@@ -166,7 +166,14 @@ class SegmentAnything(Teacher):
 
 
 def resize_longest_side(photo: Photo, side: int) -> Photo:
-    """Photo with its longer side exactly ``side`` pixels, by Pillow's bilinear filter on uint8."""
+    """Photo with its longer side exactly ``side`` pixels, by Pillow's bilinear filter on uint8.
+
+    Raises:
+        ImageError: it is so thin that nothing of its shorter side would be left.
+    """
     from segment_anything.utils.transforms import ResizeLongestSide
 
+    height, width = photo.shape[:2]
+    if min(ResizeLongestSide.get_preprocess_shape(height, width, side)) < 1:
+        raise ImageError(f"{width}×{height} pixels are too thin for SAM, which sees {side} on the longer side; crop it")
     return np.array(ResizeLongestSide(side).apply_image(photo))  # a copy, because torch refuses read-only memory

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from boxpromptiml.boxes import boxes_from_mask, rasterize
-from boxpromptiml.images import Mask, Photo, read_mask, read_photo, resize_mask
+from boxpromptiml.images import Mask, Photo, read_record, resize_mask
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.records import ImageRecord
 from stage1_pseudomask.teachers.sam import resize_longest_side
@@ -92,11 +92,8 @@ def _batches(
 ) -> Iterator[tuple[list[Tensor], Tensor, Tensor]]:
     """(3, H, W) pixels in [0, 255], (B, 4) corner boxes, and (B, 1, SIDE, SIDE) masks of what they hold."""
     rng = np.random.default_rng(seed)
-    examples = [
-        (read_photo(record.path), read_mask(record.mask_path))
-        for record in tqdm(records, unit="image")
-        if record.mask_path is not None
-    ]
+    read = (read_record(record) for record in tqdm(records, unit="image"))
+    examples = [(photo, mask) for photo, mask in read if mask is not None]
     for _ in range(steps):
         drawn = [_drawn(examples[i], rng) for i in rng.integers(0, len(examples), batch_size)]
         pixels = [torch.from_numpy(photo).permute(2, 0, 1) for photo, _, _ in drawn]

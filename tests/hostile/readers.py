@@ -66,8 +66,9 @@ def image_files(folder: Path) -> Iterator[Target]:
     }
     for name, content in contents.items():
         (folder / name).write_bytes(content)
+    (folder / "beside.png").write_bytes(photo("PNG"))
     reads: list[Read] = [images.read_photo, images.read_size, images.read_mask]
-    reads.append(partial(images.read_instances, size=(HEIGHT, WIDTH)))
+    reads += [partial(read, folder / "beside.png") for read in (images.read_pair, images.read_instances)]
     yield Target([Path(name) for name in contents], reads)
 
 

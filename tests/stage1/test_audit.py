@@ -100,6 +100,15 @@ def test_without_ground_truth_there_is_nothing_to_audit(tmp_path):
         audit(write_cache(tmp_path, [make_sample(0, square(4, 4, 5), None, "a")]))
 
 
+def test_an_empty_truth_of_a_manipulated_image_is_named_and_never_scored(tmp_path, capsys):
+    good, empty = square(4, 4, 5), square(4, 4, 5) * 0
+    samples = [make_sample(0, good, good, "a"), make_sample(1, good, empty, "a")]
+    assert audit(write_cache(tmp_path, samples)) == 3
+    scores = json.loads((tmp_path / "audit.json").read_text())
+    assert (scores["images"], scores["images_set_aside"], scores["pseudo_mask_iou"]) == (1, 1, 1)
+    assert "set aside: image 1 of a: manipulated, and its truth is empty" in capsys.readouterr().out
+
+
 def test_iou_of_two_empty_masks_is_one():
     empty = np.zeros((4, 4), bool)
     assert iou(empty, empty) == 1

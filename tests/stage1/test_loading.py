@@ -3,9 +3,12 @@
 import numpy as np
 
 from boxpromptiml import images
+from boxpromptiml.boxes import as_boxes
 from boxpromptiml.manifest import read_manifest
-from boxpromptiml.records import Sample, SetAside
+from boxpromptiml.records import ImageRecord, Sample, SetAside
 from stage1_pseudomask.loading import Prompt, Prompts, loader
+from stage1_pseudomask.teachers.grabcut import GrabCut
+from stage1_pseudomask.teachers.sam import SegmentAnything
 
 
 def half(photo):
@@ -44,3 +47,13 @@ def test_batches_have_the_lengths_asked_for_in_order_whatever_the_workers(manife
         batches = list(loader(Prompts(records, 32, half), [2, 1, 2], workers))
         assert [len(batch) for batch in batches] == [2, 1, 2]
         assert [item.sample.image_id for batch in batches for item in batch] == [r.image_id for r in records]
+
+
+def test_a_photo_too_thin_for_sam_costs_only_itself(tmp_path):
+    """600 × 1 pixels are less than half a pixel high where the longer side has 256."""
+    images.write_photo(tmp_path / "thin.png", np.zeros((1, 600, 3), np.uint8))
+    record = ImageRecord(1, tmp_path / "thin.png", 600, 1, as_boxes([(100, 0, 150, 1)]), "train", "set")
+    item = Prompts([record], 32, SegmentAnything("tiny").preparation())[0]
+    assert isinstance(item, SetAside)
+    assert item.reason.startswith("600×1 pixels are too thin for SAM")
+    assert isinstance(Prompts([record], 32, GrabCut().preparation())[0], Prompt)

@@ -51,6 +51,16 @@ def test_scores_of_each_image_equal_scikit_learn(scored):
     assert np.isnan(rows[4, 1:]).all()
 
 
+def test_an_empty_truth_of_a_manipulated_image_is_not_scored(scored):
+    batch, probability = scored
+    batch["truth"][1] = 0
+    agreement = Agreement()
+    agreement.update(batch, probability)
+    rows = agreement.compute().numpy()
+    assert np.isnan(rows[1, 3:]).all()
+    assert not np.isnan(rows[1, 1:3]).any()
+
+
 def test_the_mean_is_over_images_and_each_set_has_its_own(scored):
     agreement = Agreement()
     agreement.update(*scored)

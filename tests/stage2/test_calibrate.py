@@ -1,5 +1,7 @@
 """The stored threshold, beside scikit-learn and a search by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from sklearn.metrics import f1_score
 
 from boxpromptiml import Localizer
 from boxpromptiml.cli import main
-from boxpromptiml.shards import ShardReader
+from boxpromptiml.records import Stamp
+from boxpromptiml.shards import SCHEMA, ShardReader, write_index, write_shard
 from stage2_distill.calibrate import THRESHOLDS, f1_by_threshold
 from stage2_distill.student import Student
 
@@ -59,6 +62,21 @@ def test_the_threshold_is_the_best_of_the_val_split_and_is_stored(checkpoint, ca
     assert by_hand[localizer.threshold] == pytest.approx(max(by_hand.values()), abs=1e-6)
     assert f"over {images} " in localizer.calibration
     assert f"{max(by_hand.values()):.3f}, where 0.5 has {by_hand[0.5]:.3f}" in capsys.readouterr().out
+
+
+def test_an_empty_truth_of_a_manipulated_image_is_named_and_never_counted(checkpoint, cache, tmp_path, capsys):
+    """It would be best where nothing is found, and so push the threshold up."""
+    samples = [sample for sample in ShardReader(cache, ["val"]) if sample.truth is not None and not sample.authentic]
+    spoilt = [dataclasses.replace(samples[0], truth=samples[0].truth * 0), *samples[1:]]
+    stamp = Stamp(SCHEMA, 64, "none", "", "0", "0")
+    write_shard(tmp_path / "cache/shard-000-00000.h5", spoilt, [], stamp)
+    write_index(tmp_path / "cache", stamp)
+    arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{tmp_path / 'cache'}]", "--against", "truth"]
+    words = [*arguments, "--workers", "0", "--accelerator", "cpu", "--out", str(tmp_path / "model")]
+    assert main(["calibrate", *words]) == 3
+    said = capsys.readouterr().out
+    assert f"set aside: image {samples[0].image_id}: manipulated, and its truth is empty" in said
+    assert f"over {len(samples) - 1} truths" in said
 
 
 def test_without_anything_to_compare_with_it_says_so(checkpoint, cache, tmp_path, capsys, monkeypatch):

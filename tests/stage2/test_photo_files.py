@@ -18,7 +18,7 @@ def photos(tmp_path):
 
 
 def names(*given):
-    return sorted(photo_names(list(given)).values())
+    return sorted(photo_names(list(given))[0].values())
 
 
 def test_a_folder_gives_all_below_it_and_a_suffix_where_the_stem_is_not_enough(photos):
@@ -39,6 +39,23 @@ def test_a_relative_pattern_works_too(photos, monkeypatch):
 def test_a_list_gives_its_lines_even_those_that_are_missing(photos):
     (photos / "list.txt").write_text(f"{photos / 'a.png'}\n\n  {photos / 'gone.png'}\n")
     assert names(photos / "list.txt") == ["a", "gone"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_is_read_as_editors_save_it(photos, encoding):
+    (photos / "list.txt").write_bytes(f"{photos}/a.png\r\n{photos}/bü.jpg\r\n".encode(encoding))
+    assert names(photos / "list.txt") == ["a", "bü"]
+
+
+def test_what_is_not_looked_at_is_named(photos):
+    (photos / "e.heic").touch()
+    assert photo_names([photos])[1] == [f"{photos}: not looked at: 1 × .heic, 1 × .md"]
+    assert photo_names([photos / "*"])[1] == [f"{photos / '*'}: not looked at: 1 × .heic, 1 × .md"]
+    assert photo_names([photos / "a.png"])[1] == []
+    (photos / "f").mkdir()
+    (photos / "f/only.heic").touch()
+    with pytest.raises(InputError, match=r"no photo found .*1 × \.heic"):
+        photo_names([photos / "f"])
 
 
 def test_what_is_named_twice_is_one_photo(photos):

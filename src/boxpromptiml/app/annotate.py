@@ -259,6 +259,8 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
             gr.HTML(markup.keys(SHORTCUTS))
             if session.left_out:
                 gr.HTML(markup.notice("Left out:\n" + "\n".join(session.left_out[:5])))
+            if session.not_looked_at:
+                gr.HTML(markup.notice(f"{session.not_looked_at.capitalize()}."))
     place = gr.Number(visible="hidden", precision=0, elem_id="place")
     outputs = [canvas, place, heading, reply, numbers]
 

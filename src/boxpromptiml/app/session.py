@@ -23,7 +23,7 @@ import numpy as np
 from boxpromptiml import boxes as box_geometry
 from boxpromptiml.boxes import Boxes, as_boxes
 from boxpromptiml.datasets.splits import in_val
-from boxpromptiml.images import list_images, read_size
+from boxpromptiml.images import look_through, read_size
 from boxpromptiml.locks import sole_use
 from boxpromptiml.manifest import read_manifest, stays_inside, write_manifest
 from boxpromptiml.provenance import write_whole
@@ -87,6 +87,7 @@ class AnnotationSession:
         given: the folder as it was given.
         names: of the photos, relative to the folder; a place is an index of it.
         left_out: why some photos cannot be annotated.
+        not_looked_at: what else the folder holds, in words; empty where there is nothing.
 
     Raises:
         InputError: there is no photo, or one of the two files cannot be used.
@@ -102,13 +103,16 @@ class AnnotationSession:
         masks = {record.mask_path for record in self._records.values()}
         self.names: list[str] = []
         self.left_out: list[str] = []
-        for path in list_images(self.folder):
+        content = look_through(self.folder)
+        self.not_looked_at = content.remark().removeprefix(f"{self.folder}: ")
+        for path in content.images:
             if path not in masks:
                 name = path.relative_to(self.folder).as_posix()
                 reason = _reason_against(self.folder, name)
                 (self.left_out if reason else self.names).append(reason or name)
         if not self.names:
-            raise AnnotationError(f"{folder}: no photo found; name a folder of photos")
+            seen = f" ({self.not_looked_at})" if self.not_looked_at else ""
+            raise AnnotationError(f"{folder}: no photo found{seen}; name a folder of photos")
         self._places = {name: place for place, name in enumerate(self.names)}
         self._notes = _read_notes(self.folder)
         self._notes.steps = [step for step in self._notes.steps if step.file in self._places]

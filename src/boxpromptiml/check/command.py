@@ -10,6 +10,7 @@ from boxpromptiml.check.assess import assess
 from boxpromptiml.check.findings import CODES, EXIT_CODES, Limits, Report
 from boxpromptiml.check.measure import Entry, measure
 from boxpromptiml.check.sheet import draw_sheet
+from boxpromptiml.images import beside, named
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.processes import processes
 from boxpromptiml.provenance import write_json
@@ -66,6 +67,9 @@ def check(
     write_json(folder / "check.json", asdict(report))
     draw_sheet(report, entries, shown, folder / "check.png")
     _print(report, folder)
+    files = [file for _, record in listed for file in (record.path, record.mask_path) if file is not None]
+    if others := named(beside([*files, *paths])):
+        print(f"not listed, and not looked at, beside the listed files: {others}")
     return EXIT_CODES[report.verdict]
 
 

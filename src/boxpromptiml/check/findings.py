@@ -50,10 +50,18 @@ CODES = {
     "mask_size_mismatch": Code(
         "warning", "the mask has another size than its image", "export the mask at the image's size"
     ),
-    "empty_mask": Code(
+    "unclear_orientation": Code(
         "warning",
-        "manipulated, and its mask is empty",
-        "mark the image authentic, or export the mask with 255 for manipulated: a 1 of 255 is black",
+        "EXIF turns the image, and perhaps its mask",
+        "save both upright and without EXIF, so that they fit",
+    ),
+    "not_a_mask": Code(
+        "warning",
+        "the mask does not look like one: too dark, coloured, transparent, or a photo",
+        "export it in black and white, with 255 for manipulated: a 1 of 255 is black",
+    ),
+    "empty_mask": Code(
+        "warning", "manipulated, and its mask is empty", "mark the image authentic, or name its right mask"
     ),
     "full_mask": Code(
         "warning", "the mask covers nearly the whole image", "invert it if black means manipulated in this set"

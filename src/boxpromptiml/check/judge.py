@@ -16,13 +16,10 @@ def judge(entry: Entry, limits: Limits) -> Iterator[Finding]:
         return
     share = facts.mask_share
     if record.authentic:
-        if share:
-            yield about(entry, "authentic_with_mask", f"authentic, and its mask covers {share:.1%} of it")
-    elif share is None:
+        return
+    if share is None:
         if record.split == "test":
             yield about(entry, "no_truth", "a manipulated image of the test split, and it has no mask")
-    elif share == 0:
-        yield about(entry, "empty_mask", f"{record.mask_path} has no pixel of grey 128 or more")
     elif share >= limits.full:
         yield about(entry, "full_mask", f"{record.mask_path} covers {share:.1%} of the image")
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from boxpromptiml.boxes import rasterize
 from boxpromptiml.check.perceptual import Fingerprint, fingerprint
-from boxpromptiml.images import ImageError, read_mask, read_photo
+from boxpromptiml.images import ImageError, read_truth, read_upright
 from boxpromptiml.provenance import file_sha256
 from boxpromptiml.records import ImageRecord
 
@@ -51,32 +51,20 @@ def measure(record: ImageRecord) -> Facts:
     if not record.path.exists():
         return Facts("missing_file", "no such file")
     try:
-        photo = read_photo(record.path)
+        upright = read_upright(record.path)
     except ImageError as error:
         return Facts("unreadable_file", _reason(error, record.path))
-    height, width = photo.shape[:2]
-    facts = Facts(sha256=file_sha256(record.path), fingerprint=fingerprint(photo))
-    if (width, height) != (record.width, record.height):
-        told = f"{record.width}×{record.height}"
-        return replace(facts, problem="size_mismatch", detail=f"is {width}×{height}, and {told} in the manifest")
-    return _with_mask(replace(facts, box_share=float(rasterize(record.boxes_xyxy, width, height).mean())), record)
-
-
-def _with_mask(facts: Facts, record: ImageRecord) -> Facts:
-    path = record.mask_path
-    if path is None:
-        return facts
-    if not path.exists():
-        return replace(facts, problem="missing_mask", detail=f"{path}: no such file")
+    facts = Facts(sha256=file_sha256(record.path), fingerprint=fingerprint(upright.photo()))
     try:
-        mask = read_mask(path)
+        mask = read_truth(record, upright)
     except ImageError as error:
-        return replace(facts, problem="unreadable_mask", detail=str(error))
-    height, width = mask.shape
-    if (width, height) != (record.width, record.height):
-        sizes = f"{path} is {width}×{height}, and its image {record.width}×{record.height}"
-        return replace(facts, problem="mask_size_mismatch", detail=sizes)
-    outside = (mask & ~rasterize(record.boxes_xyxy, width, height)).sum() / max(1, mask.sum())
+        return replace(facts, problem=error.code, detail=_reason(error, record.path))
+    width, height = upright.size
+    inside = rasterize(record.boxes_xyxy, width, height)
+    facts = replace(facts, box_share=float(inside.mean()))
+    if mask is None:
+        return facts
+    outside = (mask & ~inside).sum() / max(1, mask.sum())
     empty = sum(not mask[rasterize(box[None], width, height)].any() for box in record.boxes_xyxy)
     return replace(facts, mask_share=float(mask.mean()), outside_share=float(outside), empty_boxes=empty)
 

@@ -14,7 +14,7 @@ import numpy as np
 from boxpromptiml import boxes, pictures
 from boxpromptiml.check.findings import CODES, Report
 from boxpromptiml.check.measure import Entry
-from boxpromptiml.images import Photo, read_mask, read_photo, resize_mask
+from boxpromptiml.images import Photo, read_photo, read_record, resize_mask
 
 COLUMNS = 6
 """Even, so that the two pictures of a pair stay side by side."""
@@ -134,11 +134,11 @@ def _found(report: Report, entries: Sequence[Entry], shown: int) -> list[_Sectio
 def _tile(entry: Entry, text: str = "") -> _Tile:
     """An image with its boxes and mask, and the lines below it."""
     record, facts = entry.record, entry.facts
-    photo = pictures.thumbnail(read_photo(record.path), PIXELS)
+    whole, mask = (read_photo(record.path), None) if facts.mask_share is None else read_record(record)
+    photo = pictures.thumbnail(whole, PIXELS)
     height, width = photo.shape[:2]
-    if record.mask_path is not None and facts.mask_share is not None:
-        mask = resize_mask(read_mask(record.mask_path), width, height)
-        photo = pictures.overlay(photo, mask.astype(np.float32), opacity=0.35)
+    if mask is not None:
+        photo = pictures.overlay(photo, resize_mask(mask, width, height).astype(np.float32), opacity=0.35)
     boxes_xyxy = boxes.scale(record.boxes_xyxy, width / record.width, height / record.height)
     name = record.path.name if len(record.path.name) <= 26 else f"{record.path.name[:10]}…{record.path.name[-15:]}"
     without_folders = re.sub(r"[^\s(]*/", "", text)

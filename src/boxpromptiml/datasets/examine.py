@@ -9,19 +9,23 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from boxpromptiml.boxes import Boxes, as_boxes
 from boxpromptiml.datasets.drawing import Drawing
-from boxpromptiml.datasets.layout import Entry, Expected, Found, MaskForm, Unpaired
-from boxpromptiml.images import ImageError, Mask, read_mask, read_photo, resize_mask, write_mask
+from boxpromptiml.datasets.layout import Entry, Expected, Found, Unpaired
+from boxpromptiml.images import (
+    ImageError,
+    MaskForm,
+    beside,
+    doubt,
+    named,
+    read_pair,
+    read_photo,
+    write_mask,
+)
 from boxpromptiml.processes import Spread
 from boxpromptiml.records import ImageRecord, Split
 
 Mismatched = Literal["skip", "resize"]
-SAME_SHAPE = 0.02
-"""Largest relative difference of two aspect ratios that rounding and cropping explain. A mask that differs more is
-turned or belongs to another image, and is never resized."""
 IMAGES_PER_PROCESS = 64
 """A process takes about as long to start as it takes to decode this many."""
 
@@ -47,14 +51,20 @@ class Treatment:
 
 @dataclass(frozen=True, slots=True)
 class Usable:
-    """An image that was decoded, with all that a manifest says of it but its split."""
+    """An image that was decoded, with all that a manifest says of it but its split.
+
+    Attributes:
+        changed: how its mask was brought to its size or turned, or None.
+        doubtful: what a person should look at in its mask, or None.
+    """
 
     entry: Entry
     width: int
     height: int
     boxes_xyxy: Boxes
     mask_path: Path | None
-    resized: str | None = None
+    changed: str | None = None
+    doubtful: str | None = None
 
     def record(self, image_id: int, split: Split, source: str) -> ImageRecord:
         """The image as a manifest's record."""
@@ -80,13 +90,17 @@ class Examined:
         listed: number of images of the set.
         usable: by id. Ids count every image of the set, so a bad file changes no other's.
         set_aside: a line for each file that cannot be used.
-        resized: a line for each mask that was resized.
+        changed: a line for each mask that was resized or turned.
+        doubtful: a line for each mask that is nearly empty or nearly full.
+        others: what else lies beside the set's files and is not looked at, in words.
     """
 
     listed: int
     usable: dict[int, Usable] = field(default_factory=dict)
     set_aside: list[str] = field(default_factory=list)
-    resized: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
+    others: str = ""
 
     def count(self, authentic: bool) -> int:
         """Number of usable images that are authentic, or that are not."""
@@ -110,11 +124,12 @@ class Examined:
         )
 
     def report(self) -> None:
-        """Print a line for each file that was set aside or resized."""
-        for line in self.set_aside:
-            print(f"set aside: {line}")
-        for line in self.resized:
-            print(f"resized: {line}")
+        """Print a line for each file that was set aside, changed or is doubtful, and what was not looked at."""
+        for word, lines in (("set aside", self.set_aside), ("changed", self.changed), ("look at", self.doubtful)):
+            for line in lines:
+                print(f"{word}: {line}")
+        if self.others:
+            print(f"not looked at, beside the set's files: {self.others}")
 
 
 def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 1) -> Examined:
@@ -125,15 +140,17 @@ def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 
     """
     entries = [entry for entry in found.images if isinstance(entry, Entry)]
     answers = iter(spread(partial(_look, treatment), entries, "images"))
-    examined = Examined(len(found.images), set_aside=[stray.reason for stray in found.strays])
+    examined = Examined(len(found.images), set_aside=[stray.reason for stray in found.strays], others=_others(found))
     for image_id, entry in enumerate(found.images, start=first_id):
         answer = entry.reason if isinstance(entry, Unpaired) else next(answers)
         if isinstance(answer, str):
             examined.set_aside.append(answer)
             continue
         examined.usable[image_id] = answer
-        if answer.resized:
-            examined.resized.append(answer.resized)
+        if answer.changed:
+            examined.changed.append(answer.changed)
+        if answer.doubtful:
+            examined.doubtful.append(answer.doubtful)
     next(answers, None)  # lets the progress bar end
     return examined
 
@@ -149,66 +166,40 @@ def common_folder(records: Iterable[ImageRecord]) -> Path:
     return Path(os.path.commonpath({file.resolve().parent for file in files}))
 
 
+def _others(found: Found) -> str:
+    """Files in the folders of a set's images and masks that are neither."""
+    files = [file for entry in found.images if isinstance(entry, Entry) for file in (entry.image, entry.mask) if file]
+    files += [entry.path for entry in (*found.images, *found.strays) if isinstance(entry, Unpaired)]
+    return named(beside(files))
+
+
 def _look(treatment: Treatment, entry: Entry) -> Usable | str:
     """Examine one image; a text is the reason why it cannot be used."""
     try:
         for file in (entry.image, entry.mask):
             if file is not None and not file.resolve().is_relative_to(treatment.root):
                 raise ImageError(f"{file}: leads out of {treatment.root}; put a copy there")
-        height, width = read_photo(entry.image).shape[:2]
         if entry.mask is None:
+            height, width = read_photo(entry.image).shape[:2]
             return Usable(entry, width, height, as_boxes([]), None)
-        given = _read(entry.mask, treatment.form)
-        mask = _fit(entry.mask, given, width, height, treatment.mismatched)
-        if not mask.any():
-            raise ImageError(
-                f"{entry.mask}: the mask is empty; move {entry.image.name} to the authentic images if it is one"
-            )
+        photo, truth = read_pair(entry.image, entry.mask, treatment.form, treatment.mismatched == "resize")
     except ImageError as error:
         return str(error)
     path = entry.mask
-    if treatment.form != "white" or mask is not given:
+    if treatment.form != "white" or truth.changed:
         path = _converted_path(treatment, entry.image)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_mask(path, mask)
-    sizes = f"from {given.shape[1]}×{given.shape[0]} to {width}×{height}, its image's size"
+        write_mask(path, truth.mask)
+    height, width = photo.shape[:2]
     return Usable(
         entry,
         width,
         height,
-        treatment.drawing.boxes(mask, entry.image),
+        treatment.drawing.boxes(truth.mask, entry.image),
         path,
-        None if mask is given else f"{entry.mask}: {sizes}",
+        f"{entry.mask}: {truth.changed}" if truth.changed else None,
+        f"{entry.mask}: {reason}" if (reason := doubt(truth.mask)) else None,
     )
-
-
-def _read(path: Path, form: MaskForm) -> Mask:
-    """Any form of mask as (H, W) bool, True = manipulated."""
-    if form == "white":
-        return read_mask(path)
-    if form == "black":
-        return ~read_mask(path)
-    colours = read_photo(path).astype(np.int16)
-    if form == "green":
-        return np.asarray(colours[..., 1] - colours[..., 0] > 8)  # less is JPEG noise in an area without colour
-    return np.asarray(colours.max(2) > 8)
-
-
-def _fit(path: Path, mask: Mask, width: int, height: int, mismatched: Mismatched) -> Mask:
-    """The mask at the image's size.
-
-    Raises:
-        ImageError: the sizes differ, and the mask is not to be resized or has another shape.
-    """
-    mask_height, mask_width = mask.shape
-    if (mask_width, mask_height) == (width, height):
-        return mask
-    sizes = f"{path}: the mask is {mask_width}×{mask_height} and its image {width}×{height}"
-    if abs(mask_width * height / (mask_height * width) - 1) > SAME_SHAPE:
-        raise ImageError(f"{sizes}, another shape; find the right mask")
-    if mismatched == "skip":
-        raise ImageError(f"{sizes}; take a corrected mask, or ask for --mismatched resize")
-    return resize_mask(mask, width, height)
 
 
 def _converted_path(treatment: Treatment, image: Path) -> Path:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-MaskForm = Literal["white", "black", "green", "not_black"]
-"""Which pixels of a set's masks are manipulated: those of grey value 128 and more (white), those below (black), those
-more green than red, or all that are not black. All but white masks are converted."""
+from boxpromptiml.images import MaskForm
 
 
 @dataclass(frozen=True, slots=True)

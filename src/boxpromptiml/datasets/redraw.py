@@ -9,7 +9,7 @@ from pathlib import Path
 from boxpromptiml.boxes import Boxes, BoxMode
 from boxpromptiml.datasets.drawing import Drawing
 from boxpromptiml.datasets.examine import common_folder, workers_for
-from boxpromptiml.images import ImageError, read_mask
+from boxpromptiml.images import ImageError, read_record
 from boxpromptiml.manifest import read_manifest, write_manifest
 from boxpromptiml.processes import processes
 from boxpromptiml.records import ImageRecord, InputError
@@ -75,7 +75,8 @@ def _boxes(drawing: Drawing, record: ImageRecord) -> Boxes | str:
     if record.mask_path is None:
         return f"{record.path}: no mask_file to draw boxes from; add one, or leave the image out"
     try:
-        mask = read_mask(record.mask_path, (record.width, record.height))
+        _, mask = read_record(record)
     except ImageError as error:
         return str(error)
-    return drawing.boxes(mask, record.path) if mask.any() else f"{record.mask_path}: the mask is empty; correct it"
+    assert mask is not None  # there is a mask_path
+    return drawing.boxes(mask, record.path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from boxpromptiml.images import Mask, Photo, resize_mask, resize_photo, resize_probability
+from boxpromptiml.images import Mask, Photo, resize_mask, resize_photo
 
 MARGIN = 4
 """Surroundings, in pixels, that a cutout keeps on every side: blending by gradients looks at them."""
@@ -39,7 +39,7 @@ def transformed(cutout: Cutout, scale: float, degrees: float = 0.0, mirror: bool
     photo, mask = cutout.photo, cutout.mask
     if scale != 1:
         width, height = (max(1, round(side * scale)) for side in mask.shape[::-1])
-        photo, mask = resize_photo(photo, width, height), resize_region(mask, width, height)
+        photo, mask = resize_photo(photo, width, height), resize_mask(mask, width, height)
     if mirror:
         photo, mask = np.ascontiguousarray(photo[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
     if degrees:
@@ -60,12 +60,6 @@ def laid_on(host: Photo, cutout: Cutout, top: int, left: int) -> tuple[Photo, Ma
     content[rows, columns] = cutout.photo[from_rows, from_columns]
     region[rows, columns] = cutout.mask[from_rows, from_columns]
     return content, region
-
-
-def resize_region(region: Mask, width: int, height: int) -> Mask:
-    """Resize an (H, W) bool region so that it never vanishes: a thin one keeps every pixel that it touches."""
-    resized = resize_mask(region, width, height)
-    return resized if resized.any() else resize_probability(region.astype(np.float32), width, height) > 0
 
 
 def _turned(photo: Photo, mask: Mask, degrees: float) -> tuple[Photo, Mask]:

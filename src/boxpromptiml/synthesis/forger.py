@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from boxpromptiml.images import Mask, Photo, read_photo, resize_photo
+from boxpromptiml.images import Mask, Photo, read_photo, resize_mask, resize_photo
 from boxpromptiml.pictures import thumbnail
-from boxpromptiml.synthesis.cutout import Cutout, resize_region
+from boxpromptiml.synthesis.cutout import Cutout
 from boxpromptiml.synthesis.forge import forge
 from boxpromptiml.synthesis.objects import SourceObjects, read_object
 from boxpromptiml.synthesis.photos import SourcePhoto
@@ -56,7 +56,7 @@ class Forger:
         if kind is not None:
             donor = self._donor(host, canvas, rng) if kind == "splice" else None
             forgery = forge(kind, canvas, donor, rng, recipe)
-            canvas, mask = forgery.photo, resize_region(forgery.mask, self.size, self.size)
+            canvas, mask = forgery.photo, resize_mask(forgery.mask, self.size, self.size)
         return resize_photo(leave_traces(canvas, recipe.finish, rng), self.size, self.size), mask
 
     def _donor(self, host: SourcePhoto, canvas: Photo, rng: np.random.Generator) -> Photo | Cutout:

@@ -19,6 +19,7 @@ from boxpromptiml.provenance import file_sha256
 from boxpromptiml.records import ImageRecord, InputError, Split
 from boxpromptiml.synthesis import recipe as recipes
 from boxpromptiml.synthesis.forger import Forger
+from boxpromptiml.synthesis.objects import not_looked_at
 from boxpromptiml.synthesis.plan import (
     PLAN_FILE,
     SPLITS,
@@ -113,10 +114,18 @@ def synthesize(
             write_plan(out, plan)
         if not (out / "manifest.json").exists():
             _forge_all(out, settings, spread)
+    for remark in _not_looked_at(photos, objects):
+        print(remark)
     print(f"{len(_jobs(settings))} images in {out} ({', '.join(f'{s} {_written(settings, s)}' for s in SPLITS)})")
     for reason in plan.set_aside:
         print(f"set aside: {reason}")
     return 3 if plan.set_aside else 0
+
+
+def _not_looked_at(photos: Path | None, objects: Sequence[Path]) -> list[str]:
+    """What the folders hold beside photos and objects, in words."""
+    remark = "" if photos is None else images.look_through(photos).remark()
+    return [*([remark] if remark else []), *(line for folder in objects for line in not_looked_at(folder))]
 
 
 def _check(settings: Settings) -> None:

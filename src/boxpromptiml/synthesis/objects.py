@@ -6,6 +6,7 @@ numbers, 0 for the background and one number for each object, as COCO's tools an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,12 +58,20 @@ def list_objects(folder: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
+def not_looked_at(folder: Path) -> list[str]:
+    """What a folder of objects holds that is not used, in words: other files, and photos and maps without the other."""
+    stems = [Counter(path.stem for path in images.list_images(folder / name)) for name in ("images", "instances")]
+    alone = [sum((ours - theirs).values()) for ours, theirs in (stems, stems[::-1])]
+    told = [f"{folder}: {alone[0]} photos without a map and {alone[1]} maps without a photo"] if any(alone) else []
+    remark = images.look_through(folder).remark()
+    return [*told, remark] if remark else told
+
+
 def examine_objects(pair: tuple[Path, Path]) -> SourceObjects | str:
     """Find the usable objects of a photo, which may be none, or say why it cannot be read."""
     path, instances = pair
     try:
-        height, width = images.read_photo(path).shape[:2]
-        numbers = _usable(images.read_instances(instances, (height, width)))
+        numbers = _usable(images.read_instances(path, instances)[1])
     except images.ImageError as error:
         return str(error)
     return SourceObjects(path, instances, numbers, file_sha256(path))
@@ -74,9 +83,8 @@ def read_object(source: SourceObjects, number: int) -> Cutout:
     Raises:
         ImageError: the photo or its map can no longer be read.
     """
-    photo = images.read_photo(source.path)
-    height, width = photo.shape[:2]
-    return cut_out(photo, images.read_instances(source.instances, (height, width)) == number)
+    photo, instances = images.read_instances(source.path, source.instances)
+    return cut_out(photo, instances == number)
 
 
 def split_objects(

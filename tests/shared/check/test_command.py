@@ -3,6 +3,7 @@ import json
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from boxpromptiml import images
 from boxpromptiml.boxes import as_boxes
@@ -49,6 +50,17 @@ def unreadable_mask(data, scene):
 
 def mask_size_mismatch(data, scene):
     grey_mask(data, 2, np.ones((80, 95), bool))
+
+
+def not_a_mask(data, scene):
+    Image.fromarray(np.eye(80, 96, dtype=np.uint8)).save(data.folder / "2_mask.png")
+
+
+def unclear_orientation(data, scene):
+    turned = Image.Exif()
+    turned[274] = 3
+    Image.open(data.folder / "2.png").rotate(180).save(data.folder / "2.png", exif=turned)
+    Image.fromarray(np.pad(np.full((60, 60), 255, np.uint8), ((0, 20), (0, 36)))).save(data.folder / "2_mask.png")
 
 
 def empty_mask(data, scene):

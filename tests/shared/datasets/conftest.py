@@ -8,7 +8,7 @@ import pytest
 
 from boxpromptiml.datasets.layout import Entry
 from boxpromptiml.datasets.prepare import prepare
-from boxpromptiml.images import read_mask, write_photo
+from boxpromptiml.images import read_record, write_photo
 from boxpromptiml.manifest import read_manifest
 
 WIDTH, HEIGHT = 24, 16
@@ -33,8 +33,8 @@ class Tree:
             self._write(name, np.where(region[..., None], np.uint8(marked), np.uint8(rest)))
 
     def wrong_size(self, *names, width, height):
-        """White masks of another size."""
-        self.masks(*names, region=np.ones((height, width), bool))
+        """Masks of another size, white but for their first column."""
+        self.masks(*names, region=np.indices((height, width))[1] > 0)
 
     def _write(self, name, picture):
         (self.root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def prepared(tree, tmp_path, capsys):
         assert manifest.set_aside == []
         for record in manifest.records:
             if not record.authentic:
-                mask = read_mask(record.mask_path, (record.width, record.height))
+                mask = read_record(record)[1]
                 assert record.boxes_xyxy.tolist() == [BOX], "the mask says where, white = manipulated"
                 assert mask.sum() == MARKED.sum()
         names = [record.path.resolve().relative_to(tree.root).as_posix() for record in manifest.records]

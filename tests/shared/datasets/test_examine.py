@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from boxpromptiml.datasets.prepare import prepare
-from boxpromptiml.images import read_mask
+from boxpromptiml.images import read_mask, read_record
 from boxpromptiml.manifest import read_manifest
 
 SIZE = (24, 16)
@@ -104,7 +104,7 @@ def test_masks_of_nearly_the_right_size_are_resized_on_request_only(tree, prepar
     assert prepare(tmp_path / "out.json", "tp_gt", tree.root, mismatched="resize", looseness=0) == 3
     first, _ = read_manifest(tmp_path / "out.json").records
     assert first.mask_path.resolve() == tmp_path / "out-masks/Tp/a.jpg.png"
-    mask = read_mask(first.mask_path, (96, 64))
+    _, mask = read_record(first)
     assert mask[20:40, 20:40].all()
     assert mask.sum() == 400
     assert first.boxes_xyxy.tolist() == [[20, 20, 40, 40]]

@@ -5,7 +5,7 @@ from boxpromptiml.boxes import rasterize
 from boxpromptiml.cli import main
 from boxpromptiml.datasets import examine
 from boxpromptiml.datasets.prepare import prepare
-from boxpromptiml.images import read_mask, read_photo
+from boxpromptiml.images import read_pair, read_photo, read_record
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.records import InputError
 
@@ -119,7 +119,7 @@ def test_a_set_with_less_than_it_should_have_is_told_by_the_exit_code(tree, tmp_
 
 
 def test_arguments_without_meaning_are_refused_before_any_work(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(examine, "read_photo", None)
+    monkeypatch.setattr(examine, "read_pair", None)
     images, masks, out = folders / "images", folders / "masks", tmp_path / "set.json"
     for arguments, words in (
         ({"out": tmp_path / "set", "images": images, "masks": masks}, r"such as set\.json"),
@@ -163,13 +163,13 @@ def test_a_stopped_run_leaves_the_old_manifest_whole(folders, tmp_path, monkeypa
     _, whole = plain(folders, tmp_path / "set.json")
     calls = []
 
-    def stop_at_the_third(path):
-        calls.append(path)
+    def stop_at_the_third(*files_and_form):
+        calls.append(files_and_form)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return read_photo(path)
+        return read_pair(*files_and_form)
 
-    monkeypatch.setattr(examine, "read_photo", stop_at_the_third)
+    monkeypatch.setattr(examine, "read_pair", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "set.json", "folders", folders)
     assert len(read_manifest(tmp_path / "set.json").records) == len(whole.records)
@@ -186,6 +186,6 @@ def test_real_forgeries_are_prepared_whole(lab, tmp_path, name, capsys):
     assert "0 files set aside" in capsys.readouterr().out
     for record in manifest.records:
         if record.mask_path is not None:
-            mask = read_mask(record.mask_path, (record.width, record.height))
+            _, mask = read_record(record)
             inside = rasterize(record.boxes_xyxy, record.width, record.height)
             assert (mask & inside).sum() > 0.95 * mask.sum()

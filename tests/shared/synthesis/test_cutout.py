@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boxpromptiml.synthesis.cutout import MARGIN, cut_out, laid_on, resize_region, transformed
+from boxpromptiml.images import resize_mask
+from boxpromptiml.synthesis.cutout import MARGIN, cut_out, laid_on, transformed
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
 
@@ -57,5 +58,5 @@ def test_thin_pieces_never_vanish(scale, degrees, height, width):
 
 
 def test_a_thin_region_survives_shrinking():
-    assert resize_region(box(0, 7, 40, 1), 5, 4).any()
-    assert not resize_region(np.zeros((40, 50), bool), 5, 4).any()
+    assert resize_mask(box(0, 7, 40, 1), 5, 4).any()
+    assert not resize_mask(np.zeros((40, 50), bool), 5, 4).any()

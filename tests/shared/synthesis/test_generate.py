@@ -9,7 +9,7 @@ import pytest
 from jsonargparse import auto_cli
 
 from boxpromptiml.boxes import rasterize
-from boxpromptiml.images import read_mask, read_photo
+from boxpromptiml.images import read_photo, read_record
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.records import InputError
 from boxpromptiml.synthesis.generate import synthesize
@@ -38,7 +38,7 @@ def test_the_manifest_describes_what_lies_in_the_folder(made):
         assert read_photo(record.path).shape == (record.height, record.width, 3) == (48, 48, 3)
         assert record.authentic == (record.mask_path is None) == (record.kind is None)
         if record.mask_path is not None:
-            mask = read_mask(record.mask_path, (48, 48))
+            _, mask = read_record(record)
             assert mask.any()
             assert not (mask & ~rasterize(record.boxes_xyxy, 48, 48)).any()
     listed = {path.name for r in manifest.records for path in (r.path, r.mask_path) if path is not None}

@@ -10,11 +10,6 @@ from boxpromptiml import images
 from boxpromptiml.images import ImageError, read_mask, read_photo, read_size
 
 
-@pytest.fixture
-def photo():
-    return np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-
-
 def saved(path, array_or_image, **options):
     image = array_or_image if isinstance(array_or_image, Image.Image) else Image.fromarray(array_or_image)
     image.save(path, **options)
@@ -36,39 +31,6 @@ def refused(path, *words, read=read_photo):
 def test_lossless_formats_give_back_every_pixel(tmp_path, photo, suffix):
     path = saved(tmp_path / f"photo{suffix}", photo, **({"lossless": True} if suffix == ".webp" else {}))
     np.testing.assert_array_equal(read_photo(path), photo)
-
-
-def test_written_photos_and_masks_read_back(tmp_path, photo):
-    images.write_photo(tmp_path / "photo.png", photo)
-    np.testing.assert_array_equal(read_photo(tmp_path / "photo.png"), photo)
-    mask = photo[..., 0] > 100
-    images.write_mask(tmp_path / "mask.png", mask)
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", (30, 20)), mask)
-    probability = np.linspace(0, 1, 600, dtype=np.float32).reshape(20, 30)
-    images.write_probability(tmp_path / "probability.png", probability)
-    stored = np.asarray(Image.open(tmp_path / "probability.png"))
-    assert np.abs(stored / 255 - probability).max() <= 0.5 / 255 + 1e-6
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["mask.png", "photo.png", "probability.png"]
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path, photo):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ImageError, match=r"photo\.png: cannot be written"):
-        images.write_photo(tmp_path / "file" / "photo.png", photo)
-
-
-def test_a_disk_that_fills_up_leaves_the_old_file_whole(tmp_path, photo, monkeypatch):
-    images.write_photo(tmp_path / "photo.png", photo)
-
-    def fill_up(self, path, **options):
-        path.write_bytes(b"half a fi")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Image.Image, "save", fill_up)
-    with pytest.raises(ImageError, match="No space left on device"):
-        images.write_photo(tmp_path / "photo.png", photo // 2)
-    np.testing.assert_array_equal(read_photo(tmp_path / "photo.png"), photo)
-    assert [p.name for p in tmp_path.iterdir()] == ["photo.png"]
 
 
 def test_truncated_files_are_refused(tmp_path, photo):
@@ -120,12 +82,6 @@ def test_palette_grey_and_alpha_become_rgb(tmp_path, photo):
     np.testing.assert_array_equal(read_photo(clear), np.asarray(palette.convert("RGB")))
     two_level = saved(tmp_path / "fax.tif", Image.fromarray(photo[..., 0] > 100))
     np.testing.assert_array_equal(read_photo(two_level)[..., 2], (photo[..., 0] > 100) * 255)
-
-
-def test_palette_masks_are_read_by_their_shown_value(tmp_path):
-    mask = Image.fromarray(np.array([[0, 1, 2]], np.uint8), "P")
-    mask.putpalette([0, 0, 0, 255, 255, 255, 100, 100, 100])
-    assert read_mask(saved(tmp_path / "mask.png", mask)).tolist() == [[False, True, False]]
 
 
 def test_the_first_frame_of_an_animation_is_taken(tmp_path):
@@ -208,63 +164,6 @@ def test_a_pixel_limit_that_is_no_number_is_named(tmp_path, photo, monkeypatch, 
         read_photo(saved(tmp_path / "photo.png", photo))
 
 
-def test_a_mask_of_another_size_is_refused(tmp_path):
-    path = saved(tmp_path / "mask.png", np.zeros((10, 12), np.uint8))
-    refused(path, "12×10", "13×10", read=lambda p: read_mask(p, (13, 10)))
-
-
-def test_resized_masks_keep_their_area():
-    mask = np.zeros((90, 120), bool)
-    mask[30:60, 40:80] = True
-    for width, height in ((60, 45), (40, 30), (240, 180), (97, 61)):
-        resized = images.resize_mask(mask, width, height)
-        assert resized.shape == (height, width)
-        assert resized.mean() == pytest.approx(mask.mean(), abs=0.02)
-
-
-def test_resized_photos_and_probabilities_keep_size_range_and_mean(photo):
-    assert images.resize_photo(photo, 30, 20) is photo
-    assert images.resize_photo(photo, 15, 10).mean() == pytest.approx(photo.mean(), abs=2)
-    probability = photo[..., 0].astype(np.float32) / 255
-    for width, height in ((15, 10), (90, 60)):
-        resized = images.resize_probability(probability, width, height)
-        assert resized.shape == (height, width)
-        assert resized.min() >= 0
-        assert resized.max() <= 1
-        assert resized.mean() == pytest.approx(probability.mean(), abs=0.02)
-
-
-def test_jpeg_round_trip_loses_more_at_lower_quality(photo):
-    losses = [np.abs(images.jpeg_round_trip(photo, q).astype(int) - photo).mean() for q in (95, 70, 30)]
-    assert 0 < losses[0] < losses[1] < losses[2]
-
-
-def test_folders_are_listed_with_subfolders_in_one_order(tmp_path, photo):
-    (tmp_path / "b").mkdir()
-    for name in ("b/2.png", "a.JPG", "b/1.tif", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [p.relative_to(tmp_path).as_posix() for p in images.list_images(tmp_path)] == ["a.JPG", "b/1.tif", "b/2.png"]
-    with pytest.raises(ImageError, match="no such folder"):
-        images.list_images(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("mode", ["L", "I;16", "P"])
-def test_an_instance_map_keeps_its_numbers(tmp_path, mode):
-    numbers = np.array([[0, 1, 2], [200, 0, 5]])
-    array = numbers.astype(np.uint16 if mode == "I;16" else np.uint8)
-    picture = Image.fromarray(array)
-    if mode == "P":
-        picture.putpalette([255 - i // 3 for i in range(768)])  # the shown colours are others than the numbers
-    found = images.read_instances(saved(tmp_path / "map.png", picture), (2, 3))
-    np.testing.assert_array_equal(found, numbers)
-    assert found.dtype == np.int32
-
-
-def test_an_instance_map_of_another_size_or_with_colours_is_refused(tmp_path, photo):
-    refused(saved(tmp_path / "map.png", photo[..., 0]), "30×20", "5×4", read=lambda p: images.read_instances(p, (4, 5)))
-    refused(saved(tmp_path / "rgb.png", photo), "one channel", read=lambda p: images.read_instances(p, (20, 30)))
-
-
 def test_content_is_decoded_as_a_file_is(tmp_path, photo):
     path = saved(tmp_path / "photo.jpg", photo)
     np.testing.assert_array_equal(images.decode_photo(path.read_bytes(), "photo.jpg", 600), read_photo(path))
@@ -294,3 +193,72 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
         read_photo(tmp_path / "zero\0byte.jpg")
     with pytest.raises(ImageError, match=r"two lines\\x1b\[31m.jpg: no such file"):
         read_photo(tmp_path / "two\nlines\x1b[31m.jpg")
+
+
+WIDE = np.arange(0, 65_536, 256, dtype=np.uint16).reshape(16, 16)
+
+
+@pytest.mark.parametrize("name", ["grey.png", "grey.tif", "grey.jp2", "grey.pgm"])
+def test_16_bits_are_read_by_their_range(tmp_path, name):
+    found = read_photo(saved(tmp_path / name, WIDE))
+    assert np.abs(found[..., 0].astype(int) - (WIDE >> 8)).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["float.tif", "float.pfm"])
+def test_floats_from_0_to_1_are_read_by_their_range(tmp_path, name):
+    values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    np.testing.assert_array_equal(read_photo(saved(tmp_path / name, values))[..., 2], np.arange(256).reshape(16, 16))
+
+
+def test_a_tiff_that_says_what_white_is_is_believed(tmp_path):
+    twelve = (WIDE >> 4).astype(np.uint16)
+    path = saved(tmp_path / "twelve.tif", Image.fromarray(twelve), tiffinfo={281: 4095})
+    assert np.abs(read_photo(path)[..., 0].astype(int) - (WIDE >> 8)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (WIDE.astype(np.float32) / 256, "go from 0 to 255, and only 0 to 1 is sure"),
+        (np.full((16, 16), -0.5, np.float32), "go from -0.5 to -0.5"),
+        (np.full((16, 16), np.nan, np.float32), "are no numbers"),
+        (np.full((16, 16), np.inf, np.float32), "are no numbers"),
+        (WIDE.astype(np.int32), "32-bit whole numbers"),
+        (WIDE >> 4, "its largest value is 4080 of 65535"),
+        (WIDE >> 8, "its largest value is 255 of 65535"),
+    ],
+)
+def test_pixels_of_an_unknown_range_are_refused(tmp_path, values, words):
+    refused(saved(tmp_path / "photo.tif", values), words)
+
+
+def test_twelve_bits_in_sixteen_are_seen_in_colours_too(tmp_path):
+    """A PNG of 16 bits a channel, of which Pillow keeps the upper eight."""
+    for shift, fine in ((8, True), (4, False)):
+        rows = np.zeros((16, 1 + 16 * 6), np.uint8)
+        values = (np.arange(16 * 16 * 3, dtype=np.uint16).reshape(16, 48) % 256) << shift
+        rows[:, 1:] = values.astype(">u2").view(np.uint8)
+        path = tmp_path / "wide.png"
+        header = struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)
+        chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
+        path.write_bytes(
+            b"\x89PNG\r\n\x1a\n"
+            + b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+        )
+        if fine:
+            np.testing.assert_array_equal(read_photo(path).reshape(16, 48), values >> 8)
+        else:
+            refused(path, "16 bits a channel")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_white_is_white_and_black_is_black_in_every_mode(tmp_path, mode):
+    suffix = ".tif" if mode == "CMYK" else ".png"
+    for level in (0, 255):
+        picture = Image.new("L", (5, 4), level)
+        picture = Image.fromarray(np.full((4, 5), level * 257, np.uint16)) if mode == "I;16" else picture.convert(mode)
+        assert (read_photo(saved(tmp_path / f"{level}{suffix}", picture)) == level).all()
+
+
+def test_an_unusual_type_is_named(tmp_path):
+    refused(saved(tmp_path / "lab.tif", Image.new("LAB", (5, 4))), "of the type LAB")

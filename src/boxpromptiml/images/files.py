@@ -1,0 +1,163 @@
+"""Which files are images, and what a folder holds: its photos, what is passed over, and results of our own."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image, features
+
+from boxpromptiml.images.errors import ImageError
+
+WANTED = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
+"""Formats that photos come in. Pillow has parsers for others: one hands EPS files to Ghostscript, which runs them as
+programs, some take any bytes for an image, and all of them are a stranger's way in."""
+CODECS = {"JPEG": "jpg", "WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
+"""Format → the part of Pillow that decodes it, which a build may lack."""
+SAME_PARSER = {"MPO": "JPEG"}
+"""Format → the one whose parser reads it."""
+
+
+def _decodable() -> tuple[str, ...]:
+    Image.init()  # or only the commonest formats are known
+    return tuple(n for n in WANTED if n in Image.OPEN and (n not in CODECS or features.check(CODECS[n])))
+
+
+FORMATS = _decodable()
+"""What Pillow may take a file for, whatever its name: those of `WANTED` that the installed one decodes."""
+IMAGE_SUFFIXES = frozenset(
+    suffix for suffix, name in Image.registered_extensions().items() if SAME_PARSER.get(name, name) in FORMATS
+)
+"""Suffixes of those formats, by which files are found in a folder. Lower case, with the dot."""
+
+UNSEEN = frozenset({"thumbs.db", "desktop.ini"})
+"""What file managers leave behind; hidden files are not counted either."""
+PREDICTED = ("masks", "overlays")
+RECORDS = frozenset({"manifest.json", "annotation.json", "manifest.before-annotation.json", "synthesis.json"})
+PICTURES = frozenset({"check", "audit", "robustness", "ablation"})
+"""Reports whose PNG stands beside their JSON of the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContent:
+    """What a folder and its subfolders hold.
+
+    Attributes:
+        folder: that was looked through.
+        images: files with a suffix of `IMAGE_SUFFIXES`, in an order that does not depend on the file system.
+        passed_over: how many others there are, by suffix or by what they are.
+        results: pictures that commands of ours wrote, which are no photos.
+    """
+
+    folder: Path
+    images: list[Path] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+    results: int = 0
+
+    def remark(self) -> str:
+        """What is not looked at, in one line; empty where there is nothing of the kind."""
+        told = [named(self.passed_over)] if self.passed_over else []
+        if self.results:
+            told.append(f"{self.results:,} × result of boxpromptiml")
+        return f"{self.folder}: not looked at: {', '.join(told)}" if told else ""
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Every image file below a folder, by suffix, in an order that does not depend on the file system.
+
+    Pictures that our own commands wrote are no photos. `look_through` also says what else there is.
+
+    Raises:
+        ImageError: the folder does not exist.
+    """
+    return look_through(folder).images
+
+
+def look_through(folder: Path) -> FolderContent:
+    """Sort out what a folder and its subfolders hold; links to folders are not followed.
+
+    Raises:
+        ImageError: the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: no such folder; name a folder of photos")
+    found: list[Path] = []
+    passed_over: Counter[str] = Counter()
+    results = 0
+    locked: list[OSError] = []
+    inside_results: set[Path] = set()
+    for name_of_place, folders, names in os.walk(folder, onerror=locked.append):
+        place, there = Path(name_of_place), set(names)
+        ours = place in inside_results or (place != folder and "synthesis.json" in there)
+        inside_results.update(place / name for name in (folders if ours else _result_folders(folders, there)))
+        passed_over["link to a folder"] += sum((place / name).is_symlink() for name in folders)
+        for name in names:
+            path = place / name
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                if not ours and not _is_unseen(name):
+                    passed_over[suffix_of(name)] += 1
+            elif ours or _is_picture_of_ours(name, there):
+                results += 1
+            elif path.is_file():
+                found.append(path)
+            else:
+                passed_over["broken link or no file"] += 1
+    if locked:
+        passed_over["folder that may not be read"] = len(locked)
+    passed_over = +passed_over  # without what there is none of
+    found.sort(key=lambda path: path.relative_to(folder).as_posix())
+    return FolderContent(folder, found, passed_over, results)
+
+
+def beside(listed: Iterable[Path]) -> Counter[str]:
+    """How many files that are not listed lie in the folders of those that are, by suffix; subfolders do not count."""
+    names_in: dict[Path, set[str]] = defaultdict(set)
+    for path in listed:
+        names_in[path.parent].add(path.name)
+    by_folder: dict[Path, set[str]] = defaultdict(set)
+    for folder, names in names_in.items():
+        by_folder[folder.resolve()] |= names
+    others: Counter[str] = Counter()
+    for folder, names in by_folder.items():
+        try:
+            there = {entry.name for entry in os.scandir(folder) if not entry.is_dir()}
+        except OSError:  # it is gone, which is said of its files
+            continue
+        others.update(
+            suffix_of(name) for name in there - names if not _is_unseen(name) and not _is_picture_of_ours(name, there)
+        )
+    return others
+
+
+def named(counts: Counter[str]) -> str:
+    """Counts in words, the most frequent first: ``3 × .heic, 1 × .txt``."""
+    return ", ".join(f"{count:,} × {what}" for what, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
+
+
+def suffix_of(name: str) -> str:
+    """A file's suffix in lower case, or words where it has none."""
+    return Path(name).suffix.lower() or "without suffix"
+
+
+def _result_folders(folders: Iterable[str], there: set[str]) -> list[str]:
+    """Which folders, of those beside some files, hold pictures that `predict`, `synthesize` or `prepare` wrote."""
+    ours = {name.removesuffix(".json") + "-masks" for name in there if name.endswith(".json")}
+    if there & {"predictions.jsonl", "predictions.settings.json"}:
+        ours.update(PREDICTED)
+    if "synthesis.json" in there:
+        ours.add("masks")
+    return [name for name in folders if name in ours]
+
+
+def _is_unseen(name: str) -> bool:
+    return name.startswith(".") or name.lower() in UNSEEN or name in RECORDS
+
+
+def _is_picture_of_ours(name: str, there: set[str]) -> bool:
+    if name.startswith(".") and ".partial" in name:  # of a command that was killed
+        return True
+    stem = name.removesuffix(".png")
+    return stem in PICTURES and stem != name and f"{stem}.json" in there

@@ -1,0 +1,155 @@
+"""Does a picture look like a mask, and what does it mark?
+
+Masks that are exported wrongly are still pictures: 1 where 255 was meant, a marking in the transparency, colours of
+which some count as dark, the photo itself cut out. Each of them would be read as some truth, and none as the right
+one, so they are refused with what was found.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boxpromptiml.images.arrays import Mask
+from boxpromptiml.images.decoding import Upright, read_upright
+from boxpromptiml.images.errors import ImageError, MaskError, MissingMaskError, NotAMaskError, PixelRangeError
+
+MaskForm = Literal["white", "black", "green", "not_black"]
+"""Which pixels of a set's masks are manipulated: those of grey value 128 and more (white), those below (black), those
+more green than red, or all that are not black. All but white masks are converted."""
+
+WHITE = 128
+"""Grey value from which on a pixel of a mask is white."""
+DARK, BRIGHT = 32, 224
+"""Grey values below the first are black that was compressed, from the second on white that was."""
+COLOURED = 64
+"""Difference of two channels from which on a pixel has a colour, whatever JPEG did to it."""
+NOISE = 8
+"""Differences of channels up to this are JPEG's."""
+OPAQUE = 250
+GREYS = 32
+"""More grey values than this between black and white are no soft border."""
+NEARLY_EMPTY, NEARLY_FULL = 5e-5, 0.9
+"""Shares of the image below and from which on a mask is worth a look."""
+
+Levels = NDArray[np.uint8]
+
+
+def read_mask(path: Path, form: MaskForm = "white") -> Mask:
+    """A mask by itself as (H, W) bool, upright, True = manipulated; empty and full ones included.
+
+    Masks of photos are read beside them, with `read_truth` or `read_pair`: only the photo says whether the mask lies as
+    it does, and whether it may be empty.
+
+    Args:
+        path: the mask file. Palette and two-level masks are read by their shown grey value.
+        form: how it marks what was manipulated.
+
+    Raises:
+        MaskError: the file cannot be read; `NotAMaskError` when it does not look like a mask.
+    """
+    return mask_of(read_mask_file(path), path, form)
+
+
+def read_mask_file(path: Path) -> Upright:
+    """The picture of a mask.
+
+    Raises:
+        MaskError: the file cannot be read.
+    """
+    if not path.exists():
+        raise MissingMaskError(f"{path}: no such file; restore the mask, or set mask_file to null")
+    try:
+        return read_upright(path)
+    except PixelRangeError as error:
+        raise NotAMaskError(f"{error}; in a mask white is manipulated") from None
+    except ImageError as error:
+        raise MaskError(str(error)) from None
+
+
+def mask_of(upright: Upright, path: Path, form: MaskForm) -> Mask:
+    """What the picture of a mask marks, (H, W) bool.
+
+    Raises:
+        NotAMaskError: it does not look like a mask of the form.
+    """
+    if form in ("green", "not_black"):
+        return _of_colours(upright, path, form)
+    grey: Levels = np.asarray(upright.image.convert("L"))
+    if reason := _against_colours(upright, grey) or _against_alpha(upright, grey) or _against_greys(grey):
+        raise NotAMaskError(f"{path}: {reason}")
+    return grey < WHITE if form == "black" else grey >= WHITE
+
+
+def doubt(mask: Mask) -> str:
+    """What a person should look at in a mask that marks nearly nothing or nearly everything; otherwise empty."""
+    share = float(mask.mean())
+    if share >= NEARLY_FULL:
+        return f"the mask covers {share:.1%} of its image; invert it if black means manipulated in this set"
+    if 0 < share < NEARLY_EMPTY:
+        return f"the mask marks {int(mask.sum())} of {mask.size:,} pixels; stray ones, or a mask that was shrunk?"
+    return ""
+
+
+def _of_colours(upright: Upright, path: Path, form: MaskForm) -> Mask:
+    colours = upright.photo().astype(np.int16)
+    if 0 < (brightest := int(colours.max())) <= NOISE:
+        raise NotAMaskError(f"{path}: {_too_dark(brightest)}")
+    if form == "green":
+        return np.asarray(colours[..., 1] - colours[..., 0] > NOISE)
+    return np.asarray(colours.max(2) > NOISE)
+
+
+def _against_colours(upright: Upright, grey: Levels) -> str:
+    if upright.image.mode in ("1", "L", "LA"):
+        return ""
+    colours = upright.photo()
+    coloured = np.ptp(colours, axis=2) >= COLOURED
+    white = int((grey >= WHITE).sum())
+    if coloured.sum() <= 0.01 * min(white, grey.size - white):
+        return ""
+    values, counts = np.unique(colours[coloured], axis=0, return_counts=True)
+    red, green, blue = values[counts.argmax()].tolist()
+    return (
+        f"the mask has colours, such as {red} {green} {blue} (red, green, blue), and nobody says which of them mean "
+        "manipulated; export it with white for manipulated and black for the rest"
+    )
+
+
+def _against_alpha(upright: Upright, grey: Levels) -> str:
+    picture = upright.image.convert("RGBA") if "transparency" in upright.image.info else upright.image
+    if "A" not in picture.getbands():
+        return ""
+    alpha = np.asarray(picture.getchannel("A"))
+    clear = alpha < OPAQUE
+    if not clear.any() or clear.all() or np.array_equal(grey >= WHITE, alpha >= WHITE):
+        return ""
+    return (
+        f"the mask is transparent in {clear.mean():.1%} of its area, so its marking may be there and not in its "
+        "colours; export it without an alpha channel, white for manipulated"
+    )
+
+
+def _against_greys(grey: Levels) -> str:
+    brightest = int(grey.max())
+    if 0 < brightest < WHITE:
+        return _too_dark(brightest)
+    between = (grey > DARK) & (grey < BRIGHT)
+    black, white = int((grey <= DARK).sum()), int((grey >= BRIGHT).sum())
+    many = between.sum() > max(2 * min(black, white), 0.01 * grey.size)
+    if many and len(np.unique(grey[between])) > GREYS:
+        return (
+            f"{between.mean():.0%} of the mask are greys between black and white, as in a photo or a cutout of one; "
+            "name the mask, or export it in black and white"
+        )
+    return ""
+
+
+def _too_dark(brightest: int) -> str:
+    return (
+        f"the mask's lightest pixel has the grey value {brightest} of 255, so none of it is white; export it with 255 "
+        "for manipulated"
+    )

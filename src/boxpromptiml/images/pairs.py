@@ -1,0 +1,201 @@
+"""A photo and its mask are one thing: what the one says decides how the other is read.
+
+EXIF may turn a photo and not its mask, sizes tell whether a mask is its photo's, and only a manipulated image may not
+have an empty one. Every command that takes a mask gets it from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boxpromptiml.images.arrays import Instances, Mask, Photo
+from boxpromptiml.images.decoding import Upright, read_numbers, read_upright
+from boxpromptiml.images.errors import (
+    EmptyMaskError,
+    FullMaskError,
+    MaskSizeError,
+    OrientationError,
+    PhotoSizeError,
+    UnexpectedMaskError,
+)
+from boxpromptiml.images.masks import MaskForm, mask_of, read_mask_file
+from boxpromptiml.images.resizing import resize_mask
+from boxpromptiml.records import ImageRecord
+
+SAME_SHAPE = 0.02
+"""Largest relative difference of two aspect ratios that rounding and cropping explain. A mask that differs more is
+turned or belongs to another image, and is never resized."""
+
+Pixel = TypeVar("Pixel", np.bool_, np.int32)
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """What a mask says about its photo.
+
+    Attributes:
+        mask: (H, W) bool at the size of the upright photo, True = manipulated.
+        changed: what was done to the file's mask to bring it there, in words; empty where nothing was.
+    """
+
+    mask: Mask
+    changed: str = ""
+
+
+def read_record(record: ImageRecord) -> tuple[Photo, Mask | None]:
+    """The photo of a manifest's image and its truth.
+
+    Returns:
+        (H, W, 3) uint8 RGB; (H, W) bool, True = manipulated, or None where the manifest names no mask. The mask of a
+        manipulated image is never empty, that of an authentic one always.
+
+    Raises:
+        ImageError: a file cannot be used, or is not what the manifest says; see `read_truth`.
+    """
+    upright = read_upright(record.path)
+    return upright.photo(), read_truth(record, upright)
+
+
+def read_truth(record: ImageRecord, upright: Upright) -> Mask | None:
+    """The truth of a manifest's image whose photo is read already, as `read_record` gives it.
+
+    Raises:
+        PhotoSizeError: the photo is not of the size that the manifest says.
+        MaskError: the mask cannot be read, does not look like a mask or is not this photo's; or it is empty and the
+            image manipulated, marks everything, or marks something in an authentic image.
+    """
+    width, height = upright.size
+    if (width, height) != (record.width, record.height):
+        raise PhotoSizeError(
+            f"{record.path}: the image is {width}×{height} and the manifest says {record.width}×{record.height}; "
+            "correct the manifest, and draw the boxes again if they were drawn at another size"
+        )
+    if record.mask_path is None:
+        return None
+    return truth_beside(upright, record.path, record.mask_path, record.authentic).mask
+
+
+def read_pair(photo: Path, mask: Path, form: MaskForm = "white", resize: bool = False) -> tuple[Photo, Truth]:
+    """A manipulated photo and its mask.
+
+    Args:
+        photo: its file.
+        mask: its mask's file.
+        form: how the mask marks what was manipulated.
+        resize: also take a mask of another size, but the same shape, and resize it.
+
+    Raises:
+        ImageError: as for `read_truth`.
+    """
+    upright = read_upright(photo)
+    return upright.photo(), truth_beside(upright, photo, mask, form=form, resize=resize)
+
+
+def truth_beside(
+    upright: Upright, photo: Path, path: Path, authentic: bool = False, form: MaskForm = "white", resize: bool = False
+) -> Truth:
+    """The mask of a photo that is read already.
+
+    Raises:
+        MaskError: as for `read_truth`.
+    """
+    given = read_mask_file(path)
+    marked, changed = _beside(mask_of(given, path, form), given.orientation, path, upright, "mask", resize)
+    mask = resize_mask(marked, *upright.size)
+    if mask is not marked:
+        sizes = f"from {marked.shape[1]}×{marked.shape[0]} to {mask.shape[1]}×{mask.shape[0]}, its image's size"
+        changed = ", ".join(filter(None, [changed, sizes]))
+    if authentic and mask.any():
+        raise UnexpectedMaskError(
+            f"{path}: marks {mask.mean():.1%} of {photo.name}, which is said to be authentic; draw its boxes, or set "
+            "mask_file to null"
+        )
+    if not authentic and not mask.any():
+        raise EmptyMaskError(f"{path}: the mask is empty; move {photo.name} to the authentic images if it is one")
+    if mask.all():
+        raise FullMaskError(
+            f"{path}: the mask marks the whole of {photo.name}; invert it if black means manipulated, or leave the "
+            "image out: there is no place to find"
+        )
+    return Truth(mask, changed)
+
+
+def read_instances(photo: Path, path: Path) -> tuple[Photo, Instances]:
+    """A photo and its instance map, (H, W) int32: 0 for the background and one number for each object.
+
+    Args:
+        photo: its file.
+        path: the map, a one-channel picture of whole numbers, 8-bit, 16-bit or palette (whose indices count, not its
+            colours).
+
+    Raises:
+        ImageError: a file cannot be read, or the map has colours or another size than its photo.
+    """
+    upright = read_upright(photo)
+    numbers, own = read_numbers(path)
+    instances, _ = _beside(numbers, own, path, upright, "map")
+    return upright.photo(), instances
+
+
+def turned(grid: NDArray[Pixel], orientation: int) -> NDArray[Pixel]:
+    """An (H, W) grid as EXIF's orientation, 1 to 8, has it shown."""
+    ways = {
+        2: lambda: grid[:, ::-1],
+        3: lambda: grid[::-1, ::-1],
+        4: lambda: grid[::-1],
+        5: lambda: grid.T,
+        6: lambda: np.rot90(grid, -1),
+        7: lambda: grid[::-1, ::-1].T,
+        8: lambda: np.rot90(grid),
+    }
+    return np.ascontiguousarray(ways[orientation]()) if orientation in ways else grid
+
+
+def _beside(
+    grid: NDArray[Pixel], own: int | None, path: Path, upright: Upright, what: str, resize: bool = False
+) -> tuple[NDArray[Pixel], str]:
+    """A mask or map as its photo is shown, and what was done to it, in words.
+
+    Raises:
+        MaskSizeError: it is of another size, or, where it may be resized, of another shape.
+        OrientationError: EXIF turns the photo, and may or may not turn this.
+    """
+    turn = upright.orientation if own is None and upright.orientation else 1
+    other = turned(grid, turn)
+    fit, other_fits = (_size(each) == upright.size for each in (grid, other))
+    if resize and not fit and not other_fits:
+        fit, other_fits = (_same_shape(_size(each), upright.size) for each in (grid, other))
+    if fit and other_fits and not (grid.shape == other.shape and np.array_equal(grid, other)):
+        raise OrientationError(
+            f"{path}: the photo's EXIF turns it (orientation {turn}), this file has no EXIF, and the sizes do not tell "
+            "whether it is turned, too; save the photo upright and without EXIF, and the mask as it fits"
+        )
+    if fit:
+        return grid, ""
+    if other_fits:
+        return other, f"turned as its photo's EXIF says (orientation {turn})"
+    raise MaskSizeError(_of_other_size(path, what, _size(grid), upright))
+
+
+def _of_other_size(path: Path, what: str, size: Size, upright: Upright) -> str:
+    width, height = upright.size
+    sizes = f"{path}: the {what} is {size[0]}×{size[1]} and its image {width}×{height}"
+    if _same_shape(size, upright.size):
+        resized = ", or prepare the set with --mismatched resize" if what == "mask" else ""
+        return f"{sizes}; export the {what} at the image's size{resized}"
+    exif = f" (EXIF turns the image, orientation {upright.orientation})" if (upright.orientation or 1) > 1 else ""
+    return f"{sizes}, another shape{exif}; find the right {what}, or export it at the image's size"
+
+
+def _size(grid: NDArray[Pixel]) -> Size:
+    return grid.shape[1], grid.shape[0]
+
+
+def _same_shape(size: Size, other: Size) -> bool:
+    return abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= SAME_SHAPE

@@ -1,0 +1,99 @@
+"""Photos, masks and probabilities brought to another size.
+
+Masks and probabilities are averaged over areas along a side that shrinks and interpolated along one that grows, each
+side on its own: a strip of 600 × 1 pixels becomes a square without losing any of its pixels.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from boxpromptiml.images.arrays import Mask, Photo, Probability
+
+if TYPE_CHECKING:  # seconds to import, and most commands need neither
+    from scipy.sparse import csr_array
+    from torch import Tensor
+
+HALF = 0.5 - 1e-6
+"""Least share of a new pixel's area; below one half, because sums of shares are rounded."""
+
+
+def resize_photo(photo: Photo, width: int, height: int) -> Photo:
+    """Resize (H, W, 3) uint8 with an antialiased bilinear filter."""
+    if photo.shape[:2] == (height, width):
+        return photo
+    return np.asarray(Image.fromarray(photo, "RGB").resize((width, height), Image.Resampling.BILINEAR))
+
+
+def resize_mask(mask: Mask, width: int, height: int) -> Mask:
+    """Resize an (H, W) bool mask: True where at least half of the area under the new pixel is True.
+
+    A mask of which nothing would be left, a speck or a thin line, keeps every pixel that it touches: what was
+    manipulated does not become authentic.
+    """
+    if mask.shape == (height, width):
+        return mask
+    share = resize_probability(mask.astype(np.float32), width, height)
+    resized = share >= HALF
+    return resized if resized.any() else share > 0
+
+
+def resize_probability(probability: Probability, width: int, height: int) -> Probability:
+    """Resize an (H, W) float map: along each side area averages when it shrinks, linear when it grows."""
+    old_height, old_width = probability.shape
+    resized = np.asarray(probability, np.float32)
+    if old_height != height:
+        resized = _sparse(old_height, height) @ resized
+    if old_width != width:
+        resized = (_sparse(old_width, width) @ resized.T).T
+    if resized.shape == probability.shape:
+        return resized
+    return np.clip(np.ascontiguousarray(resized, np.float32), probability.min(), probability.max())
+
+
+def resize_tensor(grid: Tensor, width: int, height: int) -> Tensor:
+    """`resize_probability` of an (H, W) tensor, float32, on the device where it is."""
+    from torch.nn import functional as F
+
+    old_height, old_width = grid.shape
+    grid = grid.float()
+    if old_height <= height and old_width <= width:  # the same numbers, faster
+        return F.interpolate(grid[None, None], (height, width), mode="bilinear")[0, 0]
+    return _dense(old_height, height, grid) @ grid @ _dense(old_width, width, grid).T
+
+
+def side_weights(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """What pixels along one side of ``old`` contribute to those of a side of ``new``.
+
+    Returns:
+        Numbers of new pixels, of old ones, and the weight of the one in the other; weights of a new pixel add up to 1.
+    """
+    if new < old:  # in units in which an old pixel is `new` long and a new one `old`, all edges are whole numbers
+        edges = np.union1d(np.arange(old + 1, dtype=np.int64) * new, np.arange(new + 1, dtype=np.int64) * old)
+        return edges[:-1] // old, edges[:-1] // new, (np.diff(edges) / old).astype(np.float32)
+    centres = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    before = np.floor(centres).astype(np.int64)
+    after, part = np.minimum(before + 1, old - 1), centres - before
+    each = np.arange(new, dtype=np.int64)
+    weights = np.concatenate([1 - part, part]).astype(np.float32)
+    return np.concatenate([each, each]), np.concatenate([before, after]), weights
+
+
+@lru_cache(maxsize=64)
+def _sparse(old: int, new: int) -> csr_array:
+    from scipy.sparse import csr_array
+
+    rows, columns, weights = side_weights(old, new)
+    return csr_array((weights, (rows, columns)), shape=(new, old))
+
+
+def _dense(old: int, new: int, like: Tensor) -> Tensor:
+    import torch
+
+    rows, columns, weights = (torch.from_numpy(part).to(like.device) for part in side_weights(old, new))
+    return like.new_zeros(new, old).index_put_((rows, columns), weights, accumulate=True)
