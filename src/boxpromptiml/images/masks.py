@@ -65,7 +65,7 @@ def read_mask_file(path: Path) -> Upright:
     try:
         return read_upright(path)
     except PixelRangeError as error:
-        raise NotAMaskError(f"{error}; in a mask white is manipulated") from None
+        raise NotAMaskError(f"{error}, or export the mask with 8 bits and 255 for manipulated") from None
     except ImageError as error:
         raise MaskError(str(error)) from None
 
