@@ -56,6 +56,8 @@ def image_files(folder: Path) -> Iterator[Target]:
         "plain.png": photo("PNG"),
         "palette.png": photo("PNG", "P", transparency=3),
         "wide.png": photo("PNG", "I"),
+        "mask.png": photo("PNG", "1"),
+        "mask.tif": photo("TIFF", "1"),
         "plain.gif": photo("GIF", "P"),
         "plain.bmp": photo("BMP"),
         "plain.tif": photo("TIFF"),

@@ -1,7 +1,9 @@
 """Agreement with the teacher by validation set, against scikit-learn and over processes."""
 
 import csv
+import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from lightning.fabric import Fabric
 from sklearn.metrics import f1_score, jaccard_score
 
 from boxpromptiml.cli import main
-from stage2_distill.agreement import Agreement, averages, by_set, summarize, table
+from boxpromptiml.shards import ShardReader
+from stage2_distill.agreement import Agreement, averages, by_set, lost_truths, summarize, table
 
 SETS, SET_OF = ["a", "b"], np.array([0, 1, 0, 1, 0])
 
@@ -59,6 +62,18 @@ def test_an_empty_truth_of_a_manipulated_image_is_not_scored(scored):
     rows = agreement.compute().numpy()
     assert np.isnan(rows[1, 3:]).all()
     assert not np.isnan(rows[1, 1:3]).any()
+
+
+def test_images_with_an_empty_truth_are_named(scored, cache):
+    batch, probability = scored
+    batch["truth"][1] = 0
+    agreement = Agreement()
+    agreement.update(batch, probability)
+    stored = [sample for sample in ShardReader(cache) if sample.truth is not None and not sample.authentic]
+    without = dataclasses.replace(stored[2], truth=None)
+    samples = [stored[0], stored[1], without, stored[3], stored[4]]
+    dataset = SimpleNamespace(sources=SETS, source_of=SET_OF, sample=samples.__getitem__)
+    assert lost_truths(agreement.compute().numpy(), dataset) == [f"image {stored[1].image_id} of b: it is empty"]
 
 
 def test_the_mean_is_over_images_and_each_set_has_its_own(scored):

@@ -37,7 +37,14 @@ UNSEEN = frozenset({"thumbs.db", "desktop.ini"})
 """What file managers leave behind; hidden files are not counted either."""
 PREDICTED = ("masks", "overlays")
 RECORDS = frozenset(
-    {"manifest.json", "annotation.json", "manifest.before-annotation.json", "synthesis.json", "check.json", "audit.json"}
+    {
+        "manifest.json",
+        "annotation.json",
+        "manifest.before-annotation.json",
+        "synthesis.json",
+        "check.json",
+        "audit.json",
+    }
     | {"predictions.json", "predictions.jsonl", "predictions.settings.json"}
 )
 """Files that our commands leave among photos, which need no mention."""
