@@ -156,7 +156,12 @@ def _arguments(base: Path, variant: Variant, options: Options, folder: Path, see
 
 
 def _written(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """jsonargparse hands on a mapping with a ``class_path`` as a namespace."""
+    return value.as_dict()
 
 
 def _settings(base: Path, variant: Variant, arguments: Sequence[str], made: str) -> str:
@@ -168,7 +173,7 @@ def _settings(base: Path, variant: Variant, arguments: Sequence[str], made: str)
 
 
 def _key(variant: Variant) -> str:
-    return json.dumps([variant.options, str(variant.overlay)], sort_keys=True)
+    return json.dumps([variant.options, str(variant.overlay)], sort_keys=True, default=_plain)
 
 
 def _file_name(label: str) -> str:

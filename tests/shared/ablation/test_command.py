@@ -33,6 +33,14 @@ def test_the_studies_of_the_recipe_give_every_variant_the_same_data_and_steps(st
     assert len([line for line in runs if "start-forensic" in line]) == 6
 
 
+def test_the_study_of_real_forgeries_trains_what_studies_share_once(monkeypatch, capsys):
+    monkeypatch.chdir(CONFIGS.parent)
+    assert main(["ablation", "--config", "configs/studies/real.yaml", "--dry_run", "true"]) == 0
+    runs = [line for line in capsys.readouterr().out.splitlines() if " && boxpromptiml test " in line]
+    assert len(runs) == 3 * (4 + 3 + 4 + 1 + 3 + 7)
+    assert len([line for line in runs if "ForgeryStream" in line]) == len(runs) - 3 * 4
+
+
 def test_a_study_that_is_not_there_and_no_seed_are_refused(studies, base, tmp_path):
     with pytest.raises(InputError, match="no study beta; the config has components, alpha"):
         ablation(base, tmp_path, studies, only=["beta"])
