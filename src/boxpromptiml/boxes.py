@@ -17,6 +17,9 @@ from boxpromptiml.records import InputError
 
 Boxes = NDArray[np.float32]
 BoxMode = Literal["region", "image"]
+Corners = tuple[float, float, float, float]
+PIXEL = 0.9
+"""Side of the smallest box: a pixel, less what rounding to float32 takes."""
 
 
 def as_boxes(rows: ArrayLike | Iterable[ArrayLike]) -> Boxes:
@@ -69,10 +72,24 @@ def defect(box_xyxy: NDArray[np.float32], width: int, height: int) -> str | None
         return f"a reversed box (width {x2 - x1:g}, height {y2 - y1:g})"
     if x2 == x1 or y2 == y1:
         return f"a box without area at x={x1:g} y={y1:g}"
+    if x2 - x1 < PIXEL and y2 - y1 < PIXEL:
+        return (
+            f"a box smaller than a pixel ({x2 - x1:.3g}×{y2 - y1:.3g}; boxes are in pixels, not in shares of the image)"
+        )
     inside = clip(box_xyxy[None], width, height)
     if area(inside)[0] == 0:
         return f"a box outside the image (x={x1:g} y={y1:g} in {width}×{height})"
     return None
+
+
+def around(points: Iterable[tuple[float, float]]) -> Corners:
+    """``x1 y1 x2 y2`` of the box around the corners of a polygon.
+
+    Raises:
+        ValueError: there is no point.
+    """
+    across, down = zip(*points, strict=True)
+    return min(across), min(down), max(across), max(down)
 
 
 def with_margin(boxes_xyxy: Boxes, margin: float, width: float, height: float) -> Boxes:

@@ -1,8 +1,9 @@
 """Manifests: COCO detection JSON that says which images there are and where their coarse boxes lie.
 
 Beside COCO's own fields an image carries ``split``, ``source``, ``mask_file``, ``authentic`` and ``kind``. File names
-are relative to the manifest's folder, or to ``info.image_root`` where that is given, and never leave it. All boxes
-have category 1, "manipulated". The file is parsed and typed by msgspec, whose messages name the place of a mistake.
+are relative to the manifest's folder, or to ``info.image_root`` where that is given, and never leave it. Boxes that are
+written here have category 1, "manipulated"; those of other tools may have any one category. `boxpromptiml.coco` reads
+the file.
 """
 
 from __future__ import annotations
@@ -10,21 +11,20 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import cast, get_args
 
 import msgspec
-import numpy as np
 
 from boxpromptiml import boxes as box_geometry
 from boxpromptiml.boxes import Boxes
+from boxpromptiml.coco import BoxTable, Coco, CocoError, Image, box_table, read_coco, size_reason
+from boxpromptiml.labels import open_question
 from boxpromptiml.provenance import write_whole
-from boxpromptiml.records import ImageRecord, InputError, SetAside
+from boxpromptiml.records import LARGEST_ID, ImageRecord, InputError, SetAside, Split
 
 CATEGORY: dict[str, str | int] = {"id": 1, "name": "manipulated"}
 
@@ -50,27 +50,24 @@ class Manifest:
     set_aside: list[SetAside]
 
 
-class _Image(msgspec.Struct, gc=False):
+class _WrittenImage(msgspec.Struct, gc=False):
     id: int
     file_name: str
     width: int
     height: int
-    split: Literal["train", "val", "test"] = "train"
-    source: str = ""
-    mask_file: str | None = None
-    authentic: bool = False
-    kind: str | None = None
+    split: Split
+    source: str
+    mask_file: str | None
+    authentic: bool
+    kind: str | None
 
 
-class _Annotation(msgspec.Struct, gc=False):
+class _WrittenAnnotation(msgspec.Struct, gc=False):
+    """With what other tools want to read."""
+
     id: int
     image_id: int
     bbox: tuple[float, float, float, float]
-
-
-class _WrittenAnnotation(_Annotation, gc=False):
-    """With what other tools want to read. Nothing here does, and a million of each would be a burden."""
-
     category_id: int = 1
     area: float = 0.0
     iscrowd: int = 0
@@ -81,26 +78,11 @@ class _Info(msgspec.Struct, omit_defaults=True):
     image_root: str = ""
 
 
-class _Coco(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
-    info: _Info = msgspec.field(default_factory=_Info)
+class _Written(msgspec.Struct):
+    images: list[_WrittenImage]
+    annotations: list[_WrittenAnnotation]
+    info: _Info
     categories: list[dict[str, str | int]] = msgspec.field(default_factory=lambda: [dict(CATEGORY)])
-
-
-@dataclass(frozen=True, slots=True)
-class _Boxes:
-    """The boxes of all images in one array, which is checked at once.
-
-    Attributes:
-        inside: (N, 4) float32 corner boxes cut to their images, in the order of the images.
-        first: for each image the row of its first box, and N at the end.
-        defects: by place of the image, what is wrong with its first unusable box.
-    """
-
-    inside: Boxes
-    first: list[int]
-    defects: dict[int, str]
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -110,12 +92,12 @@ def read_manifest(path: Path) -> Manifest:
     ``authentic``) are set aside; boxes that reach over the border are cut to the image.
 
     Raises:
-        ManifestError: the file is missing, is not such JSON, or holds an id twice.
+        ManifestError: the file is missing, is not such JSON, or holds an id twice; its boxes have several categories,
+            or numbers that are no pixels; it lists images and nothing is labelled.
     """
     with _no_garbage_collection():
-        coco = _parse(path)
-        root = path.parent / coco.info.image_root
-        boxes = _boxes_by_image(path, coco)
+        coco, boxes = _parse(path)
+        root = path.parent / coco.image_root
         coco.annotations.clear()
         coco.images.reverse()
         records: list[ImageRecord] = []
@@ -123,9 +105,9 @@ def read_manifest(path: Path) -> Manifest:
         while coco.images:
             image = coco.images.pop()  # so that its memory is free for its record
             place = len(records) + len(set_aside)
-            own_boxes = boxes.inside[boxes.first[place] : boxes.first[place + 1]]
+            own_boxes = boxes.of(place)
             if reason := _reason_against(image, len(own_boxes)) or boxes.defects.get(place):
-                set_aside.append(SetAside(image.id, image.file_name, reason))
+                set_aside.append(SetAside(cast(int, image.id), image.file_name, reason))
             else:
                 records.append(_record(image, own_boxes, root))
     return Manifest(path, root, records, set_aside)
@@ -141,15 +123,15 @@ def write_manifest(path: Path, records: Iterable[ImageRecord], description: str 
         root: folder that every file name is relative to; by default the manifest's own.
 
     Raises:
-        ManifestError: a file lies outside the root.
+        ManifestError: a file lies outside the root, or has a name that `read_manifest` would refuse.
     """
     base = (root or path.parent).resolve()
     folders: dict[str, str] = {}
-    images: list[_Image] = []
-    annotations: list[_Annotation] = []
+    images: list[_WrittenImage] = []
+    annotations: list[_WrittenAnnotation] = []
     for record in records:
         images.append(
-            _Image(
+            _WrittenImage(
                 id=record.image_id,
                 file_name=_relative(record.path, base, folders),
                 width=record.width,
@@ -164,68 +146,85 @@ def write_manifest(path: Path, records: Iterable[ImageRecord], description: str 
         for x, y, w, h in box_geometry.xyxy_to_xywh(record.boxes_xyxy).astype(float).round(3).tolist():
             annotations.append(_WrittenAnnotation(len(annotations) + 1, record.image_id, (x, y, w, h), area=w * h))
     image_root = "" if root is None else os.path.relpath(base, path.parent.resolve())
-    coco = _Coco(images, annotations, _Info(description, image_root))
+    coco = _Written(images, annotations, _Info(description, image_root))
     write_whole(path, msgspec.json.format(msgspec.json.encode(coco), indent=1) + b"\n")
 
 
 def stays_inside(name: str) -> bool:
-    """Whether a file name from a stranger is a relative path that cannot leave the folder it counts from."""
+    """Whether a file name from a stranger is a relative path that cannot leave the folder it counts from.
+
+    Colons are allowed (``shot 10:20:30.png``) but for Windows' drives and for addresses.
+    """
     parts = name.replace("\\", "/").split("/")  # pathlib takes seconds for a million names
-    forbidden = parts[0] == "" or ".." in parts or ":" in name or "\0" in name
+    forbidden = parts[0] == "" or ".." in parts or name[1:2] == ":" or "://" in name or "\0" in name
     return not forbidden and not {".", ""}.issuperset(parts)
 
 
-def _parse(path: Path) -> _Coco:
+def refuse_name(name: str) -> None:
+    """Refuse the relative path of a file that a manifest cannot hold.
+
+    Raises:
+        ManifestError: `read_manifest` would refuse it, or it is no text that JSON can hold.
+    """
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    if shown != name or not stays_inside(name):
+        raise ManifestError(f"{shown}: a manifest cannot hold this name; rename the file")
+
+
+def _parse(path: Path) -> tuple[Coco, BoxTable]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Coco)
+        coco = read_coco(path, "see data/README.md for the layout of a manifest")
+        boxes = box_table(path, coco)
     except FileNotFoundError:
         raise ManifestError(
             f"{path}: no such manifest; make one with `boxpromptiml synthesize` or `boxpromptiml prepare`"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error}); name a JSON file that you may read") from None
-    except msgspec.DecodeError as error:  # malformed JSON and wrong types alike
-        raise ManifestError(f"{path}: not a COCO manifest: {error}; see data/README.md for the layout") from None
-
-
-def _boxes_by_image(path: Path, coco: _Coco) -> _Boxes:
-    place_of = {image.id: place for place, image in enumerate(coco.images)}
-    if len(place_of) < len(coco.images):
-        ((twice, _),) = Counter(image.id for image in coco.images).most_common(1)
-        raise ManifestError(f"{path}: images holds id {twice} more than once; give every entry an id of its own")
-    count = len(coco.annotations)
-    places = np.fromiter((place_of.get(a.image_id, -1) for a in coco.annotations), np.intp, count)
-    if (places < 0).any():
-        stray = coco.annotations[int(np.argmax(places < 0))]
+    except CocoError as error:
+        raise ManifestError(str(error)) from None
+    strange = next((i.id for i in coco.images if not isinstance(i.id, int) or abs(i.id) > LARGEST_ID), None)
+    if strange is not None:
         raise ManifestError(
-            f"{path}: annotation {stray.id} belongs to image {stray.image_id}, which is not listed; "
-            "remove the annotation or add the image"
+            f"{path}: image id {strange!r} is no whole number of 64 bits; `boxpromptiml import_boxes --format coco` "
+            "numbers the images"
         )
-    order = np.argsort(places, kind="stable")
-    places = places[order]
-    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and reported below
-        flat = np.fromiter(chain.from_iterable(a.bbox for a in coco.annotations), np.float32, 4 * count)
-        corners = box_geometry.xywh_to_xyxy(flat.reshape(count, 4)[order])
-    sizes = np.fromiter(chain.from_iterable((image.width, image.height) for image in coco.images), np.float32)
-    inside = np.clip(corners, 0, np.tile(sizes.reshape(-1, 2)[places], 2))
-    usable = (corners[:, 2:] > corners[:, :2]).all(1) & np.isfinite(corners).all(1) & (box_geometry.area(inside) > 0)
-    defects: dict[int, str] = {}
-    for row in np.flatnonzero(~usable)[::-1].tolist():  # backwards: the first of an image stays
-        image = coco.images[places[row]]
-        defects[int(places[row])] = (
-            f"it has {box_geometry.defect(corners[row], image.width, image.height)}; draw it again"
-        )
-    first = np.searchsorted(places, np.arange(len(coco.images) + 1))
-    return _Boxes(inside, first.tolist(), defects)
+    _refuse_open_questions(path, coco, boxes)
+    return coco, boxes
 
 
-def _reason_against(image: _Image, boxes: int) -> str | None:
+def _refuse_open_questions(path: Path, coco: Coco, boxes: BoxTable) -> None:
+    """Refuse what only the user can answer: which boxes count, in what unit, and what images without any are."""
+    if question := open_question(coco.label_counts()):
+        raise ManifestError(
+            f"{path}: {question}; `boxpromptiml import_boxes --format coco --labels '[…]'` takes those that you name"
+        )
+    if boxes.foreign is not None:
+        raise ManifestError(
+            f"{path}: {boxes.foreign}; a manifest's boxes are x y width height in pixels, and `boxpromptiml "
+            "import_boxes --format coco --units shares` converts shares"
+        )
+    if coco.images and not coco.annotations and not any(image.authentic is True for image in coco.images):
+        raise ManifestError(
+            f"{path}: none of its {len(coco.images):,} images has a box; if none of them is forged, say so with "
+            "`boxpromptiml import_boxes --format coco --unboxed authentic`, else export them with their boxes"
+        )
+
+
+def _reason_against(image: Image, boxes: int) -> str | None:
     """Why an image with so many boxes cannot be used, or None."""
     for name in [image.file_name] if image.mask_file is None else [image.file_name, image.mask_file]:
-        if not stays_inside(name):
-            return f"the file name {name!r} is empty or leaves the data folder; use a path relative to it, without '..'"
-    if image.width < 1 or image.height < 1:
-        return f"its size is given as {image.width}×{image.height}; write the size in pixels"
+        if not isinstance(name, str) or not stays_inside(name):
+            return (
+                f"the file name {name!r} is empty, an address, or leaves the data folder; use a path relative to it, "
+                "without '..'"
+            )
+    if image.split not in (None, *get_args(Split)):
+        return f"its split is {image.split!r}; write train, val or test"
+    if image.authentic not in (None, True, False):
+        return f"its authentic is {image.authentic!r}; write true or false"
+    if reason := size_reason(image):
+        return reason
     if not boxes and not image.authentic:
         return 'it has no box and is not marked authentic; draw a box or set "authentic": true'
     if boxes and image.authentic:
@@ -233,18 +232,20 @@ def _reason_against(image: _Image, boxes: int) -> str | None:
     return None
 
 
-def _record(image: _Image, boxes_xyxy: Boxes, root: Path) -> ImageRecord:
+def _record(image: Image, boxes_xyxy: Boxes, root: Path) -> ImageRecord:
+    """The record of an image that nothing speaks against."""
+    source, kind = (value if isinstance(value, str) else "" for value in (image.source, image.kind))
     return ImageRecord(
-        image_id=image.id,
+        image_id=cast(int, image.id),
         path=root / image.file_name,
-        width=image.width,
-        height=image.height,
+        width=int(cast(float, image.width)),
+        height=int(cast(float, image.height)),
         boxes_xyxy=boxes_xyxy,
-        split=image.split,
-        source=sys.intern(image.source),  # one text for all images of a set
+        split=image.split or "train",
+        source=sys.intern(source),  # one text for all images of a set
         mask_path=root / image.mask_file if image.mask_file else None,
-        authentic=image.authentic,
-        kind=image.kind and sys.intern(image.kind),
+        authentic=image.authentic is True,
+        kind=sys.intern(kind) or None,
     )
 
 
@@ -271,4 +272,6 @@ def _relative(path: Path, base: Path, folders: dict[str, str]) -> str:
     inside = str(base).rstrip(os.sep) + os.sep
     if not real.startswith(inside):
         raise ManifestError(f"{path}: lies outside {base}; move it there or choose a folder above both")
-    return real[len(inside) :].replace(os.sep, "/")
+    relative = real[len(inside) :].replace(os.sep, "/")
+    refuse_name(relative)
+    return relative

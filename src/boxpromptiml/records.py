@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # torch takes seconds to import and only annotations need it 
     from typing_extensions import NotRequired
 
 Split = Literal["train", "val", "test"]
+LARGEST_ID = 2**63 - 1
+"""What an image id may be, because shards keep it as an int64."""
 
 
 class InputError(ValueError):

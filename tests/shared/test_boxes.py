@@ -143,3 +143,9 @@ def test_specks_get_a_box_only_when_there_is_nothing_else():
     assert boxes.boxes_from_mask(speck, rng, 0, min_area=0.01).tolist() == [[90, 90, 91, 91]]
     assert boxes.boxes_from_mask(region, rng, 0, min_area=0, mode="image").tolist() == [[10, 10, 91, 91]]
     assert boxes.boxes_from_mask(np.zeros((5, 5), bool), rng).shape == (0, 4)
+
+
+def test_the_box_around_a_polygon():
+    assert boxes.around([(3, 9), (1.5, 4), (2, 20)]) == (1.5, 4, 3, 20)
+    with pytest.raises(ValueError, match="unpack"):
+        boxes.around([])

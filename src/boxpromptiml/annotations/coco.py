@@ -1,58 +1,22 @@
-"""COCO detection JSON, as CVAT, Label Studio, Roboflow and most others write it.
+"""COCO detection JSON: what `boxpromptiml.coco` reads as drawings, and manifests for tools that read COCO.
 
-In the wild: ids of any kind and order, categories of any name, no ``area``, no ``bbox`` but polygons (the box is drawn
-around them). CVAT keeps the unrotated box of a rotated rectangle and notes the angle in ``attributes.rotation``; such
-a box is not where it was drawn and is refused. Our own extras of an image (``split source mask_file authentic kind``)
-are written, and read where they are there; CVAT drops them.
+Our own extras of an image (``split source mask_file authentic kind``) are written, and read where they are there; CVAT
+drops them.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import msgspec
-
-from boxpromptiml.annotations.drawn import AnnotationError, Corners, Drawings, DrawnBox, DrawnImage, around, parse_json
+from boxpromptiml.annotations.drawn import AnnotationError, Drawings, DrawnBox, DrawnImage, unreadable
 from boxpromptiml.boxes import xyxy_to_xywh
+from boxpromptiml.coco import Annotation, Coco, CocoError, Id, Image, box_xywh, read_coco
 from boxpromptiml.provenance import write_json
-from boxpromptiml.records import ImageRecord, Split
-
-Id = int | str
-
-
-class _Image(msgspec.Struct):
-    id: Id
-    file_name: str
-    width: float | None = None
-    height: float | None = None
-    split: Any = None
-    source: Any = None
-    mask_file: Any = None
-    authentic: Any = None
-    kind: Any = None
-
-
-class _Annotation(msgspec.Struct):
-    image_id: Id
-    id: Id | None = None
-    category_id: Id | None = None
-    bbox: list[float] | None = None
-    segmentation: Any = None
-    attributes: Any = None
-
-
-class _Category(msgspec.Struct):
-    id: Id
-    name: str
-
-
-class _Coco(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
-    categories: list[_Category] = []
+from boxpromptiml.records import LARGEST_ID, ImageRecord, Split
 
 
 def read(path: Path) -> Drawings:
@@ -61,15 +25,16 @@ def read(path: Path) -> Drawings:
     Raises:
         AnnotationError: the file is missing, is not such JSON, or holds an image id twice.
     """
-    coco = parse_json(path, _Coco)
-    twice = [value for value, count in Counter(image.id for image in coco.images).items() if count > 1]
-    if twice:
-        raise AnnotationError(f"{path}: images holds id {twice[0]} more than once; give every image an id of its own")
-    category = {entry.id: entry.name for entry in coco.categories}
+    try:
+        coco = read_coco(path, "is --format right?")
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except CocoError as error:
+        raise AnnotationError(str(error)) from None
     boxes: dict[Id, list[DrawnBox]] = defaultdict(list)
     for annotation in coco.annotations:
-        boxes[annotation.image_id].append(_box(annotation, category))
-    numbered = all(isinstance(image.id, int) for image in coco.images)
+        boxes[annotation.image_id].append(_box(annotation, coco))
+    numbered = all(isinstance(image.id, int) and abs(image.id) <= LARGEST_ID for image in coco.images)
     images = [_drawn(image, boxes.pop(image.id, []), numbered) for image in coco.images]
     strays = [f"{path}: {len(left)} boxes of image {id_}, which is not listed" for id_, left in boxes.items()]
     return Drawings(path.parent, images, strays)
@@ -123,33 +88,20 @@ def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str) -> 
     write_json(out, content)
 
 
-def _box(annotation: _Annotation, category: dict[Id, str]) -> DrawnBox:
-    name = category.get(annotation.category_id) if annotation.category_id is not None else None
-    return DrawnBox(() if name is None else (name,), _corners(annotation))
+def _box(annotation: Annotation, coco: Coco) -> DrawnBox:
+    label, box = coco.label(annotation), box_xywh(annotation)
+    labels = () if label is None else (label,)
+    if isinstance(box, str):
+        return DrawnBox(labels, box)
+    x, y, w, h = box
+    return DrawnBox(labels, (x, y, x + w, y + h))
 
 
-def _corners(annotation: _Annotation) -> Corners | str:
-    where = f"annotation {annotation.id}"
-    if isinstance(annotation.attributes, dict) and annotation.attributes.get("rotation"):
-        return f"{where} is a rotated box; draw it upright"
-    if annotation.bbox:
-        if len(annotation.bbox) != 4:
-            return f"{where} has a bbox of {len(annotation.bbox)} numbers; COCO's are x y width height"
-        x, y, w, h = annotation.bbox
-        return x, y, x + w, y + h
-    try:
-        polygons = msgspec.convert(annotation.segmentation, list[list[float]])
-        points = [point for flat in polygons for point in zip(flat[::2], flat[1::2], strict=True)]
-        return around(points)
-    except (msgspec.ValidationError, ValueError):  # a run-length mask, a point without y, no point at all
-        return f"{where} has neither a bbox nor a polygon; add a bbox"
-
-
-def _drawn(image: _Image, boxes: list[DrawnBox], numbered: bool) -> DrawnImage:
+def _drawn(image: Image, boxes: list[DrawnBox], numbered: bool) -> DrawnImage:
     return DrawnImage(
         names=(image.file_name,),
         boxes=boxes,
-        size=(round(image.width), round(image.height)) if image.width and image.height else None,
+        size=_size(image),
         authentic=image.authentic is True,
         split=cast(Split, image.split) if image.split in get_args(Split) else None,
         source=_text(image.source),
@@ -157,6 +109,12 @@ def _drawn(image: _Image, boxes: list[DrawnBox], numbered: bool) -> DrawnImage:
         kind=_text(image.kind),
         image_id=cast(int, image.id) if numbered else None,
     )
+
+
+def _size(image: Image) -> tuple[int, int] | None:
+    """What the file says of the image's size; null, 0 and NaN say nothing."""
+    width, height = image.width or 0, image.height or 0
+    return (round(width), round(height)) if 1 <= width < math.inf and 1 <= height < math.inf else None
 
 
 def _text(value: Any) -> str | None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import msgspec
 
+from boxpromptiml.boxes import Corners
+from boxpromptiml.json_files import decode_json
 from boxpromptiml.records import InputError, Split
 
-Corners = tuple[float, float, float, float]
 Shape = TypeVar("Shape")
+
+
+SPLIT_NAMES: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What tools call the splits, in small letters."""
 
 
 class AnnotationError(InputError):
@@ -72,51 +80,59 @@ class Drawings:
         folder: where the images are, unless the user names another folder.
         images: in an order that does not depend on the file system.
         problems: parts that belong to no image, a line for each.
+        notes: what was left out although nothing is wrong with it, a line for each.
+        inferred: True when images are called authentic because nothing was drawn on them, and nobody said so.
     """
 
     folder: Path
     images: list[DrawnImage]
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    inferred: bool = False
 
 
 def parse_json(path: Path, shape: type[Shape]) -> Shape:
     """Content of a JSON file as a type that msgspec knows.
 
-    The standard library parses, because tools written in Python write NaN, which JSON does not have; such a number
-    then costs one image and not the file.
-
     Raises:
         AnnotationError: the file is missing, is not JSON (with the line) or has another shape (with the path inside).
     """
     try:
-        text = path.read_bytes()
-        content = json.loads(text)
-        if re.search(rb"\\u[dD]", text):  # halves of a character, which nothing in UTF-8 can hold: two, or an error
-            json.dumps(content, ensure_ascii=False).encode()
-        return msgspec.convert(content, shape)
-    except FileNotFoundError:
-        raise AnnotationError(f"{path}: no such file; name the annotations with --annotations") from None
+        return decode_json(path.read_bytes(), shape)
     except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read ({error.strerror}); name a JSON file") from None
+        raise unreadable(path, error) from None
     except msgspec.ValidationError as error:
         raise AnnotationError(f"{path}: not laid out as expected: {error}; is --format right?") from None
     except (ValueError, RecursionError) as error:
         raise AnnotationError(f"{path}: not JSON that can be read: {error}; export it again") from None
 
 
+def unreadable(path: Path, error: OSError) -> AnnotationError:
+    """What to say of a file that cannot be opened."""
+    if isinstance(error, FileNotFoundError):
+        return AnnotationError(f"{path}: no such file; name the annotations with --annotations")
+    return AnnotationError(f"{path}: cannot be read ({error.strerror}); name a JSON file")
+
+
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file, without line ends.
+    """Lines of a text file, without line ends and byte-order marks. PowerShell's ``>`` writes UTF-16.
 
     Raises:
-        AnnotationError: it is not UTF-8 text.
+        AnnotationError: it is neither UTF-8 nor marked as UTF-16.
     """
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return content.decode(encoding).splitlines()
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path}: not UTF-8 text (byte {error.start}); export it again") from None
 
 
-def around(points: list[tuple[float, float]]) -> Corners:
-    """Corners of the box around the corners of a polygon."""
-    across, down = [x for x, _ in points], [y for _, y in points]
-    return min(across), min(down), max(across), max(down)
+def named_split(path: str) -> Split | None:
+    """The split that a folder's path or a list's name tells, the innermost first: ``set/valid``, CVAT's ``Validation``
+    and ``obj_train_data``, COCO's ``val2017``."""
+    for part in reversed(PurePosixPath(path).parts):
+        word = re.sub(r"^obj_(.+)_data$", r"\1", part.lower()).rstrip("0123456789")
+        if word in SPLIT_NAMES:
+            return SPLIT_NAMES[word]
+    return None

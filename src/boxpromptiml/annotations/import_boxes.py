@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from boxpromptiml import boxes as box_geometry
@@ -16,13 +18,16 @@ from boxpromptiml.annotations import coco, label_studio, voc, yolo
 from boxpromptiml.annotations.drawn import AnnotationError, Drawings, DrawnImage
 from boxpromptiml.annotations.matching import ImageFinder, Match
 from boxpromptiml.boxes import Boxes
+from boxpromptiml.coco import foreign_numbers
 from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.images import list_images, read_size
+from boxpromptiml.labels import listed, open_question
 from boxpromptiml.manifest import read_manifest, stays_inside, write_manifest
 from boxpromptiml.records import ImageRecord, InputError, Split
 
 Format = Literal["coco", "yolo", "voc", "label_studio"]
 Unboxed = Literal["set_aside", "authentic"]
+Units = Literal["pixels", "shares"]
 READERS: dict[Format, Callable[[Path], Drawings]] = {
     "coco": coco.read,
     "yolo": yolo.read,
@@ -39,6 +44,7 @@ def import_boxes(
     into: Path | None = None,
     labels: list[str] | None = None,
     unboxed: Unboxed = "set_aside",
+    units: Units = "pixels",
     split: Split | None = None,
     source: str | None = None,
     val_share: float = 0.0,
@@ -46,9 +52,9 @@ def import_boxes(
 ) -> int:
     """Write a manifest from boxes that people drew with an annotation tool.
 
-    Images are found by their relative path, else by a file name that only one of them has. Their sizes are read from
-    their headers and compared with what the annotations say. What cannot be used is listed and left out; no image is
-    copied or changed.
+    Images are found by their relative path, else by a file name that only one of them has; names with drives, addresses
+    and %-escapes count by what they end with. Sizes are read from headers and compared with what the annotations say.
+    What cannot be used is listed and left out; no image is copied or changed.
 
     Args:
         format: coco is also what CVAT exports; label_studio takes its JSON and JSON-MIN.
@@ -58,9 +64,11 @@ def import_boxes(
         images: folder of the images; by default where the format has them, or the folder of the annotations.
         into: a manifest whose boxes to replace, such as the one that they were exported from. Its images need not be
             here; their splits, sources, masks and kinds stay. Images that nobody annotated keep their boxes.
-        labels: names of the categories whose boxes count; by default all of them.
+        labels: names of the categories whose boxes mean manipulated; needed where the boxes have several.
         unboxed: what an image without a box is. The default sets it aside, unless the annotations call it authentic
-            themselves, as an empty YOLO label file does.
+            themselves, as an empty YOLO label file does beside others that are not empty.
+        units: of the numbers in coco and voc; shares are of the image's width and height, from 0 to 1, as yolo and
+            label_studio have them anyway.
         split: train, val or test for every image; by default as the layout says, else train.
         source: name of the set in scores and reports; by default as the annotations say, else the manifest's name.
         val_share: share of the train images that go to val instead, by file name without suffix; images of the same
@@ -84,7 +92,9 @@ def import_boxes(
         raise InputError(f"{out}: is the manifest of --into; write to another file, so that nothing of it is lost")
     in_val("", val_share, seed)  # refuses a share without meaning before any work
     drawings = READERS[format](annotations)
-    _refuse_unknown_labels(annotations, drawings.images, labels)
+    if units == "shares":
+        drawings = replace(drawings, images=[replace(image, shares=True) for image in drawings.images])
+    refuse_open_questions(annotations, drawings, labels, may_be_bare=unboxed == "authentic" or into is not None)
     set_aside = list(drawings.problems)
     if into is None:
         folder = (images or drawings.folder).resolve()
@@ -93,6 +103,8 @@ def import_boxes(
         kept = 0
     else:
         folder, records, kept = _redrawn_records(drawings.images, into, labels, unboxed, set_aside)
+    for note in [*drawings.notes, *_left_out(drawings.images, labels)]:
+        print(f"note: {note}")
     for reason in set_aside:
         print(f"set aside: {reason}")
     if len(records) == kept:
@@ -103,15 +115,60 @@ def import_boxes(
     authentic = sum(record.authentic for record in records)
     as_before = f" ({kept} as they were in {into})" if kept else ""
     print(f"{out}: {len(records)} images{as_before}, {boxes} boxes, {authentic} authentic, {len(set_aside)} set aside")
+    splits = Counter(record.split for record in records)
+    print(f"{out}: " + ", ".join(f"{splits[name]} {name}" for name in get_args(Split) if splits[name]))
     return 3 if set_aside else 0
 
 
-def _refuse_unknown_labels(annotations: Path, images: Sequence[DrawnImage], labels: list[str] | None) -> None:
-    there = {label for image in images for box in image.boxes for label in box.labels}
+def refuse_open_questions(annotations: Path, drawings: Drawings, labels: list[str] | None, may_be_bare: bool) -> None:
+    """Refuse what only the user can answer, with the option that answers it.
+
+    Args:
+        annotations: what was read, for the message.
+        drawings: what it holds.
+        labels: of the boxes that count, or None where the user names none.
+        may_be_bare: somebody said what images without boxes are: the user, or the manifest of ``--into``.
+
+    Raises:
+        InputError: a label that is asked for is not there; boxes have several labels and none is named; their numbers
+            are no pixels; nothing at all is labelled.
+    """
+    images = drawings.images
+    there = Counter(label for image in images for box in image.boxes for label in box.labels)
     unknown = [label for label in labels or [] if label not in there]
     if unknown:
         found = ", ".join(sorted(there)) or "none"
         raise InputError(f"{annotations}: no box has the label {unknown[0]!r}; there are: {found}")
+    if labels is None and (question := open_question(there)):
+        raise InputError(f"{annotations}: {question}; name those that do with --labels '[…]'")
+    if strange := foreign_numbers(*_in_pixels(images)):
+        raise InputError(f"{annotations}: {strange}; for shares say --units shares, otherwise export them in pixels")
+    stated = any(image.authentic for image in images) and not drawings.inferred
+    if images and not any(image.boxes or image.defect for image in images) and not may_be_bare and not stated:
+        raise InputError(
+            f"{annotations}: none of its {len(images):,} images has a box; if none of them is forged, say so with "
+            "--unboxed authentic, else export them with their boxes"
+        )
+
+
+def _in_pixels(images: Sequence[DrawnImage]) -> tuple[Boxes, NDArray[np.float32]]:
+    """(N, 4) boxes that are said to be in pixels, and (N, 2) sizes of their images, NaN where they are not given."""
+    pairs = [
+        (box.corners, image.size or (np.nan, np.nan))
+        for image in images
+        for box in image.boxes
+        if not image.shares and not isinstance(box.corners, str)
+    ]
+    corners, sizes = np.array([c for c, _ in pairs], float), np.array([size for _, size in pairs], np.float32)
+    with np.errstate(over="ignore"):
+        return corners.reshape(-1, 4).astype(np.float32), sizes.reshape(-1, 2)
+
+
+def _left_out(images: Sequence[DrawnImage], labels: list[str] | None) -> list[str]:
+    """A line about the boxes that do not count."""
+    dropped = [box for image in images for box in image.boxes if labels and set(labels).isdisjoint(box.labels)]
+    others = Counter(label for box in dropped for label in box.labels or ("without a label",))
+    return [f"{len(dropped):,} boxes do not count, of other labels: {listed(others)}"] if dropped else []
 
 
 def _new_records(
@@ -202,8 +259,8 @@ def _image_of(drawn: DrawnImage, match: Match) -> Path:
     """
     if drawn.defect is not None:
         raise AnnotationError(drawn.defect)
-    if not all(stays_inside(name) for name in drawn.names):
-        raise AnnotationError("this name leaves the folder of images; use a path relative to it, without '..'")
+    if not any(drawn.names):
+        raise AnnotationError("an image without a name; give it the name of its file")
     if match.path is None or match.reason is not None:
         raise AnnotationError(match.reason or "no such image")
     return match.path
@@ -216,7 +273,7 @@ def _boxes(drawn: DrawnImage, labels: list[str] | None, width: int, height: int)
         AnnotationError: a box cannot be used, or was drawn on an image of another size.
     """
     if drawn.size is not None and drawn.size != (width, height):
-        turned = " before its EXIF turned it upright" if drawn.size == (height, width) else ""
+        turned = " (exchanged, as a tool does that reads no EXIF)" if drawn.size == (height, width) else ""
         drawn_on = f"{drawn.size[0]}×{drawn.size[1]} pixels{turned}"
         raise AnnotationError(
             f"its boxes were drawn on {drawn_on} and the image has {width}×{height}; restore the image that was "

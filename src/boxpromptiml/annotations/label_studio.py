@@ -5,23 +5,26 @@ counts. A task that was skipped, or not opened, is not taken for an image withou
 submitted do not count. Polygons become the box around them; rotated boxes and images, brush strokes, ellipses and
 points are refused.
 
-Images are found by ``file_name``, which tasks written here carry, else by the path in their address:
-``/data/local-files/?d=set/a.jpg`` (local storage), ``s3://…/a.jpg``, or ``/data/upload/3/1a2b3c4d-a.jpg``, where Label
-Studio put eight digits before the name of an uploaded file.
+A task may show several images. A box belongs to the one whose field in the task's data is called as its ``to_name``
+and, in a list of images, to the place ``item_index``; where neither tells, the task is refused. Images on which no task
+has a box, such as an original shown for comparison, are left out.
+
+Images are found by ``file_name``, which tasks written here carry, else by the path in their address.
 """
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
-from boxpromptiml.annotations.drawn import Corners, Drawings, DrawnBox, DrawnImage, around, parse_json
-from boxpromptiml.images import IMAGE_SUFFIXES
+from boxpromptiml.annotations.addresses import Picture, names_in, pictures_in, task_names
+from boxpromptiml.annotations.drawn import Drawings, DrawnBox, DrawnImage, parse_json
+from boxpromptiml.boxes import Corners, around
 from boxpromptiml.provenance import write_json
 from boxpromptiml.records import ImageRecord
 
@@ -54,6 +57,8 @@ class _Region(msgspec.Struct):
 
 class _Result(msgspec.Struct):
     value: _Region = msgspec.field(default_factory=_Region)
+    to_name: str | None = None
+    item_index: int | None = None
     original_width: int | None = None
     original_height: int | None = None
     image_rotation: float | None = None
@@ -80,15 +85,22 @@ def read(path: Path) -> Drawings:
     """
     rows = parse_json(path, list[dict[str, Any]])
     whole = any("data" in row for row in rows)
-    images, problems = [], []
+    drawn: list[tuple[Picture | None, DrawnImage]] = []
+    problems = []
     for row in rows if whole else _newest(rows):
-        names = _names(row.get("data") or {} if whole else row) or (f"task {row.get('id')}",)
-        image = _from_task(row, names) if whole else _from_row(row, names)
-        if image is not None:
-            images.append(image)
-        else:
-            problems.append(f"{names[0]}: nobody has annotated it yet; submit it in Label Studio")
-    return Drawings(path.parent, images, problems)
+        found = _from_task(row) if whole else _from_row(row)
+        drawn += found
+        if not found:
+            name = task_names(row.get("data") or {} if whole else row, row.get("id"))[0]
+            problems.append(f"{name}: nobody has annotated it yet; submit it in Label Studio")
+    fields = {picture.field for picture, image in drawn if picture is not None and (image.boxes or image.defect)}
+    bare = Counter(picture.field for picture, _ in drawn if picture is not None and picture.field not in fields)
+    notes = [
+        f"{path}: no box is about the images of {field!r} ({count:,}); they are left out"
+        for field, count in bare.items()
+    ]
+    images = [image for picture, image in drawn if picture is None or picture.field in fields]
+    return Drawings(path.parent, images, problems, notes)
 
 
 def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, address: str, prelabels: bool) -> None:
@@ -137,25 +149,55 @@ def _newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """JSON-MIN has a row for each annotation; of a task the one that was changed last."""
     newest: dict[str, dict[str, Any]] = {}
     for row in rows:
-        key = str(row.get("id", _address(row)))
+        key = str(row.get("id", task_names(row, None)))
         if key not in newest or _changed(row) >= _changed(newest[key]):
             newest[key] = row
     return list(newest.values())
 
 
-def _from_task(row: dict[str, Any], names: tuple[str, ...]) -> DrawnImage | None:
-    """What was drawn in a task; None where nobody has opened it."""
+def _from_task(row: dict[str, Any]) -> list[tuple[Picture | None, DrawnImage]]:
+    """What was drawn in a task; nothing where nobody has opened it. A task with one image gives no picture."""
+    names = task_names(row.get("data") or {}, row.get("id"))
     try:
-        task = msgspec.convert(row, _Task)
+        task = msgspec.convert({"annotations": row.get("completions") or [], **row}, _Task)  # so called before 1.0
     except msgspec.ValidationError as error:
-        return DrawnImage(names, defect=f"its task is not laid out as expected: {error}; export it again")
+        return [(None, DrawnImage(names, defect=f"its task is not laid out as expected: {error}; export it again"))]
     if not task.annotations:
-        return None
+        return []
     finished = [annotation for annotation in task.annotations if not annotation.was_cancelled]
     if not finished:
-        return DrawnImage(names, defect="it was skipped in Label Studio; draw its boxes, or submit it without any")
+        skipped = "it was skipped in Label Studio; draw its boxes, or submit it without any"
+        return [(None, DrawnImage(names, defect=skipped))]
     latest = max(finished, key=lambda annotation: annotation.updated_at or annotation.created_at or "")
-    return _drawn(names, [_with_frame(result) for result in latest.result])
+    pictures = pictures_in(task.data)
+    drawn = [result for result in latest.result if _corners(_with_frame(result)) is not None]
+    if len(pictures) > 1:
+        return _shared_out(pictures, drawn)
+    if len({result.to_name for result in drawn}) > 1:
+        told = "its boxes belong to several images, of which the task names one; make a task of each image"
+        return [(None, DrawnImage(names, defect=told))]
+    return [(None, _drawn(names, [_with_frame(result) for result in drawn]))]
+
+
+def _shared_out(pictures: list[Picture], results: list[_Result]) -> list[tuple[Picture | None, DrawnImage]]:
+    """The images of one task, each with its own boxes."""
+    own: dict[Picture, list[_Region]] = {picture: [] for picture in pictures}
+    defect = None
+    for result in results:
+        mine = [p for p in pictures if p.field == result.to_name] or pictures
+        mine = [p for p in mine if p.place is None or p.place == result.item_index]
+        if len(mine) == 1:
+            own[mine[0]].append(_with_frame(result))
+        else:
+            defect = (
+                f"its task shows {len(pictures)} images and does not say which of them a box of {result.to_name!r} "
+                "belongs to; make a task of each image"
+            )
+    named = [(picture, names_in(picture.address) or (picture.address,)) for picture in pictures]
+    return [
+        (picture, DrawnImage(names, defect=defect) if defect else _drawn(names, own[picture]))
+        for picture, names in named
+    ]
 
 
 def _with_frame(result: _Result) -> _Region:
@@ -168,16 +210,23 @@ def _with_frame(result: _Result) -> _Region:
     )
 
 
-def _from_row(row: dict[str, Any], names: tuple[str, ...]) -> DrawnImage | None:
+def _from_row(row: dict[str, Any]) -> list[tuple[Picture | None, DrawnImage]]:
     """As ``_from_task``, for JSON-MIN."""
+    names = task_names(row, row.get("id"))
     if "annotation_id" in row and row["annotation_id"] is None:
-        return None
+        return []
     lists = [v for v in row.values() if isinstance(v, list) and v and all(isinstance(entry, dict) for entry in v)]
     try:
         regions = [msgspec.convert(entry, _Region) for entries in lists for entry in entries]
     except msgspec.ValidationError as error:
-        return DrawnImage(names, defect=f"its regions are not laid out as expected: {error}; export it again")
-    return _drawn(names, regions)
+        return [(None, DrawnImage(names, defect=f"its regions are not laid out as expected: {error}; export it again"))]
+    pictures = pictures_in(row)
+    if len(pictures) > 1:
+        defect = (
+            f"JSON-MIN does not say which of {len(pictures)} images of the task its boxes belong to; export as JSON"
+        )
+        return [(None, DrawnImage(names_in(p.address) or names, defect=defect)) for p in pictures]
+    return [(None, _drawn(names, regions))]
 
 
 def _drawn(names: tuple[str, ...], regions: list[_Region]) -> DrawnImage:
@@ -208,28 +257,6 @@ def _corners(region: _Region) -> Corners | str | None:
     else:
         return None
     return x1 / 100, y1 / 100, x2 / 100, y2 / 100
-
-
-def _address(data: dict[str, Any]) -> str:
-    """The value that looks like an image, ``image`` before others."""
-    values = [data.get("image"), *data.values()]
-    return next((v for v in values if isinstance(v, str) and _path(v).suffix.lower() in IMAGE_SUFFIXES), "")
-
-
-def _path(address: str) -> PurePosixPath:
-    _, local, rest = address.partition("?d=")
-    try:
-        return PurePosixPath(unquote(rest if local else urlsplit(address).path).lstrip("/"))
-    except ValueError:  # no address after all, such as http://[
-        return PurePosixPath()
-
-
-def _names(data: dict[str, Any]) -> tuple[str, ...]:
-    path = _path(_address(data))
-    uploaded = re.fullmatch(r"[0-9a-f]{8}-(.+)", path.name)
-    given = data.get("file_name")  # ours; Label Studio hands back what a task came with
-    names = (given if isinstance(given, str) else "", path.as_posix() if path.name else "", uploaded and uploaded[1])
-    return tuple(name for name in names if name)
 
 
 def _changed(row: dict[str, Any]) -> str:

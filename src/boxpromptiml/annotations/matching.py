@@ -1,15 +1,26 @@
-"""Finds the image that annotations mean by a name: by its relative path, else by the name that only it has."""
+"""Finds the image that annotations mean by a name: by its relative path, else by the name that only it has.
+
+Names are only compared with those of images that are there, and never opened. So a name may be a path of another
+machine, with its drive or its way out of the folder, or an address.
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
+from urllib.parse import unquote
 
-EXACT = 1_000_000
-"""Rank of a match by the whole relative path, above any number of equal path parts."""
+from boxpromptiml.annotations.addresses import UPLOADED
+
+Rank = tuple[bool, int, int]
+"""How well a name fits an image: by the whole relative path, how literally it was taken (0 or below), and how many
+folders above the file agree. Larger is better."""
+ROBOFLOW = re.compile(r"(.+)_([A-Za-z0-9]{2,5})\.rf\.[0-9A-Za-z]+(\.\w+|\.\*)")
+"""What Roboflow makes of ``a.jpg``: ``a_jpg.rf.5f1c….jpg``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +30,12 @@ class Match:
     Attributes:
         path: the image, or None.
         reason: why the entry cannot have it, or None.
-        rank: number of folders above the file that agree.
+        rank: how well the name fits.
     """
 
     path: Path | None
     reason: str | None = None
-    rank: int = 0
+    rank: Rank = (False, 0, 0)
 
 
 class ImageFinder:
@@ -51,13 +62,13 @@ class ImageFinder:
         Of entries with one image the one that spells its path most completely gets it, and two such get none.
         """
         found = [self._find(names) for names in wanted]
-        ranks: dict[Path, list[int]] = defaultdict(list)
+        ranks: dict[Path, list[Rank]] = defaultdict(list)
         for match in found:
             if match.path is not None:
                 ranks[match.path].append(match.rank)
         return [match if match.path is None else self._settled(match, ranks[match.path]) for match in found]
 
-    def _settled(self, match: Match, ranks: list[int]) -> Match:
+    def _settled(self, match: Match, ranks: list[Rank]) -> Match:
         if match.rank < max(ranks):
             return self._nothing()
         if ranks.count(match.rank) > 1:
@@ -65,18 +76,18 @@ class ImageFinder:
         return match
 
     def _find(self, names: tuple[str, ...]) -> Match:
-        spelt = [_spelt(PurePath(name.replace("\\", "/"))) for name in names]
-        for name in spelt:
+        spelt = spellings(names)
+        for place, name in enumerate(spelt):
             whole = self._by_path.get(name, [])
             if len(whole) == 1:
-                return Match(whole[0], rank=EXACT)
+                return Match(whole[0], rank=(True, -place, 0))
         answer = self._nothing()
-        for name in spelt:
+        for place, name in enumerate(spelt):
             namesakes = self._by_name.get(name.rsplit("/", 1)[-1], [])
             ranks = [_shared_folders(name, path) for path in namesakes]
             best = [path for path, rank in zip(namesakes, ranks, strict=True) if rank == max(ranks)]
             if len(best) == 1:
-                return Match(best[0], rank=max(ranks))
+                return Match(best[0], rank=(False, -place, max(ranks)))
             if best:
                 reason = f"{best[0]} and {best[1]} could both be meant; name a narrower folder of images"
                 answer = Match(None, reason)
@@ -84,6 +95,33 @@ class ImageFinder:
 
     def _nothing(self) -> Match:
         return Match(None, f"no image of that name in {self._root}; restore it, or take it out of the annotations")
+
+
+def spellings(names: tuple[str, ...]) -> list[str]:
+    """What names may mean, the most literal first, with ``/`` between folders.
+
+    After the names themselves come the path in an address, without its query, or in its ``d=``; ``%``-escapes undone; a
+    name without its drive; and the names that files had before Label Studio or Roboflow changed them.
+    """
+    plain = [_spelt(PurePath(name.replace("\\", "/"))) for name in names]
+    meant: list[str] = []
+    for name in plain:
+        for path in dict.fromkeys([name, *_paths_in(name)]):
+            meant += [path, unquote(path)]
+    meant += [name[2:] for name in meant if name[1:2] == ":"]
+    for path in list(meant):
+        folder, slash, base = path.rpartition("/")
+        uploaded, renamed = UPLOADED.fullmatch(base), ROBOFLOW.fullmatch(base)
+        meant += [folder + slash + uploaded[1]] if uploaded else []
+        meant += [f"{folder}{slash}{renamed[1]}.{renamed[2]}"] if renamed else []
+    return list(dict.fromkeys([*plain, *(_spelt(PurePath(path)) for path in meant if path)]))
+
+
+def _paths_in(name: str) -> list[str]:
+    """The path of an address, and the file that its query names."""
+    _, local, rest = name.partition("?d=")
+    bare = re.split("[?#]", name, maxsplit=1)[0]
+    return ([rest] if local else []) + [re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*:/+[^/]*/", "", bare)]
 
 
 def _spelt(path: PurePath) -> str:

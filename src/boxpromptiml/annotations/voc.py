@@ -1,6 +1,7 @@
 """Pascal VOC: an XML file for each image in ``Annotations/``, images in ``JPEGImages/``, splits in ``ImageSets/Main/``.
 
-XML files beside their images, as LabelImg writes them, are read as well. An XML file belongs to the image of its own
+XML files beside their images, as LabelImg and Roboflow write them, are read as well; folders named train, valid or
+test then tell the split. An XML file belongs to the image of its own
 name, as in the devkit; ``<filename>`` only helps where no image has that name, because people rename files.
 
 Whole numbers are the devkit's pixel indices: counted from one, the last one inside, so ``<xmin>1</xmin>`` is the left
@@ -19,7 +20,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 from tqdm import tqdm
 
-from boxpromptiml.annotations.drawn import AnnotationError, Drawings, DrawnBox, DrawnImage, read_lines
+from boxpromptiml.annotations.drawn import AnnotationError, Drawings, DrawnBox, DrawnImage, named_split, read_lines
 from boxpromptiml.annotations.export_folder import new_folder, place_image, refuse_shared_names
 from boxpromptiml.records import ImageRecord, Split
 
@@ -41,7 +42,8 @@ def read(path: Path) -> Drawings:
     images = []
     for file in files:
         name = file.relative_to(folder if file.is_relative_to(folder) else root).with_suffix("").as_posix()
-        images.append(_drawn(file, f"{name}.*", split_of.get(name)))
+        split = split_of.get(name) or named_split(PurePosixPath(name).parent.as_posix())
+        images.append(_drawn(file, f"{name}.*", split))
     pictures = root / "JPEGImages"
     return Drawings(pictures if pictures.is_dir() else root, images)
 
@@ -76,12 +78,20 @@ def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, cop
 
 
 def _splits(folder: Path) -> dict[str, Split]:
-    """Splits by the path of the image without suffix; train goes before val and val before test."""
+    """Splits by the path of the image without suffix; train goes before val and val before test.
+
+    CVAT calls the lists Train.txt and Validation.txt, and quotes names with spaces.
+    """
+    lists: dict[Split, list[Path]] = {split: [] for split in get_args(Split)}
+    for file in sorted(folder.glob("*.txt")):
+        split = named_split(file.stem)
+        if split is not None:
+            lists[split].append(file)
     split_of: dict[str, Split] = {}
-    for split in get_args(Split):
-        file = folder / f"{split}.txt"
-        for line in read_lines(file) if file.is_file() else []:
-            split_of.setdefault(line.strip(), split)
+    for split, files in lists.items():
+        for file in files:
+            for line in read_lines(file):
+                split_of.setdefault(line.strip().strip('"'), split)
     return split_of
 
 

@@ -15,21 +15,34 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 import msgspec
 from tqdm import tqdm
 
-from boxpromptiml.annotations.drawn import AnnotationError, Drawings, DrawnBox, DrawnImage, around, read_lines
+from boxpromptiml.annotations.drawn import (
+    SPLIT_NAMES,
+    AnnotationError,
+    Drawings,
+    DrawnBox,
+    DrawnImage,
+    named_split,
+    read_lines,
+)
 from boxpromptiml.annotations.export_folder import new_folder, place_image, refuse_shared_names
+from boxpromptiml.boxes import around
 from boxpromptiml.images import list_images
 from boxpromptiml.records import ImageRecord, Split
 
 TOLERANCE = 0.01
 """How far outside 0 to 1 a number may lie, as Ultralytics has it; boxes are cut to the image."""
-NO_LABELS = {"classes.txt", "train.txt", "val.txt", "test.txt"}
-"""Text files that are not about one image; Roboflow adds some whose names begin with README."""
+NO_LABELS = {"classes", "requirements", *SPLIT_NAMES}
+"""Text files that are not about one image, in small letters; Roboflow adds some whose names begin with README."""
+
+
+CLASS_FILES = ("classes.txt", "labels/classes.txt", "obj.names")
 
 
 class _DataYaml(msgspec.Struct):
@@ -38,6 +51,7 @@ class _DataYaml(msgspec.Struct):
     val: str | list[str] | None = None
     test: str | list[str] | None = None
     names: list[Any] | dict[int, Any] | None = None
+    kpt_shape: list[int] | None = None
 
 
 def read(path: Path) -> Drawings:
@@ -48,11 +62,13 @@ def read(path: Path) -> Drawings:
     """
     described = path if path.is_file() else path / "data.yaml"
     split_of: dict[Path, Split | None] = {}
+    folders: dict[Path, Split | None]
+    missing: dict[Split, str] = {}
     if described.is_file():
         data = _data_yaml(described)
         base = described.parent / (data.path or "")
         root = base if base.is_dir() else described.parent  # `path` often names a folder of another machine
-        folders, split_of = _splits(described, root, data)
+        folders, split_of, missing = _splits(described, root, data)
     elif path.is_dir():
         data, root = _DataYaml(), path
         folders = {folder: None for folder in sorted(path.rglob("images")) if folder.is_dir()} or {path: None}
@@ -61,15 +77,19 @@ def read(path: Path) -> Drawings:
     for folder, split in folders.items():
         for image in list_images(folder):
             split_of.setdefault(image, split)
-    classes = _class_names(data, root)
-    images = [_drawn(image, _label_file(image, root), root, classes, split) for image, split in split_of.items()]
+    lines = _Lines(_class_names(data, root), keypoints=data.kpt_shape is not None)
+    images = [_drawn(image, _label_file(image, root), root, lines, split) for image, split in split_of.items()]
     used = {_label_file(image, root) for image in split_of}
     for folder, split in folders.items():
-        for label in _labels_below(root / _swapped(folder.relative_to(root), "images", "labels")):
-            if label not in used:
-                pictured = root / _swapped(label.relative_to(root).with_suffix(".*"), "labels", "images")
-                images.append(_drawn(pictured, label, root, classes, split))
-    return Drawings(root, images)
+        for file in _labels_below(root / _swapped(folder.relative_to(root), "images", "labels")):
+            if file not in used:
+                pictured = root / _swapped(file.relative_to(root).with_suffix(".*"), "labels", "images")
+                images.append(_drawn(pictured, file, root, lines, split))
+    gone = {
+        split: f"{described}: {split} names {entry}, which is not there in {root}" for split, entry in missing.items()
+    }
+    notes = [gone.pop("test")] if "test" in gone else []  # Roboflow names it whether it is there or not
+    return Drawings(root, images, list(gone.values()), notes, inferred=True)
 
 
 def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, copy_images: bool) -> list[str]:
@@ -111,25 +131,36 @@ def _data_yaml(path: Path) -> _DataYaml:
         raise AnnotationError(f"{path}: not a YOLO data.yaml: {' '.join(str(error).split())}") from None
 
 
-def _splits(described: Path, root: Path, data: _DataYaml) -> tuple[dict[Path, Split | None], dict[Path, Split | None]]:
-    """Folders of images and images from lists, each with the first split that names it."""
+def _splits(
+    described: Path, root: Path, data: _DataYaml
+) -> tuple[dict[Path, Split | None], dict[Path, Split | None], dict[Split, str]]:
+    """Folders of images and images from lists, each with the first split that names it, and what is not there.
+
+    Raises:
+        AnnotationError: nothing that is named is there.
+    """
     folders: dict[Path, Split | None] = {}
     listed: dict[Path, Split | None] = {}
+    missing: dict[Split, str] = {}
     for split in get_args(Split):
         entries = getattr(data, split) or []
         for entry in [entries] if isinstance(entries, str) else entries:
             # Roboflow writes ../train/images for the folder beside data.yaml; Ultralytics drops the dots as well
-            places = [_inside(root / name, root) for name in (entry, entry.removeprefix("../"))]
+            name = entry.replace("\\", "/")
+            places = [_inside(root / each, root) for each in (name, name.removeprefix("../"))]
             place = next((place for place in places if place is not None and place.exists()), None)
             if place is None:
-                raise AnnotationError(f"{described}: {split} names {entry}, which is not there in {root}; correct it")
-            if place.is_dir():
+                missing[split] = entry
+            elif place.is_dir():
                 folders.setdefault(place, split)
             else:
                 for line in read_lines(place):
                     if line.strip():
                         listed.setdefault(_listed_image(line.strip(), place, root), split)
-    return folders, listed
+    if missing and not folders and not listed:
+        split, entry = next(iter(missing.items()))
+        raise AnnotationError(f"{described}: {split} names {entry}, which is not there in {root}; correct it")
+    return folders, listed, missing
 
 
 def _inside(path: Path, root: Path) -> Path | None:
@@ -150,7 +181,7 @@ def _listed_image(line: str, lister: Path, root: Path) -> Path:
 def _class_names(data: _DataYaml, root: Path) -> dict[int, str]:
     names = data.names or []
     if not names:
-        files = [file for file in (root / "classes.txt", root / "labels" / "classes.txt") if file.is_file()]
+        files = [file for name in CLASS_FILES if (file := root / name).is_file()]
         names = read_lines(files[0]) if files else []
     numbered = names.items() if isinstance(names, dict) else enumerate(names)
     return {number: str(name).strip() for number, name in numbered}
@@ -172,12 +203,13 @@ def _label_file(image: Path, root: Path) -> Path:
 def _labels_below(folder: Path) -> list[Path]:
     """Label files, without the other text files that tools put beside them."""
     texts = sorted(folder.rglob("*.txt"))
-    return [text for text in texts if text.name not in NO_LABELS and not text.name.startswith("README")]
+    return [text for text in texts if text.stem.lower() not in NO_LABELS and not text.name.startswith("README")]
 
 
-def _drawn(image: Path, label: Path, root: Path, classes: dict[int, str], split: Split | None) -> DrawnImage:
-    there = label.is_file()
-    boxes = _read_label(label, classes) if there else []
+def _drawn(image: Path, file: Path, root: Path, lines: _Lines, split: Split | None) -> DrawnImage:
+    there = file.is_file()
+    boxes = lines.read(file) if there else []
+    split = split or named_split(image.relative_to(root).parent.as_posix())
     return DrawnImage(_names(image, root), boxes, shares=True, authentic=there and not boxes, split=split)
 
 
@@ -190,29 +222,41 @@ def _names(image: Path, root: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys("/".join(parts[start:]) for start in starts if start < len(parts)))
 
 
-def _read_label(path: Path, classes: dict[int, str]) -> list[DrawnBox]:
-    try:
-        lines = read_lines(path)
-    except AnnotationError as error:
-        return [DrawnBox((), str(error))]
-    return [_box(line.split(), f"{path} line {n}", classes) for n, line in enumerate(lines, start=1) if line.strip()]
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """What lines of label files mean.
 
+    Attributes:
+        classes: number → name.
+        keypoints: True where a box is followed by points, as data.yaml's ``kpt_shape`` says.
+    """
 
-def _box(fields: list[str], where: str, classes: dict[int, str]) -> DrawnBox:
-    try:
-        number, *values = (float(text) for text in fields)
-    except ValueError as error:
-        return DrawnBox((), f"{where}: {error}; correct the line")
-    label = (classes.get(int(number), f"{number:g}"),) if math.isfinite(number) else ()
-    strange = [value for value in values if not -TOLERANCE <= value <= 1 + TOLERANCE]  # NaN as well
-    if strange:
-        return DrawnBox(label, f"{where}: {strange[0]:g} is no share of the image; YOLO's numbers run from 0 to 1")
-    if len(values) == 4:
-        x, y, w, h = values
-        return DrawnBox(label, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
-    if len(values) >= 6 and len(values) % 2 == 0:
-        return DrawnBox(label, around(list(zip(values[::2], values[1::2], strict=True))))
-    return DrawnBox(label, f"{where}: {len(fields)} numbers; a box has 5, a polygon an odd number from 7 on")
+    classes: dict[int, str]
+    keypoints: bool
+
+    def read(self, path: Path) -> list[DrawnBox]:
+        try:
+            lines = read_lines(path)
+        except AnnotationError as error:
+            return [DrawnBox((), str(error))]
+        return [self._box(line.split(), f"{path} line {n}") for n, line in enumerate(lines, start=1) if line.strip()]
+
+    def _box(self, fields: list[str], where: str) -> DrawnBox:
+        try:
+            number, *values = (float(text) for text in fields)
+        except ValueError as error:
+            return DrawnBox((), f"{where}: {error}; correct the line")
+        label = (self.classes.get(int(number), f"{number:g}"),) if math.isfinite(number) else ()
+        values = values[:4] if self.keypoints else values
+        strange = [value for value in values if not -TOLERANCE <= value <= 1 + TOLERANCE]  # NaN as well
+        if strange:
+            return DrawnBox(label, f"{where}: {strange[0]:g} is no share of the image; YOLO's numbers run from 0 to 1")
+        if len(values) == 4:
+            x, y, w, h = values
+            return DrawnBox(label, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+        if len(values) >= 6 and len(values) % 2 == 0:
+            return DrawnBox(label, around(list(zip(values[::2], values[1::2], strict=True))))
+        return DrawnBox(label, f"{where}: {len(fields)} numbers; a box has 5, a polygon an odd number from 7 on")
 
 
 def _below_split(record: ImageRecord, root: Path) -> PurePosixPath:

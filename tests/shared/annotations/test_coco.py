@@ -53,7 +53,7 @@ def test_files_in_the_wild(tmp_path):
     first, second = read(written(tmp_path, boxes, images)).images
     assert (first.size, first.split, first.source, first.image_id) == ((640, 480), None, None, None)
     assert (second.size, second.kind, second.authentic, second.image_id) == (None, None, False, None)
-    assert [box.labels for box in first.boxes + second.boxes] == [(), ()]
+    assert [box.labels for box in first.boxes + second.boxes] == [("77",), ()]
     assert second.boxes[0].corners == (1.5, 2, 4.5, 6)
 
 

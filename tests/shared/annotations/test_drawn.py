@@ -1,6 +1,6 @@
 import pytest
 
-from boxpromptiml.annotations.drawn import AnnotationError, around, parse_json, read_lines
+from boxpromptiml.annotations.drawn import AnnotationError, named_split, parse_json, read_lines
 
 
 @pytest.mark.parametrize(
@@ -10,7 +10,7 @@ from boxpromptiml.annotations.drawn import AnnotationError, around, parse_json, 
         (b'{"a": 1', "line 1"),
         (b"", "not JSON"),
         (b"\xff\x00\xfe", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
+        (b"[" * 100_000, "not laid out as expected"),
         (b'{"a": "\\ud800"}', "surrogates not allowed"),
         (b'{"a": "\\ud83d\\ude00"}', "$[...]"),
         (b'{"a": "wide"}', "$[...]"),
@@ -37,10 +37,26 @@ def test_files_that_are_not_there_are_named(tmp_path):
 def test_text_is_read_with_and_without_a_byte_order_mark(tmp_path):
     (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbf\xc3\xa4\r\nb\n")
     assert read_lines(tmp_path / "names.txt") == ["ä", "b"]
+    (tmp_path / "names.txt").write_text("ä\nb\n", encoding="utf-16")
+    assert read_lines(tmp_path / "names.txt") == ["ä", "b"]
     (tmp_path / "names.txt").write_bytes(b"ab\xe4")
     with pytest.raises(AnnotationError, match=r"not UTF-8 text \(byte 2\)"):
         read_lines(tmp_path / "names.txt")
 
 
-def test_the_box_around_a_polygon():
-    assert around([(3, 9), (1.5, 4), (2, 20)]) == (1.5, 4, 3, 20)
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        ("train", "train"),
+        ("Validation", "val"),
+        ("set/valid/day 1", "val"),
+        ("test/train", "train"),
+        ("obj_Test_data", "test"),
+        ("val2017", "val"),
+        ("trainval", None),
+        ("trains/aval", None),
+        (".", None),
+    ],
+)
+def test_what_tools_call_the_splits(path, split):
+    assert named_split(path) == split

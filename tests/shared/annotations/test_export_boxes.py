@@ -30,7 +30,7 @@ def images(draw):
     """Everything an image of a manifest can have but its file; boxes in pixels or in thousandths of them."""
     width, height = draw(SIDES), draw(SIDES)
 
-    parts, least = draw(st.sampled_from([(1, 1), (1000, 10)]))
+    parts, least = draw(st.sampled_from([(1, 1), (1000, 1000)]))
 
     def side(length):
         start = draw(st.integers(0, length * parts - least))
@@ -63,6 +63,8 @@ def test_a_round_trip_loses_nothing(tmp_path_factory, format, described):
         path.touch()
         mask = folder / "set" / "masks" / f"{image_id}.png" if image_id % 2 else None
         records.append(ImageRecord(image_id=image_id, path=path, mask_path=mask, **values))
+    records.append(ImageRecord(99, folder / "set" / "one more.jpg", 90, 80, as_boxes([(9, 9, 70, 60)]), "test", "s"))
+    records[-1].path.touch()
     write_manifest(folder / "set" / "before.json", records)
     before = read_manifest(folder / "set" / "before.json").records
     out = folder / OUT[format]

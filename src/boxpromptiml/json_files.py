@@ -1,0 +1,31 @@
+"""JSON from strangers' tools, decoded in one place: fast where it is plain, and also as such tools really write it."""
+
+from __future__ import annotations
+
+import json
+from typing import TypeVar
+
+import msgspec
+
+Shape = TypeVar("Shape")
+
+
+def decode_json(content: bytes, shape: type[Shape]) -> Shape:
+    """Content of a JSON file as a type that msgspec knows.
+
+    What msgspec refuses is given to the standard library: byte-order marks, UTF-16 and UTF-32, which Windows writes,
+    and ``NaN``, which tools written in Python write. Such a number then costs one image and not the file.
+
+    Raises:
+        msgspec.ValidationError: it has another shape; the message ends with the path inside.
+        ValueError: it is not JSON.
+        RecursionError: it is nested too deep.
+    """
+    try:
+        return msgspec.json.decode(content, type=shape)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        value = json.loads(content)
+    json.dumps(value, ensure_ascii=False).encode()  # refuses halves of a character, which nothing in UTF-8 can hold
+    return msgspec.convert(value, shape)
