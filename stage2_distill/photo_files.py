@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import glob
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from boxpromptiml.images import IMAGE_SUFFIXES, look_through, named
 from boxpromptiml.images.files import suffix_of
 from boxpromptiml.records import InputError
+from boxpromptiml.texts import decode_text
 
 
 def photo_names(given: list[Path]) -> tuple[dict[Path, str], list[str]]:
@@ -57,7 +57,7 @@ def _photos(given: Path) -> tuple[dict[Path, PurePosixPath], str]:
         content = look_through(given)
         return {file: _below(given, file) for file in content.images}, content.remark()
     if given.suffix.lower() == ".txt" and given.is_file():
-        lines = _text(given).splitlines()
+        lines = decode_text(given.read_bytes(), errors="surrogateescape").splitlines()
         return {Path(line): PurePosixPath(Path(line).name) for line in map(str.strip, lines) if line}, ""
     if given.exists() or not glob.has_magic(str(given)):
         return {given: PurePosixPath(given.name)}, ""
@@ -68,14 +68,6 @@ def _photos(given: Path) -> tuple[dict[Path, PurePosixPath], str]:
     photos = (path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
     remark = f"{given}: not looked at: {named(others)}" if others else ""
     return {path: _below(Path(*given.parts[:plain]), path) for path in photos}, remark
-
-
-def _text(path: Path) -> str:
-    """A list of files as editors save it: UTF-8 with or without a byte-order mark, or UTF-16 with one."""
-    content = path.read_bytes()
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", errors="replace")
-    return content.decode("utf-8-sig", errors="surrogateescape")
 
 
 def _below(folder: Path, file: Path) -> PurePosixPath:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from boxpromptiml import boxes as box_geometry
 from boxpromptiml.boxes import Boxes, Corners
-from boxpromptiml.json_files import decode_json
 from boxpromptiml.records import InputError
+from boxpromptiml.texts import decode_json
 
 Id = int | str
 SLACK = 0.01

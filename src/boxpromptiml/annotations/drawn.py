@@ -10,8 +10,8 @@ from typing import TypeVar
 import msgspec
 
 from boxpromptiml.boxes import Corners
-from boxpromptiml.json_files import decode_json
 from boxpromptiml.records import InputError, Split
+from boxpromptiml.texts import decode_json, decode_text
 
 Shape = TypeVar("Shape")
 
@@ -115,15 +115,13 @@ def unreadable(path: Path, error: OSError) -> AnnotationError:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file, without line ends and byte-order marks. PowerShell's ``>`` writes UTF-16.
+    """Lines of a text file, without line ends and byte-order marks.
 
     Raises:
         AnnotationError: it is neither UTF-8 nor marked as UTF-16.
     """
-    content = path.read_bytes()
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        return content.decode(encoding).splitlines()
+        return decode_text(path.read_bytes()).splitlines()
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path}: not UTF-8 text (byte {error.start}); export it again") from None
 

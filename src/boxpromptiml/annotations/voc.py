@@ -56,6 +56,9 @@ def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, cop
     """
     names = {record.image_id: PurePosixPath(record.path.relative_to(root).as_posix()) for record in records}
     refuse_shared_names(names.values())
+    broken = [name for name in map(str, names.values()) if len(name.splitlines()) > 1]
+    if broken:
+        raise AnnotationError(f"{broken[0]!r}: a list of names cannot hold this one; rename the file")
     set_aside: list[str] = []
     listed: dict[str, list[str]] = {}
     with new_folder(out) as folder:
@@ -91,7 +94,8 @@ def _splits(folder: Path) -> dict[str, Split]:
     for split, files in lists.items():
         for file in files:
             for line in read_lines(file):
-                split_of.setdefault(line.strip().strip('"'), split)
+                for name in (line, line.strip(), line.strip().strip('"')):
+                    split_of.setdefault(name, split)
     return split_of
 
 

@@ -22,8 +22,9 @@ from boxpromptiml.images import (
     read_photo,
     write_mask,
 )
+from boxpromptiml.manifest import refuse_name
 from boxpromptiml.processes import Spread
-from boxpromptiml.records import ImageRecord, Split
+from boxpromptiml.records import ImageRecord, InputError, Split
 
 Mismatched = Literal["skip", "resize"]
 IMAGES_PER_PROCESS = 64
@@ -179,11 +180,13 @@ def _look(treatment: Treatment, entry: Entry) -> Usable | str:
         for file in (entry.image, entry.mask):
             if file is not None and not file.resolve().is_relative_to(treatment.root):
                 raise ImageError(f"{file}: leads out of {treatment.root}; put a copy there")
+            for part in [] if file is None else file.resolve().relative_to(treatment.root).parts:
+                refuse_name(part)  # each, as a manifest may count from any folder above the file
         if entry.mask is None:
             height, width = read_photo(entry.image).shape[:2]
             return Usable(entry, width, height, as_boxes([]), None)
         photo, truth = read_pair(entry.image, entry.mask, treatment.form, treatment.mismatched == "resize")
-    except ImageError as error:
+    except InputError as error:
         return str(error)
     path = entry.mask
     if treatment.form != "white" or truth.changed:

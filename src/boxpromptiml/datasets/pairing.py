@@ -5,8 +5,9 @@ Pairing by sorted order goes wrong silently when one file is missing: every late
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from boxpromptiml.datasets.layout import Entry, Unpaired
@@ -77,12 +78,7 @@ def find_folder(root: Path, *names: str) -> Path | None:
     Raises:
         InputError: the root is no folder, or two folders of that name are equally deep.
     """
-    if not root.is_dir():
-        raise InputError(f"{root}: not a folder; name the one that the data set was unpacked to")
-    level = [root]
-    for _ in range(DEPTH):
-        level = sorted(path for folder in level for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-        level = [path for path in level if path.name != MAC_EXTRAS]
+    for level in _levels(root):
         for name in names:
             hits = [path for path in level if path.name.lower() == name.lower()]
             if len(hits) > 1:
@@ -90,6 +86,36 @@ def find_folder(root: Path, *names: str) -> Path | None:
             if hits:
                 return hits[0]
     return None
+
+
+def homes(root: Path, own: Sequence[str], other: Sequence[str]) -> tuple[Path, bool]:
+    """The folder of a set that may lie beside another with folders of the same names, and whether it does.
+
+    Args:
+        root: folder above one or both.
+        own: what the set's folder may be called, in small letters and digits.
+        other: the same of the other set.
+
+    Returns:
+        The set's folder, or the root where none is called so; and whether the other set is there, too.
+
+    Raises:
+        InputError: the root is no folder, or two folders of the set are equally deep.
+    """
+    keys = {path.name: re.sub("[^a-z0-9]", "", path.name.lower()) for level in _levels(root) for path in level}
+    home = find_folder(root, *(name for name, key in keys.items() if key in own))
+    return home or root, any(key in other for key in keys.values())
+
+
+def _levels(root: Path) -> Iterator[list[Path]]:
+    """The folders below a root, level by level."""
+    if not root.is_dir():
+        raise InputError(f"{root}: not a folder; name the one that the data set was unpacked to")
+    level = [root]
+    for _ in range(DEPTH):
+        level = sorted(path for folder in level for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+        level = [path for path in level if path.name != MAC_EXTRAS]
+        yield level
 
 
 def need_folder(root: Path, *names: str) -> Path:

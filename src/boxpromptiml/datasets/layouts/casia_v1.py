@@ -5,6 +5,8 @@
         Modified Tp/Tp/{CM,Sp}/Sp_D_CND_A_pla0005_pla0023_0281.jpg       (or Tp/{CM,Sp}, see below)
     CASIA 1.0 groundtruth/{CM,Sp}/Sp_D_CND_A_pla0005_pla0023_0281_gt.png
 
+Side by side with CASIA v2 under one folder, as CAT-Net documents, ``CASIA 2.0`` and its masks are left alone.
+
 Source: masks, and links to the images, https://github.com/namtpham/casia1groundtruth. Dong, Wang and Tan, ChinaSIP
 2013.
 Terms: for research; the authors' site is gone, and no licence is stated.
@@ -21,22 +23,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from boxpromptiml.datasets.layout import Expected, Found, MaskForm
-from boxpromptiml.datasets.pairing import find_folder, images_in, need_folder, pair, untouched
+from boxpromptiml.datasets.pairing import find_folder, homes, images_in, need_folder, pair, untouched
 
 EXPECTED = Expected(manipulated=920, authentic=800, test=920)
 MASKS: MaskForm = "white"
+HOMES = ("casia10dataset", "casia10", "casia1", "casiav1", "casiav10")
+"""What people call the set's own folder, in small letters and digits."""
+OTHER_HOMES = ("casia20dataset", "casia20", "casia2", "casiav2", "casiav20", "casia20revised", "casia2revised")
+"""The same of CASIA v2."""
 
 
 def find(root: Path) -> Found:
     """List the set at ``root``."""
+    images, masks = ("Modified Tp", "Tp"), ("CASIA 1.0 groundtruth", "Gt")
+    home, beside = homes(root, HOMES, OTHER_HOMES)
+    truth = find_folder(home, *masks) or need_folder(root, *(masks[:1] if beside else masks))
     paired, strays = pair(
-        images_in(need_folder(root, "Modified Tp", "Tp")),
-        images_in(need_folder(root, "CASIA 1.0 groundtruth", "Gt")),
+        images_in(find_folder(home, *images) or need_folder(home if beside else root, *images)),
+        images_in(truth),
         mask_names=lambda image: [f"{image.stem}_gt"],
         group=original,
         kind=kind,
     )
-    return Found(root, [*paired, *untouched(images_in(find_folder(root, "Au")), original)], strays)
+    photos = find_folder(home, "Au") or (None if beside else find_folder(root, "Au"))
+    return Found(root, [*paired, *untouched(images_in(photos), original)], strays)
 
 
 def original(image: Path) -> str:

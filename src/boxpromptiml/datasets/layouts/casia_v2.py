@@ -4,6 +4,8 @@
     Tp/Tp_D_CRN_S_N_cha00063_art00014_11818.jpg                          (.jpg and .tif)
     CASIA 2 Groundtruth/Tp_D_CRN_S_N_cha00063_art00014_11818_gt.png      (or Gt/, in the corrected copy)
 
+Side by side with CASIA v1 under one folder, as CAT-Net documents, ``CASIA 1.0 dataset`` and its masks are left alone.
+
 Source: masks, and links to the images, https://github.com/namtpham/casia2groundtruth; with corrected masks (Au, Tp, Gt)
 https://github.com/SunnyHaze/CASIA2.0-Corrected-Groundtruth. Dong, Wang and Tan, ChinaSIP 2013.
 Terms: for research; the authors' site is gone, and no licence is stated.
@@ -22,8 +24,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from boxpromptiml.datasets.layout import Expected, Found, MaskForm
-from boxpromptiml.datasets.layouts.casia_v1 import kind, original
-from boxpromptiml.datasets.pairing import find_folder, images_in, need_folder, pair, untouched
+from boxpromptiml.datasets.layouts.casia_v1 import HOMES, OTHER_HOMES, kind, original
+from boxpromptiml.datasets.pairing import find_folder, homes, images_in, need_folder, pair, untouched
 
 EXPECTED = Expected(manipulated=5123, authentic=7491, train=5123)
 MASKS: MaskForm = "white"
@@ -31,11 +33,14 @@ MASKS: MaskForm = "white"
 
 def find(root: Path) -> Found:
     """List the set at ``root``."""
+    masks = ("CASIA 2 Groundtruth", "CASIA 2.0 Groundtruth", "Gt")
+    home, beside = homes(root, OTHER_HOMES, HOMES)
     paired, strays = pair(
-        images_in(need_folder(root, "Tp")),
-        images_in(need_folder(root, "CASIA 2 Groundtruth", "CASIA 2.0 Groundtruth", "Gt")),
+        images_in(find_folder(home, "Tp") or need_folder(home if beside else root, "Tp")),
+        images_in(find_folder(home, *masks) or need_folder(root, *(masks[:2] if beside else masks))),
         mask_names=lambda image: [f"{image.stem}_gt", f"{image.stem}_gt3"],
         group=original,
         kind=kind,
     )
-    return Found(root, [*paired, *untouched(images_in(find_folder(root, "Au")), original)], strays)
+    photos = find_folder(home, "Au") or (None if beside else find_folder(root, "Au"))
+    return Found(root, [*paired, *untouched(images_in(photos), original)], strays)

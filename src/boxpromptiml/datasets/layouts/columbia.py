@@ -10,19 +10,23 @@ Terms: for research, after a request on that page.
 The masks are coloured JPEGs: shades of red for one camera's part and of green for the other's, which was spliced in, as
 photoholmes and others read them. So green is compared with red and the result written as a white mask.
 
+Some copies hold the photos as JPEG, too, in folders ``0jpg`` below. Where a photo is there as TIFF, that is used.
+
 The names do not tell which photos a splice was made of, so each splice is a group of its own; authentic photos of one
 scene (canong3_02) stay together. No bad file is known.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
-from boxpromptiml.datasets.layout import Expected, Found, MaskForm
+from boxpromptiml.datasets.layout import Expected, Found, MaskForm, Unpaired
 from boxpromptiml.datasets.pairing import find_folder, images_in, need_folder, pair, untouched
 
 EXPECTED = Expected(manipulated=180, authentic=183, train=130, test=50)
 MASKS: MaskForm = "green"
+TIFF = (".tif", ".tiff")
 
 
 def find(root: Path) -> Found:
@@ -30,11 +34,27 @@ def find(root: Path) -> Found:
     spliced = need_folder(root, "4cam_splc")
     truth = find_folder(spliced, "edgemask") or need_folder(root, "edgemask")
     masks = [mask for mask in images_in(truth) if mask.stem.endswith("_edgemask")]
+    splices, copies = _without_copies(images_in(spliced, outside=truth))
     paired, strays = pair(
-        images_in(spliced, outside=truth),
+        splices,
         masks,
         mask_names=lambda image: [f"{image.stem}_edgemask"],
         kind=lambda image: "splice",
     )
     photos = [image for image in images_in(find_folder(root, "4cam_auth")) if image.parent.name != "edgemask"]
-    return Found(root, [*paired, *untouched(photos, lambda image: image.stem.split("_sub_")[0])], strays)
+    photos, more_copies = _without_copies(photos)
+    scenes = untouched(photos, lambda image: image.stem.split("_sub_")[0])
+    return Found(root, [*paired, *scenes], [*strays, *copies, *more_copies])
+
+
+def _without_copies(images: list[Path]) -> tuple[list[Path], list[Unpaired]]:
+    """Photos without those that are there as TIFF, too, and a line for each folder of such copies."""
+    tiffs = {image.stem for image in images if image.suffix.lower() in TIFF}
+    copies = [image for image in images if image.suffix.lower() not in TIFF and image.stem in tiffs]
+    counts = Counter(image.parent for image in copies)
+    lines = [
+        f"{folder}: {count} copies of photos that are there as TIFF, which are used" for folder, count in counts.items()
+    ]
+    return [image for image in images if image not in set(copies)], [
+        Unpaired(f, line) for f, line in zip(counts, lines, strict=True)
+    ]

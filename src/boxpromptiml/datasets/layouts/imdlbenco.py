@@ -11,10 +11,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import msgspec
-
 from boxpromptiml.datasets.layout import Entry, Expected, Found, MaskForm, Unpaired
 from boxpromptiml.records import InputError
+from boxpromptiml.texts import decode_json
 
 EXPECTED = Expected()
 MASKS: MaskForm = "white"
@@ -41,8 +40,8 @@ def find(root: Path) -> Found:
 
 def _rows(path: Path) -> list[tuple[str, str]]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[tuple[str, str]])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        return decode_json(path.read_bytes(), list[tuple[str, str]])
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f'{path}: not a list of [image, mask or "Negative"] ({error}); name such a JSON file'
         ) from None

@@ -9,7 +9,8 @@ Source: https://mfc.nist.gov (NC2016_Test0613). Guan et al., WACV workshops 2019
 Terms: after registration and a data agreement with NIST.
 
 Of the table the columns ProbeFileName, ProbeMaskFileName, IsTarget, BaseFileName and IsManipulationType{Splice,
-CopyClone,Removal} are read; rows with IsTarget N are authentic, how many is not documented. The masks are black where
+CopyClone,Removal} are read; rows with IsTarget N are authentic, how many is not documented. Copies that a spreadsheet
+saved say True and False for Y and N. The masks are black where
 the image was manipulated, as NIST's scoring tools say, so they are written anew in white.
 
 Every original serves about ten images that differ in compression and small edits, so a random split leaks
@@ -60,9 +61,18 @@ def _rows(table: Path) -> list[dict[str, str]]:
 def _entry(top: Path, row: Mapping[str, str]) -> Entry | Unpaired:
     image = top / row["ProbeFileName"]
     group = Path(row.get("BaseFileName") or row["ProbeFileName"]).stem
-    if row["IsTarget"] != "Y":
+    target = _says(row["IsTarget"])
+    if target is None:
+        return Unpaired(image, f"{image}: {TABLE.name} says {row['IsTarget']!r} for IsTarget; write Y or N")
+    if not target:
         return Entry(image, None, group)
     if not row["ProbeMaskFileName"]:
         return Unpaired(image, f"{image}: manipulated, but {TABLE.name} names no mask for it; it cannot be used")
-    kinds = [kind for name, kind in KINDS.items() if row.get(f"IsManipulationType{name}") == "Y"]
+    kinds = [kind for name, kind in KINDS.items() if _says(row.get(f"IsManipulationType{name}", ""))]
     return Entry(image, top / row["ProbeMaskFileName"], group, kinds[0] if len(kinds) == 1 else None)
+
+
+def _says(text: str) -> bool | None:
+    """What a cell says, or None where it says neither."""
+    word = text.strip().lower()
+    return True if word in ("y", "yes", "true", "1") else False if word in ("n", "no", "false", "0") else None

@@ -1,13 +1,25 @@
-"""JSON from strangers' tools, decoded in one place: fast where it is plain, and also as such tools really write it."""
+"""Text and JSON from strangers' tools, decoded in one place: with the byte-order marks and the NaN that they write."""
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import TypeVar
 
 import msgspec
 
 Shape = TypeVar("Shape")
+
+
+def decode_text(content: bytes, errors: str = "strict") -> str:
+    """Content of a text file in UTF-8, or in UTF-16 where a byte-order mark says so, as PowerShell's ``>`` writes it.
+
+    Raises:
+        UnicodeDecodeError: it is neither, and ``errors``, of `bytes.decode`, does not forgive that.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace" if errors == "surrogateescape" else errors)  # which knows bytes alone
+    return content.decode("utf-8-sig", errors)
 
 
 def decode_json(content: bytes, shape: type[Shape]) -> Shape:
