@@ -32,6 +32,7 @@ from boxpromptiml.annotations.drawn import (
     read_lines,
 )
 from boxpromptiml.annotations.export_folder import new_folder, place_image, refuse_shared_names
+from boxpromptiml.annotations.matching import spellings
 from boxpromptiml.boxes import around
 from boxpromptiml.images import list_images
 from boxpromptiml.records import ImageRecord, Split
@@ -170,12 +171,13 @@ def _inside(path: Path, root: Path) -> Path | None:
 
 def _listed_image(line: str, lister: Path, root: Path) -> Path:
     """The image that a list means, also when the list was written on another machine."""
-    parts = [part for part in line.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    for start in range(len(parts)):
-        for base in (lister.parent, root):
-            if base.joinpath(*parts[start:]).is_file():
-                return _inside(base.joinpath(*parts[start:]), root) or root.joinpath(*parts)
-    return root.joinpath(*parts)
+    meant = [[part for part in name.split("/") if part not in ("", ".", "..")] for name in spellings((line,))]
+    for parts in meant:
+        for start in range(len(parts)):
+            for base in (lister.parent, root):
+                if base.joinpath(*parts[start:]).is_file():
+                    return _inside(base.joinpath(*parts[start:]), root) or root.joinpath(*parts)
+    return root.joinpath(*meant[0])
 
 
 def _class_names(data: _DataYaml, root: Path) -> dict[int, str]:
