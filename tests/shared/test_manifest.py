@@ -1,5 +1,6 @@
 import gc
 import json
+import os
 from contextlib import redirect_stdout
 from io import StringIO
 from ntpath import splitdrive
@@ -80,6 +81,15 @@ def test_exports_of_annotation_tools_are_read(tmp_path):
     assert (only.split, only.authentic, only.mask_path) == ("train", False, None)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_other_encodings_and_nulls_are_read(tmp_path, encoding):
+    image = IMAGE | {"split": None, "source": None, "mask_file": None, "authentic": None, "kind": None, "license": None}
+    content = {"info": None, "licenses": None, "categories": None, "images": [image], "annotations": [BOX]}
+    (tmp_path / "manifest.json").write_bytes(json.dumps(content).encode(encoding))
+    (only,) = read_manifest(tmp_path / "manifest.json").records
+    assert (only.split, only.source, only.mask_path, only.authentic, only.kind) == ("train", "", None, False, None)
+
+
 def test_file_names_count_from_the_root_that_is_named(tmp_path):
     images = tmp_path / "set" / "images"
     images.mkdir(parents=True)
@@ -95,6 +105,13 @@ def test_files_outside_the_root_are_not_written_down(tmp_path):
     with pytest.raises(ManifestError, match="lies outside"):
         write_manifest(tmp_path / "set" / "manifest.json", [record(tmp_path / "a.png")])
     assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize("name", ["C:x.png", "..\\x.png", "\\x.png", os.fsdecode(b"x\xff.png")])
+def test_a_name_that_would_not_be_read_is_not_written(tmp_path, name):
+    with pytest.raises(ManifestError, match="a manifest cannot hold this name; rename the file"):
+        write_manifest(tmp_path / "manifest.json", [record(tmp_path / name)])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_links_are_followed(tmp_path):

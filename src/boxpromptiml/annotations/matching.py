@@ -16,9 +16,9 @@ from urllib.parse import unquote
 
 from boxpromptiml.annotations.addresses import UPLOADED
 
-Rank = tuple[bool, int, int]
-"""How well a name fits an image: by the whole relative path, how literally it was taken (0 or below), and how many
-folders above the file agree. Larger is better."""
+Rank = tuple[bool, bool, int, int]
+"""How well a name fits an image: taken literally, by the whole relative path, by which of several names (0 or below),
+and by how many folders above the file. Larger is better."""
 ROBOFLOW = re.compile(r"(.+)_([A-Za-z0-9]{2,5})\.rf\.[0-9A-Za-z]+(\.\w+|\.\*)")
 """What Roboflow makes of ``a.jpg``: ``a_jpg.rf.5f1c….jpg``."""
 
@@ -35,7 +35,7 @@ class Match:
 
     path: Path | None
     reason: str | None = None
-    rank: Rank = (False, 0, 0)
+    rank: Rank = (False, False, 0, 0)
 
 
 class ImageFinder:
@@ -76,18 +76,26 @@ class ImageFinder:
         return match
 
     def _find(self, names: tuple[str, ...]) -> Match:
-        spelt = spellings(names)
+        literal = [_literal(name) for name in names]
+        match = self._among(literal, True)
+        if match.path is not None:
+            return match
+        meant = self._among([name for name in spellings(names) if name not in literal], False)
+        return meant if meant.path is not None else match
+
+    def _among(self, spelt: Sequence[str], literal: bool) -> Match:
+        """The image of one of several names, the first of which goes before the others."""
         for place, name in enumerate(spelt):
             whole = self._by_path.get(name, [])
             if len(whole) == 1:
-                return Match(whole[0], rank=(True, -place, 0))
+                return Match(whole[0], rank=(literal, True, -place, 0))
         answer = self._nothing()
         for place, name in enumerate(spelt):
             namesakes = self._by_name.get(name.rsplit("/", 1)[-1], [])
             ranks = [_shared_folders(name, path) for path in namesakes]
             best = [path for path, rank in zip(namesakes, ranks, strict=True) if rank == max(ranks)]
             if len(best) == 1:
-                return Match(best[0], rank=(False, -place, max(ranks)))
+                return Match(best[0], rank=(literal, False, -place, max(ranks)))
             if best:
                 reason = f"{best[0]} and {best[1]} could both be meant; name a narrower folder of images"
                 answer = Match(None, reason)
@@ -103,7 +111,7 @@ def spellings(names: tuple[str, ...]) -> list[str]:
     After the names themselves come the path in an address, without its query, or in its ``d=``; ``%``-escapes undone; a
     name without its drive; and the names that files had before Label Studio or Roboflow changed them.
     """
-    plain = [_spelt(PurePath(name.replace("\\", "/"))) for name in names]
+    plain = [_literal(name) for name in names]
     meant: list[str] = []
     for name in plain:
         for path in dict.fromkeys([name, *_paths_in(name)]):
@@ -122,6 +130,10 @@ def _paths_in(name: str) -> list[str]:
     _, local, rest = name.partition("?d=")
     bare = re.split("[?#]", name, maxsplit=1)[0]
     return ([rest] if local else []) + [re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*:/+[^/]*/", "", bare)]
+
+
+def _literal(name: str) -> str:
+    return _spelt(PurePath(name.replace("\\", "/")))
 
 
 def _spelt(path: PurePath) -> str:

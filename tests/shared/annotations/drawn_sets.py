@@ -19,6 +19,11 @@ BOX = 10.5, 20.5, 40, 60
 DOORS = ("manifest", "coco", "into", "label_studio", "json_min", "yolo", "voc")
 """`read_manifest`; `import_boxes` of each format; and into a manifest that there is."""
 
+ODD = ["shot 10:20:30.png", "100%.png", "a%20b.png", "a b.png", "a?d=c.png", "c.png", "d#1.png", "d.png", "(1).png",
+       '"q".png', " e.png", "e.png", "1a2b3c4d-f.png", "f.png", "g_png.rf.00ff.png", "g.png", "ü.png", "h.i.png",
+       "https:j.png", "&amp;.png", "~.png", "$HOME.png", "-k.png", "%.png", "l..m.png"]  # fmt: skip
+"""Names that photos have, of which one could be taken for another."""
+
 
 @dataclass(frozen=True)
 class Drawn:

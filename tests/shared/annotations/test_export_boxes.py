@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from drawn_sets import ODD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -164,3 +165,23 @@ def test_what_cannot_be_exported_is_said(tmp_path, manifest, capsys):
     manifest.write_text(json.dumps(content | {"images": []}))
     with pytest.raises(InputError, match="no image that can be used"):
         export_boxes(manifest, "coco", tmp_path / "boxes.json")
+
+
+@pytest.mark.parametrize("format", OUT)
+def test_every_name_that_is_written_is_read(tmp_path, pictured, format):
+    """Each photo has a box of its own, so that none can take another's place."""
+    root = pictured(tmp_path / "set", *ODD)
+    records = [
+        ImageRecord(i, root / name, 100, 80, as_boxes([(i, i, i + 30, i + 20)]), "val", "s")
+        for i, name in enumerate(ODD, start=1)
+    ]
+    own = {name: i for i, name in enumerate(ODD, start=1)}
+    write_manifest(root / "before.json", records)
+    assert read_manifest(root / "before.json").set_aside == []
+    assert export_boxes(root / "before.json", format, tmp_path / OUT[format], prelabels=False) == 0
+    for more in ({"into": root / "before.json"}, {} if format in ("yolo", "voc") else {"images": root}):
+        assert import_boxes(format, tmp_path / OUT[format], tmp_path / "after.json", **more) == 0
+        after = {record.path.name: record for record in read_manifest(tmp_path / "after.json").records}
+        assert {name: record.boxes_xyxy[0, 0] for name, record in after.items()} == own
+        kept = "into" in more or format != "label_studio"
+        assert {record.split for record in after.values()} == {"val" if kept else "train"}

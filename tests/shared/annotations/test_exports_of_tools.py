@@ -83,7 +83,8 @@ def test_yolo_of_roboflow_without_its_test_split(tmp_path, pictured, imported):
     fill(tmp_path, **{"data.yaml": yaml, "train/labels/a.txt": LINE, "valid/labels/b.txt": LINE})
     code, found, said = imported("yolo", tmp_path)
     assert (code, found) == (0, {"train/images/a.jpg": ([BOX], "train"), "valid/images/b.jpg": ([BOX], "val")})
-    assert "note: " in said and "test names ../test/images, which is not there" in said
+    assert said.startswith("note: ")
+    assert "test names ../test/images, which is not there" in said
     (tmp_path / "data.yaml").write_text(yaml.replace("../valid", "../elsewhere"))
     code, found, said = imported("yolo", tmp_path)
     assert (code, len(found)) == (3, 1)
@@ -151,8 +152,9 @@ def test_folders_tell_the_splits_without_data_yaml(tmp_path, pictured, imported)
 
 
 def test_coco_of_label_studio(tmp_path, pictured, imported):
+    name = "..\\..\\label-studio\\media\\upload\\4\\cb0618f6-a.jpg"
     content = {
-        "images": [{"width": 100, "height": 80, "id": 0, "file_name": "..\\..\\label-studio\\media\\upload\\4\\cb0618f6-a.jpg"}],
+        "images": [{"width": 100, "height": 80, "id": 0, "file_name": name}],
         "categories": [{"id": 0, "name": "manipulated"}, {"id": 1, "name": "never used"}],
         "annotations": [{"id": 0, "image_id": 0, "category_id": 0, "segmentation": [], "bbox": [10.0, 20.0, 30.0, 40.0],
                          "ignore": 0, "iscrowd": 0, "area": 1200.0}],
@@ -204,9 +206,7 @@ def test_yolo_keypoints_are_no_polygon(tmp_path, pictured, imported):
     ],
 )  # fmt: skip
 def test_both_readers_of_coco_say_the_same_of_damage(tmp_path, pictured, capsys, changes, words):
-    more = {"images": [], "annotations": []} if "annotations" not in changes and "images" not in changes else {}
-    content = COCO | {k: v or COCO[k] for k, v in more.items()} | changes
-    path = fill(pictured(tmp_path, "a_jpg.rf.0b5c7a.jpg"), **{"set.json": content}) / "set.json"
+    path = fill(pictured(tmp_path, "a_jpg.rf.0b5c7a.jpg"), **{"set.json": COCO | changes}) / "set.json"
     try:
         told = [aside.reason for aside in read_manifest(path).set_aside]
     except InputError as error:

@@ -5,7 +5,9 @@ the line that refuses the set or one photo, or ``Never`` and why it cannot happe
 """
 
 import pytest
-from drawn_sets import BOX, DOORS, SIZE, Drawn, ask
+from drawn_sets import BOX, DOORS, SIZE, Drawn, ask, written
+
+from boxpromptiml.cli import main
 
 READ = "read"
 
@@ -171,3 +173,29 @@ def test_the_option_that_a_question_names_answers_it(tmp_path, capsys, door):
     if door in ("coco", "into", "voc"):
         shares = ask(door, tmp_path / "shares", KINDS["shares of the image"][0], capsys, units="shares")
         assert shares.boxes == BOTH
+
+
+ASKED = ("several labels", "a label that says the contrary", "shares of the image", "two corners as x y width height",
+         "nothing is labelled")  # fmt: skip
+"""Kinds that only the user can settle."""
+COMMANDS = {
+    "check": "check --manifest {path}",
+    "redraw": "redraw --manifest {path} --out {out}.json",
+    "export_boxes": "export_boxes --manifest {path} --format coco --out {out}.json",
+    "import_boxes": "import_boxes --format coco --annotations {path} --out {out}.json",
+    "into": "import_boxes --format coco --annotations {path} --into {path} --out {out}.json",
+    "pseudomasks": "pseudomasks --manifest {path} --out {out} --teacher stage1_pseudomask.teachers.grabcut.GrabCut",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("kind", ASKED)
+def test_no_command_answers_for_the_user(tmp_path, capsys, kind, command):
+    (tmp_path / "images").mkdir()
+    path, out = written("manifest", tmp_path, KINDS[kind][0]), tmp_path / "out"
+    words = KINDS[kind][1]["manifest"]
+    assert main(COMMANDS[command].format(path=path, out=out).split()) == 2
+    line = capsys.readouterr().err
+    assert words in line
+    assert len(line.splitlines()) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["images"]

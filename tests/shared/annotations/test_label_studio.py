@@ -151,6 +151,66 @@ def test_what_was_drawn_instead_of_a_rectangle(tmp_path, results, boxes):
         assert [box.labels for box in only.boxes] == [("x",)] * len(boxes)
 
 
+def of(field, place=None, x=20):
+    """A region on the image of a field, and on a place in a list."""
+    value = {**REGION["value"], "x": x}
+    return region(value, to_name=field) | ({} if place is None else {"item_index": place})
+
+
+def lefts(drawings):
+    """Left sides of the boxes of each image, or the reason against it."""
+    return {i.names[0]: i.defect or [round(box.corners[0], 2) for box in i.boxes] for i in drawings.images}
+
+
+def test_boxes_stay_on_their_own_image_of_a_task_with_several(tmp_path):
+    two = {"before": "/data/upload/3/1a2b3c4d-a.jpg", "after": "s3://bucket/b.jpg", "text": "which one?"}
+    drawings = exported(tmp_path, task(of("after", x=30), of("before"), of("after", x=40)) | {"data": two})
+    assert lefts(drawings) == {"data/upload/3/1a2b3c4d-a.jpg": [0.2], "b.jpg": [0.3, 0.4]}
+    listed = {"pages": ["x/a.jpg", "x/b.jpg", "x/c.jpg"]}
+    drawings = exported(tmp_path, task(of("image", 2), of("image", 0, x=30)) | {"data": listed})
+    assert lefts(drawings) == {"x/a.jpg": [0.3], "x/b.jpg": [], "x/c.jpg": [0.2]}
+
+
+@pytest.mark.parametrize(
+    ("data", "results"),
+    [
+        ({"before": "a.jpg", "after": "b.jpg"}, [of("before"), of("img")]),
+        ({"left": "a.jpg", "right": "b.jpg"}, [of("image")]),
+        ({"pages": ["a.jpg", "b.jpg"]}, [of("image")]),
+        ({"pages": ["a.jpg", "b.jpg"]}, [of("image", 5)]),
+    ],
+)
+def test_where_nothing_tells_whose_box_it_is_no_image_gets_it(tmp_path, data, results):
+    drawings = exported(tmp_path, task(*results) | {"data": data})
+    assert {name: "does not say which of them" in why for name, why in lefts(drawings).items()} == {
+        "a.jpg": True,
+        "b.jpg": True,
+    }
+
+
+def test_boxes_of_an_image_that_the_task_does_not_name_are_refused(tmp_path):
+    hidden = {"image": "a.jpg", "other": "https://host/photo?id=7"}
+    (why,) = lefts(exported(tmp_path, task(of("image"), of("other")) | {"data": hidden})).values()
+    assert "belong to several images" in why
+    rows = exported(tmp_path, ROW | {"image": "a.jpg", "after": "b.jpg"})
+    assert all("JSON-MIN does not say which" in why for why in lefts(rows).values())
+    assert len(rows.images) == 2
+
+
+def test_an_original_shown_for_comparison_is_left_out(tmp_path):
+    data = [{"image": f"{n}.jpg", "original": f"{n}-before.jpg"} for n in "ab"]
+    drawings = exported(tmp_path, task(of("image")) | {"data": data[0]}, task() | {"data": data[1]})
+    assert lefts(drawings) == {"a.jpg": [0.2], "b.jpg": []}
+    assert drawings.notes == [
+        f"{tmp_path / 'export.json'}: no box is about the images of 'original' (2); they are left out"
+    ]
+
+
+def test_annotations_were_called_completions_before_1_0(tmp_path):
+    old = {key: value for key, value in TASK.items() if key != "annotations"}
+    assert lefts(exported(tmp_path, old | {"completions": [ANNOTATION]})) == {"data/upload/3/1a2b3c4d-a.jpg": [0.2]}
+
+
 def test_a_broken_task_costs_one_image(tmp_path):
     broken = task(region({"x": "left", "y": 1, "width": 1, "height": 1}))
     drawings = exported(tmp_path, broken, TASK)

@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+from drawn_sets import ODD
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,3 +46,35 @@ def test_no_two_entries_get_one_image():
 
 def test_accents_are_the_same_however_they_are_stored():
     assert found(["u\u0308/a.jpg"], "\u00fc/a.jpg") == ["u\u0308/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..\\..\\media\\upload\\4\\cb0618f6-my a.jpg",
+        "C:\\set\\my a.jpg",
+        "C:my a.jpg",
+        "\\\\server\\share\\my a.jpg",
+        "/home/x/my a.jpg",
+        "file:///home/x/my%20a.jpg",
+        "https://host:8080/x/my%20a.jpg?X-Amz-Signature=5/6#top",
+        "gs://bucket/my a.jpg",
+        "/data/local-files/?d=set/my%20a.jpg",
+        "./my a.jpg",
+        "my a_jpg.rf.8f00.jpg",
+        "my%20a.*",
+    ],
+)
+def test_names_of_other_places_count_by_what_they_end_with(name):
+    assert found(["x/my a.jpg", "b.jpg"], name) == ["x/my a.jpg"]
+
+
+def test_an_image_of_that_very_name_goes_before_what_the_name_may_mean():
+    assert found(ODD, *ODD) == ODD
+    assert found(ODD, *reversed(ODD)) == ODD[::-1]
+    assert found(ODD, *(f"elsewhere/{name}" for name in ODD)) == ODD
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_no_name_breaks_the_search(name):
+    assert len(found(["x/a.jpg"], name)) == 1

@@ -189,3 +189,15 @@ def test_real_forgeries_are_prepared_whole(lab, tmp_path, name, capsys):
             _, mask = read_record(record)
             inside = rasterize(record.boxes_xyxy, record.width, record.height)
             assert (mask & inside).sum() > 0.95 * mask.sum()
+
+
+def test_names_with_colons_are_names_and_those_of_drives_cost_one_file(folders, tmp_path, capsys):
+    for stem in ("shot 10:20:30", "C:x", "x\\..\\y"):
+        (folders / "images" / f"{stem}.jpg").write_bytes((folders / "images/a.jpg").read_bytes())
+        (folders / "masks" / f"{stem}.png").write_bytes((folders / "masks/a_gt.png").read_bytes())
+    code, manifest = plain(folders, tmp_path / "set.json")
+    assert (code, manifest.set_aside) == (3, [])
+    assert "shot 10:20:30.jpg" in {record.path.name for record in manifest.records}
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("set aside")]
+    assert sorted(line.split(":", 1)[1].strip().rsplit(":", 1)[0] for line in lines) == ["C:x.jpg", "x\\..\\y.jpg"]
+    assert all("a manifest cannot hold this name; rename the file" in line for line in lines)

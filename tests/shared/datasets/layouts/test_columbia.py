@@ -32,3 +32,25 @@ def test_green_in_the_coloured_edge_masks_is_what_was_spliced(tree, prepared, gr
     found = groups(columbia.find(tree.root))
     assert found["canong3_02_sub_01.tif"] == found["canong3_02_sub_02.tif"]
     assert found[f"{SPLICED[0]}.tif"] != found[f"{SPLICED[1]}.tif"]
+
+
+def test_jpeg_copies_beside_the_tiffs_are_not_second_photos(tree, prepared):
+    tree.photos(*(f"4cam_splc/{name}.tif" for name in SPLICED), "4cam_auth/canong3_02_sub_01.tif")
+    tree.photos(*(f"4cam_splc/0jpg/{name}.jpg" for name in SPLICED), "4cam_auth/0jpg/canong3_02_sub_01.jpg")
+    for name in SPLICED:
+        tree.masks(f"4cam_splc/edgemask/{name}_edgemask.jpg", marked=(0, 200, 0), rest=(200, 0, 0))
+    answer = prepared("columbia")
+    assert {name.rpartition(".")[2] for name in answer.records} == {"tif"}
+    assert len(answer.records) == 3
+    assert [line[line.index("4cam") :] for line in answer.lines("set aside")] == [
+        "4cam_splc/0jpg: 2 copies of photos that are there as TIFF, which are used",
+        "4cam_auth/0jpg: 1 copies of photos that are there as TIFF, which are used",
+    ]
+
+
+def test_where_only_the_copies_are_there_they_are_used(tree, prepared):
+    tree.photos(f"4cam_splc/0jpg/{SPLICED[0]}.jpg")
+    tree.masks(f"4cam_splc/edgemask/{SPLICED[0]}_edgemask.jpg", marked=(0, 200, 0), rest=(200, 0, 0))
+    answer = prepared("columbia")
+    assert list(answer.records) == [f"4cam_splc/0jpg/{SPLICED[0]}.jpg"]
+    assert answer.lines("set aside") == []

@@ -38,3 +38,11 @@ def test_another_json_file_is_one_line(tmp_path, content):
     with pytest.raises(InputError, match=r"list\.json: not a list of") as caught:
         imdlbenco.find(tmp_path / "list.json")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_that_windows_wrote_is_read(tree, encoding):
+    tree.photos("Au/ü.jpg")
+    (tree.root / "list.json").write_bytes(json.dumps([["Au/ü.jpg", "Negative"]], ensure_ascii=False).encode(encoding))
+    (only,) = imdlbenco.find(tree.root / "list.json").images
+    assert only.image.name == "ü.jpg"

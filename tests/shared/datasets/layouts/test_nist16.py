@@ -56,6 +56,22 @@ def test_the_table_says_what_belongs_together_and_black_is_manipulated(tree, tab
     assert found["NC2016_3.jpg"] == found["NC2016_4.jpg"] == "NC2016_6"
 
 
+@pytest.mark.parametrize(("yes", "no"), [("True", "False"), ("TRUE", "FALSE"), ("1", "0"), (" y ", "n")])
+def test_yes_and_no_as_a_spreadsheet_saves_them(tree, table, prepared, yes, no):
+    text = table.read_text().replace("|Y", f"|{yes}").replace("|N|", f"|{no}|").replace("|N|", f"|{no}|")
+    table.write_text(text)
+    answer = prepared("nist16")
+    assert [record.kind for record in answer.forged.values()] == ["splice", "splice", "removal"]
+    assert len(answer.authentic) == 1
+
+
+def test_a_cell_that_says_neither_is_not_taken_for_authentic(tree, table, prepared):
+    table.write_text(table.read_text().replace("|N||||", "|?||||"))
+    answer = prepared("nist16")
+    assert answer.authentic == set()
+    assert any("NC2016_4.jpg: NC2016-manipulation-ref.csv says '?' for IsTarget" in line for line in answer.said)
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a|b\n1|2\n", COLUMNS.encode()])
 def test_a_broken_table_is_one_line(tree, table, content):
     table.write_bytes(content)
