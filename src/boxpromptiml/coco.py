@@ -144,7 +144,7 @@ def read_coco(path: Path, remedy: str) -> Coco:
     annotations, categories = file.annotations or [], file.categories or []
     _number_texts(file.images, annotations, categories)
     for what, ids in (("images", file.images), ("categories", categories)):
-        twice = [value for value, count in Counter(entry.id for entry in ids).items() if count > 1]  # type: ignore[attr-defined]
+        twice = [value for value, count in Counter(entry.id for entry in ids).items() if count > 1]
         if twice:
             raise CocoError(f"{path}: {what} holds id {twice[0]} more than once; give every entry an id of its own")
     named = {entry.id: entry.name.strip() or str(entry.id) for entry in categories if entry.name is not None}
@@ -160,7 +160,7 @@ def box_xywh(annotation: Annotation) -> Corners | str:
     if annotation.bbox:
         if len(annotation.bbox) != 4:
             return f"{where} has a bbox of {len(annotation.bbox)} numbers; COCO's are x y width height"
-        return annotation.bbox  # type: ignore[return-value]
+        return annotation.bbox
     try:
         polygons = msgspec.convert(annotation.segmentation, list[list[float]])
         points = [point for flat in polygons for point in zip(flat[::2], flat[1::2], strict=True)]
@@ -237,7 +237,7 @@ def foreign_numbers(boxes_xyxy: Boxes, sizes: NDArray[np.float32]) -> str | None
     if (boxes_xyxy >= -SLACK).all() and (boxes_xyxy <= 1 + SLACK).all() and (fraction or len(boxes_xyxy) >= FEW):
         return "all numbers of its boxes lie between 0 and 1, as shares of the image do"
     corner = box_geometry.xyxy_to_xywh(boxes_xyxy)[:, 2:]
-    over = (boxes_xyxy[:, 2:] > sizes + 1).any(1)
+    over = np.asarray((boxes_xyxy[:, 2:] > sizes + 1).any(1))
     fits = (corner > boxes_xyxy[:, :2]).all(1) & (corner <= sizes + 1).all(1)
     if over.any() and over.mean() >= 0.5 and fits.all():
         return (

@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from boxpromptiml import boxes as box_geometry
 from boxpromptiml.annotations import coco, label_studio, voc, yolo
 from boxpromptiml.annotations.drawn import AnnotationError, Drawings, DrawnImage
 from boxpromptiml.annotations.matching import ImageFinder, Match
+from boxpromptiml.annotations.questions import bare_splits, cut_off, not_counted, refuse_open_questions
 from boxpromptiml.boxes import Boxes
-from boxpromptiml.coco import foreign_numbers
 from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.images import list_images, read_size
-from boxpromptiml.labels import listed, open_question
 from boxpromptiml.manifest import read_manifest, stays_inside, write_manifest
 from boxpromptiml.records import ImageRecord, InputError, Split
 
@@ -96,14 +94,21 @@ def import_boxes(
         drawings = replace(drawings, images=[replace(image, shares=True) for image in drawings.images])
     refuse_open_questions(annotations, drawings, labels, may_be_bare=unboxed == "authentic" or into is not None)
     set_aside = list(drawings.problems)
+    cut: list[int] = []
     if into is None:
         folder = (images or drawings.folder).resolve()
-        found = _new_records(drawings.images, folder, labels, unboxed, split, source, set_aside)
+        found = _new_records(drawings.images, folder, labels, unboxed, split, source, set_aside, cut)
         records = [_completed(record, out.stem, val_share, seed) for record in found]
         kept = 0
     else:
-        folder, records, kept = _redrawn_records(drawings.images, into, labels, unboxed, set_aside)
-    for note in [*drawings.notes, *_left_out(drawings.images, labels)]:
+        folder, records, kept = _redrawn_records(drawings.images, into, labels, unboxed, set_aside, cut)
+    boxes = sum(len(record.boxes_xyxy) for record in records)
+    for note in [
+        *drawings.notes,
+        *not_counted(drawings.images, labels),
+        *bare_splits(drawings, records),
+        *cut_off(sum(cut), boxes),
+    ]:
         print(f"note: {note}")
     for reason in set_aside:
         print(f"set aside: {reason}")
@@ -111,64 +116,12 @@ def import_boxes(
         raise InputError(f"{annotations}: {len(drawings.images)} annotated images and none that can be used; see above")
     paths = [path.resolve() for record in records for path in (record.path, record.mask_path) if path is not None]
     write_manifest(out, records, description=source or out.stem, root=Path(os.path.commonpath([folder, *paths])))
-    boxes = sum(len(record.boxes_xyxy) for record in records)
     authentic = sum(record.authentic for record in records)
     as_before = f" ({kept} as they were in {into})" if kept else ""
     print(f"{out}: {len(records)} images{as_before}, {boxes} boxes, {authentic} authentic, {len(set_aside)} set aside")
     splits = Counter(record.split for record in records)
     print(f"{out}: " + ", ".join(f"{splits[name]} {name}" for name in get_args(Split) if splits[name]))
     return 3 if set_aside else 0
-
-
-def refuse_open_questions(annotations: Path, drawings: Drawings, labels: list[str] | None, may_be_bare: bool) -> None:
-    """Refuse what only the user can answer, with the option that answers it.
-
-    Args:
-        annotations: what was read, for the message.
-        drawings: what it holds.
-        labels: of the boxes that count, or None where the user names none.
-        may_be_bare: somebody said what images without boxes are: the user, or the manifest of ``--into``.
-
-    Raises:
-        InputError: a label that is asked for is not there; boxes have several labels and none is named; their numbers
-            are no pixels; nothing at all is labelled.
-    """
-    images = drawings.images
-    there = Counter(label for image in images for box in image.boxes for label in box.labels)
-    unknown = [label for label in labels or [] if label not in there]
-    if unknown:
-        found = ", ".join(sorted(there)) or "none"
-        raise InputError(f"{annotations}: no box has the label {unknown[0]!r}; there are: {found}")
-    if labels is None and (question := open_question(there)):
-        raise InputError(f"{annotations}: {question}; name those that do with --labels '[…]'")
-    if strange := foreign_numbers(*_in_pixels(images)):
-        raise InputError(f"{annotations}: {strange}; for shares say --units shares, otherwise export them in pixels")
-    stated = any(image.authentic for image in images) and not drawings.inferred
-    if images and not any(image.boxes or image.defect for image in images) and not may_be_bare and not stated:
-        raise InputError(
-            f"{annotations}: none of its {len(images):,} images has a box; if none of them is forged, say so with "
-            "--unboxed authentic, else export them with their boxes"
-        )
-
-
-def _in_pixels(images: Sequence[DrawnImage]) -> tuple[Boxes, NDArray[np.float32]]:
-    """(N, 4) boxes that are said to be in pixels, and (N, 2) sizes of their images, NaN where they are not given."""
-    pairs = [
-        (box.corners, image.size or (np.nan, np.nan))
-        for image in images
-        for box in image.boxes
-        if not image.shares and not isinstance(box.corners, str)
-    ]
-    corners, sizes = np.array([c for c, _ in pairs], float), np.array([size for _, size in pairs], np.float32)
-    with np.errstate(over="ignore"):
-        return corners.reshape(-1, 4).astype(np.float32), sizes.reshape(-1, 2)
-
-
-def _left_out(images: Sequence[DrawnImage], labels: list[str] | None) -> list[str]:
-    """A line about the boxes that do not count."""
-    dropped = [box for image in images for box in image.boxes if labels and set(labels).isdisjoint(box.labels)]
-    others = Counter(label for box in dropped for label in box.labels or ("without a label",))
-    return [f"{len(dropped):,} boxes do not count, of other labels: {listed(others)}"] if dropped else []
 
 
 def _new_records(
@@ -179,8 +132,10 @@ def _new_records(
     split: Split | None,
     source: str | None,
     set_aside: list[str],
+    cut: list[int],
 ) -> list[ImageRecord]:
-    """Records of the images in a folder. Adds a line to ``set_aside`` for every entry that cannot be used."""
+    """Records of the images in a folder. Adds a line to ``set_aside`` for every entry that cannot be used, and to
+    ``cut`` how many boxes of an image reach over its border."""
     numbered = all(image.image_id is not None for image in drawn_images)
     matches = ImageFinder(folder, list_images(folder)).find_all([image.names for image in drawn_images])
     pairs = list(zip(drawn_images, matches, strict=True))
@@ -189,7 +144,7 @@ def _new_records(
         try:
             path = _image_of(drawn, match)
             width, height = read_size(path)
-            boxes = _boxes(drawn, labels, width, height)
+            boxes = _boxes(drawn, labels, width, height, cut)
             if len(boxes) and drawn.authentic:
                 raise AnnotationError("it has a box and is marked authentic; remove one of the two")
             if not len(boxes) and not drawn.authentic and unboxed == "set_aside":
@@ -221,7 +176,12 @@ def _completed(record: ImageRecord, source: str, val_share: float, seed: int) ->
 
 
 def _redrawn_records(
-    drawn_images: Sequence[DrawnImage], into: Path, labels: list[str] | None, unboxed: Unboxed, set_aside: list[str]
+    drawn_images: Sequence[DrawnImage],
+    into: Path,
+    labels: list[str] | None,
+    unboxed: Unboxed,
+    set_aside: list[str],
+    cut: list[int],
 ) -> tuple[Path, list[ImageRecord], int]:
     """The folder that a manifest counts from, its images with new boxes, and how many of them keep their own."""
     manifest = read_manifest(into)
@@ -235,7 +195,7 @@ def _redrawn_records(
     for drawn, match in zip(drawn_images, matches, strict=True):
         try:
             record = record_of[_image_of(drawn, match)]
-            boxes = _boxes(drawn, labels, record.width, record.height)
+            boxes = _boxes(drawn, labels, record.width, record.height, cut)
             if len(boxes) and record.authentic:
                 raise AnnotationError(f"it has a box and is marked authentic in {into}; remove one of the two")
             if not len(boxes) and not record.authentic and unboxed == "set_aside":
@@ -266,7 +226,7 @@ def _image_of(drawn: DrawnImage, match: Match) -> Path:
     return match.path
 
 
-def _boxes(drawn: DrawnImage, labels: list[str] | None, width: int, height: int) -> Boxes:
+def _boxes(drawn: DrawnImage, labels: list[str] | None, width: int, height: int, cut: list[int]) -> Boxes:
     """(N, 4) corner boxes in pixels, of the labels that count, cut to the image.
 
     Raises:
@@ -293,7 +253,9 @@ def _boxes(drawn: DrawnImage, labels: list[str] | None, width: int, height: int)
     for box_xyxy in boxes:
         if reason := box_geometry.defect(box_xyxy, width, height):
             raise AnnotationError(f"it has {reason}; draw it again")
-    return box_geometry.clip(boxes, width, height)
+    inside = box_geometry.clip(boxes, width, height)
+    cut.append(int((abs(boxes - inside) > 1).any(1).sum()))
+    return inside
 
 
 def _mask_of(drawn: DrawnImage, folder: Path) -> Path | None:

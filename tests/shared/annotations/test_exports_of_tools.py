@@ -253,3 +253,25 @@ def test_parts_of_a_voc_object_are_not_its_box(tmp_path, pictured, imported):
     text = XML.format(name="a.jpg", label="manipulated").replace("<pose>", part + "<pose>")
     fill(pictured(tmp_path, "a.jpg"), **{"a.xml": text})
     assert imported("voc", tmp_path)[1] == {"a.jpg": ([BOX], "train")}
+
+
+def test_a_split_without_a_box_is_mentioned(tmp_path, pictured, imported):
+    """Label files that are all empty may be what an export lost."""
+    pictured(tmp_path, "train/images/a.jpg", "valid/images/b.jpg", "valid/images/c.jpg")
+    fill(tmp_path, **{"train/labels/a.txt": LINE, "valid/labels/b.txt": "", "valid/labels/c.txt": ""})
+    code, found, said = imported("yolo", tmp_path)
+    assert (code, len(found)) == (0, 3)
+    assert "note: val: none of its 2 images has a box; they count as authentic" in said
+
+
+def test_boxes_of_larger_images_are_mentioned(tmp_path, pictured, imported):
+    """Where a file does not say how large its images were."""
+    boxes = [[120, 30, 150, 40], [20, 60, 60, 70], [90, 30, 50, 50]]
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.jpg"} for i in range(3)],
+        "annotations": [{"id": i, "image_id": i, "bbox": box} for i, box in enumerate(boxes)],
+    }
+    fill(pictured(tmp_path, *(f"{i}.jpg" for i in range(3))), **{"set.json": content})
+    code, found, said = imported("coco", tmp_path / "set.json")
+    assert (code, len(found)) == (3, 2)
+    assert "note: 2 of 2 boxes reach over the border of their images; were they drawn on larger ones?" in said
