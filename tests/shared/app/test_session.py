@@ -273,7 +273,8 @@ def test_broken_notes_are_named_and_the_manifest_is_safe(folder, content):
 
 
 def test_a_manifest_that_would_lose_something_is_refused(folder):
-    write_manifest(folder / MANIFEST, [ImageRecord(1, folder / "a.png", 40, 30, BOX[:0], "train", "x")])
+    records = [ImageRecord(i, folder / f"{n}.png", 40, 30, BOX[:i], "train", "x") for i, n in enumerate("ab")]
+    write_manifest(folder / MANIFEST, records)
     with pytest.raises(AnnotationError, match="1 images cannot be used and would be lost, the first is a"):
         AnnotationSession(folder)
 

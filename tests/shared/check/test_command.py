@@ -212,5 +212,6 @@ def test_manifests_without_an_image_are_refused(tmp_path):
 
 def test_a_manifest_of_unusable_entries_only_is_not_fit(tmp_path):
     entry = {"id": 1, "file_name": "a.jpg", "width": 10, "height": 10}
-    (tmp_path / "set.json").write_text(json.dumps({"images": [entry], "annotations": []}))
+    box = {"id": 1, "image_id": 1, "bbox": [20, 20, 5, 5]}
+    (tmp_path / "set.json").write_text(json.dumps({"images": [entry], "annotations": [box]}))
     assert check(tmp_path / "set.json") == 4
