@@ -108,7 +108,7 @@ def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
     any_size = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The tensor attributes .*attention_bias_cache")  # TinyViT's, restored
-        return torch.export.export(network, (example,), dynamic_shapes=(any_size,))
+        return torch.export.export(network, (example,), dynamic_shapes=(any_size,), strict=False)
 
 
 def write_onnx(program: torch.export.ExportedProgram, localizer: Localizer, path: Path) -> None:
