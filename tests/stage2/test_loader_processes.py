@@ -34,44 +34,29 @@ def run(*words):
     assert main(list(words)) == 0, words
     print("done:", words[0], flush=True)
 
-def predict(model, out):
-    run("predict", "--checkpoint", f"{folder}/{model}", "--images", f"{folder}/data/images", "--out", f"{folder}/{out}",
-        "--batch_size", "4", "--workers", "2", "--accelerator", "cpu")
-
 run("synthesize", "--train", "8", "--val", "2", "--test", "2", "--size", "96", "--out", f"{folder}/data",
     "--workers", "1")
-predict("model", "before")
+run("predict", "--checkpoint", f"{folder}/model", "--images", f"{folder}/data/images", "--out", f"{folder}/masks",
+    "--batch_size", "4", "--workers", "2", "--accelerator", "cpu")
 run("pseudomasks", "--manifest", f"{folder}/data/manifest.json", "--out", f"{folder}/pseudomasks",
     "--teacher", "stage1_pseudomask.teachers.grabcut.GrabCut", "--size", "64", "--workers", "2",
     "--accelerator", "cpu", "--devices", "1")
 run("fit", "--config", f"{folder}/config.yaml")
-run("test", "--config", f"{folder}/config.yaml", "--ckpt_path", f"{folder}/checkpoints/best.ckpt")
-predict("checkpoints/best.ckpt", "after")
 """
 
 
+@pytest.mark.timeout(600)  # a job that waits for ever
 def test_all_stages_load_after_each_other_where_opencv_and_openmp_ran_before(tiny_config, tmp_path):
     config = yaml.safe_load(tiny_config.read_text())
     config["trainer"]["max_epochs"] = 1
-    config["data"] |= {
-        "caches": [str(tmp_path / "pseudomasks")],
-        "test_sets": {"forged": str(tmp_path / "data/manifest.json")},
-        "batch_size": 4,
-        "workers": 2,
-    }
+    config["data"] |= {"caches": [str(tmp_path / "pseudomasks")], "batch_size": 4, "workers": 2}
     tiny_config.write_text(yaml.safe_dump(config))
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    ran = subprocess.run(
-        [sys.executable, "-", str(tmp_path)],
-        input=NOTEBOOK,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    command = [sys.executable, "-c", NOTEBOOK, str(tmp_path)]  # without a file, as a notebook
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert ran.returncode == 0, ran.stderr
     jobs = [line.split()[1] for line in ran.stdout.splitlines() if line.startswith("done:")]
-    assert jobs == ["synthesize", "predict", "pseudomasks", "fit", "test", "predict"]
+    assert jobs == ["synthesize", "predict", "pseudomasks", "fit"]
 
 
 class WhatTheyHave(Dataset):
