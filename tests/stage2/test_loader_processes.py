@@ -73,7 +73,7 @@ class WhatTheyHave(Dataset):
 def test_they_have_the_environment_of_now_and_one_thread(limit, monkeypatch):
     monkeypatch.setenv("BOXPROMPTIML_MAX_PIXELS", limit)
     found = list(DataLoader(WhatTheyHave(), None, **loader_processes(2, __name__)))
-    assert found == [(limit, 1, 1)] * 4
+    assert found == [[limit, 1, 1]] * 4
 
 
 def test_without_any_this_process_loads():

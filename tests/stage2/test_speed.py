@@ -84,7 +84,9 @@ def test_slow_depthwise_convolutions_keep_32_bits_under_bf16_and_nothing_changes
     assert largest_difference(trained(True, "32-true")[0], trained(False, "32-true")[0]) == 0
 
 
-@pytest.mark.parametrize("kernel", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION], ids=str)
+@pytest.mark.parametrize(
+    "kernel", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION], ids=str
+)
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=str)
 def test_operations_are_counted_whatever_kernel_torch_would_pick(kernel, layout):
     """64 positions that read 4 prototypes of 16 channels are two products, beside a convolution for the queries."""
