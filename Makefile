@@ -3,13 +3,15 @@
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
+OLDEST  := .venv-oldest
+OLDEST_PYTHON ?= 3.10
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test torture fuzz lint docs clean
+.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test test-oldest torture fuzz lint docs clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PROFILE=demo|full   configs that the jobs from pseudomasks to report use; full where data/full is there"
 	@echo "  PHOTOS=folder       photos that report shows predictions for; by default the demo's test split"
@@ -129,6 +131,16 @@ bench: $(STAMP) ## ours against the obvious way, side by side; tables in benchma
 
 test: $(STAMP) ## the tests, without network; ARGS='-k boxes' passes arguments to pytest
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-oldest: $(OLDEST)/.installed ## the tests with the oldest Python and packages that pyproject.toml allows; ARGS as for test
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(WORKERS) $(ARGS)
+
+$(OLDEST)/.installed: pyproject.toml | $(STAMP)
+	@rm -f $@
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m uv venv --clear --python $(OLDEST_PYTHON) $(OLDEST)
+	$(BIN)/python -m uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	@touch $@
 
 torture: $(STAMP) ## kill, starve and damage stage one a few hundred times; fails when anything is lost
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/campaign.py --out benchmarks/results/torture.md

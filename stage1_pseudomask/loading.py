@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from boxpromptiml import boxes as box_geometry
 from boxpromptiml.boxes import Boxes
 from boxpromptiml.images import ImageError, Photo, read_record, resize_mask, resize_photo
+from boxpromptiml.processes import loader_processes
 from boxpromptiml.records import ImageRecord, Sample, SetAside
 
 
@@ -97,12 +97,7 @@ def loader(
     return DataLoader(
         prompts,
         batch_sampler=batches,
-        num_workers=workers,
         collate_fn=list,
         pin_memory=pin_memory,
-        worker_init_fn=_without_opencv_threads,
+        **loader_processes(workers, __name__),
     )
-
-
-def _without_opencv_threads(worker: int) -> None:
-    cv2.setNumThreads(0)  # OpenCV's thread pool does not survive a fork

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from boxpromptiml.manifest import ManifestError, read_manifest
+from boxpromptiml.processes import loader_processes
 from boxpromptiml.records import Batch, ImageRecord, Split
 from boxpromptiml.shards import CacheError, ShardReader
 from stage2_distill.augment import Augmentation, Resize, training_transform
@@ -130,8 +131,8 @@ class PseudoMaskData(L.LightningDataModule):
             DataLoader(
                 ScoredDataset(records, self.image_size),
                 self.batch_size,
-                num_workers=self.workers,
                 collate_fn=collate_scored,
+                **loader_processes(self.workers, ScoredDataset.__module__),
             )
             for records in self.test_records.values()
         ]
@@ -168,9 +169,9 @@ class PseudoMaskData(L.LightningDataModule):
             self.batch_size,
             sampler=draws,
             drop_last=draws is not None and len(draws) > self.batch_size,
-            num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
+            **loader_processes(self.workers, PseudoMaskDataset.__module__),
         )
 
 

@@ -25,6 +25,7 @@ from boxpromptiml.images import (
     write_photo,
     write_probability,
 )
+from boxpromptiml.processes import loader_processes
 from boxpromptiml.regions import find_regions, run_lengths
 from stage2_distill.journal import Journal, merge, read, take_up
 from stage2_distill.localizer import Localizer
@@ -137,8 +138,8 @@ def predict(
     loader = DataLoader(
         _Photos(left, None if tiled else localizer.student.image_size),
         batch_size=1 if tiled else batch_size,
-        num_workers=workers,
         collate_fn=list,
+        **loader_processes(workers if len(left) > batch_size else 0, __name__),  # starting them would take longer
     )
     journal = Journal(out, fabric.global_rank)
     localizer.to(fabric.device)

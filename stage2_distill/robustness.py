@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from boxpromptiml import __version__, provenance
 from boxpromptiml.manifest import ManifestError, read_manifest
+from boxpromptiml.processes import loader_processes
 from boxpromptiml.protocol import Scoring
 from boxpromptiml.records import ImageRecord
 from stage2_distill import curves
@@ -177,7 +178,10 @@ def _loaders(
 ) -> list[DataLoader]:
     return [
         DataLoader(
-            ScoredDataset(records, size, degradation), batch_size, num_workers=workers, collate_fn=collate_scored
+            ScoredDataset(records, size, degradation),
+            batch_size,
+            collate_fn=collate_scored,
+            **loader_processes(workers, ScoredDataset.__module__),
         )
         for records in sets.values()
     ]

@@ -10,6 +10,7 @@ import torch
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from stage2_distill import residual, self_similarity
@@ -194,10 +195,14 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def count_macs(student: Student) -> int:
-    """Multiply–accumulate operations of one image at the student's size, counted by torch's own FLOP counter."""
+    """Multiply–accumulate operations of one image at the student's size, counted by torch's own FLOP counter.
+
+    Attention is counted as the matrix products that it is: of some fused kernels the counter knows nothing, and which
+    kernel torch picks depends on its version, the machine, and how the student was laid out.
+    """
     image = torch.zeros(1, 3, student.image_size, student.image_size)
     training = student.training
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         student.eval().forward(image)  # not a compiled call, which hides its operations
     student.train(training)
     return counter.get_total_flops() // 2

@@ -1,4 +1,4 @@
-"""Work spread over processes, in order and under a progress bar."""
+"""Processes that inherit nothing: work spread over them, in order and under a progress bar, and loaders of samples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from functools import partial
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from threading import Thread
 from typing import Any, Protocol
 
@@ -34,6 +35,33 @@ def processes(workers: int) -> Iterator[Spread]:
         yield lambda function, items, unit: tqdm(
             pool.map(function, items, chunksize=16), total=len(items), unit=f" {unit}"
         )
+
+
+def loader_processes(workers: int, module: str) -> dict[str, Any]:
+    """Arguments of a `torch.utils.data.DataLoader` whose processes do not depend on what ran in this one.
+
+    A fork of this process would inherit the thread pools of OpenCV and OpenMP without their threads, and can wait for
+    them for ever. So processes are forked from a server that was started afresh and has only imported; where there is
+    no such server, on Windows, each is started afresh. Either way datasets are pickled, and a script without
+    ``if __name__ == "__main__":`` can have no such processes.
+
+    Args:
+        workers: how many; 0 loads in this process.
+        module: of the dataset, which the server imports once for all.
+    """
+    if workers == 0:
+        return {"num_workers": 0}
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([module])
+    begin = partial(_begin_loading, dict(os.environ))  # the server keeps that of its own start
+    return {"num_workers": workers, "multiprocessing_context": context, "worker_init_fn": begin}
+
+
+def _begin_loading(environment: dict[str, str], worker: int) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    cv2.setNumThreads(0)  # the other processes have the other cores
 
 
 def _begin() -> None:

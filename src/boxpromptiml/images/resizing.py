@@ -27,7 +27,9 @@ def resize_photo(photo: Photo, width: int, height: int) -> Photo:
     """Resize (H, W, 3) uint8 with an antialiased bilinear filter."""
     if photo.shape[:2] == (height, width):
         return photo
-    return np.asarray(Image.fromarray(photo, "RGB").resize((width, height), Image.Resampling.BILINEAR))
+    how = Image.Resampling.BILINEAR  # the width first: of very tall photos Pillow would begin with the height
+    across = Image.fromarray(photo, "RGB").resize((width, photo.shape[0]), how)
+    return np.asarray(across.resize((width, height), how))
 
 
 def resize_mask(mask: Mask, width: int, height: int) -> Mask:
