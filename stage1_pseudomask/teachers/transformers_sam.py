@@ -146,6 +146,7 @@ class TransformersSam(Teacher):
         """
         from transformers import AutoImageProcessor
 
+        _quieten()
         try:
             return AutoImageProcessor.from_pretrained(self.folder, local_files_only=True)
         except Exception as error:  # JSON of any content: OSError, TypeError, ValueError, KeyError
@@ -160,6 +161,7 @@ class TransformersSam(Teacher):
         import torch
         from transformers import AutoModelForMaskGeneration
 
+        _quieten()
         assert self.family  # says what it is before the library guesses
         try:
             model, report = AutoModelForMaskGeneration.from_pretrained(
@@ -271,7 +273,7 @@ def resized(photo: Photo, processor: Any) -> Photo:
         input_data_format="channels_last",
         return_tensors="pt",
     )
-    return np.array(answer["pixel_values"][0].permute(1, 2, 0), np.uint8, order="C")
+    return np.ascontiguousarray(answer["pixel_values"][0].permute(1, 2, 0).numpy())
 
 
 def _of(images: torch.Tensor, value: Any) -> Any:
@@ -294,6 +296,14 @@ def _keep_full_precision(part: nn.Module, device_type: str) -> None:
 
 def _floats(inputs: Any) -> Any:
     return type(inputs)(_floats(each) for each in inputs) if isinstance(inputs, list | tuple) else inputs.float()
+
+
+def _quieten() -> None:
+    """What the library tells about loading are no user's concerns; weights that are missing are refused here."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def _downloaded(model: str, revision: str) -> Path:
