@@ -8,7 +8,6 @@ encoder's blocks are, as in ``SegmentAnything``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -18,21 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boxpromptiml.boxes import Boxes
+from boxpromptiml.boxes import Boxes, scale
 from boxpromptiml.images import Photo
 from boxpromptiml.provenance import file_sha256
 from boxpromptiml.records import InputError
-from stage1_pseudomask.teachers import Candidates, Size, Teacher
+from stage1_pseudomask.teachers import Candidates, Size, Teacher, transformers_files
 from stage1_pseudomask.teachers.sam import at_least_a_pixel
-from stage1_pseudomask.teachers.sam_weights import CheckpointError
 
 if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of them
     import torch
     from torch import nn
 
-WEIGHTS = "model.safetensors"
-FILES = ("*.json", WEIGHTS)
-"""What is fetched of a repository: settings and weights, neither of which can hold code."""
 BEHIND_THE_BLOCKS = ("vision_encoder.neck", "mask_decoder.conv_s0", "mask_decoder.conv_s1")
 """Parts of an encoder that stay in full precision, by their names in the library's models."""
 
@@ -84,53 +79,23 @@ class TransformersSam(Teacher):
 
     @cached_property
     def folder(self) -> Path:
-        """Where the files are; those of the hub are downloaded here.
-
-        Raises:
-            CheckpointError: they cannot be had, or some are missing.
-        """
-        folder = Path(self.source)
-        if not folder.is_dir():
-            folder = _downloaded(self.source, self.revision)
-        for name in ("config.json", WEIGHTS):
-            if not (folder / name).is_file():
-                raise CheckpointError(
-                    f"{self.source}: there is no {name}; name a model of SAM's family with {WEIGHTS}, or write one "
-                    "with save_pretrained"
-                )
-        return folder
+        """Where the files are; those of the hub are downloaded here."""
+        return transformers_files.located(self.source, self.revision)
 
     @cached_property
     def family(self) -> str:
-        """``sam``, ``sam_hq``, ``sam2`` and the like.
-
-        Raises:
-            CheckpointError: it is a model of another family.
-        """
-        from transformers import MODEL_FOR_MASK_GENERATION_MAPPING
-
-        path = self.folder / "config.json"
-        try:
-            family = json.loads(path.read_text(encoding="utf-8"))["model_type"]
-        except (ValueError, KeyError, TypeError):
-            raise CheckpointError(f"{path}: names no model_type; download or write the model again") from None
-        known = sorted(config.model_type for config in MODEL_FOR_MASK_GENERATION_MAPPING)
-        if family not in known:
-            raise CheckpointError(
-                f"{self.source}: a model of type {family!r}, which takes no boxes in this version of transformers; "
-                f"name one of {', '.join(known)}"
-            )
-        return str(family)
+        """``sam``, ``sam_hq``, ``sam2`` and the like."""
+        return transformers_files.family(self.folder)
 
     @cached_property
-    def name(self) -> str:  # type: ignore[override]  # it may take a download
+    def name(self) -> str:
         """The family, and for a model on the hub its id and commit: ``sam2:facebook/sam2.1-hiera-small@0123…``."""
         return self.family if Path(self.source).is_dir() else f"{self.family}:{self.source}@{self.folder.name}"
 
     @cached_property
     def weights_sha256(self) -> str:  # type: ignore[override]  # computed only when it is asked for
         """Of ``model.safetensors``."""
-        return file_sha256(self.folder / WEIGHTS)
+        return file_sha256(self.folder / transformers_files.WEIGHTS)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -139,18 +104,8 @@ class TransformersSam(Teacher):
 
     @cached_property
     def processor(self) -> Any:
-        """The library's image processor.
-
-        Raises:
-            CheckpointError: its settings are missing or damaged.
-        """
-        from transformers import AutoImageProcessor
-
-        _quieten()
-        try:
-            return AutoImageProcessor.from_pretrained(self.folder, local_files_only=True)
-        except Exception as error:  # JSON of any content: OSError, TypeError, ValueError, KeyError
-            raise CheckpointError(_unusable(self.source, "its image processor", error)) from None
+        """The library's image processor."""
+        return transformers_files.image_processor(self.folder)
 
     def preparation(self) -> Callable[[Photo], Photo]:
         """The image processor's own resize: the longer side for SAM and SAM-HQ, both sides for SAM 2."""
@@ -158,23 +113,8 @@ class TransformersSam(Teacher):
 
     def load(self, device: torch.device) -> None:
         """Load the weights; all of them have to be there."""
-        import torch
-        from transformers import AutoModelForMaskGeneration
-
-        _quieten()
         assert self.family  # says what it is before the library guesses
-        try:
-            model, report = AutoModelForMaskGeneration.from_pretrained(
-                self.folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, output_loading_info=True
-            )
-        except Exception as error:  # a damaged file raises a different type for each way it can be damaged
-            raise CheckpointError(_unusable(self.source, WEIGHTS, error)) from None
-        if lacking := sorted({*report["missing_keys"], *(str(each) for each in report["mismatched_keys"])}):
-            raise CheckpointError(
-                f"{self.source}: {len(lacking)} weights are missing or of another shape, such as {lacking[0]}; name a "
-                "whole model, or download it again"
-            )
-        self.model = model.eval().to(device)
+        self.model = transformers_files.network(self.folder).to(device)
         parts = dict(self.model.named_modules())
         for part in (parts[name] for name in BEHIND_THE_BLOCKS if name in parts):
             _keep_full_precision(part, device.type)
@@ -203,7 +143,7 @@ class TransformersSam(Teacher):
 
         model, counts = self._loaded(), [len(each) for each in boxes]
         prompts = [
-            each * np.float32([w / frame[0], h / frame[1]] * 2)
+            scale(each, w / frame[0], h / frame[1])
             for each, (h, w), frame in zip(boxes, embedding.sizes, frames, strict=True)
         ]
         with torch.inference_mode(), torch.autocast(model.device.type, enabled=False):
@@ -291,37 +231,8 @@ def _keep_full_precision(part: nn.Module, device_type: str) -> None:
         with torch.autocast(device_type, enabled=False):
             return forward(_floats(inputs))
 
-    part.forward = in_full  # type: ignore[method-assign]  # hooks cannot hold a context open
+    part.forward = in_full  # hooks cannot hold a context open
 
 
 def _floats(inputs: Any) -> Any:
     return type(inputs)(_floats(each) for each in inputs) if isinstance(inputs, list | tuple) else inputs.float()
-
-
-def _quieten() -> None:
-    """What the library tells about loading are no user's concerns; weights that are missing are refused here."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-
-
-def _downloaded(model: str, revision: str) -> Path:
-    """Folder of a commit in the hub's cache; its name is the commit."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=list(FILES)))
-    except Exception as error:  # no such id, no network, no right to see it: each version of the hub has its own types
-        raise CheckpointError(
-            f"{model}: no such folder, and the hub gives no revision {revision!r} of it ({_first_line(error)}); correct "
-            "the name, or run `hf download` on a machine with network and name the folder"
-        ) from None
-
-
-def _unusable(source: str, what: str, error: Exception) -> str:
-    return f"{source}: {what} cannot be used ({_first_line(error)}); download or write the model again"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

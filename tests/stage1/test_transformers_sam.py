@@ -1,7 +1,8 @@
 """Batches against the library's own processor and model, one image at a time, for random weights of each family."""
 
 import pickle
-from pathlib import Path
+import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import torch
 
 from boxpromptiml.boxes import as_boxes
 from boxpromptiml.provenance import file_sha256
-from boxpromptiml.records import InputError
 from boxpromptiml.shards import ShardReader
 from stage1_pseudomask.generate import pseudomasks
+from stage1_pseudomask.teachers import sam_weights
+from stage1_pseudomask.teachers.sam import SegmentAnything
 
 transformers = pytest.importorskip("transformers")
 
@@ -23,7 +25,6 @@ DECODER = {"hidden_size": WIDTH, "mlp_dim": 32, "num_attention_heads": 2, "iou_h
 PROMPTS = {"hidden_size": WIDTH, "image_size": SIDE, "patch_size": 8}
 LONGEST = {"size": {"longest_edge": SIDE}, "pad_size": {"height": SIDE, "width": SIDE}}
 SQUARE = {"size": {"height": SIDE, "width": SIDE}}
-FAMILIES = ("sam", "sam_hq", "sam2")
 SIZES = {"portrait": (40, 90), "landscape": (130, 57), "one pixel": (1, 1), "square": (64, 64), "large": (301, 200)}
 """Width and height."""
 
@@ -72,21 +73,67 @@ def sam2():
     return transformers.Sam2Model(config), transformers.Sam2Processor(images)
 
 
+def edgetam():
+    shape = {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]}
+    repvit = transformers.TimmWrapperConfig(architecture="repvit_m1", model_args=shape)
+    sizes = [[SIDE // stride] * 2 for stride in (4, 8, 16)]
+    seen = transformers.EdgeTamVisionConfig(backbone_config=repvit, backbone_feature_sizes=sizes, fpn_hidden_size=WIDTH)
+    config = transformers.EdgeTamConfig(**configs(seen, {"patch_size": 16}))
+    return transformers.EdgeTamModel(config), transformers.Sam2Processor(transformers.Sam2ImageProcessor(**SQUARE))
+
+
+def sam3_tracker():
+    vit = {
+        **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2},
+        **{"image_size": SIDE, "patch_size": 8, "pretrain_image_size": SIDE, "window_size": 4},
+        **{"global_attn_indexes": [1], "model_type": "sam3_vit_model"},
+    }
+    sizes = [[SIDE // stride] * 2 for stride in (2, 4, 8)]
+    seen = transformers.Sam3VisionConfig(backbone_config=vit, fpn_hidden_size=WIDTH, backbone_feature_sizes=sizes)
+    config = transformers.Sam3TrackerConfig(**configs(seen, {}))
+    images = transformers.Sam3ImageProcessor(**SQUARE)
+    return transformers.Sam3TrackerModel(config), transformers.Sam3TrackerProcessor(images)
+
+
+RENAMED = {
+    **{"image_encoder": "vision_encoder", "blocks": "layers", r"\.norm": ".layer_norm"},
+    **{r"patch_embed\.proj": "patch_embed.projection", r"neck\.0": "neck.conv1", r"neck\.1": "neck.layer_norm1"},
+    **{r"neck\.2": "neck.conv2", r"neck\.3": "neck.layer_norm2", r"output_upscaling\.0": "upscale_conv1"},
+    **{r"output_upscaling\.1": "upscale_layer_norm", r"output_upscaling\.3": "upscale_conv2"},
+    **{r"mask_downscaling\.0": "mask_embed.conv1", r"mask_downscaling\.1": "mask_embed.layer_norm1"},
+    **{r"mask_downscaling\.3": "mask_embed.conv2", r"mask_downscaling\.4": "mask_embed.layer_norm2"},
+    **{r"mask_downscaling\.6": "mask_embed.conv3", "point_embeddings": "point_embed"},
+    r"pe_layer\.positional_encoding_gaussian_matrix": "shared_embedding.positional_embedding",
+    **{r"(mlps\.\d|head)\.layers\.0": r"\1.proj_in", r"(mlps\.\d)\.layers\.1": r"\1.layers.0"},
+    **{r"(mlps\.\d)\.layers\.2": r"\1.proj_out", r"head\.layers\.1": "head.proj_out"},
+}
+"""Weights of segment-anything by their names in transformers."""
+
+
+MAKERS = {"sam": sam, "sam_hq": sam_hq, "sam2": sam2, "edgetam": edgetam, "sam3_tracker": sam3_tracker}
+FAMILIES = tuple(MAKERS)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """For each family a folder as the hub has it, its model and its processor."""
-    torch.manual_seed(0)
-    families = {}
-    for name, make in (("sam", sam), ("sam_hq", sam_hq), ("sam2", sam2)):
-        model, processor = make()
+    """For a family a folder as the hub has it, its model and its processor."""
+
+    @cache
+    def made(name):
+        torch.manual_seed(0)
+        try:
+            model, processor = MAKERS[name]()
+        except OSError:
+            pytest.skip("this version of the library asks the hub for what it starts from")
         with torch.no_grad():
             for weight in model.parameters():  # what the library starts from hardly looks at the image
                 weight.add_(torch.randn_like(weight) * 0.15)
         folder = tmp_path_factory.mktemp("hub") / name
         model.eval().save_pretrained(folder)
         processor.save_pretrained(folder)
-        families[name] = folder, model, processor
-    return families
+        return folder, model, processor
+
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +185,7 @@ def one_by_one(model, processor, photos, boxes, multimask_output):
 @pytest.mark.parametrize("multimask_output", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_batches_give_the_masks_of_the_library_image_by_image(made, photos, boxes, family, multimask_output):
-    folder, model, processor = made[family]
+    folder, model, processor = made(family)
     teacher = loaded(folder, multimask_output=multimask_output, boxes_at_once=7)
     reference = one_by_one(model, processor, photos, boxes, multimask_output)
     answers = teach(teacher, photos, boxes)
@@ -147,40 +194,92 @@ def test_batches_give_the_masks_of_the_library_image_by_image(made, photos, boxe
         assert torch.allclose(candidates.probability, logits.sigmoid(), atol=1e-3)
         assert ((candidates.probability > 0.5) != (logits > 0)).float().mean() < 0.001
         assert torch.allclose(candidates.scores, scores.clamp(0, 1), atol=1e-3)
-    many = answers[0].probability[:, 0] > 0.5
-    assert 0.02 < many.float().mean() < 0.98  # masks, neither empty nor everything
-    assert (many != many[:1]).any(0).any()  # that follow their boxes
+    many = answers[0].probability[:, 0]
+    assert (many - many[:1]).abs().amax((1, 2))[1:].min() > 0.001  # each follows its box
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_images_without_boxes_have_no_candidates(made, photos, boxes, family):
-    none, one = teach(loaded(made[family][0]), photos[:2], [as_boxes([]), boxes[1][:1]])
+    none, one = teach(loaded(made(family)[0]), photos[:2], [as_boxes([]), boxes[1][:1]])
     assert none.probability.shape == (0, 1, *photos[0].shape[:2])
     assert one.probability.shape == (1, 1, *photos[1].shape[:2])
-    assert [len(each.scores) for each in teach(loaded(made[family][0]), photos[:2], [as_boxes([])] * 2)] == [0, 0]
+    assert [len(each.scores) for each in teach(loaded(made(family)[0]), photos[:2], [as_boxes([])] * 2)] == [0, 0]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_half_precision_stays_close(made, photos, boxes, family):
-    teacher = loaded(made[family][0])
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The small network that comes with the package, as a model of the library."""
+    encoder = {
+        **{"hidden_size": 64, "output_channels": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "mlp_dim": 128},
+        **{"image_size": 256, "patch_size": 16, "window_size": 7, "global_attn_indexes": [1, 3], "num_pos_feats": 32},
+    }
+    prompts = {"hidden_size": 64, "image_size": 256, "image_embedding_size": 16}
+    decoder = {"hidden_size": 64, "mlp_dim": 128, "num_attention_heads": 4, "iou_head_hidden_dim": 64}
+    config = transformers.SamConfig(**configs(encoder, prompts, {**decoder, "iou_head_depth": 2}))
+    weights = {renamed(name): weight for name, weight in sam_weights.load("tiny", None, None).state_dict().items()}
+    places = "shared_embedding.positional_embedding"
+    weights["shared_image_embedding.positional_embedding"] = weights[f"prompt_encoder.{places}"]
+    model = transformers.SamModel(config)
+    model.load_state_dict(weights)
+    folder = tmp_path_factory.mktemp("trained")
+    model.save_pretrained(folder)
+    transformers.SamImageProcessor(size={"longest_edge": 256}, pad_size={"height": 256, "width": 256}).save_pretrained(
+        folder
+    )
+    return folder
+
+
+def renamed(name):
+    for old, new in RENAMED.items():
+        name = re.sub(old, new, name)
+    return name
+
+
+def test_both_libraries_agree_about_a_trained_network(trained, forgeries):
+    photos, boxes, _ = zip(*forgeries, strict=True)
+    ours = SegmentAnything("tiny")
+    ours.load(torch.device("cpu"))
+    assert agreement(teach(loaded(trained), photos, boxes), teach(ours, photos, boxes)) > 0.99
+
+
+def test_half_precision_agrees_with_full(trained, forgeries):
+    photos, boxes, _ = zip(*forgeries, strict=True)
+    teacher = loaded(trained)
     exact = teach(teacher, photos, boxes)
     with torch.autocast("cpu", torch.bfloat16):
         rough = teach(teacher, photos, boxes)
-    for one, other in zip(exact, rough, strict=True):
-        assert other.probability.dtype == torch.float32
-        assert ((one.probability > 0.5) == (other.probability > 0.5)).float().mean() > 0.95
+    assert all(each.probability.dtype == torch.float32 for each in rough)
     assert not torch.equal(exact[0].probability, rough[0].probability)
+    assert agreement(exact, rough) > 0.99
+
+
+def agreement(answers, others):
+    """Mean IoU of the masks of all boxes; 1 where both are empty."""
+    ious = []
+    for one, other in zip(answers, others, strict=True):
+        a, b = one.probability[:, 0] > 0.5, other.probability[:, 0] > 0.5
+        ious += (1 - (a ^ b).sum((1, 2)) / (a | b).sum((1, 2)).clamp(min=1)).tolist()
+    assert len(ious) > 30
+    return np.mean(ious)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_runs_in_half_precision(made, photos, boxes, family):
+    teacher = loaded(made(family)[0])
+    with torch.autocast("cpu", torch.bfloat16):
+        answers = teach(teacher, photos, boxes)
+    assert all(each.probability.dtype == torch.float32 and each.probability.isfinite().all() for each in answers)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_photo_as_thin_as_a_hair_is_prepared(made, family):
-    prepare = loaded(made[family][0]).preparation()
+    prepare = loaded(made(family)[0]).preparation()
     assert min(prepare(np.full((1, 3000, 3), 9, np.uint8)).shape[:2]) >= 1
     assert min(prepare(np.full((3000, 1, 3), 9, np.uint8)).shape[:2]) >= 1
 
 
 def test_a_whole_cache_of_it(made, manifest, tmp_path):
-    folder = made["sam2"][0]
+    folder = made("sam2")[0]
     code = pseudomasks(
         manifest, tmp_path / "cache", TransformersSam(str(folder)), 64, accelerator="cpu", devices=1,
         precision="bf16-mixed", workers=0,
@@ -189,64 +288,3 @@ def test_a_whole_cache_of_it(made, manifest, tmp_path):
     stamp = ShardReader(tmp_path / "cache").index.stamp
     assert stamp.teacher == "sam2"
     assert stamp.weights_sha256 == file_sha256(folder / "model.safetensors")
-
-
-def test_a_model_of_the_hub_is_known_by_its_commit(made, monkeypatch, tmp_path):
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    (tmp_path / "snapshots").mkdir()
-    (tmp_path / "snapshots" / commit).symlink_to(made["sam"][0])
-    asked = []
-
-    def snapshot_download(repository, revision, allow_patterns):
-        asked.append((repository, revision, set(allow_patterns)))
-        return str(tmp_path / "snapshots" / commit)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    monkeypatch.chdir(tmp_path)
-    teacher = TransformersSam("somebody/sam-of-theirs", revision="v2")
-    assert teacher.name == f"sam:somebody/sam-of-theirs@{commit}"
-    teacher.load(torch.device("cpu"))
-    assert asked == [("somebody/sam-of-theirs", "v2", {"*.json", "model.safetensors"})]
-
-
-def test_without_network_the_message_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match=r"nobody/nothing: .*'main'.*hf download"):
-        assert TransformersSam("nobody/nothing").name
-
-
-def test_weights_that_hold_code_are_not_read(made, tmp_path):
-    for file in made["sam"][0].glob("*.json"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    torch.save(made["sam"][1].state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"no model\.safetensors"):
-        loaded(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"{}"), r"model\.safetensors cannot be used"),
-        (lambda folder: (folder / "config.json").write_text("[]"), "names no model_type"),
-        (lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'), "'bert', which takes no boxes"),
-        (lambda folder: drop_a_weight(folder / "model.safetensors"), "1 weights are missing"),
-        (lambda folder: (folder / "processor_config.json").unlink(), "image processor cannot be used"),
-    ],
-)
-def test_a_damaged_model_is_refused_in_one_line(made, tmp_path, damage, words):
-    for file in made["sam"][0].iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    damage(tmp_path)
-    with pytest.raises(InputError, match=words) as refusal:
-        loaded(tmp_path).preparation()
-    assert str(tmp_path) in str(refusal.value)
-    assert "\n" not in str(refusal.value)
-
-
-def drop_a_weight(path: Path):
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(path)
-    del weights["mask_decoder.iou_token.weight"]
-    save_file(weights, path, {"format": "pt"})
