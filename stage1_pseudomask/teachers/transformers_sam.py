@@ -22,7 +22,7 @@ from boxpromptiml.images import Photo
 from boxpromptiml.provenance import file_sha256
 from boxpromptiml.records import InputError
 from stage1_pseudomask.teachers import Candidates, Size, Teacher, transformers_files
-from stage1_pseudomask.teachers.sam import at_least_a_pixel
+from stage1_pseudomask.teachers.sam import refuse_too_thin
 
 if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of them
     import torch
@@ -203,10 +203,15 @@ class TransformersSam(Teacher):
 
 
 def resized(photo: Photo, processor: Any) -> Photo:
-    """Photo as large as the encoder wants it, by the library's image processor."""
-    side = getattr(processor.size, "longest_edge", None)
+    """Photo as large as the encoder wants it, by the library's image processor.
+
+    Raises:
+        ImageError: it is so thin that nothing of its shorter side would be left.
+    """
+    if side := getattr(processor.size, "longest_edge", None):
+        refuse_too_thin(photo, side)
     answer = processor(
-        at_least_a_pixel(photo, side) if side else photo,
+        photo,
         do_rescale=False,
         do_normalize=False,
         do_pad=False,

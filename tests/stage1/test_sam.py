@@ -90,13 +90,6 @@ def test_images_without_boxes_have_no_candidates(tiny, forgeries):
     assert [len(each.scores) for each in teach(tiny, "tiny", photos, [as_boxes([])] * 2)] == [0, 0]
 
 
-@pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (2, 700)])
-def test_a_photo_as_thin_as_a_hair_has_masks(tiny, shape):
-    photo = np.full((*shape, 3), 90, np.uint8)
-    (found,) = teach(tiny, "tiny", [photo], [as_boxes([(0, 0, shape[1], shape[0])])])
-    assert found.probability.shape == (1, 1, *shape)
-
-
 def test_a_whole_cache_of_it(manifest, tmp_path):
     teacher = SegmentAnything("tiny")
     code = pseudomasks(

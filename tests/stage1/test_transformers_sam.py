@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from boxpromptiml.boxes import as_boxes
+from boxpromptiml.images import ImageError
 from boxpromptiml.provenance import file_sha256
 from boxpromptiml.shards import ShardReader
 from stage1_pseudomask.generate import pseudomasks
@@ -271,11 +272,11 @@ def test_every_family_runs_in_half_precision(made, photos, boxes, family):
     assert all(each.probability.dtype == torch.float32 and each.probability.isfinite().all() for each in answers)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_photo_as_thin_as_a_hair_is_prepared(made, family):
-    prepare = loaded(made(family)[0]).preparation()
-    assert min(prepare(np.full((1, 3000, 3), 9, np.uint8)).shape[:2]) >= 1
-    assert min(prepare(np.full((3000, 1, 3), 9, np.uint8)).shape[:2]) >= 1
+def test_a_photo_as_thin_as_a_hair_is_refused_where_nothing_of_it_would_be_left(made):
+    hair = np.full((1, 3000, 3), 9, np.uint8)
+    with pytest.raises(ImageError, match="3000×1 pixels are too thin"):
+        loaded(made("sam")[0]).preparation()(hair)
+    assert loaded(made("sam2")[0]).preparation()(hair).shape == (SIDE, SIDE, 3)
 
 
 def test_a_whole_cache_of_it(made, manifest, tmp_path):
