@@ -20,7 +20,7 @@ CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 STUDENT = "--model.student.init_args.pretrained false --data.workers 0 --data.batch_size 2"
 STEP = "--trainer.accelerator cpu --trainer.devices 1 --trainer.max_epochs 1 --trainer.limit_train_batches 1"
 QUIET = "--trainer.limit_val_batches 1 --trainer.enable_progress_bar false"
-DATA = "--data.caches [runs/demo/pseudomasks]"
+DATA = "--data.caches [runs/demo/pseudomasks] --data.streams null --data.source_weights null --data.val_sets null"
 COMMANDS = [
     "synthesize --config configs/synthesis/demo.yaml --train 8 --val 4 --test 4 --size 64 --workers 1",
     "pseudomasks --config configs/pseudomasks/demo.yaml --size 64 --workers 0",
