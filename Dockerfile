@@ -12,6 +12,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir torch torchvision --index-url "$TORCH_INDEX"
 
 COPY pyproject.toml README.md LICENSE /build/
+COPY configs /build/configs
 COPY src /build/src
 COPY stage1_pseudomask /build/stage1_pseudomask
 COPY stage2_distill /build/stage2_distill

@@ -14,6 +14,8 @@ from stage2_distill.module import Distillation
 # Lightning 2.6 calls jsonargparse and torch by names that they have deprecated since; nothing here can change that
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning.pytorch.cli")
 warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")
+# the command's words are handed over, because the door finds the configurations that they name
+warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
 # a checkpoint of averaged weights is all that validate and test need
 warnings.filterwarnings("ignore", message=".*WeightAveraging callback, but loading a checkpoint outside the 'fit'")
 
@@ -46,8 +48,8 @@ class TrainerCLI(LightningCLI):
         parser.link_arguments("data.image_size", "model.student.init_args.image_size")
 
 
-def run(arguments: list[str] | None) -> None:
-    """Parse and run ``fit``, ``validate`` or ``test``; None takes the command line of the process.
+def run(arguments: list[str]) -> None:
+    """Parse and run ``fit``, ``validate`` or ``test``.
 
     W&B's session ends with the command, so that the next one in the same process has a run of its own, named anew by
     the environment.

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from boxpromptiml import __version__
+from boxpromptiml.configs import with_found
 from boxpromptiml.records import InputError
 from boxpromptiml.wandb_account import has_account
 
@@ -48,6 +49,7 @@ TOOLS = {
         "boxpromptiml.workspace:workspace",
         "a saved view of a W&B project with panels of all that is logged",
     ),
+    "configs": ("boxpromptiml.configs:configs", "list or copy the configurations that come with the package"),
     "complexity": ("stage2_distill.student:complexity", "parameters and multiply-accumulates of a student"),
 }
 TRAINER = {
@@ -68,13 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"boxpromptiml {__version__}")
         return 0
-    command, *rest = words
+    command, *rest = words = with_found(words)
     if command not in TOOLS and command not in TRAINER:
         print(f"boxpromptiml: there is no command {command!r}\n\n{_overview()}", file=sys.stderr)
         return FAILED
     try:
         if command in TRAINER:
-            return _run_trainer(command, None if arguments is None else words)
+            return _run_trainer(command, words)
         return _run_tool(command, rest)
     except InputError as error:  # a defect of the program keeps its traceback
         print(f"boxpromptiml {command}: {error}", file=sys.stderr)
@@ -103,7 +105,7 @@ def _run_tool(command: str, rest: list[str]) -> int:
     return auto_cli(tool, args=rest, as_positional=False, prog=f"boxpromptiml {command}") or 0
 
 
-def _run_trainer(command: str, words: list[str] | None) -> int:
+def _run_trainer(command: str, words: list[str]) -> int:
     _keep_wandb_quiet()
     if os.environ.get("WANDB_JOB_TYPE") in (None, *TRAINER):  # one that a user named stays
         os.environ["WANDB_JOB_TYPE"] = command
@@ -156,7 +158,8 @@ def _overview() -> str:
     lines += [
         "",
         "`boxpromptiml COMMAND --help` explains its options; `--print_config` writes them as a file for --config.",
-        "Configurations to start from are in configs/: configs/demo.yaml needs no data, no GPU and no download.",
+        "Configurations to start from come with the package, and `boxpromptiml configs` lists them: --config",
+        "configs/demo.yaml works in any folder and needs no data, no GPU and no download.",
     ]
     return "\n".join(lines)
 

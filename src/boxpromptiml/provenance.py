@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "lightning", "timm", "segment-anything", "albumentations", "numpy", "h5py")
+PACKAGES = ("torch", "lightning", "timm", "segment-anything", "transformers", "albumentations", "numpy", "h5py")
 
 
 def file_sha256(path: Path) -> str:

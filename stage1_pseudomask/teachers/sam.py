@@ -173,7 +173,16 @@ def resize_longest_side(photo: Photo, side: int) -> Photo:
     """
     from segment_anything.utils.transforms import ResizeLongestSide
 
-    height, width = photo.shape[:2]
-    if min(ResizeLongestSide.get_preprocess_shape(height, width, side)) < 1:
-        raise ImageError(f"{width}×{height} pixels are too thin for SAM, which sees {side} on the longer side; crop it")
+    refuse_too_thin(photo, side)
     return np.array(ResizeLongestSide(side).apply_image(photo))  # a copy, because torch refuses read-only memory
+
+
+def refuse_too_thin(photo: Photo, side: int) -> None:
+    """Do nothing for a photo that keeps a pixel across when its longer side is resized to ``side``.
+
+    Raises:
+        ImageError: it keeps none.
+    """
+    height, width = photo.shape[:2]
+    if 2 * side * min(height, width) < max(height, width):  # half a pixel is rounded up
+        raise ImageError(f"{width}×{height} pixels are too thin for SAM, which sees {side} on the longer side; crop it")

@@ -1,13 +1,19 @@
-"""A small manifest with everything that can happen to an image, made once a session."""
+"""A small manifest with everything that can happen to an image, and forged photos, made once a session."""
 
 import numpy as np
 import pytest
 
 from boxpromptiml import images
-from boxpromptiml.boxes import as_boxes
+from boxpromptiml.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.images import read_photo, resize_photo
 from boxpromptiml.manifest import write_manifest
 from boxpromptiml.records import ImageRecord
+from boxpromptiml.synthesis.forge import forge
+from boxpromptiml.synthesis.photos import packaged_photos
+from boxpromptiml.synthesis.recipe import Recipe
 
+SIZES = [(256, 256), (320, 214), (150, 400), (97, 61), (1200, 500), (333, 332)]
+"""Width and height: square, wide, tall, tiny, large, odd."""
 BROKEN = {5: "empty.png", 17: "mask_of_another_size.png"}
 
 
@@ -53,3 +59,19 @@ def manifest(tmp_path_factory):
     (folder / BROKEN[5]).write_bytes(b"")
     write_manifest(folder / "manifest.json", records)
     return folder / "manifest.json"
+
+
+@pytest.fixture(scope="session")
+def forgeries():
+    """Photos that the small network never saw, each with a forged region; (photo, boxes, mask) for each size."""
+    rng = np.random.default_rng(5)
+    photos = [read_photo(photo.path) for photo in packaged_photos() if photo.split == "test"]
+    made = []
+    for i, (width, height) in enumerate(SIZES * 3):
+        host, donor = (resize_photo(photos[k % len(photos)], width, height) for k in (i, i + 1))
+        forgery = forge(("splice", "copy_move", "removal")[i % 3], host, donor, rng, Recipe())
+        boxes = boxes_from_mask(forgery.mask, rng, looseness=0.3)
+        corners = rng.uniform(0, 0.6, (i % 4, 2)) * (width, height)
+        others = np.concatenate([corners, corners + rng.uniform(0.1, 0.4, corners.shape) * (width, height)], axis=1)
+        made.append((forgery.photo, np.concatenate([boxes, as_boxes(others)]), forgery.mask))
+    return made

@@ -9,35 +9,12 @@ import torch
 from scipy import ndimage
 from segment_anything import SamPredictor
 
-from boxpromptiml.boxes import as_boxes, boxes_from_mask, rasterize, with_margin
-from boxpromptiml.images import read_photo, resize_photo
+from boxpromptiml.boxes import as_boxes, rasterize, with_margin
 from boxpromptiml.shards import ShardReader
-from boxpromptiml.synthesis.forge import forge
-from boxpromptiml.synthesis.photos import packaged_photos
-from boxpromptiml.synthesis.recipe import Recipe
 from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers import sam_weights
 from stage1_pseudomask.teachers.sam import SegmentAnything
 from stage1_pseudomask.teachers.sam_weights import CHECKPOINT_VARIABLE
-
-SIZES = [(256, 256), (320, 214), (150, 400), (97, 61), (1200, 500), (333, 332)]
-"""Width and height: square, wide, tall, tiny, large, odd."""
-
-
-@pytest.fixture(scope="module")
-def forgeries():
-    """Photos that the small network never saw, each with a forged region; (photo, boxes, mask) for each size."""
-    rng = np.random.default_rng(5)
-    photos = [read_photo(photo.path) for photo in packaged_photos() if photo.split == "test"]
-    made = []
-    for i, (width, height) in enumerate(SIZES * 3):
-        host, donor = (resize_photo(photos[k % len(photos)], width, height) for k in (i, i + 1))
-        forgery = forge(("splice", "copy_move", "removal")[i % 3], host, donor, rng, Recipe())
-        boxes = boxes_from_mask(forgery.mask, rng, looseness=0.3)
-        corners = rng.uniform(0, 0.6, (i % 4, 2)) * (width, height)
-        others = np.concatenate([corners, corners + rng.uniform(0.1, 0.4, corners.shape) * (width, height)], axis=1)
-        made.append((forgery.photo, np.concatenate([boxes, as_boxes(others)]), forgery.mask))
-    return made
 
 
 @pytest.fixture(scope="module")

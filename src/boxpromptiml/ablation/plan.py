@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from boxpromptiml.configs import found
 from boxpromptiml.provenance import file_sha256
 from boxpromptiml.records import InputError
 
@@ -165,10 +166,10 @@ def _plain(value: Any) -> Any:
 
 
 def _settings(base: Path, variant: Variant, arguments: Sequence[str], made: str) -> str:
-    files = [file for file in (base, variant.overlay) if file]
+    files = [found(file) for file in (base, variant.overlay) if file]
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
-        raise InputError(f"{missing[0]}: no such config; run the command where configs/ is, or name another")
+        raise InputError(f"{missing[0]}: no such config; `boxpromptiml configs` lists those that come with the package")
     return json.dumps([*arguments, *map(file_sha256, files), made])
 
 

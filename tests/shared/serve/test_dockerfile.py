@@ -25,9 +25,9 @@ def test_files_that_are_copied_exist_and_are_not_ignored():
     assert allowed[0] == "*"
     assert all((ROOT / name).exists() and f"!{name}" in allowed for name in copied)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    packaged = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
     needed = {"pyproject.toml", project["project"]["readme"], *project["project"]["license-files"]}
-    assert needed | {name.split("/")[0] for name in wheel} <= copied
+    assert needed | {name.split("/")[0] for name in packaged} <= copied
 
 
 def test_the_extra_that_is_installed_exists():

@@ -1,0 +1,125 @@
+"""Models of Segment Anything's family as files: on the Hugging Face hub, in a folder, and what they are built into."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stage1_pseudomask.teachers.sam_weights import CheckpointError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+FETCHED = ("*.json", WEIGHTS)
+"""Of a repository: settings and weights, neither of which can hold code."""
+
+
+def located(model: str, revision: str) -> Path:
+    """The folder of a model, or its folder in the hub's cache, which has the name of the commit.
+
+    Args:
+        model: a folder, or OWNER/NAME on the hub, which is downloaded once.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        CheckpointError: it cannot be had, or its weights are no safetensors.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        folder = _downloaded(model, revision)
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder}: there is no {name}; name a model of SAM's family with {WEIGHTS}, or write one with "
+                "save_pretrained"
+            )
+    return folder
+
+
+def family(folder: Path) -> str:
+    """The type that a model says it is of, such as ``sam``, ``sam_hq`` or ``sam2``.
+
+    Raises:
+        CheckpointError: one that does not answer boxes with masks.
+    """
+    from transformers import MODEL_FOR_MASK_GENERATION_MAPPING
+
+    path = folder / CONFIG
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["model_type"]
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{path}: names no model_type; download or write the model again") from None
+    known = sorted(config.model_type for config in MODEL_FOR_MASK_GENERATION_MAPPING)
+    if found not in known:
+        raise CheckpointError(
+            f"{folder}: a model of type {found!r}, which takes no boxes in this version of transformers; name one of "
+            f"{', '.join(known)}"
+        )
+    return str(found)
+
+
+def image_processor(folder: Path) -> Any:
+    """What resizes, normalizes and pads photos for a model.
+
+    Raises:
+        CheckpointError: its settings are missing or damaged.
+    """
+    from transformers import AutoImageProcessor
+
+    _quieten()
+    try:
+        return AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # JSON of any content: OSError, TypeError, ValueError, KeyError
+        raise _unusable(folder, "its image processor", error) from None
+
+
+def network(folder: Path) -> Any:
+    """A model in full precision and evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: weights are missing, damaged or of another shape; the library would draw such at random.
+    """
+    import torch
+    from transformers import AutoModelForMaskGeneration
+
+    _quieten()
+    try:
+        model, report = AutoModelForMaskGeneration.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    except Exception as error:  # a damaged file raises a different type for each way it can be damaged
+        raise _unusable(folder, WEIGHTS, error) from None
+    if lacking := sorted({*report["missing_keys"], *(str(each) for each in report["mismatched_keys"])}):
+        raise CheckpointError(
+            f"{folder}: {len(lacking)} weights are missing or of another shape, such as {lacking[0]}; name a whole "
+            "model, or download it again"
+        )
+    return model.eval()
+
+
+def _downloaded(model: str, revision: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(FETCHED)))
+    except Exception as error:  # no such id, no network, no right to see it: every version of the hub has its own
+        raise CheckpointError(
+            f"{model}: no such folder, and the hub gives no revision {revision!r} of it ({_first_line(error)}); "
+            "correct the name, or run `hf download` on a machine with network and name the folder"
+        ) from None
+
+
+def _quieten() -> None:
+    """Keep what the library tells about loading from the screen; weights that are missing are refused here."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def _unusable(folder: Path, what: str, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{folder}: {what} cannot be used ({_first_line(error)}); download or write the model again")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

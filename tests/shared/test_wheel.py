@@ -1,0 +1,145 @@
+"""The wheel alone, installed far from any checkout, without a network: README's work gets done."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from boxpromptiml.synthesis.photos import packaged_photos
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+STUDENT = "--model.student.init_args.pretrained false --data.workers 0 --data.batch_size 2"
+STEP = "--trainer.accelerator cpu --trainer.devices 1 --trainer.max_epochs 1 --trainer.limit_train_batches 1"
+QUIET = "--trainer.limit_val_batches 1 --trainer.enable_progress_bar false"
+DATA = "--data.caches [runs/demo/pseudomasks] --data.streams null --data.source_weights null --data.val_sets null"
+COMMANDS = [
+    "synthesize --config configs/synthesis/demo.yaml --train 8 --val 4 --test 4 --size 64 --workers 1",
+    "pseudomasks --config configs/pseudomasks/demo.yaml --size 64 --workers 0",
+    *(
+        f"fit --config configs/{path.name} {STEP} {QUIET} {STUDENT} {DATA} --trainer.default_root_dir runs/{path.stem}"
+        for path in CONFIGS
+        if path.parent.name == "configs"
+    ),
+    "ablation --config configs/studies/full.yaml --dry_run true",
+    "predict --checkpoint runs/demo/fit/checkpoints/best.ckpt --images photo.jpg --out found --workers 0",
+    "export --checkpoint runs/demo/fit/checkpoints/best.ckpt --out student.onnx",
+]
+ALL = """
+import json, sys
+from boxpromptiml.cli import main
+for command in json.loads(sys.argv[1]):
+    assert main(command.split()) == 0, command
+import boxpromptiml
+print(boxpromptiml.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """An interpreter, and the program, of a fresh environment that has the wheel and borrows what it depends on."""
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "environment")
+    (site,) = (folder / "environment").glob("lib/*/site-packages")
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
+    subprocess.run(pip, check=True)
+    borrowed = [path for path in sys.path if path and ROOT not in [Path(path), *Path(path).parents][:2]]
+    (site / "borrowed.pth").write_text("\n".join(borrowed))  # an editable install in there is not followed
+    return folder / "environment/bin/python", site / "bin/boxpromptiml", wheel
+
+
+@pytest.fixture(scope="module")
+def surroundings(tmp_path_factory):
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "WANDB", "BOXPROMPTIML"))
+    }
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    here = dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
+    home = str(tmp_path_factory.mktemp("home"))
+    return kept | nowhere | here | {"HOME": home, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.fixture(scope="module")
+def worked(installed, surroundings, tmp_path_factory):
+    """A folder in which the commands were run, one after the other."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    photo = next(photo for photo in packaged_photos() if photo.split == "test")
+    (folder / "photo.jpg").write_bytes(photo.path.read_bytes())
+    answer = subprocess.run(
+        [installed[0], "-c", ALL, json.dumps(COMMANDS)], cwd=folder, env=surroundings, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
+    assert Path(answer.stdout.splitlines()[-1]).is_relative_to(installed[0].parents[1])
+    return folder
+
+
+def test_every_configuration_is_in_the_wheel(installed):
+    with zipfile.ZipFile(installed[2]) as wheel:
+        inside = {name: wheel.read(name) for name in wheel.namelist() if name.endswith(".yaml")}
+    assert inside == {
+        f"boxpromptiml/packaged_configs/{path.relative_to(ROOT / 'configs').as_posix()}": path.read_bytes()
+        for path in CONFIGS
+    }
+
+
+def test_the_program_lists_them_anywhere(installed, surroundings, tmp_path):
+    answer = subprocess.run(
+        [installed[0], installed[1], "configs"], cwd=tmp_path, env=surroundings, capture_output=True, text=True
+    )
+    assert answer.stdout.count("\n") == len(CONFIGS), answer.stderr
+
+
+@pytest.mark.timeout(900)
+def test_readmes_commands_run_outside_a_checkout(worked):
+    assert (worked / "found/masks/photo.png").is_file()
+    assert (worked / "student.onnx").stat().st_size > 100_000
+    for path in CONFIGS:
+        if path.parent.name == "configs":
+            assert (worked / "runs" / path.stem / "fit/fit.json").is_file()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("word", "options"), [("app", ["--open_browser", "false"]), ("serve", ["--port", "0"])])
+def test_page_and_service_start_outside_a_checkout(installed, surroundings, worked, word, options):
+    student = ["--checkpoint", "runs/demo/fit/checkpoints/best.ckpt"]
+    process = subprocess.Popen(
+        [installed[0], installed[1], word, *student, *options], cwd=worked, env=surroundings, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if address := re.search(r"http://127\.0\.0\.1:\d+", line):
+                break
+        assert address, "".join(printed)
+        where = address[0] + ("/health" if word == "serve" else "/")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        assert opener.open(where, timeout=60).status == 200
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
