@@ -18,6 +18,7 @@ from boxpromptiml.annotations.matching import ImageFinder, Match
 from boxpromptiml.boxes import Boxes
 from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.images import list_images, read_size
+from boxpromptiml.limits import Seed, ShareBelowOne, within_limits
 from boxpromptiml.manifest import read_manifest, stays_inside, write_manifest
 from boxpromptiml.records import ImageRecord, InputError, Split
 
@@ -31,6 +32,7 @@ READERS: dict[Format, Callable[[Path], Drawings]] = {
 }
 
 
+@within_limits
 def import_boxes(
     format: Format,
     annotations: Path,
@@ -41,8 +43,8 @@ def import_boxes(
     unboxed: Unboxed = "set_aside",
     split: Split | None = None,
     source: str | None = None,
-    val_share: float = 0.0,
-    seed: int = 0,
+    val_share: ShareBelowOne = 0.0,
+    seed: Seed = 0,
 ) -> int:
     """Write a manifest from boxes that people drew with an annotation tool.
 
