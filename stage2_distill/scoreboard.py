@@ -81,7 +81,8 @@ class Scoreboard(RowPerImage):
         """
         scores = [float("nan")] * (len(COLUMNS) - 2)
         if truth is not None:
-            sized = _at_one_size(probability.float(), truth, self.scoring)
+            with in_precision("32-true", probability.device):  # to resize is to multiply matrices
+                sized = _at_one_size(probability.float(), truth, self.scoring)
             if sized[1].any() or not truth.any():
                 scores = self._score(*sized, truth.double().mean())  # 1 % has to reach 0.01
         self.rows.append(torch.tensor([[set_index, index, *scores]], dtype=torch.float64, device=self.device))

@@ -36,13 +36,18 @@ def test_a_pil_image_is_read_as_pillow_shows_it(photo, mode):
     np.testing.assert_allclose(found.astype(int), expected.astype(int), atol=1)
 
 
-@pytest.mark.parametrize(("mode", "dtype"), [("I;16", np.uint16), ("I", np.int32), ("F", np.float32)])
-def test_a_deep_pil_image_is_read_as_its_file_is(mode, dtype, tmp_path):
-    values = np.linspace(0, 60000 if mode != "F" else 255, 600).reshape(20, 30).astype(dtype)
-    image = Image.fromarray(values)
+@pytest.mark.parametrize(("mode", "dtype", "white"), [("I;16", np.uint16, 60000), ("F", np.float32, 1)])
+def test_a_deep_pil_image_is_read_as_its_file_is(mode, dtype, white, tmp_path):
+    image = Image.fromarray(np.linspace(0, white, 600).reshape(20, 30).astype(dtype))
     assert image.mode == mode
     image.save(tmp_path / "deep.tif")
     np.testing.assert_array_equal(pixels_of(image), read_photo(tmp_path / "deep.tif"))
+
+
+@pytest.mark.parametrize("values", [np.arange(600, dtype=np.int32), np.linspace(0, 255, 600, dtype=np.float32)])
+def test_a_deep_pil_image_of_unknown_range_is_refused_as_its_file_is(values):
+    with pytest.raises(ImageError, match=r"the photo: .*; "):
+        pixels_of(Image.fromarray(values.reshape(20, 30)))
 
 
 def test_a_turned_pil_image_is_upright_as_its_file_is(photo, tmp_path):
