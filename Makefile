@@ -66,7 +66,9 @@ PHOTOS      ?= $(if $(filter demo,$(PROFILE)),"[$$(echo $(RUN)/data/images/test-
 # The loggers belong to training: a test that used them too would write over its curves.
 QUIETLY     := --trainer.logger false
 # A run that was stopped goes on from its last checkpoint; one that ended, before its config changed, starts anew.
-RESUME       = $(if $(wildcard $@),,$(if $(wildcard $(@D)/checkpoints/last.ckpt),--ckpt_path last))
+RESUME       = $(or $(if $(wildcard $@),,$(if $(wildcard $(@D)/checkpoints/last.ckpt),--ckpt_path last)),$(REPLACE))
+# make knows that what is there is older than its config or inputs.
+REPLACE     := --overwrite true
 # Exit code 3: done, but for some inputs, which were listed. The job goes on without them.
 GO_ON       := || [ $$? -eq 3 ]
 
@@ -110,13 +112,13 @@ $(FITTED): configs/$(PROFILE).yaml $(INDEX) | $(STAMP)
 	$(BIN)/boxpromptiml fit --config $< $(RESUME)
 
 $(SCORES): $(FITTED)
-	$(BIN)/boxpromptiml test --config configs/$(PROFILE).yaml $(QUIETLY) --ckpt_path $(CHECKPOINT)
+	$(BIN)/boxpromptiml test --config configs/$(PROFILE).yaml $(QUIETLY) --ckpt_path $(CHECKPOINT) $(REPLACE)
 
 $(ROBUSTNESS): configs/robustness/$(PROFILE).yaml $(FITTED)
-	$(BIN)/boxpromptiml robustness --config $< $(GO_ON)
+	$(BIN)/boxpromptiml robustness --config $< $(REPLACE) $(GO_ON)
 
 $(PREDICTIONS): $(FITTED)
-	$(BIN)/boxpromptiml predict --checkpoint $(CHECKPOINT) --images $(PHOTOS) --out $(@D) $(GO_ON)
+	$(BIN)/boxpromptiml predict --checkpoint $(CHECKPOINT) --images $(PHOTOS) --out $(@D) $(REPLACE) $(GO_ON)
 
 endif
 

@@ -11,10 +11,12 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from boxpromptiml import __version__
+from boxpromptiml.devices import existing_devices
+from boxpromptiml.limits import Count, Devices, Share, Side, Workers, within_limits
 from boxpromptiml.locks import part_in, sole_use
 from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.provenance import content_hash, file_sha256
-from boxpromptiml.records import InputError, Split, Stamp
+from boxpromptiml.records import Split, Stamp
 from boxpromptiml.shards import AGAIN, SCHEMA, CacheError, CacheIndex, read_index, shard_paths, write_index
 from stage1_pseudomask import resume
 from stage1_pseudomask.teachers import Teacher
@@ -30,20 +32,21 @@ SHOWN = 20
 """How many of those are listed on the screen; ``index.json`` has all."""
 
 
+@within_limits
 def pseudomasks(
     manifest: Path,
     out: Path,
     teacher: Teacher,
-    size: int = 256,
-    margin: float = 0.05,
+    size: Side = 256,
+    margin: Share = 0.05,
     rank: Literal["score", "quality"] = "score",
     splits: list[Split] | None = None,
-    shard_size: int = 64,
-    batch_size: int | Literal["auto"] = "auto",
-    workers: int = 2,
+    shard_size: Count = 64,
+    batch_size: Count | Literal["auto"] = "auto",
+    workers: Workers = 2,
     accelerator: str = "auto",
-    devices: int | str = "auto",
-    num_nodes: int = 1,
+    devices: Devices = "auto",
+    num_nodes: Count = 1,
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
     retry: bool = False,
     dry_run: bool = False,
@@ -76,9 +79,6 @@ def pseudomasks(
         dry_run: only say how many images, boxes, bytes and hours lie ahead, judged by what is done or by a few images
             that are computed and thrown away; write nothing.
     """
-    for name, value in (("shard_size", shard_size), ("batch_size", batch_size)):
-        if value != "auto" and value < 1:
-            raise InputError(f"{name} is {value}; name a whole number above zero")
     found = read_manifest(manifest)
     records = [record for record in found.records if splits is None or record.split in splits]
     if not records:
@@ -105,7 +105,8 @@ def pseudomasks(
     from stage1_pseudomask.tuning import tuned
 
     job = Job(out, stamp, teacher, margin, 0 if batch_size == "auto" else batch_size, workers, rank)
-    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
+    with existing_devices(accelerator, devices):
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
     if dry_run:
         print(forecast(records, job, accelerator, precision, fabric.world_size))
         return 0

@@ -107,6 +107,7 @@ class WriteAgreement(L.Callback):
                 "sets": summary,
                 "all": together["all images"],
                 "not_scored_against_truth": lost,
+                "precision": pl_module.scoreboard.scoring.precision,  # type: ignore[union-attr]
                 "checkpoint": trainer.ckpt_path and str(trainer.ckpt_path),
                 "command": provenance.command_line(),
                 "environment": provenance.environment(),

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from boxpromptiml.limits import Quality, Share, ShareAboveZero, hold_fields
+
 
 @dataclass(frozen=True)  # without slots, which jsonargparse cannot read defaults from
 class Augmentation:
@@ -27,11 +29,14 @@ class Augmentation:
         noise: probability of slight Gaussian noise.
     """
 
-    flip: float = 0.5
-    crop_scale: float = 0.6
-    jpeg_quality: int = 70
-    blur: float = 0.1
-    noise: float = 0.1
+    flip: Share = 0.5
+    crop_scale: ShareAboveZero = 0.6
+    jpeg_quality: Quality = 70
+    blur: Share = 0.1
+    noise: Share = 0.1
+
+    def __post_init__(self) -> None:
+        hold_fields(self, "augmentation.")
 
 
 def training_transform(size: int, augmentation: Augmentation) -> A.Compose:

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
+from lightning.fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
+from boxpromptiml import __version__
+from boxpromptiml.devices import existing_devices
+from boxpromptiml.limits import Count, Workers, within_limits
 from boxpromptiml.records import Batch, InputError
+from boxpromptiml.run_folder import run_folder
 from boxpromptiml.scores import f1_from_counts
+from boxpromptiml.shards import read_index
 from stage2_distill.datamodule import PseudoMaskData
 from stage2_distill.dataset import scorable_truth, unpack
 from stage2_distill.localizer import Localizer
 
 THRESHOLDS = torch.linspace(0.01, 0.99, 99)
 Target = Literal["pseudo_mask", "truth"]
+SETTINGS = "calibration.settings.json"
+RESULTS = ("model.safetensors", "config.json")
 
 
+@within_limits
 def calibrate(
     checkpoint: str,
     caches: list[Path],
     out: Path,
     against: Target = "pseudo_mask",
-    batch_size: int = 16,
-    workers: int = 2,
+    batch_size: Count = 16,
+    workers: Workers = 2,
     accelerator: str = "auto",
+    overwrite: bool = False,
 ) -> int:
     """Choose a student's threshold and save both, ready for `predict`, `Localizer.load` and the Hugging Face hub.
 
@@ -41,14 +52,36 @@ def calibrate(
         batch_size: images a step.
         workers: loader processes.
         accelerator: cpu, gpu, or auto.
+        overwrite: replace another student in the folder, or this one as calibrated otherwise.
 
     Returns:
         0, or 3 when manipulated images were set aside because their truth is empty.
+
+    Raises:
+        InputError: a cache has nothing to compare with, or the folder holds such a student or a run at work.
     """
     localizer = Localizer.load(checkpoint)
-    device = torch.device(
-        "cuda" if accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available()) else "cpu"
-    )
+    with existing_devices(accelerator):
+        device = Fabric(accelerator=accelerator, devices=1).device
+    settings = {
+        "weights_sha256": localizer.weights_sha256(),
+        "caches": {str(cache): read_index(cache).stamp.config_hash for cache in caches},
+        "against": against,
+        "package_version": __version__,
+    }
+    with run_folder(out, SETTINGS, settings, RESULTS, overwrite):
+        return _calibrate(localizer, caches, out, against, batch_size, workers, device)
+
+
+def _calibrate(
+    localizer: Localizer,
+    caches: Sequence[Path],
+    out: Path,
+    against: Target,
+    batch_size: int,
+    workers: int,
+    device: torch.device,
+) -> int:
     size = localizer.student.image_size
     data = PseudoMaskData([str(cache) for cache in caches], image_size=size, batch_size=batch_size, workers=workers)
     data.setup("validate")

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import WandbLogger
 from torch.utils.data import default_collate
 
 from boxpromptiml import images, pictures, provenance
+from boxpromptiml.limits import Count, within_limits
 from boxpromptiml.records import Batch
 from stage2_distill import lineage
 from stage2_distill.dataset import PseudoMaskDataset, unpack
@@ -31,7 +32,8 @@ class PicturePanels(L.Callback):
         samples: how many validation samples, spread evenly over the set.
     """
 
-    def __init__(self, folder: str, samples: int = 6) -> None:
+    @within_limits
+    def __init__(self, folder: str, samples: Count = 6) -> None:
         self.folder = Path(folder)
         self.samples = samples
 
@@ -68,8 +70,8 @@ class RunRecord(L.Callback):
         self.started = time.monotonic()
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the record on the first process."""
-        if not trainer.is_global_zero:
+        """Write the record on the first process, but not of a trial of a step."""
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         assert isinstance(pl_module, Distillation)
         checkpoint = trainer.checkpoint_callback

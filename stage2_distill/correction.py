@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from boxpromptiml.records import InputError
+from boxpromptiml.limits import Share, hold_fields
 
 
 @dataclass(frozen=True)  # without slots, which jsonargparse cannot read defaults from
@@ -18,13 +18,11 @@ class SelfCorrection:
         share: of the target at the last step, reached along a line; 0 switches it off.
     """
 
-    start: float = 0.5
-    share: float = 0.0
+    start: Share = 0.5
+    share: Share = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("start", "share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"correction.{name} is {getattr(self, name)}; it is a share, from 0 to 1")
+        hold_fields(self, "correction.")
 
     def share_at(self, progress: float) -> float:
         """Share of the target in [0, 1] after ``progress`` in [0, 1] of the training steps."""

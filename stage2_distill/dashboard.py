@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
 
 from boxpromptiml import images, pictures, provenance
+from boxpromptiml.limits import Whole, within_limits
 from boxpromptiml.records import Batch, ImageRecord
 from stage2_distill import lineage, worst_cases
 from stage2_distill.box_terms import outside_per_image, tightness_per_image
@@ -41,7 +42,8 @@ class Dashboard(L.Callback):
         checkpoint: hand the best checkpoint to W&B when training ends.
     """
 
-    def __init__(self, folder: str, batches: int = 8, worst: int = 8, checkpoint: bool = True) -> None:
+    @within_limits
+    def __init__(self, folder: str, batches: Whole = 8, worst: Whole = 8, checkpoint: bool = True) -> None:
         self.folder = Path(folder)
         self.batches = batches
         self.worst = worst

@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
+from boxpromptiml.limits import Count, NotNegative, Share, Side, Workers, within_limits
 from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.processes import loader_processes
 from boxpromptiml.records import Batch, ImageRecord, Split
@@ -53,20 +54,21 @@ class PseudoMaskData(L.LightningDataModule):
         target: which mask training samples are taught with; validation always compares with the teacher's.
     """
 
+    @within_limits
     def __init__(
         self,
         caches: list[str],
         streams: list[SampleStream] | None = None,
-        source_weights: dict[str, float] | None = None,
-        epoch_size: int | None = None,
+        source_weights: dict[str, Share] | None = None,
+        epoch_size: Count | None = None,
         val_sets: dict[str, str | list[str]] | None = None,
         test_sets: dict[str, str] | None = None,
-        image_size: int = 224,
-        batch_size: int = 16,
-        workers: int = 4,
+        image_size: Side = 224,
+        batch_size: Count = 16,
+        workers: Workers = 4,
         authentic: bool = False,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
-        confidence_power: float = 0.0,
+        confidence_power: NotNegative = 0.0,
         target: Target = Target(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from boxpromptiml import provenance
+from boxpromptiml.run_folder import run_folder
 
 LINES = "predictions.jsonl"
 SETTINGS = "predictions.settings.json"
+RESULTS = (LINES, ".predictions-*.jsonl", "predictions.json", "coco.json")
 
 
 class Journal:
@@ -34,14 +36,16 @@ class Journal:
         self._stream.close()
 
 
-def take_up(folder: Path, settings: dict[str, Any]) -> None:
-    """Make a folder ready for a run: lines of an earlier run stay if it had the same settings, else they go."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if _settings(folder) != settings:
-        for path in _parts(folder):
-            path.unlink(missing_ok=True)
-        provenance.write_json(folder / SETTINGS, settings)
-    merge(folder)
+@contextmanager
+def take_up(folder: Path, settings: dict[str, Any], overwrite: bool = False) -> Iterator[None]:
+    """Have a folder to oneself; lines of an earlier run of the same settings stay.
+
+    Raises:
+        InputError: see `run_folder`.
+    """
+    with run_folder(folder, SETTINGS, settings, RESULTS, overwrite):
+        merge(folder)
+        yield
 
 
 def merge(folder: Path) -> list[dict[str, Any]]:
@@ -77,10 +81,3 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(entry, dict) and "file" in entry:
                 yield entry
-
-
-def _settings(folder: Path) -> Any:
-    try:
-        return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None

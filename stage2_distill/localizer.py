@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import timm
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from boxpromptiml.images import ImageError, Mask, Photo, Probability, read_photo, resize_photo, resize_probability
+from boxpromptiml.images import Mask, Photo, Probability, resize_photo, resize_probability
+from boxpromptiml.limits import Threshold, within_limits
 from boxpromptiml.regions import Region, find_regions
 from stage2_distill.dataset import image_tensor
+from stage2_distill.given_photo import GivenPhoto, pixels_of
 from stage2_distill.student import Student, WeightsError, count_parameters
 from stage2_distill.tiling import localize_tiled
 
@@ -66,15 +67,15 @@ class Localizer(
 
     Raises:
         WeightsError: the arguments are not those of a student of this version.
+        InputError: the threshold is no probability.
     """
 
-    def __init__(self, student: dict[str, Any], threshold: float = 0.5, calibration: str = UNCALIBRATED) -> None:
+    @within_limits
+    def __init__(self, student: dict[str, Any], threshold: Threshold = 0.5, calibration: str = UNCALIBRATED) -> None:
         super().__init__()
         backbone = str(student.get("backbone"))
         if not timm.is_model(backbone):  # other names can make timm fetch what they point to
             raise WeightsError(f"timm has no backbone called {backbone!r}; `timm.list_models()` lists them")
-        if not 0 <= threshold <= 1:
-            raise WeightsError(f"the threshold is {threshold}; in config.json, name a probability from 0 to 1")
         self.threshold = float(threshold)
         self.calibration = calibration
         self.student = Student(**student, pretrained=False)
@@ -129,19 +130,21 @@ class Localizer(
                 if written.name != "README.md" or not (folder / written.name).exists():
                     written.replace(folder / written.name)
 
-    def predict(self, photo: str | Path | Photo, tiled: bool = False, threshold: float | None = None) -> Finding:
+    @within_limits
+    def predict(self, photo: GivenPhoto, tiled: bool = False, threshold: Threshold | None = None) -> Finding:
         """Localize manipulations in one photo.
 
         Args:
-            photo: a file, or (H, W, 3) uint8 RGB.
+            photo: a file's path or its bytes, a PIL image, or an array of 8-bit grey values (H, W) or RGB (H, W, 3).
             tiled: see the photo at its own resolution in overlapping tiles, instead of shrunk to the student's size.
                 Slower, and finer; better only for a student that was trained on pixels of such a size.
             threshold: in place of the localizer's own.
 
         Raises:
             ImageError: the photo cannot be read.
+            InputError: the threshold is no probability.
         """
-        pixels = _checked(photo) if isinstance(photo, np.ndarray) else read_photo(Path(photo))
+        pixels = pixels_of(photo)
         if tiled:
             probability = localize_tiled(pixels, self.student.image_size, self.localize)
         else:
@@ -168,9 +171,3 @@ class Localizer(
     def forward(self, image: Tensor) -> Tensor:
         """Probability (B, 1, H, W) of images (B, 3, H, W), RGB in [0, 1]."""
         return torch.sigmoid(self.student(image).logits.float())
-
-
-def _checked(photo: Photo) -> Photo:
-    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
-        raise ImageError(f"a photo is (H, W, 3) uint8 RGB, found {photo.shape} {photo.dtype}; convert it")
-    return photo

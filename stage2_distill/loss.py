@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from boxpromptiml.records import InputError
+from boxpromptiml.limits import NotNegative, ShareBelowHalf, within_limits
 from stage2_distill.box_terms import outside_per_image, tightness_per_image
 
 
@@ -71,22 +71,21 @@ class DistillationLoss(nn.Module):
         margin: share of a box's side, at each end, whose lines may miss the region because boxes are loose.
 
     Raises:
-        InputError: the margin leaves no line.
+        InputError: a weight is below 0, or the margin leaves no line.
     """
 
+    @within_limits
     def __init__(
         self,
-        bce: float = 1.0,
-        dice: float = 0.0,
-        focal: float = 0.0,
-        focal_gamma: float = 2.0,
-        outside: float = 0.0,
-        tightness: float = 0.0,
-        margin: float = 0.15,
+        bce: NotNegative = 1.0,
+        dice: NotNegative = 0.0,
+        focal: NotNegative = 0.0,
+        focal_gamma: NotNegative = 2.0,
+        outside: NotNegative = 0.0,
+        tightness: NotNegative = 0.0,
+        margin: ShareBelowHalf = 0.15,
     ) -> None:
         super().__init__()
-        if not 0 <= margin < 0.5:
-            raise InputError(f"loss.margin is {margin}; it is a share of a box's side at each end, from 0 to below 0.5")
         self.bce = bce
         self.dice = dice
         self.focal = focal

@@ -6,18 +6,20 @@ from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
+from boxpromptiml.limits import NotNegative, Share, Whole, within_limits
 from boxpromptiml.protocol import Scoring
-from boxpromptiml.records import Batch
+from boxpromptiml.records import Batch, InputError
 from stage2_distill.agreement import Agreement, averages
 from stage2_distill.correction import SelfCorrection, corrected_target
 from stage2_distill.dataset import ScoredBatch
 from stage2_distill.fusion import pool_under_mask
 from stage2_distill.loss import DistillationLoss
-from stage2_distill.scoreboard import Scoreboard
+from stage2_distill.scoreboard import Scoreboard, in_precision
 from stage2_distill.speed import Speed, require_unused_parameters_found, step_seed
 from stage2_distill.student import Localization, Student
 
@@ -42,15 +44,16 @@ class Distillation(L.LightningModule):
         speed: how training computes.
     """
 
+    @within_limits
     def __init__(
         self,
         student: Student,
         loss: DistillationLoss,
-        lr: float = 1e-4,
-        backbone_lr_scale: float = 1.0,
-        freeze_backbone: int = 0,
-        weight_decay: float = 0.05,
-        warmup: float = 0.05,
+        lr: NotNegative = 1e-4,
+        backbone_lr_scale: NotNegative = 1.0,
+        freeze_backbone: Whole = 0,
+        weight_decay: NotNegative = 0.05,
+        warmup: Share = 0.05,
         scoring: Scoring = Scoring(),  # noqa: B008 (frozen)
         correction: SelfCorrection = SelfCorrection(),  # noqa: B008 (frozen)
         speed: Speed = Speed(),  # noqa: B008 (frozen)
@@ -104,7 +107,7 @@ class Distillation(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Localization]:
         """Agreement with the teacher, and with the truth where it is known. Callbacks get the answer to look into."""
-        answer = self.student(batch["image"])
+        answer = self._scored_answer(batch["image"])
         loss = self.loss(answer.logits, batch["pseudo_mask"], batch["weight"], batch["box_mask"])
         self.log("val/loss", loss, sync_dist=True, batch_size=len(batch["image"]))
         self.agreement.update(batch, torch.sigmoid(answer.logits))
@@ -120,11 +123,27 @@ class Distillation(L.LightningModule):
 
     def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Score each photo against its ground truth."""
-        probability = torch.sigmoid(self.student(batch["image"]).logits.float())
+        probability = torch.sigmoid(self._scored_answer(batch["image"]).logits.float())
         for i, truth in enumerate(batch["truth"]):
             if truth is None:
                 print(f"set aside: {batch['problem'][i]}")
             self.scoreboard.update(dataloader_idx, batch["index"][i], probability[i, 0], truth)
+
+    def _scored_answer(self, image: Tensor) -> Localization:
+        """In the precision that scores are in; while training, in that of training.
+
+        Raises:
+            InputError: the weights themselves are of fewer bits.
+        """
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            return self.student(image)
+        if (kept := next(self.student.parameters()).dtype) != torch.float32:
+            raise InputError(
+                f"trainer.precision {self.trainer.precision} keeps the student in {kept}, and scores are of one in "
+                "float32; add --trainer.precision 32-true"
+            )
+        with in_precision(self.scoreboard.scoring.precision, self.device):
+            return self.student(image.float())
 
     def _of_all_processes(self, rows: Tensor) -> Tensor:
         gathered = cast(Tensor, self.all_gather(rows))  # gains a dimension only where there are several

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from boxpromptiml import __version__, pictures, provenance
+from boxpromptiml.devices import existing_devices
 from boxpromptiml.images import (
     JPEG_SIDE,
     ImageError,
@@ -25,6 +27,7 @@ from boxpromptiml.images import (
     write_photo,
     write_probability,
 )
+from boxpromptiml.limits import Count, Threshold, Workers, within_limits
 from boxpromptiml.processes import loader_processes
 from boxpromptiml.regions import find_regions, run_lengths
 from stage2_distill.journal import Journal, merge, read, take_up
@@ -78,18 +81,20 @@ class _Photos(Dataset[_Item]):
         return _Item(file, photo, None if self.size is None else resize_photo(photo, self.size, self.size))
 
 
+@within_limits
 def predict(
     checkpoint: str,
     images: Path | list[Path],
     out: Path,
-    threshold: float | None = None,
+    threshold: Threshold | None = None,
     tiled: bool = False,
     outputs: Outputs = Outputs(),
-    batch_size: int = 8,
-    workers: int = 2,
+    batch_size: Count = 8,
+    workers: Workers = 2,
     accelerator: str = "auto",
-    devices: int = 1,
-    num_nodes: int = 1,
+    devices: Count = 1,
+    num_nodes: Count = 1,
+    overwrite: bool = False,
 ) -> int:
     """Localize manipulations in photos with a trained student.
 
@@ -113,6 +118,10 @@ def predict(
         accelerator: cpu, gpu, or auto.
         devices: processes on this machine, each with a device of its own.
         num_nodes: machines, when started by torchrun or SLURM.
+        overwrite: replace predictions of another student or of other settings that the folder holds.
+
+    Raises:
+        InputError: there is no photo or no student, or the folder holds such predictions or a run at work.
     """
     names, remarks = photo_names(images if isinstance(images, list) else [images])
     localizer = Localizer.load(checkpoint)
@@ -124,13 +133,31 @@ def predict(
         "outputs": asdict(outputs),
         "package_version": __version__,
     }
-    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+    with existing_devices(accelerator, devices):
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
     fabric.launch()
-    if fabric.is_global_zero:
-        for remark in remarks:
-            print(remark)
-        take_up(out, settings)
-    fabric.barrier()
+    with take_up(out, settings, overwrite) if fabric.is_global_zero else nullcontext():
+        if fabric.is_global_zero:
+            for remark in remarks:
+                print(remark)
+        fabric.barrier()
+        _predict(fabric, localizer, names, out, outputs, settings, batch_size, workers)
+        set_aside = _summarize(out, list(names), checkpoint, settings) if fabric.is_global_zero else 0
+    return 3 if fabric.broadcast(set_aside) else 0
+
+
+def _predict(
+    fabric: Fabric,
+    localizer: Localizer,
+    names: dict[Path, str],
+    out: Path,
+    outputs: Outputs,
+    settings: dict[str, Any],
+    batch_size: int,
+    workers: int,
+) -> None:
+    """Look at this process's photos."""
+    limit, tiled = settings["threshold"], settings["tiled"]
     before = read(out)
     mine = list(names)[fabric.global_rank :: fabric.world_size]
     left = [file for file in mine if not _holds(before.get(printable(str(file))), file, names[file], outputs, out)]
@@ -154,8 +181,6 @@ def predict(
             bar.update(len(items))
     journal.close()
     fabric.barrier()
-    set_aside = _summarize(out, list(names), checkpoint, settings) if fabric.is_global_zero else 0
-    return 3 if fabric.broadcast(set_aside) else 0
 
 
 def _localized(localizer: Localizer, items: list[_Item], batch_size: int) -> Iterator[tuple[_Item, Probability]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,22 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from boxpromptiml import __version__, provenance
+from boxpromptiml.devices import existing_devices
+from boxpromptiml.limits import Count, Workers, within_limits
 from boxpromptiml.manifest import ManifestError, read_manifest
 from boxpromptiml.processes import loader_processes
 from boxpromptiml.protocol import Scoring
 from boxpromptiml.records import ImageRecord
+from boxpromptiml.run_folder import run_folder
 from stage2_distill import curves
 from stage2_distill.dataset import ScoredBatch, ScoredDataset, collate_scored, scorable, unscored
 from stage2_distill.degrade import Degradation, Levels
 from stage2_distill.evaluate import Rows
 from stage2_distill.localizer import Localizer
-from stage2_distill.scoreboard import Scoreboard
+from stage2_distill.scoreboard import Scoreboard, in_precision
 
+SETTINGS = "robustness.settings.json"
+RESULTS = ("robustness.json", "robustness.md", "robustness.png")
 warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")  # Lightning 2.6 on torch 2.12 and newer
 
 
@@ -50,7 +56,8 @@ class DegradedTest(L.LightningModule):
 
     def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Score each photo against its truth."""
-        probability = self.localizer(batch["image"])[:, 0]
+        with in_precision(self.scoreboard.scoring.precision, self.device):
+            probability = self.localizer(batch["image"])[:, 0]
         for i, truth in enumerate(batch["truth"]):
             self.scoreboard.update(dataloader_idx, batch["index"][i], probability[i], truth)
         self.bar.update(len(batch["index"]) * self.trainer.world_size)
@@ -61,17 +68,19 @@ class DegradedTest(L.LightningModule):
         self.scoreboard.reset()
 
 
+@within_limits
 def robustness(
     checkpoint: str,
     test_sets: dict[str, Path],
     out: Path,
     levels: Levels = Levels(),  # noqa: B008 (frozen)
     scoring: Scoring = Scoring(),  # noqa: B008 (frozen)
-    batch_size: int = 16,
-    workers: int = 2,
+    batch_size: Count = 16,
+    workers: Workers = 2,
     accelerator: str = "auto",
-    devices: int = 1,
-    num_nodes: int = 1,
+    devices: Count = 1,
+    num_nodes: Count = 1,
+    overwrite: bool = False,
 ) -> int:
     """Score a student on photos that were blurred, compressed, resized or shared, level by level.
 
@@ -92,28 +101,36 @@ def robustness(
         accelerator: cpu, gpu, or auto.
         devices: processes on this machine, each with a device of its own.
         num_nodes: machines, when started by torchrun or SLURM.
+        overwrite: replace results of another student or of other sets or rules; levels may differ without.
+
+    Raises:
+        InputError: a set cannot be read, or the folder holds such results or a run at work.
     """
     degradations = levels.degradations()
     if not test_sets or not degradations:
         raise ManifestError("nothing to score; name test sets, such as {casia1: data/casia1.json}, and levels")
     sets = {name: scorable(read_manifest(path)) for name, path in test_sets.items()}
     localizer = Localizer.load(checkpoint)
-    folder = out / "rows" / _fingerprint(localizer, test_sets, sets, scoring)
+    settings = _settings(localizer, test_sets, scoring)
+    folder = out / "rows" / _fingerprint(settings, sets)
     files = {each: folder / f"{str(each or 'clean').replace(' ', '-')}.npy" for each in (None, *degradations)}
-    trainer = L.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    _score_missing(files, trainer, localizer, scoring, sets, batch_size, workers)
-    clean, degraded = np.load(files[None]), {each: np.load(files[each]) for each in degradations}
-    set_aside = _set_aside(clean, sets)
-    if trainer.is_global_zero:
-        _write(out, curves.summarize(clean, degraded, sets), scoring, levels, checkpoint, set_aside)
+    with existing_devices(accelerator, devices):
+        trainer = L.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=num_nodes,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    alone = run_folder(out, SETTINGS, settings, RESULTS, overwrite) if trainer.is_global_zero else nullcontext()
+    with alone:
+        _score_missing(files, trainer, localizer, scoring, sets, batch_size, workers)
+        clean, degraded = np.load(files[None]), {each: np.load(files[each]) for each in degradations}
+        set_aside = _set_aside(clean, sets)
+        if trainer.is_global_zero:
+            _write(out, curves.summarize(clean, degraded, sets), scoring, levels, checkpoint, set_aside)
     return 3 if set_aside else 0
 
 
@@ -141,18 +158,20 @@ def _score_missing(
     trainer.strategy.barrier()  # the others read what the first has written
 
 
-def _fingerprint(
-    localizer: Localizer, test_sets: Mapping[str, Path], sets: Mapping[str, Sequence[ImageRecord]], scoring: Scoring
-) -> str:
-    """Of all that decides the rows, but for the degradation: rows of other settings lie in other folders."""
-    settings = {
+def _settings(localizer: Localizer, test_sets: Mapping[str, Path], scoring: Scoring) -> dict[str, Any]:
+    """What decides the results of every level."""
+    return {
         "weights_sha256": localizer.weights_sha256(),
         "manifests_sha256": {name: provenance.file_sha256(path) for name, path in test_sets.items()},
-        "photos": [_state(file) for of in sets.values() for each in of for file in (each.path, each.mask_path) if file],
         "scoring": asdict(scoring),
         "package_version": __version__,
     }
-    return provenance.content_hash(settings)
+
+
+def _fingerprint(settings: Mapping[str, Any], sets: Mapping[str, Sequence[ImageRecord]]) -> str:
+    """Of all that decides the rows, but for the degradation: rows of other photos and masks lie in other folders."""
+    photos = [_state(file) for of in sets.values() for each in of for file in (each.path, each.mask_path) if file]
+    return provenance.content_hash({**settings, "photos": photos})
 
 
 def _state(file: Path) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data.distributed import DistributedSampler
 
+from boxpromptiml.limits import Count, Share, within_limits
 from boxpromptiml.records import Batch, InputError
 
 TOLERANCE = 0.01
@@ -36,15 +37,14 @@ class Mixture:
         InputError: the weights do not fit the sources, or the epoch is empty.
     """
 
+    @within_limits
     def __init__(
         self,
         sources: Sequence[str],
         source_of: NDArray[np.intp],
-        weights: Mapping[str, float] | None = None,
-        epoch_size: int | None = None,
+        weights: Mapping[str, Share] | None = None,
+        epoch_size: Count | None = None,
     ) -> None:
-        if epoch_size is not None and epoch_size < 1:
-            raise InputError(f"data.epoch_size is {epoch_size}; name a number of draws, or leave it out")
         counts = np.bincount(source_of, minlength=len(sources))
         self.counts: dict[str, int] = dict(zip(sources, counts.tolist(), strict=True))
         self.shares = shares_of_draws(self.counts, weights or {})
@@ -67,7 +67,8 @@ class Mixture:
         return "\n".join(lines)
 
 
-def shares_of_draws(counts: Mapping[str, int], weights: Mapping[str, float]) -> dict[str, float]:
+@within_limits
+def shares_of_draws(counts: Mapping[str, int], weights: Mapping[str, Share]) -> dict[str, float]:
     """Share of the draws that each source gets.
 
     A weight is the share itself, in [0, 1]. What the weights leave of 1 goes to the sources that are not named, in
@@ -84,9 +85,6 @@ def shares_of_draws(counts: Mapping[str, int], weights: Mapping[str, float]) -> 
     absent = [name for name in weights if name not in counts]
     if absent:
         raise InputError(f"data.source_weights names {', '.join(absent)}, but the training samples come from: {there}")
-    wrong = [f"{name}: {weight:g}" for name, weight in weights.items() if not 0 <= weight <= 1]
-    if wrong:
-        raise InputError(f"data.source_weights has {', '.join(wrong)}; a weight is a share of the draws, from 0 to 1")
     rest = 1 - math.fsum(weights.values())
     others = sum(count for name, count in counts.items() if name not in weights)
     if rest < -TOLERANCE or (rest > TOLERANCE and not others):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 
 from boxpromptiml.images import resize_tensor
-from boxpromptiml.protocol import Scoring
+from boxpromptiml.protocol import Precision, Scoring
 from boxpromptiml.scores import RankedPixels, by_mode, counts_per_image, f1_from_counts, inverted, iou_from_counts
 
 TRIVIAL = ("f1_all_positive", "f1_nothing", "f1_random", "f1_centre_box")
@@ -19,6 +21,13 @@ SCORES = (*PIXEL_SCORES, *TRIVIAL, "predicted_area", "image_score", "manipulated
 THRESHOLDS = (0.001, 0.002, 0.005, *(percent / 100 for percent in range(1, 100)), 0.995, 0.998, 0.999)
 """Where F1 is taken to find the threshold that is best for a whole set."""
 COLUMNS = ("set", "index", *SCORES, *(f"f1_at_{threshold:g}" for threshold in THRESHOLDS))
+
+
+def in_precision(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Around a student's answer that is scored, whatever the precision that surrounds it."""
+    if precision == "32-true":
+        return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16-mixed" else torch.float16)
 
 
 class RowPerImage(Metric):
@@ -72,7 +81,8 @@ class Scoreboard(RowPerImage):
         """
         scores = [float("nan")] * (len(COLUMNS) - 2)
         if truth is not None:
-            sized = _at_one_size(probability.float(), truth, self.scoring)
+            with in_precision("32-true", probability.device):  # to resize is to multiply matrices
+                sized = _at_one_size(probability.float(), truth, self.scoring)
             if sized[1].any() or not truth.any():
                 scores = self._score(*sized, truth.double().mean())  # 1 % has to reach 0.01
         self.rows.append(torch.tensor([[set_index, index, *scores]], dtype=torch.float64, device=self.device))

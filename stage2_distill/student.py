@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from boxpromptiml.limits import Count, Share, Side, Whole, within_limits
 from stage2_distill import residual, self_similarity
 from stage2_distill.fusion import MemoryGuidedGatedFusion, MemoryUpdate
 from stage2_distill.pretrained import WeightsError, create_backbone
@@ -66,22 +67,23 @@ class Student(nn.Module):
     mean: Tensor
     std: Tensor
 
+    @within_limits
     def __init__(
         self,
         backbone: str = "tiny_vit_5m_224",
         pretrained: bool = True,
-        image_size: int = 224,
-        fusion_stride: int = 8,
-        channels: int = 96,
+        image_size: Side = 224,
+        fusion_stride: Count = 8,
+        channels: Count = 96,
         gating: bool = True,
         memory: bool = True,
-        prototypes: int = 64,
-        alpha: float = 0.5,
+        prototypes: Count = 64,
+        alpha: Share = 0.5,
         learn_alpha: bool = False,
         memory_update: MemoryUpdate = "gradient",
-        memory_decay: float = 0.99,
-        forensic: int = 0,
-        displacements: int = 0,
+        memory_decay: Share = 0.99,
+        forensic: Whole = 0,
+        displacements: Whole = 0,
         weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -208,16 +210,17 @@ def count_macs(student: Student) -> int:
     return counter.get_total_flops() // 2
 
 
+@within_limits
 def complexity(
     backbone: str = "tiny_vit_5m_224",
-    image_size: int = 224,
-    fusion_stride: int = 8,
-    channels: int = 96,
-    prototypes: int = 64,
+    image_size: Side = 224,
+    fusion_stride: Count = 8,
+    channels: Count = 96,
+    prototypes: Count = 64,
     gating: bool = True,
     memory: bool = True,
-    forensic: int = 0,
-    displacements: int = 0,
+    forensic: Whole = 0,
+    displacements: Whole = 0,
 ) -> int:
     """Print the parameters and multiply–accumulates of a student, without downloading weights.
 

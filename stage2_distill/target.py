@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxpromptiml.boxes import rasterize
+from boxpromptiml.limits import Share, hold_fields
 from boxpromptiml.records import InputError, Sample
 
 GreyMask = NDArray[np.uint8]
@@ -29,7 +30,10 @@ class Target:
     """
 
     source: Literal["pseudo_mask", "truth", "boxes"] = "pseudo_mask"
-    displaced: float = 0.0
+    displaced: Share = 0.0
+
+    def __post_init__(self) -> None:
+        hold_fields(self, "target.")
 
 
 def taught(sample: Sample, target: Target) -> GreyMask:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
 
 import lightning as L
 import wandb
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from boxpromptiml import __version__
+from boxpromptiml.devices import existing_devices
+from boxpromptiml.limits import Count, hold
+from boxpromptiml.locks import sole_use
+from boxpromptiml.provenance import file_sha256
+from boxpromptiml.records import InputError
+from boxpromptiml.run_folder import found, replace, run_folder
+from stage2_distill import checkpoints
+from stage2_distill.agreement import WriteAgreement
+from stage2_distill.callbacks import RunRecord
 from stage2_distill.datamodule import PseudoMaskData
+from stage2_distill.evaluate import WriteScores
 from stage2_distill.module import Distillation
+from stage2_distill.student import read_checkpoint
 
 # Lightning 2.6 calls jsonargparse and torch by names that they have deprecated since; nothing here can change that
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning.pytorch.cli")
@@ -36,7 +55,11 @@ class SaveAndLogConfig(SaveConfigCallback):
 
 
 class TrainerCLI(LightningCLI):
-    """The unmodified LightningCLI, less ``predict``, which `boxpromptiml predict` does for files."""
+    """LightningCLI less ``predict``, which `boxpromptiml predict` does for files; a run has its folder to itself."""
+
+    trainer: L.Trainer
+    model: Distillation
+    datamodule: PseudoMaskData
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -46,6 +69,86 @@ class TrainerCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """State the student's input size once, in ``data.image_size``."""
         parser.link_arguments("data.image_size", "model.student.init_args.image_size")
+        parser.add_argument(
+            "--overwrite", type=bool, default=False, help="Replace the run, or the results of other settings, there."
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Lightning's; what is named as a checkpoint and is none is refused before Lightning opens it."""
+        super().parse_arguments(parser, args)
+        named = self.config[self.config["subcommand"]].get("ckpt_path")
+        if named and Path(named).is_file():
+            read_checkpoint(Path(named))
+
+    def before_instantiate_classes(self) -> None:
+        """Keep W&B in the run's folder, and the word ``overwrite`` out of the config that is saved for other runs."""
+        config = self.config[cast(str, self.subcommand)]
+        self.overwrite, config["overwrite"] = config["overwrite"], False
+        keep_wandb_in(Path(config["trainer"]["default_root_dir"] or Path.cwd()))
+
+    def instantiate_trainer(self, **options: Any) -> L.Trainer:
+        """Lightning's, on devices that are there."""
+        trainer = self.config[cast(str, self.subcommand)]["trainer"]
+        with existing_devices(trainer["accelerator"], trainer["devices"]):
+            return super().instantiate_trainer(**options)
+
+    def fit(self, **options: Any) -> None:
+        """Train in a folder that holds no other run, or go on with the run that it holds."""
+        if self.trainer.max_epochs not in (None, -1):  # -1 is without end
+            hold({"trainer.max_epochs": self.trainer.max_epochs}, {"trainer.max_epochs": Count})
+        resumed = checkpoints.to_resume(self.trainer, self.model, options["ckpt_path"])
+        folder = _folder(self.trainer, RunRecord, "fit")
+        with self._alone(sole_use(folder)):
+            if self.trainer.is_global_zero:
+                self._refuse_another_run(folder, resumed)
+            self.trainer.fit(**options)
+
+    def validate(self, **options: Any) -> None:
+        """Compare the student of a checkpoint with its teacher."""
+        path = checkpoints.to_score(self.trainer, self.model, options["ckpt_path"])
+        data = self.datamodule
+        settings = {"sets": data.val_sets or {}, "caches": data.caches, "authentic": data.authentic}
+        results = ("agreement.json",)
+        with self._results(_folder(self.trainer, WriteAgreement, "validate"), "agreement", path, settings, results):
+            self.trainer.validate(**options | {"ckpt_path": path})
+
+    def test(self, **options: Any) -> None:
+        """Score the student of a checkpoint."""
+        path = checkpoints.to_score(self.trainer, self.model, options["ckpt_path"])
+        manifests = {name: Path(each) for name, each in self.datamodule.test_manifests.items()}
+        settings = {"sets": {name: file_sha256(each) for name, each in manifests.items() if each.is_file()}}
+        results = ("scores.json", "scores.md", "scores.tex")
+        with self._results(_folder(self.trainer, WriteScores, "test"), "scores", path, settings, results):
+            self.trainer.test(**options | {"ckpt_path": path})
+
+    def _results(
+        self, folder: Path, name: str, checkpoint: Path, settings: Mapping[str, Any], results: tuple[str, ...]
+    ) -> AbstractContextManager[object]:
+        """The folder of results of these settings, of this checkpoint and by these rules."""
+        known = {
+            "checkpoint_sha256": file_sha256(checkpoint),
+            "scoring": asdict(self.model.scoreboard.scoring),
+            "image_size": self.datamodule.image_size,
+            **settings,
+            "package_version": __version__,
+        }
+        return self._alone(run_folder(folder, f"{name}.settings.json", known, results, self.overwrite))
+
+    def _alone(self, lock: AbstractContextManager[object]) -> AbstractContextManager[object]:
+        """The lock for the first process of a run; the others are started by it. A trial of a step writes nothing."""
+        return lock if self.trainer.is_global_zero and not self.trainer.fast_dev_run else nullcontext()  # type: ignore[attr-defined]
+
+    def _refuse_another_run(self, folder: Path, resumed: Path | None) -> None:
+        places = checkpoints.folders(self.trainer)
+        if resumed is not None and resumed.parent.resolve() in [place.resolve() for place in places]:
+            return
+        there = found(folder, ["fit.json"]) + [path for place in places for path in found(place, ["*.ckpt"])]
+        if there:
+            reason = (
+                f"{folder}: holds a run ({there[-1].name}); go on with it by --ckpt_path last, replace it by "
+                "--overwrite true, or name another --trainer.default_root_dir"
+            )
+            replace(reason, there, self.overwrite)
 
 
 def run(arguments: list[str]) -> None:
@@ -67,6 +170,26 @@ def run(arguments: list[str]) -> None:
             seed_everything_default=0,
         )
         exit_code = 0
+    except MisconfigurationException as error:
+        raise InputError(f"{' '.join(str(error).split())}; correct the config or the options") from None
     finally:
         wandb.finish(exit_code)
         wandb.teardown()
+
+
+def keep_wandb_in(folder: Path) -> None:
+    """Have W&B keep its copies and settings below a run, unless the environment or an account says where.
+
+    Its own places are in the home folder, which a job on a cluster may not be able to write.
+    """
+    ours = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache"}
+    if not (Path.home() / ".config/wandb").exists():
+        ours["WANDB_CONFIG_DIR"] = "config"
+    for variable, name in ours.items():
+        os.environ.setdefault(variable, str((folder / "wandb" / name).resolve()))
+
+
+def _folder(trainer: L.Trainer, writer: type[RunRecord | WriteAgreement | WriteScores], name: str) -> Path:
+    """Where a callback writes the results of a command."""
+    writers = (each for each in trainer.callbacks if isinstance(each, writer))  # type: ignore[attr-defined]
+    return next((each.folder for each in writers), Path(trainer.default_root_dir) / name)

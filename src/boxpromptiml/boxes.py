@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from boxpromptiml.limits import Share, within_limits
 from boxpromptiml.records import InputError
 
 Boxes = NDArray[np.float32]
@@ -113,13 +114,14 @@ def rasterize(boxes_xyxy: Boxes, width: int, height: int) -> NDArray[np.bool_]:
     return mask
 
 
+@within_limits
 def loosen(
     boxes_xyxy: Boxes,
-    looseness: float,
+    looseness: Share,
     rng: np.random.Generator,
     width: int,
     height: int,
-    looseness_min: float = 0.0,
+    looseness_min: Share = 0.0,
 ) -> Boxes:
     """Move each side outwards by a random share of the box, as a person drawing coarse boxes would.
 
@@ -134,9 +136,7 @@ def loosen(
     Raises:
         InputError: the looseness is below zero, or its smallest is above its largest.
     """
-    if looseness < 0:
-        raise InputError(f"looseness is {looseness:g}; use 0 for tight boxes or a share such as 0.15")
-    if not 0 <= looseness_min <= looseness:
+    if looseness_min > looseness:
         raise InputError(f"looseness_min is {looseness_min:g}; use a share from 0 to looseness, which is {looseness:g}")
     sides = np.tile(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 2)
     shares = np.asarray(rng.uniform(looseness_min, looseness, sides.shape), np.float32)

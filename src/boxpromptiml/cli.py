@@ -6,9 +6,12 @@ jsonargparse from its signature and docstring. Nothing heavy is imported before 
 
 from __future__ import annotations
 
+import codecs
 import importlib
+import io
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 
 from boxpromptiml import __version__
@@ -57,12 +60,14 @@ TRAINER = {
     "validate": "agreement with the teacher, for each named validation set",
     "test": "scores against ground truth, for each named test set",
 }
+SIMILAR = str.maketrans({"×": "x", "–": "-", "−": "-", "…": "...", "±": "+-", "≤": "<=", "≥": ">=", "α": "alpha"})
 FAILED = 2
 """Exit code when a command could not run; 3 says that it ran and set some inputs aside."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name and return its exit code."""
+    make_printable()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
         print(_overview())
@@ -95,6 +100,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(f"boxpromptiml {command}: stopped; {how}", file=sys.stderr)
         return 130
+
+
+def make_printable() -> None:
+    """Have a terminal that knows few letters, such as ASCII's, show others by similar ones or a question mark."""
+    codecs.register_error("similar", _similar)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="similar")
+
+
+def _similar(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    letters = error.object[error.start : error.end].translate(SIMILAR)
+    plain = [letter for letter in unicodedata.normalize("NFKD", letters) if not unicodedata.combining(letter)]
+    return "".join(plain).encode("ascii", "replace").decode(), error.end
 
 
 def _run_tool(command: str, rest: list[str]) -> int:

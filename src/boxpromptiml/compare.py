@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxpromptiml import provenance
+from boxpromptiml.limits import Seed, within_limits
 from boxpromptiml.records import InputError
 from boxpromptiml.results import Scores, read_scores
 
@@ -22,6 +23,7 @@ Rows = NDArray[np.float64]
 """(runs, images) scores."""
 
 
+@within_limits
 def compare(
     baseline: Sequence[Path],
     candidate: Sequence[Path],
@@ -29,7 +31,7 @@ def compare(
     sets: Sequence[str] = (),
     pool: Sequence[str] = (),
     out: Path | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> int:
     """Compare two recipes by the scores of their runs on the same test images.
 

@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from boxpromptiml.records import InputError
+from boxpromptiml.limits import Threshold, hold_fields
 
 Mode = Literal["origin", "reverse", "double"]
 """What the pixel scores are of: the prediction, its inverse, or the better of the two (IMDLBenCo's names)."""
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""Lightning's names: all numbers in 32 bits, or products and convolutions in 16."""
 
 
 @dataclass(frozen=True)  # without slots, which jsonargparse cannot read defaults from
@@ -23,23 +25,24 @@ class Scoring:
         mode: score the prediction (origin), its inverse (reverse), or the better of both for each image (double, as
             TruFor does). False alarms and scores of whole images are always of the prediction itself.
         stretch: stretch every prediction to the range from 0 to 1 before its pixels are scored, as SCAF does.
+        precision: in which the student answers when it is scored, whatever it was trained in; scores of two precisions
+            differ and are not compared.
     """
 
-    threshold: float = 0.5
-    image_threshold: float = 0.5
+    threshold: Threshold = 0.5
+    image_threshold: Threshold = 0.5
     resolution: Literal["truth", "network"] = "truth"
     mode: Mode = "origin"
     stretch: bool = False
+    precision: Precision = "32-true"
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "image_threshold"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"scoring.{name} is {getattr(self, name)}; it is a probability, from 0 to below 1")
+        hold_fields(self, "scoring.")
 
     def __str__(self) -> str:
         return (
             f"pixels above {self.threshold:g}, images above {self.image_threshold:g}, {self.resolution} resolution, "
-            f"mode {self.mode}{', stretched' if self.stretch else ''}"
+            f"mode {self.mode}{', stretched' if self.stretch else ''}, precision {self.precision}"
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -83,6 +83,12 @@ class Scores(msgspec.Struct):
     environment: Environment = {}
     checkpoint: str | None = None
     command: str = ""
+
+
+class _Rules(msgspec.Struct):
+    """As they are written, without defaults."""
+
+    scoring: dict[str, Any] = {}
 
 
 class SetAgreement(msgspec.Struct):
@@ -233,6 +239,8 @@ def read_scores(path: Path) -> Scores:
     scores = _read(path, Scores)
     if scores is None:
         raise InputError(f"{path}: no such file; name the scores.json that `boxpromptiml test` wrote")
+    if "precision" not in msgspec.json.decode(path.read_bytes(), type=_Rules).scoring:
+        raise InputError(f"{path}: does not say in which precision it was scored; run `boxpromptiml test` again")
     return scores
 
 

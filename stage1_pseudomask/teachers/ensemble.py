@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from boxpromptiml.boxes import Boxes, clip
 from boxpromptiml.images import Photo
+from boxpromptiml.limits import Limit, within_limits
 from stage1_pseudomask.teachers import Candidates, Size, Teacher
 
 if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of them
@@ -26,6 +27,8 @@ MOVES = np.array(
 )
 """(9, 4) moves of x1, y1, x2, y2; fewer copies take the first. Over 5, as over 9, each side is moved in as often as
 out; over 9 also every two sides as often the same way as not."""
+Copies = Annotated[int, Limit(f"a whole number from 2 to {len(MOVES)}", least=2, most=len(MOVES), whole=True)]
+Jitter = Annotated[float, Limit("a share above 0, below 0.5", least=0, most=0.5, above=True, below=True, share=True)]
 
 
 class JitterEnsemble(Teacher):
@@ -41,11 +44,8 @@ class JitterEnsemble(Teacher):
         jitter: how far each side is moved, as a share of the box's side, in (0, 0.5).
     """
 
-    def __init__(self, teacher: Teacher, copies: int = 5, jitter: float = 0.1) -> None:
-        if not 2 <= copies <= len(MOVES):
-            raise ValueError(f"copies is {copies}; choose 2 to {len(MOVES)}")
-        if not 0 < jitter < 0.5:
-            raise ValueError(f"jitter is {jitter}; choose more than 0 and less than 0.5")
+    @within_limits
+    def __init__(self, teacher: Teacher, copies: Copies = 5, jitter: Jitter = 0.1) -> None:
         self.teacher = teacher
         self.copies = copies
         self.jitter = jitter

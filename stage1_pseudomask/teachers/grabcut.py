@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from boxpromptiml import boxes as box_geometry
 from boxpromptiml.boxes import Boxes
 from boxpromptiml.images import Mask, Photo, resize_photo, resize_probability
+from boxpromptiml.limits import Count, NotNegative, Share, ShareAboveZero, Whole, within_limits
 from stage1_pseudomask.teachers import Candidates, Size, Teacher
 
 MIN_CONTEXT = 8
@@ -40,14 +41,15 @@ class GrabCut(Teacher):
         threads: images cut at the same time; 0 for one a core. It does not change the masks.
     """
 
+    @within_limits
     def __init__(
         self,
-        longest_side: int = 512,
-        context: float = 0.2,
-        iterations: int = 2,
-        least_share: float = 0.15,
-        core: float = 0.6,
-        threads: int = 0,
+        longest_side: Count = 512,
+        context: NotNegative = 0.2,
+        iterations: Count = 2,
+        least_share: Share = 0.15,
+        core: ShareAboveZero = 0.6,
+        threads: Whole = 0,
     ) -> None:
         self.longest_side = longest_side
         self.context = context

@@ -17,6 +17,7 @@ import numpy as np
 
 from boxpromptiml.boxes import Boxes
 from boxpromptiml.images import ImageError, Photo
+from boxpromptiml.limits import Count, within_limits
 from stage1_pseudomask.teachers import Candidates, Size, Teacher, sam_weights
 from stage1_pseudomask.teachers.sam_weights import Variant
 
@@ -53,13 +54,14 @@ class SegmentAnything(Teacher):
         compiled: run the encoder through torch.compile, which takes a minute at the start. Worth it on a GPU.
     """
 
+    @within_limits
     def __init__(
         self,
         variant: Variant = "vit_h",
         checkpoint: Path | None = None,
         download_folder: Path | None = None,
         multimask_output: bool = False,
-        boxes_at_once: int = 32,
+        boxes_at_once: Count = 32,
         kernel: Literal["sdpa", "flex", "shipped"] = "sdpa",
         compiled: bool = False,
     ) -> None:

@@ -1,5 +1,6 @@
 """The door: what it lists, what it says about mistakes, and how fast it opens."""
 
+import os
 import subprocess
 import sys
 import time
@@ -44,6 +45,34 @@ def test_every_tool_explains_its_options(command, capsys):
     assert "--config" in text
     undocumented = [line for line in text.splitlines() if line.strip().startswith("--") and line.rstrip().endswith("(")]
     assert not undocumented
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", "64x48 - e?"), ("latin-1", "64×48 - é?"), ("utf-8", "64×48 – é→")]
+)
+def test_a_terminal_of_few_letters_shows_similar_ones(encoding, shown):
+    script = "from boxpromptiml.cli import make_printable; make_printable(); print('64×48 – é→')"
+    answer = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    assert answer.stdout.decode(encoding).strip() == shown
+
+
+def test_help_is_readable_in_a_plain_locale():
+    environment = {
+        **os.environ,
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+    }
+    command = [sys.executable, "-m", "boxpromptiml.cli", "complexity", "--help"]
+    answer = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert "multiply-accumulates" in answer.stdout.decode("ascii")
 
 
 def test_bad_input_is_one_line_without_a_traceback(tmp_path, capsys):

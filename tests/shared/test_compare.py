@@ -16,7 +16,7 @@ def write_scores(path, scores):
         for i, value in enumerate(values)
     ]
     cases.append({"set": "casia1", "image_id": 999, "file": "a.png", "kind": "authentic", "f1": 0.0})
-    path.write_text(json.dumps({"sets": {}, "per_image": cases}))
+    path.write_text(json.dumps({"sets": {}, "per_image": cases, "scoring": {"precision": "32-true"}}))
     return path
 
 
@@ -92,8 +92,14 @@ def test_other_images_and_unknown_sets_and_missing_files_are_named(runs, tmp_pat
 def test_runs_that_were_scored_by_different_rules_are_not_compared(tmp_path):
     paths = [write_scores(tmp_path / f"{i}.json", {"casia1": [0.1, 0.2]}) for i in range(2)]
     content = json.loads(paths[1].read_text())
-    paths[1].write_text(json.dumps(content | {"scoring": {"threshold": 0.5, "mode": "origin"}}))
-    assert compare(paths[:1], paths[1:]) == 0  # as a file without rules, from before there were any
-    paths[1].write_text(json.dumps(content | {"scoring": {"mode": "double"}}))
-    with pytest.raises(InputError, match=r"1.json was scored by other rules \(.*mode double\)"):
+    paths[1].write_text(json.dumps(content | {"scoring": {"threshold": 0.5, "mode": "origin", "precision": "32-true"}}))
+    assert compare(paths[:1], paths[1:]) == 0
+    paths[1].write_text(json.dumps(content | {"scoring": {"mode": "double", "precision": "32-true"}}))
+    with pytest.raises(InputError, match=r"1.json was scored by other rules \(.*mode double.*\)"):
+        compare(paths[:1], paths[1:])
+    paths[1].write_text(json.dumps(content | {"scoring": {"precision": "bf16-mixed"}}))
+    with pytest.raises(InputError, match=r"1.json was scored by other rules \(.*precision bf16-mixed\)"):
+        compare(paths[:1], paths[1:])
+    paths[1].write_text(json.dumps(content | {"scoring": {"mode": "origin"}}))
+    with pytest.raises(InputError, match=r"1.json: does not say in which precision it was scored"):
         compare(paths[:1], paths[1:])

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from boxpromptiml.boxes import as_boxes, rasterize
+from boxpromptiml.records import InputError
 from stage1_pseudomask.teachers import Candidates, Teacher
 from stage1_pseudomask.teachers.ensemble import MOVES, JitterEnsemble
 
@@ -122,5 +123,5 @@ def test_a_photo_is_embedded_once_and_the_cache_knows_what_made_it():
 
 @pytest.mark.parametrize("wrong", [{"copies": 1}, {"copies": 10}, {"jitter": 0.0}, {"jitter": 0.5}])
 def test_meaningless_arguments_are_refused(wrong):
-    with pytest.raises(ValueError, match="choose"):
+    with pytest.raises(InputError, match=r"(copies|jitter) is .*; name a"):
         JitterEnsemble(Answering(whole), **wrong)

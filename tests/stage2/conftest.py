@@ -217,6 +217,24 @@ def write_tiny_config(tmp_path, cache, test_manifest):
 
 
 @pytest.fixture(scope="session")
+def fitted_config(tmp_path_factory, cache, test_manifest):
+    """The tiny configuration in a folder of its own, where a run of two epochs was trained by it."""
+    from boxpromptiml.cli import main
+
+    folder = tmp_path_factory.mktemp("fitted")
+    path = write_tiny_config(folder, cache, test_manifest)
+    config = yaml.safe_load(path.read_text())
+    last = {"dirpath": str(folder / "checkpoints"), "filename": "last", "enable_version_counter": False}
+    config["trainer"]["callbacks"][0]["init_args"]["save_last"] = False
+    config["trainer"]["callbacks"].append(
+        {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": last}
+    )
+    path.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="session")
 def with_wandb(cache, test_manifest):
     """Writes the tiny configuration with an offline W&B logger and all callbacks into a folder.
 

@@ -84,4 +84,4 @@ def test_without_anything_to_compare_with_it_says_so(checkpoint, cache, tmp_path
     arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--workers", "0", "--accelerator", "cpu"]
     assert main(["calibrate", *arguments, "--out", str(tmp_path / "model")]) == 2
     assert "calibrate against the other" in capsys.readouterr().err
-    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "model/config.json").exists()

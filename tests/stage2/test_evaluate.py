@@ -161,20 +161,23 @@ def test_whole_images_are_told_apart_by_their_largest_probability():
     assert "image_auc" not in summary["one"]
 
 
-def test_rules_come_from_the_command_line_and_are_kept_with_the_scores(tiny_config, tmp_path):
+def test_rules_come_from_the_command_line_and_are_kept_with_the_scores(fitted_config):
+    folder = fitted_config.parent
+
     def run(*options):
-        assert main(["test", "--config", str(tiny_config), *options]) == 0
-        return read_scores(tmp_path / "test/scores.json")
+        words = ["--config", str(fitted_config), "--ckpt_path", str(folder / "checkpoints/best.ckpt")]
+        assert main(["test", *words, "--overwrite", "true", *options]) == 0
+        return read_scores(folder / "test/scores.json")
 
     plain, double = run(), run("--model.scoring.mode", "double", "--model.scoring.resolution", "network")
     assert plain.scoring == Scoring()
     assert double.scoring == Scoring(mode="double", resolution="network")
-    assert double.sets["squares"].f1 >= double.sets["squares"].f1_all_positive > 0 == plain.sets["squares"].f1
-    content = json.loads((tmp_path / "test/scores.json").read_text())
+    assert double.sets["squares"].f1 >= double.sets["squares"].f1_all_positive > 0
+    content = json.loads((folder / "test/scores.json").read_text())
     assert content["sets"]["squares"]["by_area"]["5 to 25 %"]["images"] == 4
     assert 0 <= content["sets"]["squares"]["image_auc"] <= 1
-    assert f"| squares | 4 | {double.sets['squares'].f1:.3f}" in (tmp_path / "test/scores.md").read_text()
-    assert r"\toprule" in (tmp_path / "test/scores.tex").read_text()
+    assert f"| squares | 4 | {double.sets['squares'].f1:.3f}" in (folder / "test/scores.md").read_text()
+    assert r"\toprule" in (folder / "test/scores.tex").read_text()
 
 
 def test_a_rule_that_does_not_exist_is_refused(tiny_config, capsys):

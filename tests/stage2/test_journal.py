@@ -2,11 +2,20 @@
 
 import json
 
+import pytest
+
+from boxpromptiml.records import InputError
 from stage2_distill.journal import Journal, merge, read, take_up
 
 
+def begin(folder, settings, overwrite=False):
+    """Take a folder up and leave it at once, as a run that is killed does."""
+    with take_up(folder, settings, overwrite):
+        pass
+
+
 def test_parts_of_several_processes_become_one_sorted_file(tmp_path):
-    take_up(tmp_path, {"threshold": 0.5})
+    begin(tmp_path, {"threshold": 0.5})
     for rank, files in enumerate((["c", "a"], ["d", "b"])):
         journal = Journal(tmp_path, rank)
         for file in files:
@@ -18,28 +27,32 @@ def test_parts_of_several_processes_become_one_sorted_file(tmp_path):
 
 
 def test_a_stopped_run_keeps_its_whole_lines(tmp_path):
-    take_up(tmp_path, {})
+    begin(tmp_path, {})
     journal = Journal(tmp_path, 0)
     journal.add({"file": "a"})
     journal.add({"file": "b"})
     journal.close()
     part = tmp_path / ".predictions-000.jsonl"
     part.write_bytes(part.read_bytes() + '{"file": "ü'.encode()[:-1])
-    take_up(tmp_path, {})
+    begin(tmp_path, {})
     assert set(read(tmp_path)) == {"a", "b"}
 
 
-def test_other_settings_start_anew(tmp_path):
-    take_up(tmp_path, {"threshold": 0.5})
+def test_other_settings_are_refused_or_start_anew(tmp_path):
+    begin(tmp_path, {"threshold": 0.5})
     journal = Journal(tmp_path, 0)
     journal.add({"file": "a"})
     journal.close()
-    take_up(tmp_path, {"threshold": 0.4})
+    with pytest.raises(InputError, match=r"threshold 0\.5, now 0\.4\); .*--overwrite true"):
+        begin(tmp_path, {"threshold": 0.4})
+    begin(tmp_path, {"threshold": 0.5})
+    assert set(read(tmp_path)) == {"a"}
+    begin(tmp_path, {"threshold": 0.4}, overwrite=True)
     assert read(tmp_path) == {}
 
 
 def test_a_photo_that_was_seen_again_has_its_new_line(tmp_path):
-    take_up(tmp_path, {})
+    begin(tmp_path, {})
     for score in (0.1, 0.9):
         journal = Journal(tmp_path, 0)
         journal.add({"file": "a", "score": score})

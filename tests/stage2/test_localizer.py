@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from boxpromptiml import Localizer
 from boxpromptiml.images import ImageError
+from boxpromptiml.records import InputError
 from stage2_distill.student import Student, WeightsError
 
 
@@ -95,9 +96,15 @@ def test_a_training_checkpoint_is_taken_too(student, photo, tmp_path):
 def test_a_photo_in_memory_counts_like_its_file(saved, photo):
     localizer = Localizer.load(saved)
     pixels = np.array(Image.open(photo))
-    assert np.array_equal(localizer.predict(pixels).probability, localizer.predict(photo).probability)
-    with pytest.raises(ImageError, match=r"found \(50, 70\) uint8"):
-        localizer.predict(pixels[..., 0])
+    for given in (pixels, Image.open(photo), photo.read_bytes()):
+        assert np.array_equal(localizer.predict(given).probability, localizer.predict(photo).probability)
+    with pytest.raises(ImageError, match=r"an array \(50, 70\) of float64; .* uint8"):
+        localizer.predict(pixels[..., 0] / 255)
+
+
+def test_a_threshold_in_per_cent_is_refused(saved, photo):
+    with pytest.raises(InputError, match=r"threshold is 50; .* such as 0\.5 for 50 %"):
+        Localizer.load(saved).predict(photo, threshold=50)
 
 
 def test_tiles_see_the_photo_at_its_own_resolution(saved):

@@ -135,7 +135,9 @@ def test_only_what_changed_is_looked_at_again(checkpoint, photos, tmp_path, seen
     assert sum(seen) == 2
     assert Image.open(tmp_path / "out/masks/a.png").size == (40, 30)
     seen.clear()
-    run(checkpoint, photos, tmp_path / "out", "--threshold", "0.3")
+    assert run(checkpoint, photos, tmp_path / "out", "--threshold", "0.3") == 2  # predictions by another threshold
+    assert seen == []
+    run(checkpoint, photos, tmp_path / "out", "--threshold", "0.3", "--overwrite", "true")
     assert sum(seen) == 4
 
 

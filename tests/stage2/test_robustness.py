@@ -104,7 +104,9 @@ def test_a_photo_that_was_replaced_is_scored_again(student, test_manifest, tmp_p
 
 def test_rows_of_other_rules_are_not_mixed_in(student, test_manifest, tmp_path):
     _, plain = run(student, test_manifest, tmp_path / "r", FEW)
-    _, low = run(student, test_manifest, tmp_path / "r", FEW, scoring=Scoring(threshold=0.1))
+    with pytest.raises(InputError, match=r"scoring\.threshold 0\.5, now 0\.1"):
+        run(student, test_manifest, tmp_path / "r", FEW, scoring=Scoring(threshold=0.1))
+    _, low = run(student, test_manifest, tmp_path / "r", FEW, scoring=Scoring(threshold=0.1), overwrite=True)
     assert plain["sets"] != low["sets"]
     assert low["scoring"]["threshold"] == 0.1
 

@@ -64,8 +64,8 @@ def test_an_epoch_can_be_shorter_or_longer_than_the_data(epoch_size, least, most
     ("weights", "words"),
     [
         ({"small": 0.1, "smal": 0.2}, r"names smal, but the training samples come from: large, middle, small"),
-        ({"small": 1.2}, r"small: 1.2; a weight is a share"),
-        ({"small": float("nan")}, r"a weight is a share"),
+        ({"small": 1.2}, r"weights.small is 1.2; name a share from 0 to 1, such as 0.012 for 1.2 %"),
+        ({"small": float("nan")}, r"weights.small is nan; name a share"),
         ({"small": 0.8, "large": 0.4}, r"add up to 1.2; make it at most 1"),
         ({"small": 0.2, "large": 0.4, "middle": 0.1}, r"add up to 0.7; make it 1, for these are all sources"),
     ],
@@ -81,7 +81,7 @@ def test_thirds_may_be_rounded():
 
 
 def test_an_empty_epoch_is_refused():
-    with pytest.raises(InputError, match=r"data\.epoch_size is 0"):
+    with pytest.raises(InputError, match=r"epoch_size is 0"):
         Mixture(SOURCES, SOURCE_OF, epoch_size=0)
 
 

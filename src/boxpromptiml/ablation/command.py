@@ -10,22 +10,25 @@ import msgspec
 from boxpromptiml import provenance
 from boxpromptiml.ablation.plan import Options, Run, Study, commands, plan, shell_line
 from boxpromptiml.ablation.tables import answer, draw, markdown
-from boxpromptiml.ablation.training import input_words, make_inputs, train_and_test
+from boxpromptiml.ablation.training import input_words, make_inputs, replace_others, train_and_test
+from boxpromptiml.limits import Count, Seed, within_limits
 from boxpromptiml.locks import sole_use
 from boxpromptiml.records import InputError
 from boxpromptiml.results import Ablation
 
 
+@within_limits
 def ablation(
     base: Path,
     out: Path,
     studies: dict[str, Study],
-    seeds: list[int] = [0, 1, 2],  # noqa: B006 (read only; jsonargparse shows it)
+    seeds: list[Seed] = [0, 1, 2],  # noqa: B006 (read only; jsonargparse shows it)
     options: Options | None = None,
     inputs: dict[str, list[str]] | None = None,
     only: list[str] | None = None,
-    jobs: int = 1,
+    jobs: Count = 1,
     dry_run: bool = False,
+    overwrite: bool = False,
 ) -> int:
     """Train and test the variants of some studies over several seeds; a table and a figure for each study.
 
@@ -46,17 +49,19 @@ def ablation(
         jobs: runs at a time on this machine. Each may itself use many processes: trainer.devices and num_nodes decide.
         dry_run: only print the commands, one run a line, to hand them out to other machines; run without it afterwards
             to make the tables.
+        overwrite: replace runs in the folder that were made with other settings or inputs.
 
     Returns:
         0, or 3 when a run failed; the tables then say what is missing.
 
     Raises:
-        InputError: a study is not sound, an input could not be made, or another run works in the folder.
+        InputError: a study is not sound, an input could not be made, another run works in the folder, or runs there are
+            of other settings.
     """
     if unknown := [name for name in only or () if name not in studies]:
         raise InputError(f"there is no study {', '.join(unknown)}; the config has {', '.join(studies)}")
-    if not seeds or jobs < 1:
-        raise InputError(f"an ablation needs a seed and a job, not seeds {seeds} and jobs {jobs}")
+    if not seeds:
+        raise InputError("an ablation needs a seed; name some, such as --seeds '[0, 1, 2]'")
     chosen = {name: study for name, study in studies.items() if not only or name in only}
     made = provenance.content_hash({"inputs": inputs or {}})
     runs = plan(chosen, seeds, base, options or {}, made, out / "runs")
@@ -67,6 +72,7 @@ def ablation(
         print("\n".join(lines))
         return 0
     with sole_use(out):
+        replace_others(once, overwrite)
         make_inputs(inputs or {}, out / "inputs")
         failures = train_and_test(once, jobs)
         _write(out, chosen, seeds, runs)

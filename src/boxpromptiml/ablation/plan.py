@@ -61,7 +61,7 @@ class Run:
     Attributes:
         folder: what it writes goes below.
         arguments: of ``fit`` and ``test`` alike.
-        settings: what decides its result, JSON; a run with others is made anew.
+        settings: what decides its result, JSON.
         study: the first that needs it.
         variant: its name there.
         seed: of data order, augmentation and initial weights.
@@ -75,6 +75,11 @@ class Run:
     variant: str
     seed: int
     shared_by: tuple[str, ...]
+
+    @property
+    def fitted(self) -> Path:
+        """What its training writes last."""
+        return self.folder / "fit/fit.json"
 
     @property
     def scores(self) -> Path:
@@ -118,14 +123,15 @@ def plan(
     return runs
 
 
-def commands(run: Run) -> tuple[list[str], list[str]]:
-    """Words of ``fit`` and ``test`` for a run, without the program's name."""
+def commands(run: Run) -> list[list[str]]:
+    """Words of what is left to do for a run, ``fit`` and ``test`` or only that, without the program's name."""
     checkpoints = run.folder / "fit/checkpoints"
-    fit = ["fit", *run.arguments]
-    if not (run.folder / "fit/fit.json").exists() and (checkpoints / "last.ckpt").exists():
-        fit += ["--ckpt_path", "last"]
     # The loggers belong to training: a test that used them too would write over its curves.
-    return fit, ["test", *run.arguments, "--trainer.logger", "false", "--ckpt_path", str(checkpoints / "best.ckpt")]
+    test = ["test", *run.arguments, "--trainer.logger", "false", "--ckpt_path", str(checkpoints / "best.ckpt")]
+    if run.fitted.exists():
+        return [test]
+    begun = ["--ckpt_path", "last"] if (checkpoints / "last.ckpt").exists() else []
+    return [["fit", *run.arguments, *begun], test]
 
 
 def shell_line(words: Sequence[str]) -> str:

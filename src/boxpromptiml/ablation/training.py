@@ -17,6 +17,9 @@ from tqdm import tqdm
 from boxpromptiml import provenance
 from boxpromptiml.ablation.plan import Run, commands
 from boxpromptiml.records import InputError
+from boxpromptiml.run_folder import REPLACE, found, replace
+
+RESULTS = ("test/scores.*", "fit/fit.json", "fit/checkpoints/*.ckpt")
 
 
 def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
@@ -50,8 +53,7 @@ def input_words(line: str) -> list[str]:
 def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
     """Train and test what is not yet there, ``jobs`` runs at a time.
 
-    A run that was stopped goes on from its last checkpoint. One whose settings have changed is made anew. What a run
-    prints is in ``log.txt`` in its folder.
+    A run that was stopped goes on from its last checkpoint. What a run prints is in ``log.txt`` in its folder.
 
     Returns:
         A line for each run that failed.
@@ -62,7 +64,8 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
     environment = _environment(jobs)
 
     def make(run: Run) -> str | None:
-        _forget_others(run)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        _settings_file(run).write_text(run.settings, encoding="utf-8")
         with (run.folder / "log.txt").open("ab") as log:
             for words in commands(run):
                 if stopped.is_set():
@@ -91,18 +94,39 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
     return failures
 
 
+def replace_others(runs: Sequence[Run], overwrite: bool) -> None:
+    """Refuse runs of other settings, or delete their results so that training does not go on from them.
+
+    Raises:
+        InputError: there are some, and they are not to be replaced.
+    """
+    there = [path for run in runs if _is_other(run) for path in found(run.folder, RESULTS)]
+    if there:
+        others = sum(_is_other(run) for run in runs)
+        which = "a run that was" if others == 1 else f"{others} runs that were"
+        first = next(run.folder for run in runs if _is_other(run))
+        replace(f"{first}: {which} made with other settings or inputs; {REPLACE}", there, overwrite)
+
+
 def _is_complete(run: Run) -> bool:
-    return run.scores.exists() and _settings_file(run).exists() and _settings_file(run).read_text() == run.settings
+    return run.scores.exists() and not _is_other(run)
 
 
-def _forget_others(run: Run) -> None:
-    """Set aside the results of a run of other settings, so that training does not go on from them."""
-    file = _settings_file(run)
-    if file.exists() and file.read_text() != run.settings:
-        for result in (run.scores, run.folder / "fit/fit.json", *run.folder.glob("fit/checkpoints/*.ckpt")):
-            result.unlink(missing_ok=True)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(run.settings)
+def _is_other(run: Run) -> bool:
+    """Whether a folder's results come from other settings. Those without any were made by the command alone."""
+    try:
+        return _settings_file(run).read_text(encoding="utf-8") != run.settings
+    except FileNotFoundError:
+        return bool(found(run.folder, RESULTS)) and not _made_by_hand(run)
+
+
+def _made_by_hand(run: Run) -> bool:
+    """Whether a run was made by the line that a dry run printed, on another machine perhaps."""
+    try:
+        command = json.loads(run.fitted.read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return command.partition(" ")[2].startswith(" ".join(["fit", *run.arguments]))
 
 
 def _settings_file(run: Run) -> Path:

@@ -20,6 +20,7 @@ from boxpromptiml.annotations.questions import bare_splits, cut_off, not_counted
 from boxpromptiml.boxes import Boxes
 from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.images import list_images, read_size
+from boxpromptiml.limits import Seed, ShareBelowOne, within_limits
 from boxpromptiml.manifest import read_manifest, stays_inside, write_manifest
 from boxpromptiml.records import ImageRecord, InputError, Split
 
@@ -34,6 +35,7 @@ READERS: dict[Format, Callable[[Path], Drawings]] = {
 }
 
 
+@within_limits
 def import_boxes(
     format: Format,
     annotations: Path,
@@ -45,8 +47,8 @@ def import_boxes(
     units: Units = "pixels",
     split: Split | None = None,
     source: str | None = None,
-    val_share: float = 0.0,
-    seed: int = 0,
+    val_share: ShareBelowOne = 0.0,
+    seed: Seed = 0,
 ) -> int:
     """Write a manifest from boxes that people drew with an annotation tool.
 

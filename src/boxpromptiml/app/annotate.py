@@ -273,6 +273,8 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
     def step(do: Callable[[int, Any], Shown], of_the_photo: bool = True) -> Callable[[Any, Any], Any]:
         def run(raw: Any, payload: Any) -> Any:
             try:
+                if raw is None:  # the canvas comes before the number of its photo when the tab is first seen
+                    return show(desk, session.current)
                 here = at(raw)
                 if of_the_photo and here != session.current:  # a second key before the next photo came, or another tab
                     return show(desk, session.current)

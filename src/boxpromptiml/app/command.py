@@ -11,20 +11,22 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import boxpromptiml
+from boxpromptiml.limits import Count, Port, ShareBelowOne, within_limits
 from boxpromptiml.records import InputError
 from stage1_pseudomask.teachers import Teacher
 
 
+@within_limits
 def app(
     checkpoint: str | None = None,
     photos: Path | None = None,
     teacher: Teacher | None = None,
-    val_share: float = 0.0,
+    val_share: ShareBelowOne = 0.0,
     cache: Path | None = None,
     host: str = "127.0.0.1",
-    port: int = 0,
+    port: Port = 0,
     open_browser: bool = True,
-    max_megabytes: int = 64,
+    max_megabytes: Count = 64,
 ) -> int:
     """Open a page in the browser: look for manipulations in photos, draw boxes, review pseudo-masks.
 
@@ -47,8 +49,6 @@ def app(
         max_megabytes: largest photo that is taken.
     """
     _require_gradio()
-    if max_megabytes < 1:
-        raise InputError(f"max_megabytes is {max_megabytes}; name a whole number above zero")
     from boxpromptiml.app.annotate import Desk
     from boxpromptiml.app.page import Contents, served
     from boxpromptiml.app.preview import Previewer

@@ -170,7 +170,7 @@ def localize_tab(localizer: Localizer | None) -> None:
                 info="The next photo at its own resolution: slower, finer for a student trained on such pixels.",
             )  # fmt: skip
             threshold = gr.Slider(
-                0, 1, localizer.threshold, step=0.01, label="Threshold", info=f"{localizer.threshold:.2f}: {origin}",
+                0, 0.99, localizer.threshold, step=0.01, label="Threshold", info=f"{localizer.threshold:.2f}: {origin}",
                 elem_id="threshold",
             )  # fmt: skip
             facts = gr.HTML(elem_id="facts")

@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from boxpromptiml.cache.derive import derive, read_settings
+from boxpromptiml.limits import Share, within_limits
 from boxpromptiml.provenance import content_hash
 from boxpromptiml.shards import CacheError, ShardReader
 
 
+@within_limits
 def prune(
     cache: Path,
     out: Path,
     ids: list[int] | None = None,
     ids_file: Path | None = None,
     sources: list[str] | None = None,
-    below: float = 0.0,
+    below: Share = 0.0,
 ) -> int:
     """Leave out the samples that are listed, come from some sources, or in which the teacher has little confidence.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from boxpromptiml.cache.derive import SETTINGS, read_settings
 from boxpromptiml.cache.examine import Examined, Problem, examine, take_apart
+from boxpromptiml.limits import Count, within_limits
 from boxpromptiml.locks import sole_use
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.processes import processes
@@ -31,12 +32,13 @@ SHOWN = 20
 """How many problems are listed on the screen; the report has all."""
 
 
+@within_limits
 def verify(
     cache: Path,
     manifest: Path | None = None,
     repair: bool = False,
     out: Path | None = None,
-    workers: int | None = None,
+    workers: Count | None = None,
 ) -> int:
     """Check every byte of a cache, name what is damaged by shard and image, and find missing and duplicate images.
 

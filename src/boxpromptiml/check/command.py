@@ -11,21 +11,23 @@ from boxpromptiml.check.findings import CODES, EXIT_CODES, Limits, Report
 from boxpromptiml.check.measure import Entry, measure
 from boxpromptiml.check.sheet import draw_sheet
 from boxpromptiml.images import beside, named
+from boxpromptiml.limits import Count, HashDistance, Share, Whole, within_limits
 from boxpromptiml.manifest import read_manifest
 from boxpromptiml.processes import processes
 from boxpromptiml.provenance import write_json
 from boxpromptiml.records import InputError
 
 
+@within_limits
 def check(
     manifest: Path | list[Path],
     out: Path | None = None,
-    outside: float = 0.1,
-    full: float = 0.9,
-    distance: int = 14,
+    outside: Share = 0.1,
+    full: Share = 0.9,
+    distance: HashDistance = 14,
     mirrored: bool = True,
-    shown: int = 6,
-    workers: int | None = None,
+    shown: Whole = 6,
+    workers: Count | None = None,
 ) -> int:
     """Say whether a data set is fit for training, and what is wrong with it.
 
@@ -53,7 +55,6 @@ def check(
         InputError: a manifest cannot be read or holds no image, or an argument has no meaning.
     """
     limits = Limits(outside, full, distance, mirrored)
-    _refuse_meaningless(limits, shown)
     paths = list(dict.fromkeys(manifest if isinstance(manifest, list) else [manifest]))
     manifests = [read_manifest(path) for path in paths]
     if not any(found.records or found.set_aside for found in manifests):
@@ -71,18 +72,6 @@ def check(
     if others := named(beside([*files, *paths])):
         print(f"not listed, and not looked at, beside the listed files: {others}")
     return EXIT_CODES[report.verdict]
-
-
-def _refuse_meaningless(limits: Limits, shown: int) -> None:
-    for name, share in (("outside", limits.outside), ("full", limits.full)):
-        if not 0 <= share <= 1:
-            raise InputError(f"{name} is {share:g}; use a share between 0 and 1")
-    if not 0 <= limits.distance <= 24:
-        raise InputError(
-            f"distance is {limits.distance}; use 0 to 24, as different photos differ in about 32 of 64 bits"
-        )
-    if shown < 0:
-        raise InputError(f"shown is {shown}; use 0 for no pictures of findings, or more")
 
 
 def _print(report: Report, folder: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from boxpromptiml.boxes import Boxes, BoxMode, boxes_from_mask
 from boxpromptiml.images import Mask
+from boxpromptiml.limits import Seed, Share, ShareBelowOne, hold_fields
 from boxpromptiml.records import InputError
 
 
@@ -28,21 +29,18 @@ class Drawing:
         InputError: a number has no meaning.
     """
 
-    looseness: float = 0.15
-    looseness_min: float = 0.0
+    looseness: Share = 0.15
+    looseness_min: Share = 0.0
     mode: BoxMode = "region"
-    min_area: float = 0.0005
-    seed: int = 0
+    min_area: ShareBelowOne = 0.0005
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.looseness_min <= self.looseness:
+        hold_fields(self)
+        if self.looseness_min > self.looseness:
             raise InputError(
                 f"looseness from {self.looseness_min:g} to {self.looseness:g}; use 0 ≤ looseness_min ≤ looseness"
             )
-        if not 0 <= self.min_area < 1:
-            raise InputError(f"min_area is {self.min_area:g}; use a share from 0 to below 1")
-        if self.seed < 0:
-            raise InputError(f"seed is {self.seed}; use a whole number from 0")
 
     def boxes(self, mask: Mask, image: Path) -> Boxes:
         """Boxes around an (H, W) bool mask, (N, 4) XYXY. They depend on the image's name, not on other images."""

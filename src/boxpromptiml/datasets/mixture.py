@@ -14,6 +14,7 @@ from boxpromptiml.datasets.examine import Examined, Mismatched, Treatment, commo
 from boxpromptiml.datasets.layout import Entry, Expected, Found
 from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in
 from boxpromptiml.datasets.splits import draw_groups, in_val
+from boxpromptiml.limits import Count, Seed, Share, ShareBelowOne, within_limits
 from boxpromptiml.manifest import write_manifest
 from boxpromptiml.processes import processes
 from boxpromptiml.records import ImageRecord, InputError, Split
@@ -63,17 +64,18 @@ class _Part:
         return sum(record.split in splits and not record.authentic for record in self.records)
 
 
+@within_limits
 def mixture(
     sets: list[SourceSet],
     out: Path,
-    val_share: float = 0.05,
-    looseness: float = 0.15,
-    looseness_min: float = 0.0,
+    val_share: ShareBelowOne = 0.05,
+    looseness: Share = 0.15,
+    looseness_min: Share = 0.0,
     mode: BoxMode = "region",
-    min_area: float = 0.0005,
-    seed: int = 0,
+    min_area: ShareBelowOne = 0.0005,
+    seed: Seed = 0,
     allow_incomplete: bool = False,
-    workers: int | None = None,
+    workers: Count | None = None,
 ) -> int:
     """Write one training manifest for several sets and a manifest for each test set, and say what they hold.
 
@@ -129,7 +131,7 @@ def mixture(
     return 3 if any(part.set_aside for part in parts) or not (complete or allow_incomplete) else 0
 
 
-def _check(sets: Sequence[SourceSet], val_share: float, seed: int) -> None:
+def _check(sets: Sequence[SourceSet], val_share: ShareBelowOne, seed: int) -> None:
     in_val("", val_share, seed)  # refuses a share without meaning before any work
     for name, count in Counter(spec.name for spec in sets).items():
         if count > 1 or Path(name).name != name:
@@ -159,7 +161,7 @@ def _listings(sets: Sequence[SourceSet], allow_incomplete: bool) -> dict[str, Fo
     return listings
 
 
-def _records(spec: SourceSet, examined: Examined, val_share: float, seed: int) -> list[ImageRecord]:
+def _records(spec: SourceSet, examined: Examined, val_share: ShareBelowOne, seed: int) -> list[ImageRecord]:
     """The usable images of a set, each in its split."""
     tested: set[str] = set()
     if spec.use == "both":

@@ -11,11 +11,13 @@ from boxpromptiml.datasets.examine import Mismatched, Treatment, common_folder, 
 from boxpromptiml.datasets.layout import Expected, Found, MaskForm
 from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in, folders
 from boxpromptiml.datasets.splits import in_val
+from boxpromptiml.limits import Count, Seed, Share, ShareBelowOne, within_limits
 from boxpromptiml.manifest import write_manifest
 from boxpromptiml.processes import processes
 from boxpromptiml.records import InputError, Split
 
 
+@within_limits
 def prepare(
     out: Path,
     layout: LayoutName | None = None,
@@ -25,15 +27,15 @@ def prepare(
     authentic: Path | None = None,
     source: str | None = None,
     split: Split = "test",
-    val_share: float = 0.0,
+    val_share: ShareBelowOne = 0.0,
     mismatched: Mismatched = "skip",
-    looseness: float = 0.15,
-    looseness_min: float = 0.0,
+    looseness: Share = 0.15,
+    looseness_min: Share = 0.0,
     mode: BoxMode = "region",
-    min_area: float = 0.0005,
-    seed: int = 0,
+    min_area: ShareBelowOne = 0.0005,
+    seed: Seed = 0,
     allow_incomplete: bool = False,
-    workers: int | None = None,
+    workers: Count | None = None,
 ) -> int:
     """Write a manifest with coarse boxes for a data set: in its native layout, or a folder of images and one of masks.
 

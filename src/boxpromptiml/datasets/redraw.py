@@ -10,20 +10,22 @@ from boxpromptiml.boxes import Boxes, BoxMode
 from boxpromptiml.datasets.drawing import Drawing
 from boxpromptiml.datasets.examine import common_folder, workers_for
 from boxpromptiml.images import ImageError, read_record
+from boxpromptiml.limits import Count, Seed, Share, ShareBelowOne, within_limits
 from boxpromptiml.manifest import read_manifest, write_manifest
 from boxpromptiml.processes import processes
 from boxpromptiml.records import ImageRecord, InputError
 
 
+@within_limits
 def redraw(
     manifest: Path,
     out: Path,
-    looseness: float = 0.15,
-    looseness_min: float = 0.0,
+    looseness: Share = 0.15,
+    looseness_min: Share = 0.0,
     mode: BoxMode = "region",
-    min_area: float = 0.0005,
-    seed: int = 0,
-    workers: int | None = None,
+    min_area: ShareBelowOne = 0.0005,
+    seed: Seed = 0,
+    workers: Count | None = None,
 ) -> int:
     """Write a manifest with the same images and other boxes, to study how coarse boxes may be.
 

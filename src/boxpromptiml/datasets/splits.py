@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from boxpromptiml.datasets.layout import Entry
-from boxpromptiml.records import InputError
+from boxpromptiml.limits import Seed, ShareBelowOne, within_limits
 
 
 def draw_groups(entries: Iterable[Entry], wanted: int, seed: int) -> set[str]:
@@ -37,14 +37,13 @@ def draw_groups(entries: Iterable[Entry], wanted: int, seed: int) -> set[str]:
     return drawn | {group for group, size in sorted(sizes.items()) if not size and rng.random() < share}
 
 
-def in_val(group: str, val_share: float, seed: int) -> bool:
+@within_limits
+def in_val(group: str, val_share: ShareBelowOne, seed: Seed) -> bool:
     """Whether a group goes to validation; it depends on no other group.
 
     Raises:
         InputError: the share is below 0, or 1 or more.
     """
-    if not 0 <= val_share < 1:
-        raise InputError(f"val_share is {val_share:g}; use a share from 0 to below 1")
     return bool(np.random.default_rng([seed, zlib.crc32(group.encode()), 1]).random() < val_share)
 
 

@@ -8,6 +8,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
+from boxpromptiml.limits import Port, within_limits
 from boxpromptiml.records import InputError
 from boxpromptiml.serve.limits import Limits
 from boxpromptiml.web import LOOPBACK
@@ -20,7 +21,8 @@ CONNECTIONS = 4
 """Times the requests that are answered at once. More connections get a 503 without a word, whatever they want."""
 
 
-def serve(checkpoint: str, host: str = "127.0.0.1", port: int = 8000, limits: Limits = Limits()) -> int:
+@within_limits
+def serve(checkpoint: str, host: str = "127.0.0.1", port: Port = 8000, limits: Limits = Limits()) -> int:
     """Answer photos over HTTP with masks, scores and regions: POST them to /localize.
 
     The service listens on the loopback address, asks nobody who they are and keeps nothing: photos are read in memory

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from boxpromptiml.records import InputError
+from boxpromptiml.limits import Count, Positive, hold_fields
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,12 @@ class Limits:
         batch: photos that the student looks at together.
     """
 
-    megabytes: float = 32
-    megapixels: float = 50
-    seconds: float = 30
-    requests: int = 32
-    readers: int = 2
-    batch: int = 16
+    megabytes: Positive = 32
+    megapixels: Positive = 50
+    seconds: Positive = 30
+    requests: Count = 32
+    readers: Count = 2
+    batch: Count = 16
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value > 0:
-                raise InputError(f"limits.{name} is {value}; name a number above zero")
+        hold_fields(self, "limits.")

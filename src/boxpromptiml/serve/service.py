@@ -34,6 +34,7 @@ from boxpromptiml.images import (
     resize_probability,
     to_uint8,
 )
+from boxpromptiml.limits import Threshold
 from boxpromptiml.regions import Polygon, find_regions, run_lengths
 from boxpromptiml.serve.batching import Batcher
 from boxpromptiml.serve.gate import Gate
@@ -213,7 +214,7 @@ def service(localizer: Localizer, limits: Limits, hosts: frozenset[str] | None) 
         request: Request,
         mask: Annotated[Form, Query(description="8-bit PNG in base64, 255 = manipulated; COCO's run lengths")] = "png",
         probability: Annotated[bool, Query(description="add it as 8-bit PNG in base64, 255 = certain")] = False,
-        threshold: Annotated[float | None, Query(ge=0, le=1, description="in place of the student's own")] = None,
+        threshold: Annotated[Threshold | None, Query(description="in place of the student's own")] = None,
     ) -> Response:
         """Localize manipulations in one photo: the file `photo` of a form, or the body itself. Nothing is kept."""
         with desk.place():
@@ -270,7 +271,9 @@ async def _refused(_: Request, error: Any) -> Response:
 
 async def _misunderstood(_: Request, error: Any) -> Response:
     first = error.errors()[0]
-    return JSONResponse({"error": f"{first['loc'][-1]}: {first['msg']}"}, 422)
+    ours = first.get("ctx", {}).get("error")  # a limit's own words
+    reason = f"{first['loc'][-1]}: {first['msg']}" if ours is None else f"{first['loc'][-1]} {ours}"
+    return JSONResponse({"error": reason}, 422)
 
 
 async def _failed(_: Request, __: Exception) -> Response:

@@ -13,6 +13,7 @@ import numpy as np
 
 from boxpromptiml import images
 from boxpromptiml.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.limits import Count, ForgerySide, Seed, Share, Whole, within_limits
 from boxpromptiml.manifest import write_manifest
 from boxpromptiml.processes import Spread, processes
 from boxpromptiml.provenance import file_sha256
@@ -44,22 +45,23 @@ class _Job:
     index: int
 
 
+@within_limits
 def synthesize(
     out: Path,
     photos: Path | None = None,
     objects: Sequence[Path] = (),
-    train: int = 2600,
-    val: int = 200,
-    test: int = 200,
-    size: int = 192,
+    train: Whole = 2600,
+    val: Whole = 200,
+    test: Whole = 200,
+    size: ForgerySide = 192,
     kinds: Sequence[Kind] = KINDS,
-    authentic_share: float = 0.1,
-    looseness: float = 0.15,
+    authentic_share: Share = 0.1,
+    looseness: Share = 0.15,
     recipe: Recipe = DEFAULT,
     format: Literal["png", "jpg"] = "png",
     stream_train: bool = False,
-    seed: int = 0,
-    workers: int | None = None,
+    seed: Seed = 0,
+    workers: Count | None = None,
 ) -> int:
     """Make forgeries with exact masks and coarse boxes from photos.
 
@@ -129,12 +131,8 @@ def _not_looked_at(photos: Path | None, objects: Sequence[Path]) -> list[str]:
 
 
 def _check(settings: Settings) -> None:
-    if min(settings.counts.values()) < 0 or not any(settings.counts.values()):
-        raise InputError(f"nothing to make: {settings.counts}; ask for one image or more, and none below zero")
-    if settings.size < 32:
-        raise InputError(f"size {settings.size} is too small for a region to be seen; use 32 pixels or more")
-    if not 0 <= settings.authentic_share <= 1:
-        raise InputError(f"authentic_share is {settings.authentic_share:g}; use a share between 0 and 1")
+    if not any(settings.counts.values()):
+        raise InputError(f"nothing to make: {settings.counts}; ask for one image or more")
     if not settings.kinds and settings.authentic_share < 1:
         raise InputError("no kind of forgery is named; name one, or set authentic_share to 1")
     recipes.check(settings.recipe)

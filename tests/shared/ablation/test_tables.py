@@ -20,7 +20,8 @@ def write_scores(path, f1, sets=("same", "other")):
         for i, v in enumerate(f1)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"sets": {name: {"images": len(f1)} for name in sets}, "per_image": cases}))
+    content = {"sets": {name: {"images": len(f1)} for name in sets}, "scoring": {"precision": "32-true"}}
+    path.write_text(json.dumps(content | {"per_image": cases}))
     return path
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from boxpromptiml.ablation import training
 from boxpromptiml.ablation.plan import plan
-from boxpromptiml.ablation.training import make_inputs, train_and_test
+from boxpromptiml.ablation.training import make_inputs, replace_others, train_and_test
 from boxpromptiml.records import InputError
 
 # A stand-in for the command line: notes its words and environment, and leaves what `fit` and `test` leave.
@@ -53,18 +53,43 @@ def test_every_run_is_trained_then_tested_and_nothing_is_done_twice(studies, bas
     assert len(called()) == 6
     runs[0].scores.unlink()
     train_and_test(runs, 2)
-    assert [words[0] for words, _ in called()[6:]] == ["fit", "test"]
+    assert [words[0] for words, _ in called()[6:]] == ["test"]  # what was trained is not trained again
 
 
-def test_other_settings_are_trained_anew_and_not_resumed(studies, base, tmp_path, called):
+def test_other_settings_are_refused_or_replaced_by_name_and_not_resumed(studies, base, tmp_path, called, capsys):
     runs = runs_of(studies, base, tmp_path)
     train_and_test(runs, 1)
     checkpoint = runs[0].folder / "fit/checkpoints/last.ckpt"
     checkpoint.parent.mkdir()
     checkpoint.touch()
-    train_and_test(runs_of(studies, base, tmp_path, {"trainer.max_epochs": 9}), 1)
+    own = runs[0].folder / "notes.txt"
+    own.touch()
+    others = runs_of(studies, base, tmp_path, {"trainer.max_epochs": 9})
+    with pytest.raises(InputError, match=r"3 runs that were made with other settings.*--overwrite true"):
+        replace_others(others, overwrite=False)
+    assert checkpoint.exists()
+    capsys.readouterr()
+    replace_others(others, overwrite=True)
+    assert f"replaced: {checkpoint}" in capsys.readouterr().out.splitlines()
+    assert not checkpoint.exists()
+    assert own.exists()
+    train_and_test(others, 1)
     assert len(called()) == 12
     assert all("last" not in words for words, _ in called())
+    replace_others(others, overwrite=False)  # they are this command's own now
+
+
+def test_runs_that_were_handed_out_are_taken_as_they_are(studies, base, tmp_path, called):
+    runs = runs_of(studies, base, tmp_path)
+    for run in runs:
+        for file, words in ((run.fitted, ["fit", *run.arguments]), (run.scores, ["test"])):
+            file.parent.mkdir(parents=True)
+            file.write_text(json.dumps({"command": " ".join(["boxpromptiml", *words])}))
+    replace_others(runs, overwrite=False)
+    assert train_and_test(runs, 1) == []
+    assert called() == []
+    with pytest.raises(InputError, match="made with other settings"):
+        replace_others(runs_of(studies, base, tmp_path, {"trainer.max_epochs": 9}), overwrite=False)
 
 
 def test_runs_are_grouped_by_study_and_share_the_processors(studies, base, tmp_path, called):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from boxpromptiml.app.annotate import MAX_BOXES, Desk, drawn_boxes, nudged, on_canvas, show, show_next
-from boxpromptiml.app.page import Contents
+from boxpromptiml.app.page import Contents, build
 from boxpromptiml.app.preview import HEIGHT, WIDTH, Previewer
 from boxpromptiml.app.session import MANIFEST, AnnotationError, AnnotationSession
 from boxpromptiml.boxes import as_boxes
@@ -143,6 +143,27 @@ def wait_for(page, place, name):
     page.wait_for_selector(f"#title >> text={place} of 5 {name}.png")
     page.wait_for_selector('#canvas .selected[aria-label="Create box"]')
     page.wait_for_timeout(300)  # until the canvas, too, has what came with the title
+
+
+def test_the_tab_is_first_seen_without_a_red_word(visit, serve, desk):
+    with serve(Contents(desk=desk)) as address:
+        page = visit(address)
+        page.get_by_role("tab", name="Localize").click()
+        page.get_by_role("tab", name="Annotate").click()
+        wait_for(page, 1, "a")
+        page.wait_for_timeout(1000)
+        assert page.locator("#reply .error").count() == 0
+
+
+def test_a_canvas_that_comes_before_its_number_shows_the_photo(desk):
+    page = build(Contents(desk=desk))
+    listeners = [fn.fn for fn in page.fns.values() if any(event == "change" for _, event in fn.targets)]
+    assert listeners
+    for listener in listeners:
+        _, place, title, reply, _ = listener(None, None)
+        assert place == 0
+        assert "a.png" in title
+        assert "reload" not in reply
 
 
 def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, serve, folder, desk):

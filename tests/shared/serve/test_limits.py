@@ -8,5 +8,7 @@ from boxpromptiml.serve.limits import Limits
 
 @pytest.mark.parametrize("wrong", [{"requests": 0}, {"seconds": -1}, {"megapixels": float("nan")}])
 def test_limits_are_above_zero(wrong):
-    with pytest.raises(InputError, match=rf"^limits.{next(iter(wrong))} is .*; name a number above zero$"):
+    with pytest.raises(
+        InputError, match=rf"^limits.{next(iter(wrong))} is .*; name a (number above 0|whole number from 1)$"
+    ):
         Limits(**wrong)

@@ -52,8 +52,8 @@ def test_the_body_itself_may_be_the_photo(send, photo_file, kind):
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("?threshold=7", "threshold: "),
-        ("?threshold=nan", "threshold: "),
+        ("?threshold=50", "threshold is 50; name a probability from 0 to below 1, such as 0.5 for 50 %"),
+        ("?threshold=nan", "threshold is nan; name a probability"),
         ("?mask=svg", "mask: "),
         ("?probability=x", "probability: "),
     ],

@@ -1,0 +1,61 @@
+"""A photo in whatever form a caller has it: a file, its bytes, a PIL image, an array."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from boxpromptiml.images import ImageError, Photo, decode_photo, max_pixels, read_photo
+
+GivenPhoto = str | Path | bytes | Image.Image | NDArray[np.uint8]
+NAME = "the photo"
+"""What errors call a photo without a file."""
+
+
+def pixels_of(given: GivenPhoto) -> Photo:
+    """The photo as (H, W, 3) uint8 RGB, upright, alpha dropped, as `read_photo` gives that of a file.
+
+    Raises:
+        ImageError: it cannot be read, or is nothing of the kind.
+    """
+    if isinstance(given, str | Path):
+        return read_photo(Path(given))
+    if isinstance(given, bytes | bytearray | memoryview):
+        return decode_photo(bytes(given), NAME, max_pixels())
+    if isinstance(given, Image.Image):
+        return decode_photo(_as_file(given), NAME, max_pixels())
+    if isinstance(given, np.ndarray):
+        return _of_array(given)
+    raise ImageError(f"{NAME} is a {type(given).__name__}; give a path, bytes, a PIL image or an array of uint8")
+
+
+def _as_file(image: Image.Image) -> bytes:
+    """A PIL image as a file without loss, so that every pixel type is read by the rules for files."""
+    stream = io.BytesIO()
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode not in ("1", "L", "P", "RGB", "RGBA", "I", "I;16", "F", "CMYK"):
+            upright = upright.convert("RGB")
+        clean = Image.new(upright.mode, upright.size)  # without the EXIF and the profiles of its file
+        clean.paste(upright)
+        if palette := upright.getpalette():
+            clean.putpalette(palette)
+        clean.save(stream, "TIFF")
+    except Exception as error:  # Pillow decodes late, and its decoders raise a type for each way to be broken
+        raise ImageError(f"{NAME} cannot be decoded ({error}); open it again, or give its file") from None
+    return stream.getvalue()
+
+
+def _of_array(given: NDArray[np.uint8]) -> Photo:
+    grey = given.ndim == 2 or (given.ndim == 3 and given.shape[2] == 1)
+    if given.dtype != np.uint8 or 0 in given.shape or not (grey or (given.ndim == 3 and given.shape[2] in (3, 4))):
+        raise ImageError(
+            f"{NAME} is an array {given.shape} of {given.dtype}; give (H, W, 3) RGB or (H, W) grey values of uint8, "
+            "such as (values * 255).astype('uint8') of floats from 0 to 1"
+        )
+    pixels = np.repeat(given.reshape(*given.shape[:2], 1), 3, axis=2) if grey else given[..., :3]
+    return np.ascontiguousarray(pixels)
