@@ -13,14 +13,15 @@ from tqdm import tqdm
 
 from boxpromptiml import __version__
 from boxpromptiml.devices import existing_devices
-from boxpromptiml.limits import Count, Workers, within_limits
+from boxpromptiml.limits import Count, Share, Workers, within_limits
 from boxpromptiml.records import Batch, InputError
 from boxpromptiml.run_folder import run_folder
 from boxpromptiml.scores import f1_from_counts
 from boxpromptiml.shards import read_index
+from stage2_distill import released
 from stage2_distill.datamodule import PseudoMaskData
 from stage2_distill.dataset import scorable_truth, unpack
-from stage2_distill.localizer import Localizer
+from stage2_distill.localizer import Localizer, load_named
 
 THRESHOLDS = torch.linspace(0.01, 0.99, 99)
 Target = Literal["pseudo_mask", "truth"]
@@ -30,10 +31,12 @@ RESULTS = ("model.safetensors", "config.json")
 
 @within_limits
 def calibrate(
-    checkpoint: str,
     caches: list[Path],
     out: Path,
+    checkpoint: str = released.NAME,
     against: Target = "pseudo_mask",
+    false_alarms: Share = 1.0,
+    half: bool = False,
     batch_size: Count = 16,
     workers: Workers = 2,
     accelerator: str = "auto",
@@ -42,13 +45,18 @@ def calibrate(
     """Choose a student's threshold and save both, ready for `predict`, `Localizer.load` and the Hugging Face hub.
 
     The threshold, in steps of 0.01, is the one with the best F1: the mean over the manipulated images of the caches'
-    val splits, at the student's size. Where people drew boxes only, pseudo-masks are all there is to compare with.
+    val splits, at the student's size; with `false_alarms`, the best that keeps authentic images as clean. Where people
+    drew boxes only, pseudo-masks are all there is to compare with.
 
     Args:
-        checkpoint: a .ckpt file that `boxpromptiml fit` wrote, or a saved student.
         caches: folders that `boxpromptiml pseudomasks` wrote.
         out: folder to write model.safetensors, config.json and a model card to.
+        checkpoint: a .ckpt file that `boxpromptiml fit` wrote, or a saved student; by default the one that comes with
+            the package.
         against: pseudo_mask, or truth, which leaves out images that have none.
+        false_alarms: largest share of the pixels of authentic images that may be marked, on average over those of the
+            val splits. Lower thresholds are not chosen, however good their F1.
+        half: write weights in 16 bits.
         batch_size: images a step.
         workers: loader processes.
         accelerator: cpu, gpu, or auto.
@@ -60,56 +68,83 @@ def calibrate(
     Raises:
         InputError: a cache has nothing to compare with, or the folder holds such a student or a run at work.
     """
-    localizer = Localizer.load(checkpoint)
+    localizer = load_named(checkpoint)
     with existing_devices(accelerator):
         device = Fabric(accelerator=accelerator, devices=1).device
     settings = {
         "weights_sha256": localizer.weights_sha256(),
         "caches": {str(cache): read_index(cache).stamp.config_hash for cache in caches},
         "against": against,
+        "false_alarms": false_alarms,
+        "half": half,
         "package_version": __version__,
     }
     with run_folder(out, SETTINGS, settings, RESULTS, overwrite):
-        return _calibrate(localizer, caches, out, against, batch_size, workers, device)
+        localizer.to(device)
+        scores, alarms, lost = _by_threshold(localizer, caches, against, batch_size, workers)
+        threshold, calibration = _chosen(scores, alarms, against, false_alarms)
+        Localizer.from_student(localizer.student.cpu(), threshold, calibration).save(out, half)
+        for image_id in lost:
+            print(f"set aside: image {image_id}: manipulated, and its truth is empty; correct its mask")
+        print(f"threshold {threshold:g}: {calibration}\nsaved: {out}")
+        return 3 if lost else 0
 
 
-def _calibrate(
-    localizer: Localizer,
-    caches: Sequence[Path],
-    out: Path,
-    against: Target,
-    batch_size: int,
-    workers: int,
-    device: torch.device,
-) -> int:
+def _by_threshold(
+    localizer: Localizer, caches: Sequence[Path], against: Target, batch_size: int, workers: int
+) -> tuple[Tensor, Tensor, list[int]]:
+    """What each of `THRESHOLDS` would do on the val splits.
+
+    Returns:
+        (N, T) F1 of manipulated images; (M, T) share of the pixels of authentic ones that is marked; ids of manipulated
+        images whose truth is empty.
+    """
     size = localizer.student.image_size
-    data = PseudoMaskData([str(cache) for cache in caches], image_size=size, batch_size=batch_size, workers=workers)
+    data = PseudoMaskData(
+        [str(cache) for cache in caches], image_size=size, batch_size=batch_size, workers=workers, authentic=True
+    )
     data.setup("validate")
-    localizer.to(device)
-    rows, lost = [], []
+    authentic = torch.from_numpy(data.val_set.authentic)
+    scores, alarms, lost = [], [], []
     with torch.inference_mode():
         for packed in tqdm(data.val_dataloader(), unit="batch", desc="calibrate"):
             batch = unpack(packed)
             target, counted = _target(batch, against)
+            clean = authentic[batch["position"]]
             if against == "truth":
                 lost += batch["image_id"][_boxed(batch) & batch["has_truth"] & ~counted].tolist()
-            if counted.any():
-                probability = localizer(batch["image"][counted].to(device)).cpu()
-                rows.append(f1_by_threshold(probability, target[counted]))
-    for image_id in lost:
-        print(f"set aside: image {image_id}: manipulated, and its truth is empty; correct its mask")
-    if not rows:
+            probability = localizer(batch["image"].to(localizer.student.mean.device)).cpu()
+            scores += [f1_by_threshold(probability[counted], target[counted])] if counted.any() else []
+            alarms += [marked_by_threshold(probability[clean])] if clean.any() else []
+    none = torch.zeros(0, len(THRESHOLDS))
+    return torch.cat([none, *scores]), torch.cat([none, *alarms]), lost
+
+
+def _chosen(scores: Tensor, alarms: Tensor, against: Target, false_alarms: float) -> tuple[float, str]:
+    """The threshold, and how it was chosen."""
+    if not len(scores):
         raise InputError(f"no manipulated image of the val split has a {against}; calibrate against the other")
-    scores = torch.cat(rows)
-    means = scores.mean(0)
-    best = int(means.argmax())
-    threshold = round(THRESHOLDS[best].item(), 2)
+    if false_alarms < 1 and not len(alarms):
+        raise InputError("no image of the val split is authentic, so false_alarms cannot be held; add some to a cache")
+    means, marked = scores.mean(0), alarms.mean(0) if len(alarms) else torch.zeros(len(THRESHOLDS))
+    allowed = marked <= false_alarms
+    if not allowed.any():
+        raise InputError(
+            f"false_alarms is {false_alarms:g}, but even the highest threshold marks {marked.min():.1%} of the pixels "
+            "of authentic images; allow more, or train with authentic images"
+        )
+    best = int(torch.where(allowed, means, -1.0).argmax())
     plain = means[THRESHOLDS.sub(0.5).abs().argmin()].item()
-    told = f"best mean F1 over {len(scores)} {'truths' if against == 'truth' else 'pseudo-masks'} of the val split"
-    calibration = f"{told}: {means[best].item():.3f}, where 0.5 has {plain:.3f}"
-    Localizer.from_student(localizer.student.cpu(), threshold, calibration).save(out)
-    print(f"threshold {threshold:g}: {calibration}\nsaved: {out}")
-    return 3 if lost else 0
+    calibration = (
+        f"best mean F1 over {len(scores)} {'truths' if against == 'truth' else 'pseudo-masks'} of the val split: "
+        f"{means[best].item():.3f}, where 0.5 has {plain:.3f}"
+    )
+    if false_alarms < 1:
+        calibration += (
+            f"; it marks {marked[best].item():.1%} of the pixels of {len(alarms)} authentic images, "
+            f"at most {false_alarms:.1%} being allowed"
+        )
+    return round(THRESHOLDS[best].item(), 2), calibration
 
 
 def f1_by_threshold(probability: Tensor, target: Tensor) -> Tensor:
@@ -128,6 +163,13 @@ def f1_by_threshold(probability: Tensor, target: Tensor) -> Tensor:
     ]
     tp, fp = (count.flip(1).cumsum(1).flip(1)[:, 1:] for count in counts)
     return f1_from_counts(tp, fp, positive.sum(1, keepdim=True) - tp)
+
+
+def marked_by_threshold(probability: Tensor) -> Tensor:
+    """Share (B, T) of the pixels of each image that lies above each of `THRESHOLDS`; probability is (B, …)."""
+    passed = torch.bucketize(probability.flatten(1), THRESHOLDS)
+    counts = torch.stack([_histogram(row) for row in passed])
+    return counts.flip(1).cumsum(1).flip(1)[:, 1:] / passed.shape[1]
 
 
 def _histogram(passed: Tensor) -> Tensor:

@@ -124,6 +124,7 @@ class PseudoMaskDataset(Dataset[PackedItem]):
     Attributes:
         sources: their names, sorted; ``unnamed`` for samples that name none.
         source_of: (n,) position in ``sources`` of each sample.
+        authentic: (n,) bool.
     """
 
     def __init__(
@@ -145,6 +146,8 @@ class PseudoMaskDataset(Dataset[PackedItem]):
         served = [np.arange(len(o)) if authentic else np.flatnonzero(~np.asarray(o.authentic)) for o in origins]
         self._origin_of = np.repeat(np.arange(len(origins)), [len(indices) for indices in served])
         self._index_of = np.concatenate([np.zeros(0, int), *served])
+        flags = [np.asarray(origin.authentic)[kept] for origin, kept in zip(origins, served, strict=True)]
+        self.authentic: NDArray[np.bool_] = np.concatenate([np.zeros(0, bool), *flags])
         if names is None:
             stated = [np.asarray(origin.sources)[kept] for origin, kept in zip(origins, served, strict=True)]
             each = np.concatenate([np.zeros(0, str), *stated])

@@ -21,7 +21,8 @@ from boxpromptiml.images import Photo, read_photo, resize_photo
 from boxpromptiml.records import InputError
 from boxpromptiml.scores import counts_per_image, f1_from_counts
 from boxpromptiml.synthesis.photos import packaged_photos
-from stage2_distill.localizer import Localizer
+from stage2_distill import released
+from stage2_distill.localizer import Localizer, load_named
 from stage2_distill.photo_files import photo_names
 from stage2_distill.resampling import resize_probability, shrink_photo
 
@@ -59,7 +60,7 @@ class PhotoToProbability(nn.Module):
         return probability, probability.amax((1, 2))
 
 
-def export(checkpoint: str, out: Path, int8: Path | None = None) -> int:
+def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None) -> int:
     """Write a student as one file for other programs, and compare it with `predict`.
 
     The file takes `photo`, (batch, height, width, 3) uint8 RGB of any size, and gives `probability`, (batch, height,
@@ -67,15 +68,16 @@ def export(checkpoint: str, out: Path, int8: Path | None = None) -> int:
     its metadata.
 
     Args:
-        checkpoint: a .ckpt file that `boxpromptiml fit` wrote, a saved student, or OWNER/NAME on the Hugging Face hub.
         out: file to write; .onnx for ONNX, .pt2 for `torch.export`.
+        checkpoint: released for the student that comes with the package, a .ckpt file that `boxpromptiml fit` wrote, a
+            saved student, or OWNER/NAME on the Hugging Face hub.
         int8: folder of photos like those to come, such as training photos, to measure ranges on; the ONNX file then
             computes convolutions and products in 8 bits.
     """
     if out.suffix not in (".onnx", ".pt2") or (int8 and out.suffix != ".onnx"):
         raise InputError(f"{out}: the suffix chooses the format: .onnx (also with int8), or .pt2 for torch.export")
     samples = _samples(int8) if int8 else []
-    localizer = Localizer.load(checkpoint)
+    localizer = load_named(checkpoint)
     network = PhotoToProbability(localizer).eval()
     if out.suffix == ".onnx":
         _require_onnx()

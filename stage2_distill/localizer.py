@@ -7,8 +7,10 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from boxpromptiml.images import Mask, Photo, Probability, resize_photo, resize_probability
 from boxpromptiml.limits import Threshold, within_limits
 from boxpromptiml.regions import Region, find_regions
+from stage2_distill import released
 from stage2_distill.dataset import image_tensor
 from stage2_distill.given_photo import GivenPhoto, pixels_of
 from stage2_distill.student import Student, WeightsError, count_parameters
@@ -81,17 +84,18 @@ class Localizer(
         self.student = Student(**student, pretrained=False)
 
     @classmethod
-    def load(cls, source: str | Path) -> Localizer:
+    def load(cls, source: str | Path = released.NAME) -> Localizer:
         """A localizer in evaluation mode on the CPU; ``.to("cuda")`` moves it. No code in the files is run.
 
         Args:
-            source: a .ckpt file that `boxpromptiml fit` wrote, a folder that `save` wrote, or OWNER/NAME of a model on
-                the Hugging Face hub, which is downloaded once.
+            source: ``released`` for the student that comes with the package, a .ckpt file that `boxpromptiml fit`
+                wrote, a folder that `save` wrote, or OWNER/NAME of a model on the Hugging Face hub, which is downloaded
+                once.
 
         Raises:
             WeightsError: there is nothing of the kind, or it does not fit this version.
         """
-        path = Path(source)
+        path = released.FOLDER if source == released.NAME else Path(source)
         if path.is_file():
             return cls.from_student(Student.from_checkpoint(path))
         on_hub = not path.is_dir() and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(?<!\.ckpt)", str(source))
@@ -99,7 +103,7 @@ class Localizer(
             raise WeightsError(f"{source}: no such checkpoint; train one with `boxpromptiml fit`")
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints where it loads from
-                return cls.from_pretrained(str(source), strict=True).eval()
+                return cls.from_pretrained(str(path), strict=True).eval()
         except Exception as error:  # files from anywhere: JSON, safetensors, torch and network errors alike
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             remedy = "no such file or folder, and the hub gives none" if on_hub else "not a folder of a saved localizer"
@@ -112,8 +116,13 @@ class Localizer(
         localizer.student.load_state_dict(student.state_dict())
         return localizer.eval()
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors``, ``config.json`` and, where there is none yet, a model card, ``README.md``."""
+    def save(self, folder: str | Path, half: bool = False) -> None:
+        """Write ``model.safetensors``, ``config.json`` and, where there is none yet, a model card, ``README.md``.
+
+        Args:
+            folder: to write to.
+            half: write weights in 16 bits, in half the space. They compute in 32 bits all the same.
+        """
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         facts = {
@@ -124,7 +133,8 @@ class Localizer(
             "calibration": self.calibration,
         }
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as name:
-            self.save_pretrained(name, model_card_kwargs=facts)
+            (deepcopy(self).half() if half else self).save_pretrained(name, model_card_kwargs=facts)
+            shutil.copymode(Path(name, "config.json"), Path(name, "model.safetensors"))  # safetensors: owner only
             folder.mkdir(exist_ok=True)
             for written in sorted(Path(name).iterdir(), reverse=True):
                 if written.name != "README.md" or not (folder / written.name).exists():
@@ -171,3 +181,11 @@ class Localizer(
     def forward(self, image: Tensor) -> Tensor:
         """Probability (B, 1, H, W) of images (B, 3, H, W), RGB in [0, 1]."""
         return torch.sigmoid(self.student(image).logits.float())
+
+
+def load_named(checkpoint: str) -> Localizer:
+    """The localizer that a command is asked for; it says so where that is the released one."""
+    localizer = Localizer.load(checkpoint)
+    if checkpoint == released.NAME:
+        print(f"student: the released one, which comes with the package (SHA-256 {localizer.weights_sha256()[:12]})")
+    return localizer

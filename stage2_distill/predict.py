@@ -30,8 +30,9 @@ from boxpromptiml.images import (
 from boxpromptiml.limits import Count, Threshold, Workers, within_limits
 from boxpromptiml.processes import loader_processes
 from boxpromptiml.regions import find_regions, run_lengths
+from stage2_distill import released
 from stage2_distill.journal import Journal, merge, read, take_up
-from stage2_distill.localizer import Localizer
+from stage2_distill.localizer import Localizer, load_named
 from stage2_distill.photo_files import photo_names, printable
 from stage2_distill.tiling import localize_tiled
 
@@ -83,9 +84,9 @@ class _Photos(Dataset[_Item]):
 
 @within_limits
 def predict(
-    checkpoint: str,
     images: Path | list[Path],
     out: Path,
+    checkpoint: str = released.NAME,
     threshold: Threshold | None = None,
     tiled: bool = False,
     outputs: Outputs = Outputs(),
@@ -104,11 +105,11 @@ def predict(
     photos that have not changed are not looked at again.
 
     Args:
-        checkpoint: a .ckpt file that `boxpromptiml fit` wrote, a folder with a calibrated or saved student, or its
-            OWNER/NAME on the Hugging Face hub.
         images: a photo, a folder of photos, a quoted pattern such as 'photos/**/*.jpg', a .txt file with a path on each
             line, or a list of these such as --images '[photo.jpg, folder]'.
         out: folder to write to.
+        checkpoint: released for the student that comes with the package, a .ckpt file that `boxpromptiml fit` wrote, a
+            folder with a calibrated or saved student, or its OWNER/NAME on the Hugging Face hub.
         threshold: probability above which a pixel counts as manipulated; by default the one stored with the student, or
             0.5.
         tiled: look at photos at their own resolution, in overlapping tiles, instead of shrunk to the student's size.
@@ -124,7 +125,7 @@ def predict(
         InputError: there is no photo or no student, or the folder holds such predictions or a run at work.
     """
     names, remarks = photo_names(images if isinstance(images, list) else [images])
-    localizer = Localizer.load(checkpoint)
+    localizer = load_named(checkpoint)
     limit = localizer.threshold if threshold is None else threshold
     settings = {
         "weights_sha256": localizer.weights_sha256(),

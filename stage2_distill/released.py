@@ -1,13 +1,13 @@
 """The student that comes with the package: weights in half precision, calibrated threshold, model card.
 
-It is made by the commands in the header of configs/released.yaml. ``released`` names it wherever a command takes a
-checkpoint, and commands that need a student take it by default.
+Made by the commands in the header of configs/released.yaml. Commands that need a student take it where none is named.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-RELEASED = "released"
+NAME = "released"
+"""Stands for it wherever a checkpoint is named."""
 FOLDER = Path(__file__).with_name("released")
 """Holds model.safetensors, config.json and README.md, as `Localizer.save` writes them."""

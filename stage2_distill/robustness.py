@@ -22,11 +22,11 @@ from boxpromptiml.processes import loader_processes
 from boxpromptiml.protocol import Scoring
 from boxpromptiml.records import ImageRecord
 from boxpromptiml.run_folder import run_folder
-from stage2_distill import curves
+from stage2_distill import curves, released
 from stage2_distill.dataset import ScoredBatch, ScoredDataset, collate_scored, scorable, unscored
 from stage2_distill.degrade import Degradation, Levels
 from stage2_distill.evaluate import Rows
-from stage2_distill.localizer import Localizer
+from stage2_distill.localizer import Localizer, load_named
 from stage2_distill.scoreboard import Scoreboard, in_precision
 
 SETTINGS = "robustness.settings.json"
@@ -70,9 +70,9 @@ class DegradedTest(L.LightningModule):
 
 @within_limits
 def robustness(
-    checkpoint: str,
     test_sets: dict[str, Path],
     out: Path,
+    checkpoint: str = released.NAME,
     levels: Levels = Levels(),  # noqa: B008 (frozen)
     scoring: Scoring = Scoring(),  # noqa: B008 (frozen)
     batch_size: Count = 16,
@@ -90,10 +90,10 @@ def robustness(
     command goes on where it was; levels that are named later are added.
 
     Args:
-        checkpoint: a .ckpt file that `boxpromptiml fit` wrote, a saved student, or its OWNER/NAME on the Hugging Face
-            hub.
         test_sets: name and manifest with ground truth of each set, as in '{casia1: data/full/test/casia1.json}'.
         out: folder to write to.
+        checkpoint: released for the student that comes with the package, a .ckpt file that `boxpromptiml fit` wrote, a
+            saved student, or its OWNER/NAME on the Hugging Face hub.
         levels: of each kind of degradation.
         scoring: by which rules, as for `boxpromptiml test`; a threshold that is stored with the student is not used.
         batch_size: images a step and process.
@@ -110,7 +110,7 @@ def robustness(
     if not test_sets or not degradations:
         raise ManifestError("nothing to score; name test sets, such as {casia1: data/casia1.json}, and levels")
     sets = {name: scorable(read_manifest(path)) for name, path in test_sets.items()}
-    localizer = Localizer.load(checkpoint)
+    localizer = load_named(checkpoint)
     settings = _settings(localizer, test_sets, scoring)
     folder = out / "rows" / _fingerprint(settings, sets)
     files = {each: folder / f"{str(each or 'clean').replace(' ', '-')}.npy" for each in (None, *degradations)}

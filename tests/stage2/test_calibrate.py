@@ -85,3 +85,21 @@ def test_without_anything_to_compare_with_it_says_so(checkpoint, cache, tmp_path
     assert main(["calibrate", *arguments, "--out", str(tmp_path / "model")]) == 2
     assert "calibrate against the other" in capsys.readouterr().err
     assert not (tmp_path / "model/config.json").exists()
+
+
+def test_false_alarms_are_limited_and_weights_halved(checkpoint, cache, tmp_path):
+    arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--workers", "0", "--accelerator", "cpu"]
+    authentic = [sample.image for sample in ShardReader(cache, ["val"]) if sample.authentic]
+    free, limited = tmp_path / "free", tmp_path / "limited"
+    assert main(["calibrate", *arguments, "--out", str(free)]) == 0
+    localizer = Localizer.load(free)
+    most = np.mean([(p > localizer.threshold).mean() for p in localizer.localize(authentic)])
+    limit = most / 2
+    assert main(["calibrate", *arguments, "--out", str(limited), "--false_alarms", f"{limit}", "--half", "true"]) == 0
+    chosen = Localizer.load(limited)
+    assert np.mean([(p > chosen.threshold).mean() for p in chosen.localize(authentic)]) <= limit + 0.01 < most
+    assert f"of the pixels of {len(authentic)} authentic images" in chosen.calibration
+    large, small = ((folder / "model.safetensors").stat().st_size for folder in (free, limited))
+    assert small < 0.6 * large
+    for name, value in localizer.student.state_dict().items():
+        torch.testing.assert_close(chosen.student.state_dict()[name], value, rtol=1e-3, atol=1e-3)

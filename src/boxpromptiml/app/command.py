@@ -10,15 +10,15 @@ import webbrowser
 from contextlib import ExitStack
 from pathlib import Path
 
-import boxpromptiml
 from boxpromptiml.limits import Count, Port, ShareBelowOne, within_limits
 from boxpromptiml.records import InputError
 from stage1_pseudomask.teachers import Teacher
+from stage2_distill import released
 
 
 @within_limits
 def app(
-    checkpoint: str | None = None,
+    checkpoint: str | None = released.NAME,
     photos: Path | None = None,
     teacher: Teacher | None = None,
     val_share: ShareBelowOne = 0.0,
@@ -34,8 +34,9 @@ def app(
     Stopped at any moment, the same command goes on where the annotator was.
 
     Args:
-        checkpoint: student for the tab Localize: a .ckpt file that `boxpromptiml fit` wrote, a folder with a calibrated
-            or saved student, or its OWNER/NAME on the Hugging Face hub.
+        checkpoint: student for the tab Localize: released for the one that comes with the package, a .ckpt file that
+            `boxpromptiml fit` wrote, a folder with a calibrated or saved student, or its OWNER/NAME on the Hugging Face
+            hub; null for a page without one.
         photos: folder for the tab Annotate. The boxes go to manifest.json there, at every step; a manifest that is
             there already is gone on with.
         teacher: who makes the pseudo-masks that appear beside the boxes, as for `boxpromptiml pseudomasks`; by default
@@ -59,7 +60,11 @@ def app(
     with ExitStack() as stack:
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that its files are deleted then, too
         stack.callback(signal.signal, signal.SIGTERM, before)
-        localizer = None if checkpoint is None else boxpromptiml.Localizer.load(checkpoint)
+        localizer = None
+        if checkpoint is not None:
+            from stage2_distill.localizer import load_named
+
+            localizer = load_named(checkpoint)
         desk, review = None, None
         if photos is not None:
             session = stack.enter_context(opened(photos, val_share))

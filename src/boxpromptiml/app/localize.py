@@ -13,6 +13,8 @@ import torch
 
 from boxpromptiml import pictures
 from boxpromptiml.app import markup
+from boxpromptiml.app.example import NAME as EXAMPLE
+from boxpromptiml.app.example import forged_photo
 from boxpromptiml.app.session import inside
 from boxpromptiml.images import ImageError, Photo, Probability, read_photo, resize_photo, resize_probability
 from boxpromptiml.records import InputError
@@ -29,8 +31,8 @@ KEPT = 1800
 """Seconds for which a page that is left open can still move its threshold."""
 
 NO_STUDENT = """No student is loaded, so photos cannot be looked at.
-Start the page with a trained one: a checkpoint, a saved folder, or OWNER/NAME on the Hugging Face hub.
-$ boxpromptiml app --checkpoint runs/demo/fit/checkpoints/best.ckpt"""
+Start the page without --checkpoint for the one that comes with the package, or name one of your own.
+$ boxpromptiml app"""
 NO_PHOTO = """Drop a photo on the left, or choose one.
 You will see where the student finds it manipulated, how sure it is, and what its gates and its memory looked at.
 The photo stays on this machine and is deleted as soon as it has been read."""
@@ -61,22 +63,18 @@ class View:
     tiled: bool = False
 
 
-def look(localizer: Localizer, path: Path, name: str, tiled: bool = False) -> View:
+def look(localizer: Localizer, photo: Photo, name: str, tiled: bool = False) -> View:
     """Show a photo to the student.
 
     Args:
         localizer: the student.
-        path: where the photo is.
+        photo: (H, W, 3) uint8 RGB.
         name: what its owner calls it.
         tiled: also at its own resolution, in overlapping tiles, from which the probability then comes.
-
-    Raises:
-        ImageError: the photo cannot be read.
     """
     from stage2_distill.dataset import image_tensor
     from stage2_distill.tiling import localize_tiled
 
-    photo = read_photo(path)
     side = localizer.student.image_size
     image = image_tensor(resize_photo(photo, side, side))[None].to(localizer.student.mean.device)
     with torch.inference_mode():
@@ -146,7 +144,7 @@ def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) 
         ImageError: the photo cannot be read; the message calls it by the name that its owner gave it.
     """
     try:
-        return look(localizer, upload, name, tiled)
+        return look(localizer, read_photo(upload), name, tiled)
     except ImageError as error:
         raise ImageError(str(error).replace(str(upload), name)) from None
     finally:
@@ -165,6 +163,7 @@ def localize_tab(localizer: Localizer | None) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=280):
             upload = gr.File(label="Photo", file_count="single", height=120, elem_id="photo")
+            example = gr.Button("Try a forged photo: a cat in a coffee cup", size="sm", elem_id="example")
             tiled = gr.Checkbox(
                 False, label="In tiles", elem_id="tiled",
                 info="The next photo at its own resolution: slower, finer for a student trained on such pixels.",
@@ -186,6 +185,10 @@ def localize_tab(localizer: Localizer | None) -> None:
             return None, None, markup.notice(str(error), "error"), ""
         return None, seen, drawn(seen, limit), told(seen, limit)
 
+    def example_asked(limit: float, in_tiles: bool) -> tuple[View, str, str]:
+        seen = look(localizer, forged_photo()[0], EXAMPLE, in_tiles)
+        return seen, drawn(seen, limit), told(seen, limit)
+
     def threshold_moved(seen: View | None, limit: float) -> tuple[object, object]:
         if seen is None:
             return gr.skip(), gr.skip()
@@ -196,6 +199,9 @@ def localize_tab(localizer: Localizer | None) -> None:
         preprocess=False,  # which would only copy the file
         api_visibility="private",
     )  # fmt: skip
+    example.click(
+        example_asked, [threshold, tiled], [view, stage, facts], show_progress_on=stage, api_visibility="private"
+    )
     threshold.release(
         threshold_moved, [view, threshold], [stage, facts], show_progress="hidden", trigger_mode="always_last",
         api_visibility="private",

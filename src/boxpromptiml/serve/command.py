@@ -12,6 +12,7 @@ from boxpromptiml.limits import Port, within_limits
 from boxpromptiml.records import InputError
 from boxpromptiml.serve.limits import Limits
 from boxpromptiml.web import LOOPBACK
+from stage2_distill import released
 
 if TYPE_CHECKING:  # the extra `serve`
     import uvicorn
@@ -22,15 +23,17 @@ CONNECTIONS = 4
 
 
 @within_limits
-def serve(checkpoint: str, host: str = "127.0.0.1", port: Port = 8000, limits: Limits = Limits()) -> int:
+def serve(
+    checkpoint: str = released.NAME, host: str = "127.0.0.1", port: Port = 8000, limits: Limits = Limits()
+) -> int:
     """Answer photos over HTTP with masks, scores and regions: POST them to /localize.
 
     The service listens on the loopback address, asks nobody who they are and keeps nothing: photos are read in memory
     and forgotten with the answer. /health says that it is there, /docs and /openapi.json what it takes. Ctrl-C ends it.
 
     Args:
-        checkpoint: a .ckpt file that `boxpromptiml fit` wrote, a folder with a calibrated or saved student, or its
-            OWNER/NAME on the Hugging Face hub.
+        checkpoint: released for the student that comes with the package, a .ckpt file that `boxpromptiml fit` wrote, a
+            folder with a calibrated or saved student, or its OWNER/NAME on the Hugging Face hub.
         host: address to listen on. With another than 127.0.0.1, everybody who can reach this machine can use it.
         port: to listen on; 0 for any that is free.
         limits: what a request may take.
@@ -42,10 +45,10 @@ def serve(checkpoint: str, host: str = "127.0.0.1", port: Port = 8000, limits: L
     import torch
 
     from boxpromptiml.serve.service import service
-    from stage2_distill.localizer import Localizer
+    from stage2_distill.localizer import load_named
 
     warnings.filterwarnings("ignore", module="PIL")  # its remarks on strangers' photos would fill the log
-    localizer = Localizer.load(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
+    localizer = load_named(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
     ours = host in LOOPBACK
     app = service(localizer, limits, LOOPBACK if ours else None)
     with _listening(host, port) as listener:

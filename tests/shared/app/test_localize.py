@@ -10,7 +10,7 @@ from PIL import Image
 
 from boxpromptiml.app.localize import View, consume, drawn, look, told
 from boxpromptiml.app.page import Contents
-from boxpromptiml.images import ImageError, read_mask
+from boxpromptiml.images import ImageError, read_mask, read_photo
 
 pytestmark = pytest.mark.usefixtures("localizer")
 
@@ -21,7 +21,7 @@ def address(open_page, localizer):
 
 
 def test_a_look_agrees_with_the_library(localizer, photo_file):
-    view, found = look(localizer, photo_file, photo_file.name), localizer.predict(photo_file)
+    view, found = look(localizer, read_photo(photo_file), photo_file.name), localizer.predict(photo_file)
     assert (view.width, view.height) == (200, 150)
     assert max(view.photo.shape) == 640  # small photos are enlarged
     assert view.probability.shape == (64, 64)

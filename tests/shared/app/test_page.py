@@ -166,7 +166,7 @@ def test_another_sites_page_cannot_reach_it(address):
 
 def test_without_anything_to_open_each_tab_says_how_to_start(visit, address):
     page = visit(address)
-    page.wait_for_selector("text=boxpromptiml app --checkpoint")
+    page.wait_for_selector("text=boxpromptiml app")
     assert page.left == []
 
 
