@@ -200,7 +200,11 @@ WIDE = np.arange(0, 65_536, 256, dtype=np.uint16).reshape(16, 16)
 
 @pytest.mark.parametrize("name", ["grey.png", "grey.tif", "grey.jp2", "grey.pgm"])
 def test_16_bits_are_read_by_their_range(tmp_path, name):
-    found = read_photo(saved(tmp_path / name, WIDE))
+    if name == "grey.pgm":  # Pillow 11 is the first to write them
+        (tmp_path / name).write_bytes(b"P5 16 16 65535\n" + WIDE.astype(">u2").tobytes())
+    else:
+        saved(tmp_path / name, WIDE)
+    found = read_photo(tmp_path / name)
     assert np.abs(found[..., 0].astype(int) - (WIDE >> 8)).max() <= 1
 
 
