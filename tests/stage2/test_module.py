@@ -89,7 +89,7 @@ def test_averaged_weights_are_what_is_selected_kept_and_tested(tiny_config, tmp_
     assert agreement["all"]["f1_pseudo_mask"] == pytest.approx(monitored, abs=1e-6)
 
     def tested(path, *words):
-        run(["test", "--config", str(tiny_config), *words, "--ckpt_path", str(path)])
+        run(["test", "--config", str(tiny_config), *words, "--ckpt_path", str(path), "--overwrite", "true"])
         return json.loads((tmp_path / "test/scores.json").read_text())["per_image"]
 
     torch.save(selected | {"current_model_state": {}, "averaging_state": {}}, tmp_path / "average_alone.ckpt")
@@ -100,7 +100,7 @@ def test_late_self_correction_changes_nothing_before_it_starts(tiny_config, tmp_
     losses = []
     for share in (0.0, 0.9):
         words = ["--model.correction", json.dumps({"start": 0.5, "share": share})]
-        run(["fit", "--config", str(tiny_config), *words])
+        run(["fit", "--config", str(tiny_config), *words, "--overwrite", "true"])
         last = max(tmp_path.glob("fit/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime_ns)
         losses.append([row["train/loss"] for row in csv.DictReader(last.open()) if row["train/loss"]])
     plain, corrected = losses
@@ -129,7 +129,8 @@ def test_a_killed_run_resumes_to_the_same_weights(request, tmp_path, workers, co
     last = tmp_path / "checkpoints/last.ckpt"
     straight = read_checkpoint(last)
     last.unlink()
-    process = subprocess.Popen([sys.executable, "-m", "boxpromptiml.cli", *map(str, fit)], stderr=subprocess.DEVNULL)
+    again = [sys.executable, "-m", "boxpromptiml.cli", *map(str, fit), "--overwrite", "true"]
+    process = subprocess.Popen(again, stderr=subprocess.DEVNULL)
     while not last.exists():
         assert process.poll() is None
         time.sleep(0.01)

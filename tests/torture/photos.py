@@ -154,6 +154,6 @@ POISONS = {
     "alpha": Poison(_again("RGBA"), usable=True),
     "animated": Poison(_animated, usable=True),
     "turned by EXIF": Poison(_turned, usable=True),
-    "empty mask": Poison(lambda content: _encoded(Image.new("L", (WIDTH, HEIGHT))), usable=True, mask=True),
+    "empty mask": Poison(lambda content: _encoded(Image.new("L", (WIDTH, HEIGHT))), mask=True),
 }
 """Everything in the list of bad input that concerns an image file."""

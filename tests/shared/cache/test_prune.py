@@ -31,7 +31,7 @@ def test_samples_of_a_source_or_of_little_confidence_go(cache, tmp_path):
         ({"ids": [77]}, "has no image 77"),
         ({"sources": ["casia"]}, "has no source casia"),
         ({}, "no sample would be left out"),
-        ({"below": 1.1}, "every sample would be left out"),
+        ({"ids": [0, 1, 2, 3, 4, 5]}, "every sample would be left out"),
     ],
 )
 def test_a_slip_of_the_pen_is_not_obeyed(cache, tmp_path, arguments, said):

@@ -110,7 +110,7 @@ def test_real_photos_and_their_copies(lab):
         groups = look_alikes([*prints, *(fingerprint(COPIES[way](photo)) for photo in photos)], 14, mirrored=True)
         assert (groups[: len(photos)] == groups[len(photos) :]).all()
         assert len(set(groups)) == len(photos)
-    forgeries = sorted((lab / "forgeries/casia1/images").iterdir())
-    twins = [lab / "forgeries/casia1/authentic" / path.name for path in forgeries]
+    twins = sorted((lab / "forgeries/imd2020/authentic").iterdir())
+    forgeries = [next((lab / "forgeries/imd2020/images").glob(f"{twin.stem}.*")) for twin in twins]
     groups = look_alikes([fingerprint(images.read_photo(path)) for path in [*forgeries, *twins]], 14, mirrored=True)
     assert (groups[: len(twins)] == groups[len(twins) :]).mean() > 0.7

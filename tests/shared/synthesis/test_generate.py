@@ -144,8 +144,8 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
     ("wrong", "words"),
     [
         ({"train": 0, "val": 0, "test": 0}, "nothing to make"),
-        ({"val": -1}, "nothing to make"),
-        ({"size": 8}, "size 8"),
+        ({"val": -1}, "val is -1"),
+        ({"size": 8}, "size is 8"),
         ({"kinds": []}, "no kind"),
         ({"authentic_share": 1.5}, "authentic_share is 1.5"),
         ({"looseness": -0.2}, "looseness is -0.2"),
