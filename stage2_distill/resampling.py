@@ -48,6 +48,6 @@ def _shares(new: int, old: int) -> Tensor:
     """Share (new, old) of each old pixel in each new one: of its area to shrink, linear between centres to grow."""
     start, pixel = torch.arange(new)[:, None] * old, torch.arange(old)
     overlap = torch.minimum(start + old, (pixel + 1) * new) - torch.maximum(start, pixel * new)
-    centre = ((2 * start + old) / (2 * new) - 0.5).clamp(0, old - 1)
+    centre = ((2 * start + old).float() / (2 * new) - 0.5).clamp(0, old - 1)
     linear = 1 - (pixel - centre).abs()
-    return torch.where(torch.full((), new) < old, overlap / old, linear).clamp(min=0)
+    return torch.where(torch.full((), new) < old, overlap.float() / old, linear).clamp(min=0)
