@@ -109,7 +109,7 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None)
 def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
     """The network as a program for any number of photos of any one size."""
     example = torch.zeros(2, 2 * network.side - 1, 3 * network.side + 1, 3, dtype=torch.uint8)
-    any_size = {i: torch.export.Dim(name, max=LONGEST) for i, name in enumerate(("batch", "height", "width"))}
+    any_size = {i: torch.export.Dim(name, min=1, max=LONGEST) for i, name in enumerate(("batch", "height", "width"))}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The tensor attributes .*attention_bias_cache")  # TinyViT's, restored
         return torch.export.export(network, (example,), dynamic_shapes=(any_size,), strict=False)
