@@ -34,7 +34,7 @@ TOLERANCE = 1e-2
 SIZES = ((0.5, 0.4), (1, 1), (2, 2), (1.1, 3.7), (6, 4), (8, 0.5))
 """Heights and widths that packaged photos are compared at beside their own, in sides of the student's input."""
 LONGEST = 1 << 24
-"""Photos in a batch, or pixels along a side: some limit has to be named, or torch 2.6 finds one."""
+"""Photos in a batch, or pixels along a side; without a limit older versions of torch find one themselves."""
 PRODUCTS = ["Conv", "MatMul", "Gemm"]
 """Operators of ONNX that 8 bits can make faster."""
 MAX_CALIBRATION = 100
