@@ -34,7 +34,7 @@ TOLERANCE = 1e-2
 SIZES = ((0.5, 0.4), (1, 1), (2, 2), (1.1, 3.7), (6, 4), (8, 0.5))
 """Heights and widths that packaged photos are compared at beside their own, in sides of the student's input."""
 LONGEST = 1 << 24
-"""Photos in a batch, or pixels along a side: some limit has to be named, or torch 2.6 finds one."""
+"""Photos in a batch, or pixels along a side; without a limit older versions of torch find one themselves."""
 PRODUCTS = ["Conv", "MatMul", "Gemm"]
 """Operators of ONNX that 8 bits can make faster."""
 MAX_CALIBRATION = 100
@@ -109,7 +109,7 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None)
 def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
     """The network as a program for any number of photos of any one size."""
     example = torch.zeros(2, 2 * network.side - 1, 3 * network.side + 1, 3, dtype=torch.uint8)
-    any_size = {i: torch.export.Dim(name, max=LONGEST) for i, name in enumerate(("batch", "height", "width"))}
+    any_size = {i: torch.export.Dim(name, min=1, max=LONGEST) for i, name in enumerate(("batch", "height", "width"))}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The tensor attributes .*attention_bias_cache")  # TinyViT's, restored
         return torch.export.export(network, (example,), dynamic_shapes=(any_size,), strict=False)

@@ -32,12 +32,12 @@ def _pass(levels: Tensor, side: int) -> Tensor:
     reach = (n + side - 1) // side
     twice_centre = n * (2 * torch.arange(side)[:, None] + 1)
     old = twice_centre // (2 * side) + torch.arange(2 * reach + 1) - reach
-    triangle = 2 * torch.full((), n).clamp(min=side) - ((2 * old + 1) * side - twice_centre).abs()
+    triangle = 2 * torch.full((), n, dtype=torch.int64).clamp(min=side) - ((2 * old + 1) * side - twice_centre).abs()
     triangle = triangle.clamp(min=0) * ((old >= 0) & (old < n))
     total = triangle.sum(1, keepdim=True)
     weights = (2 * PRECISION * triangle + total) // (2 * total)
     digits = torch.stack([weights // 65536, weights // 256 % 256, weights % 256], 1).float()
-    inside = old.clamp(min=0).minimum(torch.full((), n - 1)).flatten()
+    inside = old.clamp(min=0).minimum(torch.full((), n - 1, dtype=torch.int64)).flatten()
     taken = levels.reshape(n, -1).index_select(0, inside).reshape(side, 2 * reach + 1, -1)
     sums = (digits @ taken.float()).int()
     rounded = (65536 * sums[:, 0] + 256 * sums[:, 1] + sums[:, 2] + PRECISION // 2) // PRECISION
@@ -48,6 +48,6 @@ def _shares(new: int, old: int) -> Tensor:
     """Share (new, old) of each old pixel in each new one: of its area to shrink, linear between centres to grow."""
     start, pixel = torch.arange(new)[:, None] * old, torch.arange(old)
     overlap = torch.minimum(start + old, (pixel + 1) * new) - torch.maximum(start, pixel * new)
-    centre = ((2 * start + old) / (2 * new) - 0.5).clamp(0, old - 1)
+    centre = ((2 * start + old).float() / (2 * new) - 0.5).clamp(0, old - 1)
     linear = 1 - (pixel - centre).abs()
-    return torch.where(torch.full((), new) < old, overlap / old, linear).clamp(min=0)
+    return torch.where(torch.full((), new, dtype=torch.int64) < old, overlap.float() / old, linear).clamp(min=0)
