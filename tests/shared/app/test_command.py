@@ -17,6 +17,7 @@ def test_it_prints_its_address_and_leaves_nothing_behind(tmp_path):
     words = [sys.executable, "-m", "boxpromptiml.cli", "app", "--open_browser", "false"]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert "the released one, which comes with the package" in process.stdout.readline()
         address = re.match(r"(http://127\.0\.0\.1:\d+/)", process.stdout.readline()).group(1)
         with urllib.request.urlopen(address, timeout=10) as answer:
             assert answer.status == 200
