@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
-import albumentations as A
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +17,9 @@ from boxpromptiml.records import Batch, ImageRecord, Sample
 from stage2_distill.augment import Resize
 from stage2_distill.degrade import Degradation
 from stage2_distill.target import Target, taught
+
+if TYPE_CHECKING:  # augment.py imports it without letting it ask the network for a newer release
+    import albumentations as A
 
 
 class SampleReader(Protocol):
