@@ -43,7 +43,7 @@ def student(tmp_path_factory):
 
 def run(student, manifest, out, levels=FEW, **options):
     code = robustness(
-        str(student), {"squares": manifest}, out, Levels(**levels), workers=0, accelerator="cpu", **options
+        {"squares": manifest}, out, str(student), Levels(**levels), workers=0, accelerator="cpu", **options
     )
     return code, json.loads((out / "robustness.json").read_text())
 
