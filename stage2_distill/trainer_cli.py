@@ -16,7 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from boxpromptiml import __version__
-from boxpromptiml.devices import existing_devices
+from boxpromptiml.devices import existing_devices, trains_in_bf16
 from boxpromptiml.limits import Count, hold
 from boxpromptiml.locks import sole_use
 from boxpromptiml.provenance import file_sha256
@@ -81,9 +81,12 @@ class TrainerCLI(LightningCLI):
             read_checkpoint(Path(named))
 
     def before_instantiate_classes(self) -> None:
-        """Keep W&B in the run's folder, and the word ``overwrite`` out of the config that is saved for other runs."""
+        """Keep W&B in the run's folder, ``overwrite`` out of the saved config, and bfloat16 off old processors."""
         config = self.config[cast(str, self.subcommand)]
         self.overwrite, config["overwrite"] = config["overwrite"], False
+        if config["trainer"]["precision"] == "bf16-mixed" and not trains_in_bf16(config["trainer"]["accelerator"]):
+            print("precision: 32-true, because this processor has no bf16 instructions and would emulate bf16-mixed")
+            config["trainer"]["precision"] = "32-true"
         keep_wandb_in(Path(config["trainer"]["default_root_dir"] or Path.cwd()))
 
     def instantiate_trainer(self, **options: Any) -> L.Trainer:

@@ -1,7 +1,8 @@
 import lightning as L
 import pytest
+import torch
 
-from boxpromptiml.devices import existing_devices
+from boxpromptiml.devices import existing_devices, trains_in_bf16
 from boxpromptiml.records import InputError
 
 
@@ -18,3 +19,25 @@ def test_what_it_has_is_made_and_our_own_errors_pass():
         assert L.Fabric(accelerator="cpu", devices=1).device.type == "cpu"
     with pytest.raises(InputError, match=r"^ours$"), existing_devices("cpu"):
         raise InputError("ours")
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "capabilities", "fast"),
+    [
+        ("cpu", {"avx512_bf16": True, "amx_bf16": False}, True),
+        ("cpu", {"avx512_bf16": False, "amx_bf16": False}, False),
+        ("cpu", {"bf16": True}, True),
+        ("cpu", {}, True),
+        ("gpu", {"avx512_bf16": False}, True),
+    ],
+)
+def test_bf16_is_only_for_processors_that_have_it(accelerator, capabilities, fast, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert trains_in_bf16(accelerator) == fast
+
+
+def test_automatic_choice_of_a_machine_without_accelerators_is_its_processor(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    for there in (False, True):
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda there=there: there)
+        assert trains_in_bf16("auto") == there

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from boxpromptiml.cli import main
@@ -37,7 +38,7 @@ def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_pat
         *("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1, "--trainer.limit_val_batches", 1),
         *("--model.student.init_args.pretrained", "false", "--trainer.enable_progress_bar", "false"),
         *("--data.caches", f"[{cache}]", "--data.batch_size", 2, "--data.workers", 0),
-        *("--data.test_sets", json.dumps({"squares": str(test_manifest)})),
+        *("--data.test_sets", json.dumps({"squares": str(test_manifest)}), "--trainer.precision", "32-true"),
     ]
     if config.stem == "released":  # its sources have to be fetched
         on_small_data += ["--data.streams", "null", "--data.source_weights", "null", "--data.val_sets", "null"]
@@ -64,6 +65,19 @@ def test_a_stopped_run_goes_on_from_its_last_epoch_even_if_that_was_no_better(
     assert {path.name for path in checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
     assert main([*map(str, words), "--trainer.max_epochs", "4", "--ckpt_path", "last"]) == 0
     assert read_checkpoint(checkpoints / "last.ckpt")["epoch"] == 3
+
+
+def test_a_processor_without_bf16_trains_in_32_bits_and_says_so(cache, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    words = ["fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", tmp_path]
+    words += ["--trainer.max_epochs", 1, "--trainer.precision", "bf16-mixed", "--trainer.accelerator", "cpu"]
+    words += ["--trainer.limit_train_batches", 1]
+    words += ["--model.student.init_args.backbone", "mobilenetv3_small_050", "--model.student.init_args.channels", 16]
+    words += ["--data.caches", f"[{cache}]", "--data.image_size", 64, "--data.workers", 0]
+    assert main(list(map(str, words))) == 0
+    assert "precision: 32-true" in capsys.readouterr().out
+    written = yaml.safe_load((tmp_path / "fit/version_0/config.yaml").read_text())
+    assert written["trainer"]["precision"] == "32-true"
 
 
 @pytest.mark.parametrize("config", TRAINING, ids=lambda path: path.stem)
