@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,9 @@ class Localizer(
                     written.replace(folder / written.name)
 
     @within_limits
-    def predict(self, photo: GivenPhoto, tiled: bool = False, threshold: Threshold | None = None) -> Finding:
+    def predict(
+        self, photo: GivenPhoto, tiled: bool = False, threshold: Threshold | None = None, flips: bool = False
+    ) -> Finding:
         """Localize manipulations in one photo.
 
         Args:
@@ -149,6 +152,7 @@ class Localizer(
             tiled: see the photo at its own resolution in overlapping tiles, instead of shrunk to the student's size.
                 Slower, and finer; better only for a student that was trained on pixels of such a size.
             threshold: in place of the localizer's own.
+            flips: average the answers for the photo and its two mirror images. Three times slower, a little better.
 
         Raises:
             ImageError: the photo cannot be read.
@@ -156,18 +160,27 @@ class Localizer(
         """
         pixels = pixels_of(photo)
         if tiled:
-            probability = localize_tiled(pixels, self.student.image_size, self.localize)
+            probability = localize_tiled(pixels, self.student.image_size, partial(self.localize, flips=flips))
         else:
-            probability = self.localize([pixels])[0]
+            probability = self.localize([pixels], flips)[0]
         limit = self.threshold if threshold is None else threshold
         return Finding(probability, probability > limit, float(probability.max()), find_regions(probability, limit))
 
     @torch.inference_mode()
-    def localize(self, photos: Sequence[Photo]) -> list[Probability]:
-        """Probabilities (H, W) of photos (H, W, 3) of any size, in one batch at the student's size."""
+    def localize(self, photos: Sequence[Photo], flips: bool = False) -> list[Probability]:
+        """Probabilities (H, W) of photos (H, W, 3) of any size, in one batch at the student's size.
+
+        Args:
+            photos: RGB, 8 bit.
+            flips: average the answers for each photo, its left-right and its top-bottom mirror image.
+        """
         side = self.student.image_size
         images = torch.stack([image_tensor(resize_photo(photo, side, side)) for photo in photos])
-        small = self(images.to(self.student.mean.device))[:, 0].cpu().numpy()
+        images = images.to(self.student.mean.device)
+        answers = [self(images)]
+        if flips:
+            answers += [self(images.flip(axis)).flip(axis) for axis in (-1, -2)]
+        small = torch.stack(answers).mean(0)[:, 0].cpu().numpy()
         sizes = [(photo.shape[1], photo.shape[0]) for photo in photos]
         return [resize_probability(each, *size) for each, size in zip(small, sizes, strict=True)]
 

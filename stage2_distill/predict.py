@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def predict(
     checkpoint: str = released.NAME,
     threshold: Threshold | None = None,
     tiled: bool = False,
+    flips: bool = False,
     outputs: Outputs = Outputs(),
     batch_size: Count = 8,
     workers: Workers = 2,
@@ -113,6 +115,7 @@ def predict(
         threshold: probability above which a pixel counts as manipulated; by default the one stored with the student, or
             0.5.
         tiled: look at photos at their own resolution, in overlapping tiles, instead of shrunk to the student's size.
+        flips: average the answers for each photo and its two mirror images; three times slower, a little better.
         outputs: what to write beside the lists.
         batch_size: photos or tiles a step.
         workers: loader processes.
@@ -131,6 +134,7 @@ def predict(
         "weights_sha256": localizer.weights_sha256(),
         "threshold": limit,
         "tiled": tiled,
+        "flips": flips,
         "outputs": asdict(outputs),
         "package_version": __version__,
     }
@@ -159,6 +163,7 @@ def _predict(
 ) -> None:
     """Look at this process's photos."""
     limit, tiled = settings["threshold"], settings["tiled"]
+    localize = partial(localizer.localize, flips=settings["flips"])
     before = read(out)
     mine = list(names)[fabric.global_rank :: fabric.world_size]
     left = [file for file in mine if not _holds(before.get(printable(str(file))), file, names[file], outputs, out)]
@@ -174,7 +179,7 @@ def _predict(
     bar = tqdm(total=len(mine), initial=len(mine) - len(left), unit="image", disable=not fabric.is_global_zero)
     with bar:
         for items in loader:
-            for item, probability in _localized(localizer, items, batch_size):
+            for item, probability in _localized(localize, localizer.student.image_size, items, batch_size):
                 journal.add(_write(out, names[item.file], item, probability, limit, outputs))
             for item in items:
                 if item.photo is None:
@@ -184,17 +189,19 @@ def _predict(
     fabric.barrier()
 
 
-def _localized(localizer: Localizer, items: list[_Item], batch_size: int) -> Iterator[tuple[_Item, Probability]]:
+def _localized(
+    localize: Callable[[list[Photo]], list[Probability]], side: int, items: list[_Item], batch_size: int
+) -> Iterator[tuple[_Item, Probability]]:
     """Readable items with their probability at the photo's own size."""
     shrunk = [(item, item.seen) for item in items if item.seen is not None]
     if shrunk:
-        small = localizer.localize([seen for _, seen in shrunk])
+        small = localize([seen for _, seen in shrunk])
         for (item, _), probability in zip(shrunk, small, strict=True):
             assert item.photo is not None
             yield item, resize_probability(probability, item.photo.shape[1], item.photo.shape[0])
     for item in items:
         if item.photo is not None and item.seen is None:
-            yield item, localize_tiled(item.photo, localizer.student.image_size, localizer.localize, batch_size)
+            yield item, localize_tiled(item.photo, side, localize, batch_size)
 
 
 def _write(

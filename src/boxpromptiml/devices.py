@@ -45,6 +45,6 @@ def trains_in_bf16(accelerator: object) -> bool:
 
     if accelerator != "cpu" and (accelerator != "auto" or torch.accelerator.is_available()):
         return True
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     known = [bool(capabilities[name]) for name in BF16_INSTRUCTIONS if name in capabilities]
     return any(known) or not known

@@ -116,6 +116,18 @@ def test_tiles_see_the_photo_at_its_own_resolution(saved):
     assert large.probability.shape == (192, 128)
 
 
+@pytest.mark.parametrize("tiled", [False, True])
+def test_flips_average_the_answers_for_mirror_images(saved, tiled):
+    localizer = Localizer.load(saved)
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    views = [np.ascontiguousarray(view) for view in (pixels, pixels[:, ::-1], pixels[::-1])]
+    plain, mirrored, upside_down = (localizer.predict(view).probability for view in views)
+    expected = (plain + mirrored[:, ::-1] + upside_down[::-1]) / 3
+    averaged = localizer.predict(pixels, tiled=tiled, flips=True).probability
+    np.testing.assert_allclose(averaged, expected, atol=1e-6)
+    assert np.abs(averaged - plain).max() > 1e-4
+
+
 @pytest.mark.parametrize("content", [b"", b"not weights", pickle.dumps({"student.mean": print})])
 def test_weights_that_are_none_are_refused_and_never_run(saved, tmp_path, content):
     (tmp_path / "config.json").write_bytes((saved / "config.json").read_bytes())

@@ -101,7 +101,7 @@ def seen(monkeypatch):
     """Numbers of photos that the student was asked about, call by call."""
     counts = []
     localize = Localizer.localize
-    monkeypatch.setattr(Localizer, "localize", lambda self, p: counts.append(len(p)) or localize(self, p))
+    monkeypatch.setattr(Localizer, "localize", lambda self, p, **how: counts.append(len(p)) or localize(self, p, **how))
     return counts
 
 
@@ -109,15 +109,15 @@ def test_a_stopped_run_goes_on_where_it_was(checkpoint, photos, tmp_path, monkey
     run(checkpoint, photos, tmp_path / "whole")
     localize, calls = Localizer.localize, []
 
-    def stopping(self, some):
+    def stopping(self, some, **how):
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(len(some))
-        return localize(self, some)
+        return localize(self, some, **how)
 
     monkeypatch.setattr(Localizer, "localize", stopping)
     assert run(checkpoint, photos, tmp_path / "out", "--batch_size", "1") == 130
-    monkeypatch.setattr(Localizer, "localize", lambda self, p: calls.append(len(p)) or localize(self, p))
+    monkeypatch.setattr(Localizer, "localize", lambda self, p, **how: calls.append(len(p)) or localize(self, p, **how))
     assert run(checkpoint, photos, tmp_path / "out", "--batch_size", "1") == 0
     assert calls == [1, 1, 1, 1]
     for name in ("predictions.jsonl", "masks/deep/b.png"):
@@ -169,6 +169,14 @@ def test_tiles_are_those_of_the_library(checkpoint, photos, tmp_path, seen):
     found = np.asarray(Image.open(tmp_path / "out/masks/large.png")) / 255
     expected = Localizer.load(checkpoint).predict(photos / "large.png", tiled=True).probability
     assert np.abs(found - expected).max() < 0.003
+
+
+def test_flips_are_those_of_the_library(checkpoint, photos, tmp_path):
+    run(checkpoint, photos / "deep/b.jpg", tmp_path / "out", "--flips", "true")
+    (mask,) = (tmp_path / "out/masks").rglob("*.png")
+    expected = Localizer.load(checkpoint).predict(photos / "deep/b.jpg", flips=True).probability
+    assert np.abs(np.asarray(Image.open(mask)) / 255 - expected).max() < 0.003
+    assert json.loads((tmp_path / "out/predictions.json").read_text())["flips"]
 
 
 def test_coco_masks_are_read_by_pycocotools(checkpoint, photos, tmp_path):
