@@ -53,6 +53,8 @@ else
 # Results are files that follow their configs and inputs; after a change in the source code, make clean.
 # index.json and fit.json are written last, so a run that was cut off is taken up again.
 RUN         := runs/$(PROFILE)
+# The demo's second test set is forged in ways that its student has not seen.
+UNSEEN      := $(if $(filter demo,$(PROFILE)),runs/demo/unseen/manifest.json)
 MANIFEST    := $(if $(filter demo,$(PROFILE)),runs/demo/data,data/full)/manifest.json
 INDEX       := $(RUN)/pseudomasks/index.json
 AUDIT       := $(RUN)/pseudomasks/audit.json
@@ -92,6 +94,9 @@ report: $(AUDIT) $(SCORES) $(if $(PHOTOS),$(PREDICTIONS)) ## one page about a ru
 runs/demo/data/manifest.json: configs/synthesis/demo.yaml | $(STAMP)
 	$(BIN)/boxpromptiml synthesize --config $< $(GO_ON)
 
+runs/demo/unseen/manifest.json: configs/synthesis/demo_unseen.yaml | $(STAMP)
+	$(BIN)/boxpromptiml synthesize --config $< $(GO_ON)
+
 # The sets have to be fetched by hand. Without them a manifest that was made in another way is left alone.
 ifeq ($(wildcard data/raw),)
 data/full/manifest.json:
@@ -111,7 +116,7 @@ $(AUDIT): $(INDEX)
 $(FITTED): configs/$(PROFILE).yaml $(INDEX) | $(STAMP)
 	$(BIN)/boxpromptiml fit --config $< $(RESUME)
 
-$(SCORES): $(FITTED)
+$(SCORES): $(FITTED) $(UNSEEN)
 	$(BIN)/boxpromptiml test --config configs/$(PROFILE).yaml $(QUIETLY) --ckpt_path $(CHECKPOINT) $(REPLACE)
 
 $(ROBUSTNESS): configs/robustness/$(PROFILE).yaml $(FITTED)

@@ -77,13 +77,15 @@ def report(run: Path, out: Path | None = None) -> int:
     samples = pseudo_mask_rows(run / "pseudomasks") if results.index else []
     metrics = flat_metrics(results)
     configs = sorted([*run.glob("fit/**/config.yaml"), *run.glob("pseudomasks/*.yaml")])
+    set_name, headline = headline_set(results)
     html = _template().render(
         results=results,
         metrics=metrics,
         version=__version__,
         written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        set_name=headline_set(results)[0],
-        bars=beside_trivial(results),
+        set_name=set_name,
+        bars=beside_trivial(headline),
+        other_sets=other_sets(results),
         cases=cases,
         samples=samples,
         charts=training_curves(sorted(run.glob("fit/**/metrics.csv"), key=lambda path: path.stat().st_mtime)),
@@ -103,6 +105,13 @@ def headline_set(results: Results) -> tuple[str, SetScores | None]:
     return name, sets.get(name)
 
 
+def other_sets(results: Results) -> dict[str, tuple[SetScores, list[Bar]]]:
+    """The test sets beside the headline's, with what `beside_trivial` says of each."""
+    sets = results.scores.sets if results.scores else {}
+    bars = {name: beside_trivial(scores) for name, scores in sets.items() if name != headline_set(results)[0]}
+    return {name: (sets[name], of_set) for name, of_set in bars.items() if of_set}
+
+
 def flat_metrics(results: Results) -> dict[str, Number]:
     """The main numbers of a run under flat keys, always the same ones; None for what is not there."""
     (_, scores), fit, index, audit = headline_set(results), results.fit, results.index, results.audit
@@ -116,9 +125,8 @@ def flat_metrics(results: Results) -> dict[str, Number]:
     }
 
 
-def beside_trivial(results: Results) -> list[Bar]:
-    """The student's F1 on the headline set and those of the trivial predictors, the best of them first."""
-    _, scores = headline_set(results)
+def beside_trivial(scores: SetScores | None) -> list[Bar]:
+    """The student's F1 on a set and those of the trivial predictors, the best of them first."""
     if scores is None or scores.f1 is None:
         return []
     trivial = [
@@ -261,7 +269,7 @@ def _count(value: Number) -> str:
 
 
 def _announce(page: Path, results: Results, rows: Sequence[Row]) -> int:
-    bars = beside_trivial(results)
+    bars = beside_trivial(headline_set(results)[1])
     for bar in bars[:2]:
         interval = "" if bar.low is None or bar.high is None else f" (95 % interval {bar.low:.3f} to {bar.high:.3f})"
         print(f"F1 {bar.value:.3f}{interval}: {bar.label}")

@@ -185,6 +185,20 @@ def test_a_student_no_better_than_a_trivial_predictor_is_called_so(run):
     assert "“a box in the centre” scores 0.420" in said
 
 
+def test_other_sets_are_held_against_trivial_predictors_too(run):
+    report(run)
+    said = Page(run / "report.html").said()
+    assert "On first: a mean F1 of 0.100 over 9 images; that is not reliably better" in said
+    assert "“a box in the centre” scores 0.250" in said
+    scores = json.loads((run / "test/scores.json").read_text())
+    scores["sets"]["first"] |= {**score(0.5), "false_alarm_area": 0.031}
+    write_json(run / "test/scores.json", scores)
+    report(run)
+    said = Page(run / "report.html").said()
+    assert "On first: a mean F1 of 0.500 over 9 images; the best predictor that looks at no pixel scores 0.250" in said
+    assert "It marks 3.1 % of the pixels of authentic images." in said
+
+
 def test_cases_are_the_best_median_and_worst_forgeries(run):
     report(run)
     said = Page(run / "report.html").said()
