@@ -8,7 +8,7 @@ OLDEST_PYTHON ?= 3.10
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test test-oldest torture fuzz lint docs clean
+.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test test-oldest fault-injection fuzz lint docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -149,13 +149,13 @@ $(OLDEST)/.installed: pyproject.toml | $(STAMP)
 	$(BIN)/python -m uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@
 
-torture: $(STAMP) ## kill, starve and damage stage one a few hundred times; fails when anything is lost
-	OMP_NUM_THREADS=1 $(BIN)/python tests/torture/campaign.py --out benchmarks/results/torture.md
+fault-injection: $(STAMP) ## kill, starve and damage stage one a few hundred times; fails when anything is lost
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fault_injection/campaign.py --out benchmarks/results/fault_injection.md
 
 fuzz: $(STAMP) ## damaged files and requests for every reader; fails when one crashes, hangs or says no clear line
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[fuzz]' \
 	  || echo "Atheris cannot be installed here; the campaign goes on without coverage guidance." >&2
-	OMP_NUM_THREADS=1 $(BIN)/python tests/hostile/fuzz.py --out benchmarks/results/fuzz.md $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --out benchmarks/results/fuzz.md $(ARGS)
 
 lint: $(STAMP) ## style, types and the direction of imports
 	$(BIN)/ruff check .

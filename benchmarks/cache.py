@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from table import QUICK, write_table
 from torch.utils.data import DataLoader
 
-from boxpromptiml.records import Sample
+from boxpromptiml.core.records import Sample
 from boxpromptiml.shards import ShardReader
 from boxpromptiml.shards.shard import FLETCHER_BYTES, PIXELS
 from boxpromptiml.synthesis.generate import synthesize
 from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers.grabcut import GrabCut
-from stage2_distill.augment import Resize
-from stage2_distill.dataset import PseudoMaskDataset
+from stage2_distill.data.augmentation import Resize
+from stage2_distill.data.dataset import PseudoMaskDataset
 
 SIZE = 256
 SAMPLES = 16 if QUICK else 512

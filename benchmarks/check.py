@@ -17,11 +17,11 @@ from PIL import Image
 from table import QUICK, seconds_each, write_table
 
 from boxpromptiml import images
-from boxpromptiml.boxes import as_boxes
-from boxpromptiml.check.command import check
-from boxpromptiml.check.hamming import near_pairs
-from boxpromptiml.manifest import write_manifest
-from boxpromptiml.records import ImageRecord
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.records import ImageRecord
+from boxpromptiml.datasets.check.command import check
+from boxpromptiml.datasets.check.hamming import near_pairs
+from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.synthesis.photos import packaged_photos
 
 IMAGES = 60 if QUICK else 2_000

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from table import QUICK, seconds_each, write_table
 
 from boxpromptiml import Localizer, images
-from boxpromptiml.manifest import read_manifest
-from boxpromptiml.records import ImageRecord, Split
-from boxpromptiml.scores import counts_per_image, f1_from_counts
-from stage2_distill.export import PhotoToProbability, exported, onnx_session, quantize, write_onnx
-from stage2_distill.student import Student
+from boxpromptiml.core.records import ImageRecord, Split
+from boxpromptiml.manifests.manifest import read_manifest
+from boxpromptiml.scoring.scores import counts_per_image, f1_from_counts
+from stage2_distill.inference.export import PhotoToProbability, exported, onnx_session, quantize, write_onnx
+from stage2_distill.model.student import Student
 
 RUN = Path(os.environ.get("RUN", "runs/demo"))
 """A run of this project, whose student's F1 is measured; without one there is latency only."""

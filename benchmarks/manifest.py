@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from table import QUICK, seconds_and_peak, write_table
 
-from boxpromptiml.boxes import as_boxes
-from boxpromptiml.manifest import read_manifest, write_manifest
-from boxpromptiml.records import ImageRecord
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.records import ImageRecord
+from boxpromptiml.manifests.manifest import read_manifest, write_manifest
 
 IMAGES = 10_000 if QUICK else 1_000_000
 

@@ -17,10 +17,10 @@ import numpy as np
 from table import QUICK, RESULTS, write_table
 
 from boxpromptiml import images
-from boxpromptiml.boxes import Boxes, as_boxes
+from boxpromptiml.core.boxes import Boxes, as_boxes
+from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.images import Photo
-from boxpromptiml.manifest import write_manifest
-from boxpromptiml.records import ImageRecord
+from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.shards import read_index
 from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers import Candidates, Size, Teacher

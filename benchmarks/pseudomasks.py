@@ -23,17 +23,17 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from table import QUICK, seconds_each, write_table
 
 from boxpromptiml import images
-from boxpromptiml.boxes import as_boxes
-from boxpromptiml.records import ImageRecord, Sample, Stamp
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.records import ImageRecord, Sample, Stamp
 from boxpromptiml.shards import SCHEMA, write_shard
 from boxpromptiml.synthesis.photos import packaged_photos
 from stage1_pseudomask import resume
+from stage1_pseudomask.batch_size import fitting_batch_size
 from stage1_pseudomask.engine import Job, compute
 from stage1_pseudomask.loading import Prompt, Prompts
 from stage1_pseudomask.teachers.sam import SegmentAnything
 from stage1_pseudomask.teachers.sam_encoder import Kernel, encode, multiply_adds
 from stage1_pseudomask.teachers.tiny_sam import tiny_sam
-from stage1_pseudomask.tuning import fitting_batch_size
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")

@@ -23,9 +23,9 @@ from PIL import Image
 from table import QUICK, write_table
 
 from boxpromptiml import Localizer
-from stage2_distill.student import Student
+from stage2_distill.model.student import Student
 
-sys.path.append(str(Path(__file__).parents[1] / "tests/hostile"))
+sys.path.append(str(Path(__file__).parents[1] / "tests/fuzz"))
 from bad_inputs import KINDS, photo
 from service_client import Sender
 

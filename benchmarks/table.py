@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from boxpromptiml.provenance import environment
+from boxpromptiml.runtime.provenance import environment
 
 RESULTS = Path(__file__).parent / "results"
 QUICK = os.environ.get("BENCH") == "quick"

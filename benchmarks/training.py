@@ -27,15 +27,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from boxpromptiml import images
-from boxpromptiml.boxes import as_boxes
-from boxpromptiml.records import Sample, Split, Stamp
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.records import Sample, Split, Stamp
 from boxpromptiml.shards import SCHEMA, write_index, write_shard
-from stage2_distill.augment import Augmentation
-from stage2_distill.datamodule import PseudoMaskData
-from stage2_distill.loss import DistillationLoss
+from stage2_distill.data.augmentation import Augmentation
+from stage2_distill.data.datamodule import PseudoMaskData
+from stage2_distill.losses.distillation import DistillationLoss
+from stage2_distill.model.speed import Speed
+from stage2_distill.model.student import Student
 from stage2_distill.module import Distillation
-from stage2_distill.speed import Speed
-from stage2_distill.student import Student
 
 GPU = torch.cuda.is_available()
 BATCH = 4 if QUICK else 64 if GPU else 8

@@ -12,12 +12,11 @@ import cv2
 import numpy as np
 from scipy import stats
 
-from boxpromptiml import pictures
-from boxpromptiml.boxes import rasterize
-from boxpromptiml.images import Mask
-from boxpromptiml.provenance import write_json
-from boxpromptiml.records import Sample
-from boxpromptiml.scores import bootstrap_interval
+from boxpromptiml.core.boxes import rasterize
+from boxpromptiml.core.records import Sample
+from boxpromptiml.images import Mask, visualization
+from boxpromptiml.runtime.provenance import write_json
+from boxpromptiml.scoring.scores import bootstrap_interval
 from boxpromptiml.shards import CacheError, ShardReader
 
 TOLERANCE = 0.008
@@ -28,7 +27,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class MaskScores:
     """How well one image's pseudo-mask, and its boxes, agree with its truth, and what the teacher thought of it."""
 
     pseudo_mask_iou: float
@@ -53,7 +52,7 @@ def audit(cache: Path, out: Path | None = None) -> int:
         0, or 3 when manipulated images were set aside because their truth is empty.
     """
     reader = ShardReader(cache)
-    by_source: dict[str, list[Agreement]] = defaultdict(list)
+    by_source: dict[str, list[MaskScores]] = defaultdict(list)
     order: list[tuple[float, int]] = []
     lost: list[str] = []
     for i in np.flatnonzero(~reader.authentic).tolist():
@@ -82,13 +81,13 @@ def audit(cache: Path, out: Path | None = None) -> int:
     return 3 if lost else 0
 
 
-def compare(sample: Sample) -> Agreement:
+def compare(sample: Sample) -> MaskScores:
     """Score one sample that has a truth mask; the pseudo-mask counts where its probability is above one half."""
     if sample.truth is None:
         raise ValueError(f"image {sample.image_id} has no truth")
     truth, pseudo_mask = sample.truth > 0, sample.pseudo_mask > 127
     height, width = truth.shape
-    return Agreement(
+    return MaskScores(
         iou(pseudo_mask, truth),
         iou(rasterize(sample.boxes_xyxy, width, height), truth),
         boundary_f1(pseudo_mask, truth, ceil(TOLERANCE * np.hypot(height, width))),
@@ -128,7 +127,7 @@ def _grown(mask: Mask, radius: int) -> Mask:
     return cv2.dilate(mask.astype(np.uint8), disk) > 0
 
 
-def _means(agreements: Sequence[Agreement]) -> dict[str, float]:
+def _means(agreements: Sequence[MaskScores]) -> dict[str, float]:
     names = ("pseudo_mask_iou", "box_iou", "boundary_f1")
     means = {name: round(float(np.mean([getattr(a, name) for a in agreements])), 4) for name in names}
     iou_of_each = [agreement.pseudo_mask_iou for agreement in agreements]
@@ -149,7 +148,7 @@ def _rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     return float(stats.spearmanr(a, b).statistic)
 
 
-def _print_table(groups: dict[str, list[Agreement]]) -> None:
+def _print_table(groups: dict[str, list[MaskScores]]) -> None:
     width = max(map(len, [*groups, "source"]))
     print(f"{'source':<{width}}  images  pseudo-mask IoU (95 %)  box IoU  boundary F1  confidence knows")
     for name, agreements in groups.items():
@@ -173,7 +172,7 @@ def _sheet(reader: ShardReader, worst_first: Sequence[int], path: Path) -> None:
         for i in chosen:
             sample = reader[i]
             masks = [sample.pseudo_mask, sample.truth]
-            rows.append([pictures.with_boxes(sample.image, sample.boxes_xyxy)])
+            rows.append([visualization.with_boxes(sample.image, sample.boxes_xyxy)])
             rows[-1] += [np.repeat(mask[..., None], 3, axis=2) for mask in masks if mask is not None]
             captions.append(f"{word}: IoU {compare(sample).pseudo_mask_iou:.2f}")
-    pictures.sheet(rows, COLUMNS, captions, path)
+    visualization.sheet(rows, COLUMNS, captions, path)

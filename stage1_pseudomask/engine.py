@@ -18,7 +18,7 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from boxpromptiml.records import ImageRecord, Sample, SetAside, Stamp
+from boxpromptiml.core.records import ImageRecord, Sample, SetAside, Stamp
 from stage1_pseudomask import resume
 from stage1_pseudomask.loading import Prompt, Prompts, loader
 from stage1_pseudomask.resume import Slice
@@ -46,7 +46,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class MaskBatch:
     """Images on their way to the disk.
 
     Attributes:
@@ -91,7 +91,7 @@ def compute(fabric: Fabric, pieces: Sequence[Slice], job: Job) -> None:
         ThreadPoolExecutor(1) as writer,  # leaving waits for it, so an error or Ctrl-C loses no finished batch
     ):
 
-        def write(batch: Batch) -> None:
+        def write(batch: MaskBatch) -> None:
             nonlocal done, whole
             if not whole:  # a shard must not be completed without the batch that could not be written
                 return
@@ -113,7 +113,7 @@ def compute(fabric: Fabric, pieces: Sequence[Slice], job: Job) -> None:
             last.result()
 
 
-def _answered(fabric: Fabric, plan: Sequence[tuple[Slice, list[ImageRecord]]], job: Job) -> Iterator[Batch]:
+def _answered(fabric: Fabric, plan: Sequence[tuple[Slice, list[ImageRecord]]], job: Job) -> Iterator[MaskBatch]:
     """Every batch with the teacher's answer, as soon as the device knows what to do."""
     prompts = Prompts([r for _, records in plan for r in records], job.stamp.size, job.teacher.preparation())
     on_gpu = fabric.device.type == "cuda"
@@ -122,7 +122,7 @@ def _answered(fabric: Fabric, plan: Sequence[tuple[Slice, list[ImageRecord]]], j
         asked = [item for item in loaded if isinstance(item, Prompt)]
         masks, scores = ask(fabric, job.teacher, asked, job.margin, job.stamp.size, job.rank)
         completes = place + 1 == len(plan) or plan[place + 1][0] is not piece
-        yield Batch(piece, loaded, masks, scores, completes)
+        yield MaskBatch(piece, loaded, masks, scores, completes)
 
 
 def ask(
@@ -144,7 +144,7 @@ def ask(
         return torch.stack([stored(mask, size) for mask, _ in selected]), [scores for _, scores in selected]
 
 
-def _complete(batch: Batch) -> list[Sample | SetAside]:
+def _complete(batch: MaskBatch) -> list[Sample | SetAside]:
     """The samples of a batch with their masks and scores; waits for the device."""
     masks = iter(batch.masks.cpu().numpy())
     scores = (each.float().cpu().numpy() for each in batch.scores)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from lightning.fabric import Fabric
 
-from boxpromptiml.records import ImageRecord, Stamp
+from boxpromptiml.core.records import ImageRecord, Stamp
 from boxpromptiml.shards import CacheError, open_shard, shard_paths
+from stage1_pseudomask.batch_size import tuned
 from stage1_pseudomask.engine import Job, compute
 from stage1_pseudomask.resume import Slice
-from stage1_pseudomask.tuning import tuned
 
 SAMPLE = 4
 """Batches that are timed where nothing is done yet."""

@@ -11,12 +11,12 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from boxpromptiml import __version__
-from boxpromptiml.devices import existing_devices
-from boxpromptiml.limits import Count, Devices, Share, Side, Workers, within_limits
-from boxpromptiml.locks import part_in, sole_use
-from boxpromptiml.manifest import ManifestError, read_manifest
-from boxpromptiml.provenance import content_hash, file_sha256
-from boxpromptiml.records import Split, Stamp
+from boxpromptiml.core.limits import Count, Devices, Share, Side, Workers, within_limits
+from boxpromptiml.core.records import Split, Stamp
+from boxpromptiml.manifests.manifest import ManifestError, read_manifest
+from boxpromptiml.runtime.devices import existing_devices
+from boxpromptiml.runtime.locks import part_in, sole_use
+from boxpromptiml.runtime.provenance import content_hash, file_sha256
 from boxpromptiml.shards import AGAIN, SCHEMA, CacheError, CacheIndex, read_index, shard_paths, write_index
 from stage1_pseudomask import resume
 from stage1_pseudomask.teachers import Teacher
@@ -100,9 +100,9 @@ def pseudomasks(
 
     from lightning.fabric import Fabric
 
+    from stage1_pseudomask.batch_size import tuned
     from stage1_pseudomask.engine import Job, compute
     from stage1_pseudomask.forecast import forecast
-    from stage1_pseudomask.tuning import tuned
 
     job = Job(out, stamp, teacher, margin, 0 if batch_size == "auto" else batch_size, workers, rank)
     with existing_devices(accelerator, devices):
@@ -128,7 +128,7 @@ def pseudomasks(
             with fabric.rank_zero_first(local=True):  # so that one process downloads the weights for all
                 teacher.load(fabric.device)
         mine = unfinished[fabric.global_rank :: fabric.world_size]
-        with _told_of_death(out, gone) if fabric.is_global_zero else nullcontext():
+        with _reports_dead_processes(out, gone) if fabric.is_global_zero else nullcontext():
             if mine:
                 compute(fabric, mine, tuned(fabric, job))
         _meet(fabric, out)
@@ -153,7 +153,7 @@ def _meet(fabric: Fabric, out: Path) -> None:
 
 
 @contextmanager
-def _told_of_death(out: Path, gone: Callable[[], str | None]) -> Iterator[None]:
+def _reports_dead_processes(out: Path, gone: Callable[[], str | None]) -> Iterator[None]:
     """Say which process of the run died. Whoever started them ends the others; what they finished is kept."""
     done = Event()
 

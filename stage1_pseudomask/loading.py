@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from boxpromptiml import boxes as box_geometry
-from boxpromptiml.boxes import Boxes
+from boxpromptiml.core import boxes as box_geometry
+from boxpromptiml.core.boxes import Boxes
+from boxpromptiml.core.records import ImageRecord, Sample, SetAside
 from boxpromptiml.images import ImageError, Photo, read_record, resize_mask, resize_photo
-from boxpromptiml.processes import loader_processes
-from boxpromptiml.records import ImageRecord, Sample, SetAside
+from boxpromptiml.runtime.processes import loader_processes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boxpromptiml.provenance import write_json
-from boxpromptiml.records import ImageRecord, Sample, SetAside, Stamp
+from boxpromptiml.core.records import ImageRecord, Sample, SetAside, Stamp
+from boxpromptiml.runtime.provenance import write_json
 from boxpromptiml.shards import (
     AGAIN,
     CacheError,

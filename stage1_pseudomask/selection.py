@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from boxpromptiml.boxes import Boxes, clip, with_margin
+from boxpromptiml.core.boxes import Boxes, clip, with_margin
 from boxpromptiml.images import resize_tensor
 from stage1_pseudomask.teachers import Candidates
 

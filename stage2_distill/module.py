@@ -11,17 +11,17 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
-from boxpromptiml.limits import NotNegative, Share, Whole, within_limits
-from boxpromptiml.protocol import Scoring
-from boxpromptiml.records import Batch, InputError
-from stage2_distill.agreement import Agreement, averages
-from stage2_distill.correction import SelfCorrection, corrected_target
-from stage2_distill.dataset import ScoredBatch
-from stage2_distill.fusion import pool_under_mask
-from stage2_distill.loss import DistillationLoss
-from stage2_distill.scoreboard import Scoreboard, in_precision
-from stage2_distill.speed import Speed, require_unused_parameters_found, step_seed
-from stage2_distill.student import Localization, Student
+from boxpromptiml.core.limits import NotNegative, Share, Whole, within_limits
+from boxpromptiml.core.records import Batch, InputError
+from boxpromptiml.scoring.protocol import Scoring
+from stage2_distill.data.dataset import ScoredBatch
+from stage2_distill.evaluation.agreement import TeacherAgreement, averages
+from stage2_distill.evaluation.metrics import Scoreboard, in_precision
+from stage2_distill.losses.distillation import DistillationLoss
+from stage2_distill.losses.self_correction import SelfCorrection, corrected_target
+from stage2_distill.model.fusion import pool_under_mask
+from stage2_distill.model.speed import Speed, require_unused_parameters_found, step_seed
+from stage2_distill.model.student import Localization, Student
 
 
 class Distillation(L.LightningModule):
@@ -67,7 +67,7 @@ class Distillation(L.LightningModule):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.correction = correction
-        self.agreement = Agreement()
+        self.agreement = TeacherAgreement()
         self.scoreboard = Scoreboard(scoring)
         self.speed = speed
 
@@ -103,7 +103,7 @@ class Distillation(L.LightningModule):
         memory = self.student.fusion.memory
         if memory is not None and not memory.learned:
             pooled, present = (self._of_all_processes(outputs[name]) for name in ("pooled", "present"))
-            memory.absorb(pooled[present])
+            memory.ema_update(pooled[present])
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Localization]:
         """Agreement with the teacher, and with the truth where it is known. Callbacks get the answer to look into."""

@@ -16,19 +16,19 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from boxpromptiml import __version__
-from boxpromptiml.devices import existing_devices, trains_in_bf16
-from boxpromptiml.limits import Count, hold
-from boxpromptiml.locks import sole_use
-from boxpromptiml.provenance import file_sha256
-from boxpromptiml.records import InputError
-from boxpromptiml.run_folder import found, replace, run_folder
-from stage2_distill import checkpoints
-from stage2_distill.agreement import WriteAgreement
-from stage2_distill.callbacks import RunRecord
-from stage2_distill.datamodule import PseudoMaskData
-from stage2_distill.evaluate import WriteScores
+from boxpromptiml.core.limits import Count, hold
+from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime.devices import existing_devices, trains_in_bf16
+from boxpromptiml.runtime.locks import sole_use
+from boxpromptiml.runtime.provenance import file_sha256
+from boxpromptiml.runtime.run_folder import found, replace, run_folder
+from stage2_distill.callbacks.run_record import RunRecord
+from stage2_distill.data.datamodule import PseudoMaskData
+from stage2_distill.evaluation.agreement import WriteAgreement
+from stage2_distill.evaluation.scores import WriteScores
+from stage2_distill.model import checkpoints
+from stage2_distill.model.student import read_checkpoint
 from stage2_distill.module import Distillation
-from stage2_distill.student import read_checkpoint
 
 # Lightning 2.6 calls jsonargparse and torch by names that they have deprecated since; nothing here can change that
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning.pytorch.cli")

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from boxpromptiml import pictures
-from boxpromptiml.boxes import Boxes, boxes_from_mask, rasterize
-from boxpromptiml.images import Mask, Photo, Probability
+from boxpromptiml.core.boxes import Boxes, boxes_from_mask, rasterize
+from boxpromptiml.images import Mask, Photo, Probability, visualization
 from stage1_pseudomask.selection import select
 from stage1_pseudomask.teachers.grabcut import GrabCut
 
@@ -45,7 +44,7 @@ def main() -> None:
             mask = pseudo_mask(photo, boxes)
             bare = iou(rasterize(boxes, photo.shape[1], photo.shape[0]), truth)
             name = "tight box" if not looseness else f"{looseness:.0%} wider on each side"
-            marked = pictures.with_boxes(pictures.overlay(photo, mask, opacity=0.35), boxes)
+            marked = visualization.with_boxes(visualization.overlay(photo, mask, opacity=0.35), boxes)
             numbers = f"IoU: box {bare:.2f}, pseudo-mask {iou(mask > 0.5, truth):.2f}"
             forgeries.show(axis, marked[part], f"{name}\n{numbers}")
     forgeries.save(figure, "boxes.jpg")

@@ -14,12 +14,11 @@ import yaml
 from jsonargparse import auto_cli
 from matplotlib.figure import Figure
 
-from boxpromptiml import pictures
-from boxpromptiml.images import Mask, Photo
+from boxpromptiml.images import Mask, Photo, visualization
 from boxpromptiml.synthesis.forger import Forger
 from boxpromptiml.synthesis.recipe import Kind, Recipe, Traces
-from stage2_distill.dataset import image_tensor
-from stage2_distill.student import Student
+from stage2_distill.data.dataset import image_tensor
+from stage2_distill.model.student import Student
 
 SHOWN: tuple[tuple[str, Kind, int], ...] = (
     ("chelsea", "splice", 3),
@@ -59,7 +58,7 @@ def main(checkpoint: Path = Path("runs/demo/fit/checkpoints/best.ckpt")) -> None
         photo, mask = forged(scene, kind, seed, student.image_size)
         answer = student(image_tensor(photo)[None])
         maps = [*answer.gates[0], answer.gate_prior[0, 0], answer.memory_prior[0, 0]]
-        forgeries.show(row[0], pictures.outlined(photo, mask))
+        forgeries.show(row[0], visualization.outlined(photo, mask))
         for axis, values in zip(row[1:7], maps, strict=True):
             forgeries.show(axis, values.numpy(), colours="inferno")
         probability = torch.sigmoid(answer.logits)[0, 0].numpy()

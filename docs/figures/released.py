@@ -8,9 +8,9 @@ from __future__ import annotations
 import forgeries
 from matplotlib.figure import Figure
 
-from boxpromptiml import pictures
-from boxpromptiml.app.example import forged_photo
-from stage2_distill.localizer import Localizer
+from boxpromptiml.apps.web_app.example_photo import forged_photo
+from boxpromptiml.images import visualization
+from stage2_distill.inference.localizer import Localizer
 
 
 def main() -> None:
@@ -21,9 +21,9 @@ def main() -> None:
     figure = Figure(figsize=(8.4, 2.2), layout="constrained")
     first, second, third = figure.subplots(1, 3)
     forgeries.show(first, photo, "a forged photo")
-    forgeries.show(second, pictures.heat(found.probability), "probability of each pixel")
-    marked = pictures.overlay(photo, found.probability, localizer.threshold)
-    forgeries.show(third, pictures.outlined(marked, truth), "marked; yellow: the truth")
+    forgeries.show(second, visualization.heat(found.probability), "probability of each pixel")
+    marked = visualization.overlay(photo, found.probability, localizer.threshold)
+    forgeries.show(third, visualization.outlined(marked, truth), "marked; yellow: the truth")
     forgeries.save(figure, "released.jpg")
 
 

@@ -15,9 +15,9 @@ from fusion import forged
 from jsonargparse import auto_cli
 from matplotlib.figure import Figure
 
-from boxpromptiml import pictures
-from boxpromptiml.boxes import boxes_from_mask
-from stage2_distill.localizer import Localizer
+from boxpromptiml.core.boxes import boxes_from_mask
+from boxpromptiml.images import visualization
+from stage2_distill.inference.localizer import Localizer
 
 
 def main(checkpoint: Path = Path("runs/demo/fit/checkpoints/best.ckpt")) -> None:
@@ -33,11 +33,11 @@ def main(checkpoint: Path = Path("runs/demo/fit/checkpoints/best.ckpt")) -> None
     part = slice(40, 340), slice(340, 640)
     figure = Figure(figsize=(8.4, 2.4), layout="constrained")
     first, second, third, fourth = figure.subplots(1, 4)
-    forgeries.show(first, pictures.with_boxes(photo, boxes)[part], "a person draws a coarse box")
-    forgeries.show(second, pictures.grey(pseudo_mask(photo, boxes))[part], "stage one: pseudo-mask")
+    forgeries.show(first, visualization.with_boxes(photo, boxes)[part], "a person draws a coarse box")
+    forgeries.show(second, visualization.grey(pseudo_mask(photo, boxes))[part], "stage one: pseudo-mask")
     forgeries.show(third, unseen, "stage two: photo in …")
     with torch.inference_mode():
-        forgeries.show(fourth, pictures.grey(localizer.predict(unseen).probability), "… mask out, no box")
+        forgeries.show(fourth, visualization.grey(localizer.predict(unseen).probability), "… mask out, no box")
     forgeries.save(figure, "stages.jpg")
 
 

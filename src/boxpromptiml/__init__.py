@@ -10,12 +10,12 @@ __version__ = "0.1.0"
 __all__ = ["Localizer", "__version__"]
 
 if TYPE_CHECKING:
-    from stage2_distill.localizer import Localizer
+    from stage2_distill.inference.localizer import Localizer
 else:
 
     def __getattr__(name: str) -> object:
         if name != "Localizer":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from stage2_distill.localizer import Localizer
+        from stage2_distill.inference.localizer import Localizer
 
         return Localizer

@@ -15,9 +15,9 @@ import unicodedata
 from collections.abc import Sequence
 
 from boxpromptiml import __version__
-from boxpromptiml.configs import with_found
-from boxpromptiml.records import InputError
-from boxpromptiml.wandb_account import has_account
+from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime.configs import with_found
+from boxpromptiml.runtime.wandb_account import has_account
 
 TOOLS = {
     "synthesize": ("boxpromptiml.synthesis.generate:synthesize", "make forgeries with masks and boxes from photos"),
@@ -25,35 +25,47 @@ TOOLS = {
     "mixture": ("boxpromptiml.datasets.mixture:mixture", "make the manifests of many sets: training and tests"),
     "redraw": ("boxpromptiml.datasets.redraw:redraw", "draw a manifest's boxes anew, coarser or tighter"),
     "import_boxes": (
-        "boxpromptiml.annotations.import_boxes:import_boxes",
+        "boxpromptiml.datasets.annotations.import_boxes:import_boxes",
         "make a manifest from boxes drawn in an annotation tool",
     ),
     "export_boxes": (
-        "boxpromptiml.annotations.export_boxes:export_boxes",
+        "boxpromptiml.datasets.annotations.export_boxes:export_boxes",
         "write a manifest's boxes for an annotation tool",
     ),
-    "check": ("boxpromptiml.check.command:check", "is a data set fit for training: files, boxes, duplicates, leaks"),
+    "check": (
+        "boxpromptiml.datasets.check.command:check",
+        "is a data set fit for training: files, boxes, duplicates, leaks",
+    ),
     "pseudomasks": ("stage1_pseudomask.generate:pseudomasks", "stage one: boxes to pseudo-masks in HDF5 shards"),
-    "cache": ("boxpromptiml.cache:COMMANDS", "look after a cache: verify, info, merge, prune"),
+    "cache": ("boxpromptiml.shards.maintenance:COMMANDS", "look after a cache: verify, info, merge, prune"),
     "audit": ("stage1_pseudomask.audit:audit", "compare pseudo-masks with ground truth"),
     "robustness": (
-        "stage2_distill.robustness:robustness",
+        "stage2_distill.evaluation.robustness:robustness",
         "scores under blur, noise, JPEG, resizing, gamma and sharing",
     ),
-    "calibrate": ("stage2_distill.calibrate:calibrate", "choose a student's threshold and save both to share them"),
-    "predict": ("stage2_distill.predict:predict", "masks for new photos from a trained student"),
-    "export": ("stage2_distill.export:export", "a student as one file for other programs: ONNX, torch.export"),
-    "ablation": ("boxpromptiml.ablation.command:ablation", "what is a part worth: with and without it, over seeds"),
-    "app": ("boxpromptiml.app.command:app", "a page to try a student, draw boxes and look through a cache"),
-    "serve": ("boxpromptiml.serve.command:serve", "answer photos over HTTP with masks, scores and regions"),
-    "compare": ("boxpromptiml.compare:compare", "is one recipe better than another, over seeds and images"),
-    "report": ("boxpromptiml.report:report", "one HTML page about a run"),
+    "calibrate": (
+        "stage2_distill.evaluation.calibrate:calibrate",
+        "choose a student's threshold and save both to share them",
+    ),
+    "predict": ("stage2_distill.inference.predict:predict", "masks for new photos from a trained student"),
+    "export": (
+        "stage2_distill.inference.export:export",
+        "a student as one file for other programs: ONNX, torch.export",
+    ),
+    "ablation": (
+        "boxpromptiml.apps.ablation.command:ablation",
+        "what is a part worth: with and without it, over seeds",
+    ),
+    "app": ("boxpromptiml.apps.web_app.command:app", "a page to try a student, draw boxes and look through a cache"),
+    "serve": ("boxpromptiml.apps.serve.command:serve", "answer photos over HTTP with masks, scores and regions"),
+    "compare": ("boxpromptiml.apps.compare:compare", "is one recipe better than another, over seeds and images"),
+    "report": ("boxpromptiml.apps.report.page:report", "one HTML page about a run"),
     "workspace": (
-        "boxpromptiml.workspace:workspace",
+        "boxpromptiml.apps.wandb_workspace:workspace",
         "a saved view of a W&B project with panels of all that is logged",
     ),
-    "configs": ("boxpromptiml.configs:configs", "list or copy the configurations that come with the package"),
-    "complexity": ("stage2_distill.student:complexity", "parameters and multiply-accumulates of a student"),
+    "configs": ("boxpromptiml.runtime.configs:configs", "list or copy the configurations that come with the package"),
+    "complexity": ("stage2_distill.model.student:complexity", "parameters and multiply-accumulates of a student"),
 }
 TRAINER = {
     "fit": "stage two: train a student on pseudo-masks",

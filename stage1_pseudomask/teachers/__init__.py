@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boxpromptiml.boxes import Boxes
+from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.images import Photo
 
 if TYPE_CHECKING:  # seconds to import, and not every teacher needs it

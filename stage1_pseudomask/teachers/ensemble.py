@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from boxpromptiml.boxes import Boxes, clip
+from boxpromptiml.core.boxes import Boxes, clip
+from boxpromptiml.core.limits import Limit, within_limits
 from boxpromptiml.images import Photo
-from boxpromptiml.limits import Limit, within_limits
 from stage1_pseudomask.teachers import Candidates, Size, Teacher
 
 if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of them

@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from boxpromptiml import boxes as box_geometry
-from boxpromptiml.boxes import Boxes
+from boxpromptiml.core import boxes as box_geometry
+from boxpromptiml.core.boxes import Boxes
+from boxpromptiml.core.limits import Count, NotNegative, Share, ShareAboveZero, Whole, within_limits
 from boxpromptiml.images import Mask, Photo, resize_photo, resize_probability
-from boxpromptiml.limits import Count, NotNegative, Share, ShareAboveZero, Whole, within_limits
 from stage1_pseudomask.teachers import Candidates, Size, Teacher
 
 MIN_CONTEXT = 8

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from boxpromptiml.boxes import Boxes
-from boxpromptiml.images import ImageError, Photo
-from boxpromptiml.limits import Count, within_limits
+from boxpromptiml.core.boxes import Boxes
+from boxpromptiml.core.limits import Count, within_limits
+from boxpromptiml.images import Photo
 from stage1_pseudomask.teachers import Candidates, Size, Teacher, sam_weights
-from stage1_pseudomask.teachers.sam_weights import Variant
+from stage1_pseudomask.teachers.sam_resize import SIDES, Variant, resize_longest_side
 
 if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of them
     import torch
@@ -91,7 +91,7 @@ class SegmentAnything(Teacher):
 
     def preparation(self) -> Callable[[Photo], Photo]:
         """SAM's own resize to 1024 on the longer side, which ``SamPredictor`` uses too."""
-        return partial(resize_longest_side, side=sam_weights.SIDES[self.variant])
+        return partial(resize_longest_side, side=SIDES[self.variant])
 
     def load(self, device: torch.device) -> None:
         """Fetch, verify and load the weights."""
@@ -165,26 +165,3 @@ class SegmentAnything(Teacher):
         if self.model is None:
             raise RuntimeError("load() comes before embed() and propose()")
         return self.model
-
-
-def resize_longest_side(photo: Photo, side: int) -> Photo:
-    """Photo with its longer side exactly ``side`` pixels, by Pillow's bilinear filter on uint8.
-
-    Raises:
-        ImageError: it is so thin that nothing of its shorter side would be left.
-    """
-    from segment_anything.utils.transforms import ResizeLongestSide
-
-    refuse_too_thin(photo, side)
-    return np.array(ResizeLongestSide(side).apply_image(photo))  # a copy, because torch refuses read-only memory
-
-
-def refuse_too_thin(photo: Photo, side: int) -> None:
-    """Do nothing for a photo that keeps a pixel across when its longer side is resized to ``side``.
-
-    Raises:
-        ImageError: it keeps none.
-    """
-    height, width = photo.shape[:2]
-    if 2 * side * min(height, width) < max(height, width):  # half a pixel is rounded up
-        raise ImageError(f"{width}×{height} pixels are too thin for SAM, which sees {side} on the longer side; crop it")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from boxpromptiml.provenance import file_sha256
-from boxpromptiml.records import InputError
+from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime.provenance import file_sha256
+from stage1_pseudomask.teachers.sam_resize import Variant
 
 if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of it
     from segment_anything.modeling import Sam
 
-Variant = Literal["vit_h", "vit_l", "vit_b", "tiny"]
-
-SIDES: dict[Variant, int] = {"vit_h": 1024, "vit_l": 1024, "vit_b": 1024, "tiny": 256}
-"""Longest side of each encoder's input in pixels."""
 CHECKPOINT_VARIABLE = "BOXPROMPTIML_SAM_CHECKPOINT"
 """Environment variable that names a checkpoint file, for every variant but ``tiny``."""
 BASE_URL = "https://dl.fbaipublicfiles.com/segment_anything/"

@@ -3,32 +3,17 @@
 It is made of ``segment_anything``'s own classes, with windows that need padding, global attention and every head. Its
 weights come with this package, so that ``variant: tiny`` runs anywhere, masks are real shapes, and the fast path can be
 compared with ``SamPredictor`` on something else than noise. On 18 forgeries of photos that it never saw it has IoU .46
-with the truth, and the loose box .36. It was trained on forgeries of packaged photos alone:
-
-    boxpromptiml synthesize --out runs/tiny/data --train 3000 --val 100 --test 100 --size 256 --seed 1
-    python -m stage1_pseudomask.teachers.tiny_sam --manifest runs/tiny/data/manifest.json --out runs/tiny/tiny_sam.pth
+with the truth, and the loose box .36. ``tiny_sam_training`` made them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
-from torch import Tensor, nn
-from torch.nn import functional as F
-from tqdm import tqdm
+from torch import nn
 
-from boxpromptiml.boxes import boxes_from_mask, rasterize
-from boxpromptiml.images import Mask, Photo, read_record, resize_mask
-from boxpromptiml.manifest import read_manifest
-from boxpromptiml.records import ImageRecord
-from stage1_pseudomask.teachers.sam import resize_longest_side
-from stage1_pseudomask.teachers.sam_weights import SIDES
+from stage1_pseudomask.teachers.sam_resize import SIDES
 
 SIDE = SIDES["tiny"]
 PATCH = 16
@@ -55,92 +40,3 @@ def tiny_sam() -> Sam:
     transformer = TwoWayTransformer(depth=2, embedding_dim=WIDTH, num_heads=4, mlp_dim=128)
     decoder = MaskDecoder(transformer_dim=WIDTH, transformer=transformer, iou_head_depth=2, iou_head_hidden_dim=64)
     return Sam(encoder, prompts, decoder, [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]).eval()
-
-
-def train(manifest: Path, out: Path, steps: int = 2400, batch_size: int = 16, lr: float = 1e-3, seed: int = 0) -> int:
-    """Train the tiny network to segment what a coarse box holds, and write its weights in half precision.
-
-    Args:
-        manifest: COCO JSON of images with masks, whose train split is used.
-        out: file for the weights.
-        steps: of AdamW, with a cosine schedule.
-        batch_size: images in a step, each with one box.
-        lr: largest learning rate.
-        seed: of weights, order, boxes and flips; the same seed on the same machine gives the same weights.
-    """
-    torch.manual_seed(seed)
-    model = tiny_sam().train()
-    records = [r for r in read_manifest(manifest).records if r.split == "train" and r.mask_path is not None]
-    optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    with tqdm(_batches(records, batch_size, steps, seed), total=steps, unit="step") as bar:
-        for pixels, boxes, truths in bar:
-            loss = _loss(model, pixels, boxes, truths)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({name: weight.half() for name, weight in model.state_dict().items()}, out)
-    return 0
-
-
-def _batches(
-    records: Sequence[ImageRecord], batch_size: int, steps: int, seed: int
-) -> Iterator[tuple[list[Tensor], Tensor, Tensor]]:
-    """(3, H, W) pixels in [0, 255], (B, 4) corner boxes, and (B, 1, SIDE, SIDE) masks of what they hold."""
-    rng = np.random.default_rng(seed)
-    read = (read_record(record) for record in tqdm(records, unit="image"))
-    examples = [(photo, mask) for photo, mask in read if mask is not None]
-    for _ in range(steps):
-        drawn = [_drawn(examples[i], rng) for i in rng.integers(0, len(examples), batch_size)]
-        pixels = [torch.from_numpy(photo).permute(2, 0, 1) for photo, _, _ in drawn]
-        truths = [F.pad(torch.from_numpy(m).float(), (0, SIDE - m.shape[1], 0, SIDE - m.shape[0])) for _, _, m in drawn]
-        yield pixels, torch.from_numpy(np.stack([box for _, box, _ in drawn])), torch.stack(truths)[:, None]
-
-
-def _drawn(example: tuple[Photo, Mask], rng: np.random.Generator) -> tuple[Photo, NDArray[np.float32], Mask]:
-    """A photo at the network's size, perhaps cropped and mirrored; a coarse box; the mask of what the box holds."""
-    photo, mask = example
-    height, width = mask.shape
-    crop = slice(0, int(height * rng.uniform(0.6, 1))), slice(0, int(width * rng.uniform(0.6, 1)))
-    if mask[crop].any():
-        photo, mask = photo[crop], mask[crop]
-    if rng.random() < 0.5:
-        photo, mask = photo[:, ::-1], mask[:, ::-1]
-    photo = resize_longest_side(photo, SIDE)
-    height, width = photo.shape[:2]
-    mask = resize_mask(np.ascontiguousarray(mask), width, height)
-    boxes = boxes_from_mask(mask, rng, looseness=0.3)
-    if not len(boxes):  # a speck that vanished
-        boxes = np.array([[0, 0, width, height]], np.float32)
-    box = boxes[rng.integers(len(boxes))]
-    return photo, box, mask & rasterize(box[None], width, height)
-
-
-def _loss(model: Sam, pixels: Sequence[Tensor], boxes: Tensor, truths: Tensor) -> Tensor:
-    """Cross-entropy and Dice of the single mask and of the best of the three, and the error of the predicted IoU."""
-    features = model.image_encoder(torch.stack([model.preprocess(image) for image in pixels]))
-    sparse, dense = model.prompt_encoder(points=None, boxes=boxes, masks=None)
-    logits, scores = model.mask_decoder.predict_masks(
-        image_embeddings=torch.zeros(1, 1, 1, 1),  # the decoder expects one image; here every box has its own
-        image_pe=model.prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense + features,
-    )
-    target = F.interpolate(truths, logits.shape[-2:], mode="area").expand_as(logits)
-    shares = logits.sigmoid()
-    overlap = 2 * (shares * target).sum((2, 3)) + 1
-    dice = 1 - overlap / (shares.sum((2, 3)) + target.sum((2, 3)) + 1)
-    each = 5 * F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((2, 3)) + dice
-    masks, wanted = logits.detach() > 0, target > 0.5
-    iou = (masks & wanted).sum((2, 3)) / (masks | wanted).sum((2, 3)).clamp(min=1)
-    return (each[:, 0] + each[:, 1:].amin(1)).mean() + F.mse_loss(scores, iou)
-
-
-if __name__ == "__main__":
-    from jsonargparse import auto_cli
-
-    auto_cli(train, as_positional=False)

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boxpromptiml.boxes import Boxes, scale
+from boxpromptiml.core.boxes import Boxes, scale
+from boxpromptiml.core.records import InputError
 from boxpromptiml.images import Photo
-from boxpromptiml.provenance import file_sha256
-from boxpromptiml.records import InputError
+from boxpromptiml.runtime.provenance import file_sha256
 from stage1_pseudomask.teachers import Candidates, Size, Teacher, transformers_files
-from stage1_pseudomask.teachers.sam import refuse_too_thin
+from stage1_pseudomask.teachers.sam_resize import refuse_too_thin
 
 if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of them
     import torch

@@ -24,8 +24,8 @@ from jsonargparse import capture_parser
 
 from boxpromptiml import cli
 from boxpromptiml.images import read_photo, write_photo
-from boxpromptiml.manifest import read_manifest
-from boxpromptiml.pictures import thumbnail
+from boxpromptiml.images.visualization import thumbnail
+from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.synthesis.photos import packaged_photos
 
 ROOT = Path(__file__).resolve().parents[2]

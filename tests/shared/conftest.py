@@ -9,8 +9,8 @@ from urllib.parse import urljoin
 import numpy as np
 import pytest
 
-from boxpromptiml.provenance import content_hash, write_json
-from boxpromptiml.records import Sample, SetAside, Stamp
+from boxpromptiml.core.records import Sample, SetAside, Stamp
+from boxpromptiml.runtime.provenance import content_hash, write_json
 from boxpromptiml.shards import SCHEMA, write_index, write_shard
 
 SIZE = 8
@@ -89,8 +89,8 @@ def flip(make_sample):
 @pytest.fixture(scope="session")
 def localizer():
     """A student with random weights that sees 64 × 64 pixels."""
-    from stage2_distill.localizer import Localizer
-    from stage2_distill.student import Student
+    from stage2_distill.inference.localizer import Localizer
+    from stage2_distill.model.student import Student
 
     student = Student("mobilenetv3_small_050", pretrained=False, image_size=64, channels=16, prototypes=4)
     return Localizer.from_student(student, threshold=0.4, calibration="of a test")

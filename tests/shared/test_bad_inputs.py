@@ -72,7 +72,7 @@ def test_the_service_refuses_them_and_answers_the_others(localizer, opened):
     pytest.importorskip("uvicorn", reason="the service is the extra `serve`: pip install 'boxpromptiml[serve]'")
     from service_client import served
 
-    from boxpromptiml.serve.limits import Limits
+    from boxpromptiml.apps.serve.request_limits import Limits
 
     with served(localizer, Limits()) as send, ThreadPoolExecutor(8) as pool:
         opened.clear()
@@ -95,8 +95,8 @@ def test_the_service_refuses_them_and_answers_the_others(localizer, opened):
 
 def test_the_page_says_why(folder, localizer, tmp_path):
     pytest.importorskip("gradio", reason="the page is the extra `app`: pip install 'boxpromptiml[app]'")
-    from boxpromptiml.app import markup
-    from boxpromptiml.app.localize import consume
+    from boxpromptiml.apps.web_app import markup
+    from boxpromptiml.apps.web_app.localize import consume
 
     told = {}
     for kind in KINDS:
@@ -141,7 +141,7 @@ def test_names_that_lead_elsewhere_read_and_write_nothing(localizer, opened):
 
     from service_client import served
 
-    from boxpromptiml.serve.limits import Limits
+    from boxpromptiml.apps.serve.request_limits import Limits
 
     with served(localizer, Limits()) as send:
         send.photo(photo())

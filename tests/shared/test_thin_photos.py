@@ -7,18 +7,18 @@ import pytest
 import torch
 
 from boxpromptiml import images
-from boxpromptiml.app.preview import Previewer
-from boxpromptiml.boxes import as_boxes
-from boxpromptiml.check.command import check
+from boxpromptiml.apps.web_app.teacher_preview import Previewer
 from boxpromptiml.cli import main
-from boxpromptiml.manifest import write_manifest
-from boxpromptiml.records import ImageRecord, InputError
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.records import ImageRecord, InputError
+from boxpromptiml.datasets.check.command import check
+from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.shards import read_index
 from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers.grabcut import GrabCut
 from stage1_pseudomask.teachers.sam import SegmentAnything
-from stage2_distill.dataset import ScoredDataset
-from stage2_distill.degrade import Levels
+from stage2_distill.data.dataset import ScoredDataset
+from stage2_distill.data.degradations import Levels
 
 SHAPES = {"flat": (1, 600), "narrow": (600, 1), "dot": (1, 1), "usual": (48, 64)}
 """Height and width by name."""
@@ -115,8 +115,8 @@ def test_the_page_opens_them_or_says_why(records):
 
 def test_scores_take_areas_as_predict_does():
     """A probability at the student's size, brought to a truth one pixel high."""
-    from boxpromptiml.protocol import Scoring
-    from stage2_distill.scoreboard import COLUMNS, Scoreboard
+    from boxpromptiml.scoring.protocol import Scoring
+    from stage2_distill.evaluation.metrics import COLUMNS, Scoreboard
 
     probability = torch.zeros(32, 32)
     probability[:8] = 1

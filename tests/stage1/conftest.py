@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from boxpromptiml import images
-from boxpromptiml.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.images import read_photo, resize_photo
-from boxpromptiml.manifest import write_manifest
-from boxpromptiml.records import ImageRecord
+from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.synthesis.forge import forge
 from boxpromptiml.synthesis.photos import packaged_photos
 from boxpromptiml.synthesis.recipe import Recipe

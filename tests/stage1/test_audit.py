@@ -8,9 +8,9 @@ import pytest
 from scipy import ndimage
 
 from boxpromptiml import images
-from boxpromptiml.boxes import as_boxes, boxes_from_mask
-from boxpromptiml.manifest import write_manifest
-from boxpromptiml.records import ImageRecord, Sample, Stamp
+from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.core.records import ImageRecord, Sample, Stamp
+from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.shards import SCHEMA, CacheError, write_index, write_shard
 from stage1_pseudomask.audit import audit, boundary_f1, iou
 from stage1_pseudomask.generate import pseudomasks

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from lightning.fabric import Fabric
 
-from boxpromptiml.manifest import read_manifest
-from boxpromptiml.records import Stamp
+from boxpromptiml.core.records import Stamp
+from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.shards import SCHEMA, CacheError, read_shard, shard_paths
 from stage1_pseudomask import resume
 from stage1_pseudomask.engine import Job, compute

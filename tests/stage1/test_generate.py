@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from boxpromptiml import images
-from boxpromptiml.manifest import ManifestError, read_manifest, write_manifest
-from boxpromptiml.records import InputError, Stamp
+from boxpromptiml.core.records import InputError, Stamp
+from boxpromptiml.manifests.manifest import ManifestError, read_manifest, write_manifest
 from boxpromptiml.shards import SCHEMA, CacheError, ShardReader, read_index, shard_paths
 from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers.grabcut import GrabCut

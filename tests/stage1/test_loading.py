@@ -3,9 +3,9 @@
 import numpy as np
 
 from boxpromptiml import images
-from boxpromptiml.boxes import as_boxes
-from boxpromptiml.manifest import read_manifest
-from boxpromptiml.records import ImageRecord, Sample, SetAside
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.records import ImageRecord, Sample, SetAside
+from boxpromptiml.manifests.manifest import read_manifest
 from stage1_pseudomask.loading import Prompt, Prompts, loader
 from stage1_pseudomask.teachers.grabcut import GrabCut
 from stage1_pseudomask.teachers.sam import SegmentAnything

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boxpromptiml.manifest import read_manifest
-from boxpromptiml.records import Sample, SetAside, Stamp
+from boxpromptiml.core.records import Sample, SetAside, Stamp
+from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.shards import SCHEMA, CacheError, read_shard, shard_paths, write_shard
 from stage1_pseudomask import resume
 from stage1_pseudomask.loading import Prompts

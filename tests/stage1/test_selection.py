@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxpromptiml.boxes import as_boxes, rasterize, with_margin
+from boxpromptiml.core.boxes import as_boxes, rasterize, with_margin
 from boxpromptiml.images import resize_probability, to_uint8
 from stage1_pseudomask.selection import quality, select, stored
 from stage1_pseudomask.teachers import Candidates

@@ -12,8 +12,8 @@ import wandb
 import yaml
 
 from boxpromptiml import images
-from boxpromptiml.manifest import write_manifest
-from boxpromptiml.records import ImageRecord, Sample, Stamp
+from boxpromptiml.core.records import ImageRecord, Sample, Stamp
+from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.shards import SCHEMA, write_index, write_shard
 
 SIZE = 64
@@ -98,7 +98,7 @@ def test_manifest(tmp_path_factory):
 STREAM = f"""
 from pathlib import Path
 import numpy as np
-from boxpromptiml.records import Sample
+from boxpromptiml.core.records import Sample
 
 class MadeSquares:
     'Squares that are made when they are drawn; with a log, every draw leaves a line there.'
@@ -176,20 +176,26 @@ def write_tiny_config(tmp_path, cache, test_manifest):
                     },
                 },
                 {
-                    "class_path": "stage2_distill.callbacks.PicturePanels",
+                    "class_path": "stage2_distill.callbacks.panels.PicturePanels",
                     "init_args": {"folder": str(tmp_path / "panels"), "samples": 2},
                 },
-                {"class_path": "stage2_distill.callbacks.RunRecord", "init_args": {"folder": str(tmp_path / "fit")}},
-                {"class_path": "stage2_distill.evaluate.WriteScores", "init_args": {"folder": str(tmp_path / "test")}},
                 {
-                    "class_path": "stage2_distill.agreement.WriteAgreement",
+                    "class_path": "stage2_distill.callbacks.run_record.RunRecord",
+                    "init_args": {"folder": str(tmp_path / "fit")},
+                },
+                {
+                    "class_path": "stage2_distill.evaluation.scores.WriteScores",
+                    "init_args": {"folder": str(tmp_path / "test")},
+                },
+                {
+                    "class_path": "stage2_distill.evaluation.agreement.WriteAgreement",
                     "init_args": {"folder": str(tmp_path / "validate")},
                 },
             ],
         },
         "model": {
             "student": {
-                "class_path": "stage2_distill.student.Student",
+                "class_path": "stage2_distill.model.student.Student",
                 "init_args": {
                     "backbone": "mobilenetv3_small_050",
                     "pretrained": False,
@@ -198,7 +204,7 @@ def write_tiny_config(tmp_path, cache, test_manifest):
                 },
             },
             "loss": {
-                "class_path": "stage2_distill.loss.DistillationLoss",
+                "class_path": "stage2_distill.losses.distillation.DistillationLoss",
                 "init_args": {"bce": 1.0, "dice": 1.0},
             },
             "lr": 3e-3,
@@ -257,8 +263,11 @@ def with_wandb(cache, test_manifest):
                 "class_path": "lightning.pytorch.callbacks.LearningRateMonitor",
                 "init_args": {"logging_interval": "step"},
             },
-            {"class_path": "stage2_distill.throughput.Throughput"},
-            {"class_path": "stage2_distill.dashboard.Dashboard", "init_args": {"folder": str(folder / "worst")}},
+            {"class_path": "stage2_distill.callbacks.throughput.Throughput"},
+            {
+                "class_path": "stage2_distill.callbacks.wandb_dashboard.Dashboard",
+                "init_args": {"folder": str(folder / "worst")},
+            },
         ]
         path.write_text(yaml.safe_dump(config))
         return path

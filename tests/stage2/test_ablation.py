@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from boxpromptiml.ablation.command import ablation
-from boxpromptiml.ablation.plan import Study, Variant
+from boxpromptiml.apps.ablation.command import ablation
+from boxpromptiml.apps.ablation.plan import Study, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
 

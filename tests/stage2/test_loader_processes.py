@@ -9,14 +9,14 @@ import torch
 import yaml
 from torch.utils.data import DataLoader, Dataset
 
-from boxpromptiml.processes import loader_processes
+from boxpromptiml.runtime.processes import loader_processes
 
 NOTEBOOK = """
 import sys
 import cv2, numpy as np, torch
 from boxpromptiml import Localizer
 from boxpromptiml.cli import main
-from stage2_distill.student import Student
+from stage2_distill.model.student import Student
 
 folder = sys.argv[1]
 cv2.setNumThreads(3)

@@ -13,8 +13,8 @@ import yaml
 from PIL import Image
 
 from boxpromptiml.cli import main
-from stage2_distill.datamodule import PseudoMaskData
-from stage2_distill.student import Student, read_checkpoint
+from stage2_distill.data.datamodule import PseudoMaskData
+from stage2_distill.model.student import Student, read_checkpoint
 from stage2_distill.trainer_cli import run
 
 EMA = "lightning.pytorch.callbacks.EMAWeightAveraging"

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from boxpromptiml.cli import main
-from stage2_distill.student import Student, read_checkpoint
+from stage2_distill.model.student import Student, read_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TRAINING = sorted(CONFIGS.glob("*.yaml"))

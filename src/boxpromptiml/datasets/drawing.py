@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from boxpromptiml.boxes import Boxes, BoxMode, boxes_from_mask
+from boxpromptiml.core.boxes import Boxes, BoxMode, boxes_from_mask
+from boxpromptiml.core.limits import Seed, Share, ShareBelowOne, hold_fields
+from boxpromptiml.core.records import InputError
 from boxpromptiml.images import Mask
-from boxpromptiml.limits import Seed, Share, ShareBelowOne, hold_fields
-from boxpromptiml.records import InputError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from boxpromptiml.boxes import Boxes, as_boxes
+from boxpromptiml.core.boxes import Boxes, as_boxes
+from boxpromptiml.core.records import ImageRecord, InputError, Split
 from boxpromptiml.datasets.drawing import Drawing
 from boxpromptiml.datasets.layout import Entry, Expected, Found, Unpaired
 from boxpromptiml.images import (
@@ -22,9 +23,8 @@ from boxpromptiml.images import (
     read_photo,
     write_mask,
 )
-from boxpromptiml.manifest import refuse_name
-from boxpromptiml.processes import Spread
-from boxpromptiml.records import ImageRecord, InputError, Split
+from boxpromptiml.manifests.manifest import refuse_name
+from boxpromptiml.runtime.processes import Spread
 
 Mismatched = Literal["skip", "resize"]
 IMAGES_PER_PROCESS = 64

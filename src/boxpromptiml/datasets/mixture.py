@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from boxpromptiml.boxes import BoxMode
+from boxpromptiml.core.boxes import BoxMode
+from boxpromptiml.core.limits import Count, Seed, Share, ShareBelowOne, within_limits
+from boxpromptiml.core.records import ImageRecord, InputError, Split
 from boxpromptiml.datasets.drawing import Drawing
 from boxpromptiml.datasets.examine import Examined, Mismatched, Treatment, common_folder, examine, workers_for
 from boxpromptiml.datasets.layout import Entry, Expected, Found
 from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in
 from boxpromptiml.datasets.splits import draw_groups, in_val
-from boxpromptiml.limits import Count, Seed, Share, ShareBelowOne, within_limits
-from boxpromptiml.manifest import write_manifest
-from boxpromptiml.processes import processes
-from boxpromptiml.records import ImageRecord, InputError, Split
+from boxpromptiml.manifests.manifest import write_manifest
+from boxpromptiml.runtime.processes import processes
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 HEADER = ("set", "use", "distribution", "found", "expected", "train", "val", "test", "authentic", "set aside")

@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layout import Entry, Unpaired
 from boxpromptiml.images import list_images
-from boxpromptiml.records import InputError
 
 DEPTH = 3
 """Archives unpack into a folder or two of their own, so folders are looked for this many levels down."""

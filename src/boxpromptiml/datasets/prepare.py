@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from boxpromptiml.boxes import BoxMode
+from boxpromptiml.core.boxes import BoxMode
+from boxpromptiml.core.limits import Count, Seed, Share, ShareBelowOne, within_limits
+from boxpromptiml.core.records import InputError, Split
 from boxpromptiml.datasets.drawing import Drawing
 from boxpromptiml.datasets.examine import Mismatched, Treatment, common_folder, examine, workers_for
 from boxpromptiml.datasets.layout import Expected, Found, MaskForm
 from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in, folders
 from boxpromptiml.datasets.splits import in_val
-from boxpromptiml.limits import Count, Seed, Share, ShareBelowOne, within_limits
-from boxpromptiml.manifest import write_manifest
-from boxpromptiml.processes import processes
-from boxpromptiml.records import InputError, Split
+from boxpromptiml.manifests.manifest import write_manifest
+from boxpromptiml.runtime.processes import processes
 
 
 @within_limits

@@ -6,14 +6,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from boxpromptiml.boxes import Boxes, BoxMode
+from boxpromptiml.core.boxes import Boxes, BoxMode
+from boxpromptiml.core.limits import Count, Seed, Share, ShareBelowOne, within_limits
+from boxpromptiml.core.records import ImageRecord, InputError
 from boxpromptiml.datasets.drawing import Drawing
 from boxpromptiml.datasets.examine import common_folder, workers_for
 from boxpromptiml.images import ImageError, read_record
-from boxpromptiml.limits import Count, Seed, Share, ShareBelowOne, within_limits
-from boxpromptiml.manifest import read_manifest, write_manifest
-from boxpromptiml.processes import processes
-from boxpromptiml.records import ImageRecord, InputError
+from boxpromptiml.manifests.manifest import read_manifest, write_manifest
+from boxpromptiml.runtime.processes import processes
 
 
 @within_limits

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from boxpromptiml.core.limits import Seed, ShareBelowOne, within_limits
 from boxpromptiml.datasets.layout import Entry
-from boxpromptiml.limits import Seed, ShareBelowOne, within_limits
 
 
 def draw_groups(entries: Iterable[Entry], wanted: int, seed: int) -> set[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from boxpromptiml.records import InputError
+from boxpromptiml.core.records import InputError
 
 
 class ImageError(InputError):

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.images.arrays import Instances, Mask, Photo
 from boxpromptiml.images.decoding import Upright, read_numbers, read_upright
 from boxpromptiml.images.errors import (
@@ -25,7 +26,6 @@ from boxpromptiml.images.errors import (
 )
 from boxpromptiml.images.masks import MaskForm, mask_of, read_mask_file
 from boxpromptiml.images.resizing import resize_mask
-from boxpromptiml.records import ImageRecord
 
 SAME_SHAPE = 0.02
 """Largest relative difference of two aspect ratios that rounding and cropping explain. A mask that differs more is

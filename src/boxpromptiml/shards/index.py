@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from boxpromptiml.provenance import write_json
-from boxpromptiml.records import SetAside, Stamp
+from boxpromptiml.core.records import SetAside, Stamp
+from boxpromptiml.runtime.provenance import write_json
 from boxpromptiml.shards.shard import AGAIN, SCHEMA, CacheError, Shard, open_shard
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from boxpromptiml.records import Sample, Split
+from boxpromptiml.core.records import Sample, Split
 from boxpromptiml.shards.index import read_index
 from boxpromptiml.shards.shard import REPAIR, CacheError, open_shard
 

@@ -30,7 +30,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from boxpromptiml.records import InputError, Sample, SetAside, Stamp
+from boxpromptiml.core.records import InputError, Sample, SetAside, Stamp
 
 SCHEMA = 2
 """Version of the layout above."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from boxpromptiml.images import Mask, Photo, read_photo, resize_mask, resize_photo
-from boxpromptiml.pictures import thumbnail
+from boxpromptiml.images.visualization import thumbnail
 from boxpromptiml.synthesis.cutout import Cutout
 from boxpromptiml.synthesis.forge import forge
 from boxpromptiml.synthesis.objects import SourceObjects, read_object

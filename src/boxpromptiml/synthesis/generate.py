@@ -12,12 +12,12 @@ from typing import Literal
 import numpy as np
 
 from boxpromptiml import images
-from boxpromptiml.boxes import as_boxes, boxes_from_mask
-from boxpromptiml.limits import Count, ForgerySide, Seed, Share, Whole, within_limits
-from boxpromptiml.manifest import write_manifest
-from boxpromptiml.processes import Spread, processes
-from boxpromptiml.provenance import file_sha256
-from boxpromptiml.records import ImageRecord, InputError, Split
+from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.core.limits import Count, ForgerySide, Seed, Share, Whole, within_limits
+from boxpromptiml.core.records import ImageRecord, InputError, Split
+from boxpromptiml.manifests.manifest import write_manifest
+from boxpromptiml.runtime.processes import Spread, processes
+from boxpromptiml.runtime.provenance import file_sha256
 from boxpromptiml.synthesis import recipe as recipes
 from boxpromptiml.synthesis.forger import Forger
 from boxpromptiml.synthesis.objects import not_looked_at

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from boxpromptiml import images
-from boxpromptiml.provenance import file_sha256
-from boxpromptiml.records import InputError, Split
+from boxpromptiml.core.records import InputError, Split
+from boxpromptiml.runtime.provenance import file_sha256
 from boxpromptiml.synthesis.cutout import Cutout, cut_out
 
 SMALLEST = 24

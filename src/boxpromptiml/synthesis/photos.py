@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from boxpromptiml import images
-from boxpromptiml.provenance import file_sha256
-from boxpromptiml.records import InputError, Split
+from boxpromptiml.core.records import InputError, Split
+from boxpromptiml.runtime.provenance import file_sha256
 
 SMALLEST_SIDE = 64
 """Photos with a shorter side than this, in pixels, are icons rather than photos."""

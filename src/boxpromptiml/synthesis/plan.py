@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from boxpromptiml import __version__, images
-from boxpromptiml.processes import Spread
-from boxpromptiml.provenance import content_hash, write_json
-from boxpromptiml.records import InputError, Split
+from boxpromptiml.core.records import InputError, Split
+from boxpromptiml.runtime.processes import Spread
+from boxpromptiml.runtime.provenance import content_hash, write_json
 from boxpromptiml.synthesis.objects import SourceObjects, examine_objects, list_objects, split_objects
 from boxpromptiml.synthesis.photos import Examined, SourcePhoto, examine, packaged_photos, split_photos
 from boxpromptiml.synthesis.recipe import Kind, Recipe

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from boxpromptiml.records import InputError
+from boxpromptiml.core.records import InputError
 
 Kind = Literal["splice", "copy_move", "removal", "retouch"]
 KINDS: tuple[Kind, ...] = ("splice", "copy_move", "removal")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from boxpromptiml.boxes import as_boxes, boxes_from_mask
-from boxpromptiml.records import InputError, Sample, Split
+from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.core.records import InputError, Sample, Split
 from boxpromptiml.synthesis.forger import Forger
 from boxpromptiml.synthesis.plan import PLAN_FILE, SPLITS, read_plan
 

@@ -9,7 +9,7 @@ import pytest
 from boxpromptiml.datasets.layout import Entry
 from boxpromptiml.datasets.prepare import prepare
 from boxpromptiml.images import read_record, write_photo
-from boxpromptiml.manifest import read_manifest
+from boxpromptiml.manifests.manifest import read_manifest
 
 WIDTH, HEIGHT = 24, 16
 MARKED = np.zeros((HEIGHT, WIDTH), bool)

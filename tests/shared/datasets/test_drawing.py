@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boxpromptiml.boxes import with_margin
+from boxpromptiml.core.boxes import with_margin
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.drawing import Drawing
-from boxpromptiml.records import InputError
 
 MASK = np.zeros((100, 200), bool)
 MASK[40:60, 50:90] = True

@@ -9,7 +9,7 @@ from PIL import Image
 
 from boxpromptiml.datasets.prepare import prepare
 from boxpromptiml.images import read_mask, read_record
-from boxpromptiml.manifest import read_manifest
+from boxpromptiml.manifests.manifest import read_manifest
 
 SIZE = (24, 16)
 TURNED = Image.Exif()

@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 from PIL import Image
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets import layouts
 from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in
-from boxpromptiml.records import InputError
 
 GENERIC = {"folders", "tp_gt", "imdlbenco"}
 FILES = {path.stem for path in Path(layouts.__file__).parent.glob("*.py")} - {"__init__"}

@@ -4,10 +4,10 @@ import pytest
 import yaml
 
 from boxpromptiml.cli import main
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.mixture import SourceSet, mixture
 from boxpromptiml.images import read_mask
-from boxpromptiml.manifest import read_manifest
-from boxpromptiml.records import InputError
+from boxpromptiml.manifests.manifest import read_manifest
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layout import Entry, Unpaired
 from boxpromptiml.datasets.pairing import find_folder, images_in, need_folder, pair
 from boxpromptiml.images import ImageError
-from boxpromptiml.records import InputError
 
 
 def paths(*names):

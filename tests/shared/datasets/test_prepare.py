@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from boxpromptiml.boxes import rasterize
 from boxpromptiml.cli import main
+from boxpromptiml.core.boxes import rasterize
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets import examine
 from boxpromptiml.datasets.prepare import prepare
 from boxpromptiml.images import read_pair, read_photo, read_record
-from boxpromptiml.manifest import read_manifest
-from boxpromptiml.records import InputError
+from boxpromptiml.manifests.manifest import read_manifest
 
 NAMES = ["a", "b", "c", "d"]
 

@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from boxpromptiml.boxes import area, with_margin
+from boxpromptiml.core.boxes import area, with_margin
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.prepare import prepare
 from boxpromptiml.datasets.redraw import redraw
-from boxpromptiml.manifest import ManifestError, read_manifest
-from boxpromptiml.records import InputError
+from boxpromptiml.manifests.manifest import ManifestError, read_manifest
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layout import Entry
 from boxpromptiml.datasets.splits import draw_groups, in_val
-from boxpromptiml.records import InputError
 
 SIZES = st.lists(st.integers(1, 12), min_size=1, max_size=9)
 

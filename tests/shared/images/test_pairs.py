@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.boxes import as_boxes
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.images import (
     EmptyMaskError,
     FullMaskError,
@@ -20,7 +21,6 @@ from boxpromptiml.images import (
     read_record,
 )
 from boxpromptiml.images.pairs import turned
-from boxpromptiml.records import ImageRecord
 
 STORED = {
     1: None,

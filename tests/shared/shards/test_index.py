@@ -1,6 +1,6 @@
 import pytest
 
-from boxpromptiml.provenance import write_json
+from boxpromptiml.runtime.provenance import write_json
 from boxpromptiml.shards import CacheError, place_of, read_index, shard_paths, write_index
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from boxpromptiml.records import Sample, SetAside, Stamp
+from boxpromptiml.core.records import Sample, SetAside, Stamp
 from boxpromptiml.shards import CacheError, DamageError, open_shard, read_shard, salvage, write_shard
 from boxpromptiml.shards.shard import PIXELS
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from jsonargparse import auto_cli
 
-from boxpromptiml.boxes import rasterize
+from boxpromptiml.core.boxes import rasterize
+from boxpromptiml.core.records import InputError
 from boxpromptiml.images import read_photo, read_record
-from boxpromptiml.manifest import read_manifest
-from boxpromptiml.records import InputError
+from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.synthesis.generate import synthesize
 from boxpromptiml.synthesis.recipe import Recipe, Traces
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.images import ImageError, write_photo
-from boxpromptiml.records import InputError
 from boxpromptiml.synthesis.objects import SourceObjects, examine_objects, list_objects, read_object, split_objects
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.images import read_photo, write_photo
-from boxpromptiml.records import InputError
 from boxpromptiml.synthesis.photos import Examined, examine, packaged_photos, split_photos
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from boxpromptiml.processes import processes
-from boxpromptiml.records import InputError
+from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime.processes import processes
 from boxpromptiml.synthesis.plan import PLAN_FILE, Settings, differences, listing, make_plan, read_plan, write_plan
 from boxpromptiml.synthesis.recipe import Recipe, Traces
 

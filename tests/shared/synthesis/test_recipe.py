@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from boxpromptiml.records import InputError
+from boxpromptiml.core.records import InputError
 from boxpromptiml.synthesis.recipe import Recipe, Traces, check, log_uniform
 
 

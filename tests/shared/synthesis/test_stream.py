@@ -4,9 +4,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from boxpromptiml.boxes import rasterize
-from boxpromptiml.manifest import read_manifest
-from boxpromptiml.records import InputError
+from boxpromptiml.core.boxes import rasterize
+from boxpromptiml.core.records import InputError
+from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.synthesis.generate import synthesize
 from boxpromptiml.synthesis.stream import ForgeryStream
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layout import Found, Layout
 from boxpromptiml.datasets.layouts import (
     autosplice,
@@ -23,7 +24,6 @@ from boxpromptiml.datasets.layouts import (
     osn,
     tp_gt,
 )
-from boxpromptiml.records import InputError
 
 LayoutName = Literal[
     "autosplice",

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from boxpromptiml.core.records import InputError
+from boxpromptiml.core.text_decoding import decode_json
 from boxpromptiml.datasets.layout import Entry, Expected, Found, MaskForm, Unpaired
-from boxpromptiml.records import InputError
-from boxpromptiml.texts import decode_json
 
 EXPECTED = Expected()
 MASKS: MaskForm = "white"

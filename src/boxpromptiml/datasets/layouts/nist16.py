@@ -23,9 +23,9 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layout import Entry, Expected, Found, MaskForm, Unpaired
 from boxpromptiml.datasets.pairing import need_folder
-from boxpromptiml.records import InputError
 
 EXPECTED = Expected(manipulated=564, train=414, test=150)
 MASKS: MaskForm = "black"

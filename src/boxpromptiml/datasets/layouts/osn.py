@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layout import Entry, Expected, Found, MaskForm, Unpaired
 from boxpromptiml.datasets.layouts import casia_v1
 from boxpromptiml.datasets.pairing import images_in, pair
-from boxpromptiml.records import InputError
 
 EXPECTED = Expected()
 MASKS: MaskForm = "white"

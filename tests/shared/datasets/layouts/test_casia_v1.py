@@ -1,7 +1,7 @@
 import pytest
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layouts import casia_v1
-from boxpromptiml.records import InputError
 
 SPLICE = "Sp_D_CND_A_pla0005_pla0023_0281"
 COPY_MOVE = "Sp_S_CND_A_pla0016_pla0016_0196"

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layouts import imdlbenco
-from boxpromptiml.records import InputError
 
 
 def test_pairs_are_read_from_the_list_and_never_leave_its_folder(tree, prepared):

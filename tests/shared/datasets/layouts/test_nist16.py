@@ -1,7 +1,7 @@
 import pytest
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layouts import nist16
-from boxpromptiml.records import InputError
 
 COLUMNS = (
     "TaskID|ProbeFileID|ProbeFileName|ProbeMaskFileName|IsTarget|IsManipulationTypeRemoval|IsManipulationTypeSplice"

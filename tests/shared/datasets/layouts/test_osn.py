@@ -1,7 +1,7 @@
 import pytest
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layouts import osn
-from boxpromptiml.records import InputError
 
 CASIA = "Sp_D_CNN_A_ani0049_ani0084_0266"
 

@@ -1,0 +1,1 @@
+"""What lies above the two stages: studies, the report, the web app, the HTTP service."""

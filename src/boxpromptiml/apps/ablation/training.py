@@ -1,0 +1,151 @@
+"""Runs of a plan, several at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from tqdm import tqdm
+
+from boxpromptiml.apps.ablation.plan import Run, commands
+from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime import provenance
+from boxpromptiml.runtime.run_folder import REPLACE, found, replace
+
+RESULTS = ("test/scores.*", "fit/fit.json", "fit/checkpoints/*.ckpt")
+
+
+def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
+    """Run the commands that make what the runs read, each set of them once.
+
+    Args:
+        inputs: name → commands, words of this program with or without its name.
+        folder: where it is kept what was made with which commands.
+
+    Raises:
+        InputError: a command failed; its own words were printed before.
+    """
+    for name, lines in inputs.items():
+        record = folder / f"{name}.json"
+        if record.exists() and json.loads(record.read_text(encoding="utf-8")) == lines:
+            continue
+        for line in lines:
+            print(f"{name}: {line}")
+            code = subprocess.run(_program(input_words(line)), check=False).returncode
+            if code not in (0, 3):  # 3: done, but for some images, which were listed
+                raise InputError(f"input {name}: `{line}` ended with {code}; mend it, then run the same command again")
+        provenance.write_json(record, lines)
+
+
+def input_words(line: str) -> list[str]:
+    """Words of a command that makes an input, without the program's name."""
+    words = shlex.split(line)
+    return words[words[0] == "boxpromptiml" :]
+
+
+def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
+    """Train and test what is not yet there, ``jobs`` runs at a time.
+
+    A run that was stopped goes on from its last checkpoint. What a run prints is in ``log.txt`` in its folder.
+
+    Returns:
+        A line for each run that failed.
+    """
+    left = [run for run in runs if not _is_complete(run)]
+    started: list[subprocess.Popen[bytes]] = []
+    stopped = threading.Event()
+    environment = _environment(jobs)
+
+    def make(run: Run) -> str | None:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        _settings_file(run).write_text(run.settings, encoding="utf-8")
+        with (run.folder / "log.txt").open("ab") as log:
+            for words in commands(run):
+                if stopped.is_set():
+                    return None
+                of_run = environment | _for_wandb(run)
+                process = subprocess.Popen(_program(words), stdout=log, stderr=subprocess.STDOUT, env=of_run)
+                started.append(process)
+                if code := process.wait():
+                    return f"{run.folder}: `{words[0]}` ended with {code}; {log.name} says why"
+        return None
+
+    with (
+        ThreadPoolExecutor(jobs) as pool,
+        tqdm(total=len(runs), initial=len(runs) - len(left), unit="run", desc="train and test") as bar,
+    ):
+        failures = []
+        try:
+            for done in as_completed([pool.submit(make, run) for run in left]):
+                failures += [line] if (line := done.result()) else []
+                bar.update()
+        except BaseException:  # Ctrl-C: a run that is let finish its step can be taken up again
+            stopped.set()
+            for process in started:
+                process.terminate()
+            raise
+    return failures
+
+
+def replace_others(runs: Sequence[Run], overwrite: bool) -> None:
+    """Refuse runs of other settings, or delete their results so that training does not go on from them.
+
+    Raises:
+        InputError: there are some, and they are not to be replaced.
+    """
+    there = [path for run in runs if _is_other(run) for path in found(run.folder, RESULTS)]
+    if there:
+        others = sum(_is_other(run) for run in runs)
+        which = "a run that was" if others == 1 else f"{others} runs that were"
+        first = next(run.folder for run in runs if _is_other(run))
+        replace(f"{first}: {which} made with other settings or inputs; {REPLACE}", there, overwrite)
+
+
+def _is_complete(run: Run) -> bool:
+    return run.scores.exists() and not _is_other(run)
+
+
+def _is_other(run: Run) -> bool:
+    """Whether a folder's results come from other settings. Those without any were made by the command alone."""
+    try:
+        return _settings_file(run).read_text(encoding="utf-8") != run.settings
+    except FileNotFoundError:
+        return bool(found(run.folder, RESULTS)) and not _made_by_hand(run)
+
+
+def _made_by_hand(run: Run) -> bool:
+    """Whether a run was made by the line that a dry run printed, on another machine perhaps."""
+    try:
+        command = json.loads(run.fitted.read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return command.partition(" ")[2].startswith(" ".join(["fit", *run.arguments]))
+
+
+def _settings_file(run: Run) -> Path:
+    return run.folder / "settings.json"
+
+
+def _program(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "boxpromptiml.cli", *words]
+
+
+def _environment(jobs: int) -> dict[str, str]:
+    """Runs at the same time share the processors."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return {"OMP_NUM_THREADS": str(threads), **os.environ} if jobs > 1 else dict(os.environ)
+
+
+def _for_wandb(run: Run) -> dict[str, str]:
+    return {
+        "WANDB_RUN_GROUP": run.study,
+        "WANDB_NAME": f"{run.variant}, seed {run.seed}",
+        "WANDB_TAGS": ",".join(("ablation", *run.shared_by)),
+    }

@@ -1,0 +1,1 @@
+"""The command ``boxpromptiml report``: one HTML page about a run."""

@@ -1,0 +1,284 @@
+"""One page about a run. It shows what the commands left in the run's folder and computes no score of its own."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from boxpromptiml import __version__
+from boxpromptiml.apps.report.charts import training_curves
+from boxpromptiml.apps.run_results import Case, Results, SetScores, read_results
+from boxpromptiml.core import boxes
+from boxpromptiml.core.records import ImageRecord, InputError
+from boxpromptiml.images import ImageError, Probability, read_pair, read_photo, resize_probability
+from boxpromptiml.images import visualization as pictures
+from boxpromptiml.runtime.provenance import write_json
+from boxpromptiml.shards import ShardReader
+
+THUMBNAIL = 240
+"""Longer side of a picture on the page, in pixels."""
+ROWS = 3
+"""How many best, how many median and how many worst cases are shown; pseudo-masks are twice as many."""
+TRIVIAL = {
+    "f1_all_positive": "everything is manipulated",
+    "f1_random": "random pixels, at the true rate",
+    "f1_centre_box": "a box in the centre",
+    "f1_nothing": "nothing is manipulated",
+}
+"""Predictors that look at no pixel."""
+
+Number = float | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A score beside others, with its interval where one is known."""
+
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Pictures of one image, as data URIs by title; ``missing`` says in words what cannot be shown."""
+
+    caption: str
+    pictures: dict[str, str] = field(default_factory=dict)
+    missing: str = ""
+
+
+def report(run: Path, out: Path | None = None) -> int:
+    """Write one self-contained HTML page about a run, and its main numbers as flat JSON beside the page.
+
+    The page needs no network and no other file. A part of the run that is not there is named in words.
+
+    Args:
+        run: folder of the run, such as runs/demo.
+        out: the page to write; by default report.html in the run's folder. metrics.json goes to the same folder.
+
+    Returns:
+        0, or 3 when a picture could not be shown.
+
+    Raises:
+        InputError: the folder holds no result, or a result file is broken.
+    """
+    results = read_results(run)
+    if not any((results.index, results.fit, results.scores)):
+        raise InputError(f"{run}: no result in this folder; name a run's folder, or make one with `make demo`")
+    page = out or run / "report.html"
+    cases = case_rows(results)
+    samples = pseudo_mask_rows(run / "pseudomasks") if results.index else []
+    metrics = flat_metrics(results)
+    configs = sorted([*run.glob("fit/**/config.yaml"), *run.glob("pseudomasks/*.yaml")])
+    set_name, headline = headline_set(results)
+    html = _template().render(
+        results=results,
+        metrics=metrics,
+        version=__version__,
+        written=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        set_name=set_name,
+        bars=beside_trivial(headline),
+        other_sets=other_sets(results),
+        cases=cases,
+        samples=samples,
+        charts=training_curves(sorted(run.glob("fit/**/metrics.csv"), key=lambda path: path.stat().st_mtime)),
+        splits=Counter(record.split for record in results.manifest.records) if results.manifest else {},
+        configs={path.relative_to(run): path.read_text("utf-8", "replace") for path in configs},
+    )
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(html, encoding="utf-8", errors="replace")
+    write_json(page.with_name("metrics.json"), metrics)
+    return _announce(page, results, [*itertools.chain(*cases.values()), *samples])
+
+
+def headline_set(results: Results) -> tuple[str, SetScores | None]:
+    """Name and scores of the set named ``demo``, else of the first one."""
+    sets = results.scores.sets if results.scores else {}
+    name = "demo" if "demo" in sets else next(iter(sets), "")
+    return name, sets.get(name)
+
+
+def other_sets(results: Results) -> dict[str, tuple[SetScores, list[Bar]]]:
+    """The test sets beside the headline's, with what `beside_trivial` says of each."""
+    sets = results.scores.sets if results.scores else {}
+    bars = {name: beside_trivial(scores) for name, scores in sets.items() if name != headline_set(results)[0]}
+    return {name: (sets[name], of_set) for name, of_set in bars.items() if of_set}
+
+
+def flat_metrics(results: Results) -> dict[str, Number]:
+    """The main numbers of a run under flat keys, always the same ones; None for what is not there."""
+    (_, scores), fit, index, audit = headline_set(results), results.fit, results.index, results.audit
+    names = ("f1", "f1_ci_low", "f1_ci_high", "iou", "iou_ci_low", "iou_ci_high", "auc", *TRIVIAL, "false_alarm_area")
+    return {
+        **{name: getattr(scores, name, None) for name in names},
+        **{name: getattr(audit, name, None) for name in ("pseudo_mask_iou", "box_iou", "boundary_f1")},
+        **{name: getattr(fit, name, None) for name in ("images_train", "parameters", "macs", "seconds_fit")},
+        "images_test": scores.images if scores else None,
+        "seconds_stage1": index.seconds if index else None,
+    }
+
+
+def beside_trivial(scores: SetScores | None) -> list[Bar]:
+    """The student's F1 on a set and those of the trivial predictors, the best of them first."""
+    if scores is None or scores.f1 is None:
+        return []
+    trivial = [
+        Bar(label, value, getattr(scores, f"{name}_ci_low", None), getattr(scores, f"{name}_ci_high", None))
+        for name, label in TRIVIAL.items()
+        if (value := getattr(scores, name)) is not None
+    ]
+    student = Bar("the student", scores.f1, scores.f1_ci_low, scores.f1_ci_high)
+    return [student, *sorted(trivial, key=lambda bar: -bar.value)]
+
+
+def beats_trivial(bars: Sequence[Bar]) -> bool:
+    """True when the whole interval of the first bar lies above all others."""
+    low = bars[0].value if bars[0].low is None else bars[0].low
+    return all(low > bar.value for bar in bars[1:])
+
+
+def case_rows(results: Results) -> dict[str, list[Row]]:
+    """Pictures of the best, median and worst manipulated test images by F1, over all sets."""
+    scored = [case for case in (results.scores.per_image if results.scores else []) if case.kind != "authentic"]
+    ordered = sorted((case for case in scored if case.f1 is not None), key=lambda case: -(case.f1 or 0))
+    count = min(ROWS, len(ordered) // 3)
+    middle = (len(ordered) - count) // 2
+    chosen = {"Best": ordered[:count], "Median": ordered[middle : middle + count], "Worst": ordered[: -count - 1 : -1]}
+    if count == 0:
+        chosen = {"All": ordered} if ordered else {}
+    predicted = results.predictions.images if results.predictions else []
+    masks = {_find(item.file, results.run).resolve(): item.mask for item in predicted}
+    return {
+        name: [_case_row(case, masks.get(_find(case.file, results.run).resolve()), results) for case in group]
+        for name, group in chosen.items()
+    }
+
+
+def pseudo_mask_rows(cache: Path) -> list[Row]:
+    """Pictures of pseudo-masks beside their boxes and truth, spread evenly over the cache."""
+    reader = ShardReader(cache)
+    manipulated = np.flatnonzero(~reader.authentic)
+    rows = []
+    for i in manipulated[np.unique(np.linspace(0, len(manipulated) - 1, min(2 * ROWS, len(manipulated))).astype(int))]:
+        sample = reader[int(i)]
+        shown = {"boxes": pictures.with_boxes(sample.image, sample.boxes_xyxy)}
+        if sample.truth is not None:
+            shown["truth"] = pictures.grey((sample.truth / 255).astype(np.float32))
+        shown["pseudo-mask"] = pictures.grey((sample.pseudo_mask / 255).astype(np.float32))
+        uris = {title: pictures.data_uri(pictures.thumbnail(photo, THUMBNAIL)) for title, photo in shown.items()}
+        words = (f"image {sample.image_id}", sample.split, _kind(sample.kind))
+        rows.append(Row(" · ".join(filter(None, words)), uris))
+    return rows
+
+
+def _case_row(case: Case, mask: str | None, results: Results) -> Row:
+    words = (Path(case.file).name, case.set_name, _kind(case.kind), f"F1 {_score(case.f1)}", f"IoU {_score(case.iou)}")
+    caption = " · ".join(filter(None, words))
+    try:
+        file, mask_file = _find(case.file, results.run), case.mask_file and _find(case.mask_file, results.run)
+        photo, truth = read_pair(file, mask_file) if mask_file else (read_photo(file), None)
+        small = pictures.thumbnail(photo, THUMBNAIL)
+        height, width = small.shape[:2]
+        factors = width / photo.shape[1], height / photo.shape[0]
+        record = _record(case, results)
+        if record is None:
+            shown = {"photo": small}
+        else:
+            shown = {"photo and boxes": pictures.with_boxes(small, boxes.scale(record.boxes_xyxy, *factors))}
+        if truth is not None:
+            shown["truth"] = pictures.grey(resize_probability(truth.mask.astype(np.float32), width, height))
+        if mask:
+            probability = _read_probability(results.run / "predictions" / mask)
+            shown["prediction"] = pictures.heat(resize_probability(probability, width, height))
+            shown["marked above 0.5"] = pictures.overlay(small, resize_probability(probability, width, height))
+    except ImageError as error:
+        return Row(caption, missing=str(error))
+    missing = "" if mask else "No prediction of this image was found; run `boxpromptiml predict`."
+    return Row(caption, {title: pictures.data_uri(photo) for title, photo in shown.items()}, missing)
+
+
+def _record(case: Case, results: Results) -> ImageRecord | None:
+    """The manifest's record of a test image, which knows its boxes; sets from elsewhere may use the same ids."""
+    for record in results.manifest.records if results.manifest else []:
+        if record.image_id == case.image_id and record.path.name == Path(case.file).name:
+            return record
+    return None
+
+
+def _find(name: str, run: Path) -> Path:
+    """A file named relative to here, to the run's folder or to its manifest."""
+    candidates = (Path(name), run / name, run / "data" / name)
+    return next((path for path in candidates if path.is_file()), Path(name))
+
+
+def _here(path: str | None) -> str:
+    """A path as somebody in the current folder would type it."""
+    given = Path(path or "–")
+    return str(given.relative_to(Path.cwd()) if given.is_relative_to(Path.cwd()) else given)
+
+
+def _read_probability(path: Path) -> Probability:
+    return (read_photo(path)[..., 0] / 255).astype(np.float32)
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("boxpromptiml.apps.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(score=_score, duration=_duration, count=_count, kind=_kind, here=_here)
+    environment.tests["beating_trivial"] = beats_trivial
+    return environment.get_template("report.html")
+
+
+def _kind(kind: str | None) -> str:
+    return (kind or "").replace("_", "-")
+
+
+def _score(value: Number) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _duration(seconds: Number) -> str:
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", f"{rest} s" if not hours else "")
+    return " ".join(filter(None, parts))
+
+
+def _count(value: Number) -> str:
+    """1234567 as 1.23 M."""
+    if value is None:
+        return "–"
+    for limit, unit in ((1e9, " G"), (1e6, " M")):
+        if value >= limit:
+            return f"{value / limit:.2f}{unit}"
+    return f"{value:,.0f}"
+
+
+def _announce(page: Path, results: Results, rows: Sequence[Row]) -> int:
+    bars = beside_trivial(headline_set(results)[1])
+    for bar in bars[:2]:
+        interval = "" if bar.low is None or bar.high is None else f" (95 % interval {bar.low:.3f} to {bar.high:.3f})"
+        print(f"F1 {bar.value:.3f}{interval}: {bar.label}")
+    if results.audit:
+        print(f"IoU {results.audit.pseudo_mask_iou:.3f}: pseudo-masks; {results.audit.box_iou:.3f}: bare boxes")
+    unreadable = [row.missing for row in rows if row.missing and not row.pictures]
+    for reason in unreadable:
+        print(f"not shown: {reason}")
+    print(page)
+    return 3 if unreadable else 0

@@ -1,0 +1,98 @@
+"""The command ``boxpromptiml serve``."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+from boxpromptiml.apps.http_security import LOOPBACK
+from boxpromptiml.apps.serve.request_limits import Limits
+from boxpromptiml.core.limits import Port, within_limits
+from boxpromptiml.core.records import InputError
+from stage2_distill.inference import released
+
+if TYPE_CHECKING:  # the extra `serve`
+    import uvicorn
+    from fastapi import FastAPI
+
+CONNECTIONS = 4
+"""Times the requests that are answered at once. More connections get a 503 without a word, whatever they want."""
+
+
+@within_limits
+def serve(
+    checkpoint: str = released.NAME, host: str = "127.0.0.1", port: Port = 8000, limits: Limits = Limits()
+) -> int:
+    """Answer photos over HTTP with masks, scores and regions: POST them to /localize.
+
+    The service listens on the loopback address, asks nobody who they are and keeps nothing: photos are read in memory
+    and forgotten with the answer. /health says that it is there, /docs and /openapi.json what it takes. Ctrl-C ends it.
+
+    Args:
+        checkpoint: released for the student that comes with the package, a .ckpt file that `boxpromptiml fit` wrote, a
+            folder with a calibrated or saved student, or its OWNER/NAME on the Hugging Face hub.
+        host: address to listen on. With another than 127.0.0.1, everybody who can reach this machine can use it.
+        port: to listen on; 0 for any that is free.
+        limits: what a request may take.
+    """
+    needed = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"the service needs {' and '.join(missing)}; install with: pip install 'boxpromptiml[serve]'")
+    import torch
+
+    from boxpromptiml.apps.serve.service import service
+    from stage2_distill.inference.localizer import load_named
+
+    warnings.filterwarnings("ignore", module="PIL")  # its remarks on strangers' photos would fill the log
+    localizer = load_named(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
+    ours = host in LOOPBACK
+    app = service(localizer, limits, LOOPBACK if ours else None)
+    with _listening(host, port) as listener:
+        if not ours:
+            print(
+                f"boxpromptiml serve: {host} is no loopback address: whoever reaches this machine can use the service, "
+                "unencrypted and unasked; let a proxy that asks stand before it",
+                file=sys.stderr,
+            )
+        print(f"{_address(listener)}  (/docs explains it, Ctrl-C ends it)", flush=True)
+        try:
+            server(app, limits).run([listener])
+        except KeyboardInterrupt:  # uvicorn hands it on after it has answered what it had begun
+            print("closed")
+    return 0
+
+
+def server(app: FastAPI, limits: Limits) -> uvicorn.Server:
+    """What answers connections with a service; its ``run([socket])`` does so until a signal, or ``should_exit``."""
+    import uvicorn
+
+    settings = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(limits.seconds) + 1,
+        limit_concurrency=CONNECTIONS * limits.requests,
+    )
+    return uvicorn.Server(settings)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{host}: cannot listen on port {port} ({reason}); name another --host or --port") from None
+
+
+def _address(listener: socket.socket) -> str:
+    name, port, *_ = listener.getsockname()
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

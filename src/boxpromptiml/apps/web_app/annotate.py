@@ -1,0 +1,346 @@
+"""The tab *Annotate*: coarse boxes drawn on the photos of a folder, with the teacher's pseudo-mask beside them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio_image_annotation import image_annotator
+from numpy.typing import NDArray
+
+from boxpromptiml.apps.web_app import markup
+from boxpromptiml.apps.web_app.annotation_session import MANIFEST, AnnotationError, AnnotationSession
+from boxpromptiml.apps.web_app.teacher_preview import HEIGHT, WIDTH, Opened, Previewer
+from boxpromptiml.core.boxes import Boxes, area, as_boxes, clip
+from boxpromptiml.core.records import InputError
+from boxpromptiml.images import ImageError, visualization
+
+PAPER_SECONDS = 7
+MAX_BOXES = 100
+"""Boxes that are taken of one photo."""
+SHORTCUTS = [
+    ("Enter", "accept, next photo"),
+    ("N", "nothing manipulated, next"),
+    ("R", "redraw: no boxes"),
+    ("U", "undo the last decision"),
+    ("← →", "previous, next photo"),
+    ("Del", "remove the box clicked on"),
+    ("B", "a box in the middle"),
+    ("Shift ←↑↓→", "move the newest box"),
+    ("Ctrl ←↑↓→", "resize the newest box"),
+    ("C  D", "on the canvas: draw, drag"),
+]
+STEP = 0.02
+"""By how much of the photo's longer side a key moves or resizes a box."""
+ARROWS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+DRAWING = """() => {
+  let looks = 40;
+  const timer = setInterval(() => {
+    const button = document.querySelector('#canvas [aria-label="Create box"]');
+    if (button && button.offsetParent) button.click();
+    if ((button && button.offsetParent) || !--looks) clearInterval(timer);
+  }, 50);
+}"""
+"""Script after a photo came, or its tab: the canvas takes the keys, and draws; it would drag if it once had boxes."""
+FRAME = 244
+"""Grey around photos on the canvas."""
+NO_FOLDER = """No folder of photos is open, so there is nothing to annotate.
+$ boxpromptiml app --photos FOLDER
+Boxes go to manifest.json in that folder, step by step."""
+DRAW = """Draw a box around what was manipulated; a coarse one will do.
+The teacher's pseudo-mask appears here."""
+
+Shown = tuple[Any, int, str, str, str]
+"""New values of canvas, place, title, answer and progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What is annotated, and the teacher beside it."""
+
+    session: AnnotationSession
+    previewer: Previewer
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotateTab:
+    """How a photo gets here: what to fill, and the functions that say with what.
+
+    Attributes:
+        outputs: components.
+        show: values for them, for the photo of a place.
+        resume: values for them, for the photo that was left.
+    """
+
+    outputs: list[Any]
+    show: Callable[[int], Shown]
+    resume: Callable[[], Shown]
+
+
+def drawn_boxes(payload: Any, photo: Opened) -> Boxes:
+    """The canvas's boxes as (N, 4) corner boxes in pixels of the whole photo; those without area are left out.
+
+    Args:
+        payload: what the browser sent, which can be anything.
+        photo: the photo on the canvas.
+
+    Raises:
+        AnnotationError: the browser sent something else than boxes.
+    """
+    try:
+        found = payload["boxes"][: MAX_BOXES + 1]
+        rows = [[float(box[side]) / float(box.get("scaleFactor") or 1) for side in SIDES] for box in found]
+        if payload.get("orientation"):
+            raise ValueError("rotated")
+    except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, OverflowError):
+        raise AnnotationError("the boxes did not arrive as they were drawn; reload the page") from None
+    if len(rows) > MAX_BOXES:
+        raise AnnotationError(f"there are more than {MAX_BOXES} boxes; draw coarse ones")
+    corners = (as_boxes(rows) - _corner(photo)) * _factors(photo)
+    corners = np.concatenate(
+        [np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])], 1
+    )
+    inside = clip(as_boxes(corners[np.isfinite(corners).all(1)]), photo.width, photo.height)
+    return inside[area(inside) > 0]
+
+
+def nudged(boxes_xyxy: Boxes, photo: Opened, key: str) -> Boxes:
+    """The boxes after a key was pressed: ``b`` puts one in the middle, ``shift-left`` and its like move the first,
+    which is the newest, ``ctrl-left`` and its like move its right or lower side.
+    """
+    size = np.tile([photo.width, photo.height], 2)
+    if key == "b":
+        return np.concatenate([as_boxes([size * (0.3, 0.3, 0.7, 0.7)]), boxes_xyxy])
+    how, arrow = key.split("-")
+    step = np.array(ARROWS[arrow]) * STEP * max(photo.width, photo.height)
+    moved = boxes_xyxy.copy()
+    if how == "shift":
+        room = np.concatenate([-moved[:1, :2], size[2:] - moved[:1, 2:]])  # which the box cannot leave
+        moved[:1] += np.tile(np.clip(step, *room), 2) if len(moved) else 0
+    else:
+        moved[:1, 2:] = np.maximum(moved[:1, 2:] + step, moved[:1, :2] + 1)
+    return clip(moved, photo.width, photo.height)
+
+
+def on_canvas(photo: Opened, boxes_xyxy: Boxes) -> dict[str, Any]:
+    """The canvas's value for a photo and (N, 4) boxes in pixels of the whole photo.
+
+    The photo stands in a frame that is the same for all: the canvas keeps its offset when the next image has another
+    width, and would draw boxes beside what they hold.
+    """
+    height, width = photo.shown.shape[:2]
+    x, y, *_ = _corner(photo)
+    framed = np.full((HEIGHT, WIDTH, 3), FRAME, np.uint8)
+    framed[y : y + height, x : x + width] = photo.shown
+    rows = (boxes_xyxy / _factors(photo) + _corner(photo)).round(2).tolist()
+    drawn = [dict(zip(SIDES, row, strict=True)) | {"color": visualization.BOX_COLOUR, "label": ""} for row in rows]
+    return {"image": framed, "boxes": drawn}
+
+
+def _factors(photo: Opened) -> NDArray[np.float64]:
+    """(4,) pixels of the whole photo for one on the canvas."""
+    return np.tile([photo.width / photo.shown.shape[1], photo.height / photo.shown.shape[0]], 2)
+
+
+def _corner(photo: Opened) -> NDArray[np.int64]:
+    """(4,) x, y, x, y of the photo's upper left corner on the canvas."""
+    return np.tile([(WIDTH - photo.shown.shape[1]) // 2, (HEIGHT - photo.shown.shape[0]) // 2], 2)
+
+
+def answer(desk: Desk, photo: Opened, boxes_xyxy: Boxes) -> str:
+    """The teacher's pseudo-mask for some boxes, or what to do where there are none."""
+    if not len(boxes_xyxy):
+        return markup.notice(DRAW)
+    mask, score = desk.previewer.pseudo_mask(photo, boxes_xyxy)
+    caption = f"pseudo-mask of {desk.previewer.teacher.name}, confidence {score:.2f}"
+    return markup.figure(visualization.overlay(photo.shown, mask, border=markup.BORDER), caption, "mask")
+
+
+def progress(session: AnnotationSession) -> str:
+    """Done, and seconds an image, in large type."""
+    now = session.progress()
+    median = "–" if now.median_seconds is None else f"{now.median_seconds:.1f} s"
+    return markup.headline(
+        [
+            (f"{now.done} of {now.photos}", "photos done"),
+            (median, f"an image, median; the paper: {PAPER_SECONDS} s"),
+        ]
+    )
+
+
+def title(session: AnnotationSession, place: int, photo: Opened | None) -> str:
+    """Which photo it is, and what was said about it."""
+    label = session.label(place)
+    state = "not done" if label is None else "authentic" if label.authentic else "done"
+    size = "" if photo is None else f", {photo.width} × {photo.height}"
+    return markup.heading(f"{place + 1} of {len(session)}", session.names[place] + size, state)
+
+
+def show(desk: Desk, place: int, said: str = "") -> Shown:
+    """Bring a photo to the page, with the boxes it has; ``said`` is shown above the teacher's answer."""
+    session = desk.session
+    session.show(place)
+    try:
+        photo = desk.previewer.open(session.path(place))
+    except (ImageError, AnnotationError) as error:
+        said += markup.notice(f"{_local(session, error)}\nGo on with the next photo.", "error")
+        return None, place, title(session, place, None), said, progress(session)
+    boxes_xyxy = session.boxes(place)
+    label = session.label(place)
+    below = (
+        markup.notice("Nothing in this photo is manipulated, you said. A box would change that.", "done")
+        if label is not None and label.authentic and not len(boxes_xyxy)
+        else answer(desk, photo, boxes_xyxy)
+    )
+    canvas = on_canvas(photo, boxes_xyxy)
+    return canvas, place, title(session, place, photo), said + below, progress(session)
+
+
+def show_next(desk: Desk, place: int) -> Shown:
+    """Bring the next undecided photo, or say that there is none."""
+    session, said = desk.session, ""
+    while (following := session.next_open(place)) is not None:
+        try:
+            desk.previewer.open(session.path(following))
+        except (ImageError, AnnotationError) as error:
+            session.set_aside(following)
+            said += markup.notice(f"left out: {_local(session, error)}", "error")
+        else:
+            return show(desk, following, said)
+    manifest, out = (shlex.quote(str(path)) for path in (session.given / MANIFEST, f"{session.given}-pseudomasks"))
+    words = f"""All photos that can be read are done. Stage one is next:
+$ boxpromptiml pseudomasks --config configs/pseudomasks/demo.yaml --manifest {manifest} --out {out}"""
+    return show(desk, place, said + markup.notice(words, "done"))
+
+
+def _local(session: AnnotationSession, error: Exception) -> str:
+    """The error in words, with files named from the folder on."""
+    if isinstance(error, OSError):
+        what = f"cannot be written ({error.strerror})"
+        return f"{MANIFEST} {what}; nothing was decided: free space or make the folder writable, then try again"
+    return str(error).replace(f"{session.folder}/", "")
+
+
+def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
+    """Build the tab in the page that is being built; without a folder, one that says how to open one."""
+    if desk is None:
+        gr.HTML(markup.notice(NO_FOLDER))
+        return None
+    session = desk.session
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=8, min_width=400):
+            heading = gr.HTML(elem_id="title")
+            canvas = image_annotator(
+                None, sources=[], show_label=False, disable_edit_boxes=True, show_remove_button=True,
+                show_clear_button=False, show_download_button=False, show_share_button=False, box_min_size=4,
+                box_thickness=2, box_selected_thickness=3, boxes_alpha=0.15, handle_size=8,
+                label_list=["manipulated"], label_colors=[visualization.BOX_COLOUR], use_default_label=True,
+                elem_id="canvas",
+            )  # fmt: skip
+            with gr.Row(elem_id="steps"):
+                back = gr.Button("←", elem_classes="key-left", min_width=40, scale=1)
+                undo = gr.Button("Undo", elem_classes="key-u", min_width=60, scale=2)
+                redraw = gr.Button("Redraw", elem_classes="key-r", min_width=60, scale=2)
+                nothing = gr.Button("Nothing manipulated", elem_classes="key-n", min_width=60, scale=4)
+                accept = gr.Button("Accept", variant="primary", elem_classes="key-enter", min_width=60, scale=4)
+                forth = gr.Button("→", elem_classes="key-right", min_width=40, scale=1)
+            nudges = ["b", *(f"{how}-{arrow}" for how in ("shift", "ctrl") for arrow in ARROWS)]
+            with gr.Row(elem_classes="unseen"):
+                nudge_buttons = {key: gr.Button(key, elem_classes=f"key-{key}") for key in nudges}
+        with gr.Column(scale=5, min_width=300):
+            numbers = gr.HTML(elem_id="progress")
+            reply = gr.HTML(elem_id="reply")
+            gr.HTML(markup.keys(SHORTCUTS))
+            if session.left_out:
+                gr.HTML(markup.notice("Left out:\n" + "\n".join(session.left_out[:5])))
+            if session.not_looked_at:
+                gr.HTML(markup.notice(f"{session.not_looked_at.capitalize()}."))
+    place = gr.Number(visible="hidden", precision=0, elem_id="place")
+    outputs = [canvas, place, heading, reply, numbers]
+
+    def at(raw: Any) -> int:
+        try:
+            return int(raw)
+        except (TypeError, ValueError, OverflowError):
+            raise AnnotationError("no photo is open; reload the page") from None
+
+    def step(do: Callable[[int, Any], Shown], of_the_photo: bool = True) -> Callable[[Any, Any], Any]:
+        def run(raw: Any, payload: Any) -> Any:
+            try:
+                if raw is None:  # the canvas comes before the number of its photo when the tab is first seen
+                    return show(desk, session.current)
+                here = at(raw)
+                if of_the_photo and here != session.current:  # a second key before the next photo came, or another tab
+                    return show(desk, session.current)
+                return do(here, payload)
+            except (InputError, OSError) as error:  # nothing was decided: the boxes stay as they are on the canvas
+                return gr.skip(), gr.skip(), gr.skip(), markup.notice(_local(session, error), "error"), gr.skip()
+
+        return run
+
+    def changed(here: int, payload: Any) -> Shown:
+        photo = desk.previewer.open(session.path(here))
+        boxes_xyxy = drawn_boxes(payload, photo)
+        if here != session.current or not session.draft(here, boxes_xyxy, tolerance=float(_factors(photo).max())):
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        return gr.skip(), gr.skip(), gr.skip(), answer(desk, photo, boxes_xyxy), gr.skip()
+
+    def accepted(here: int, payload: Any) -> Shown:
+        session.accept(here, drawn_boxes(payload, desk.previewer.open(session.path(here))))
+        return show_next(desk, here)
+
+    def authentic(here: int, payload: Any) -> Shown:
+        session.authentic(here)
+        return show_next(desk, here)
+
+    def cleared(here: int, payload: Any) -> Shown:
+        session.draft(here, as_boxes([]))
+        return show(desk, here)
+
+    def undone(here: int, payload: Any) -> Shown:
+        before = session.undo()
+        words = "There is nothing to undo." if before is None else "The last decision was taken back."
+        return show(desk, here if before is None else before, markup.notice(words))
+
+    def moved(by: int) -> Callable[[int, Any], Shown]:
+        return lambda here, payload: show(desk, (here + by) % len(session))
+
+    def nudge(key: str) -> Callable[[int, Any], Shown]:
+        def run(here: int, payload: Any) -> Shown:
+            photo = desk.previewer.open(session.path(here))
+            canvas_value = on_canvas(photo, nudged(drawn_boxes(payload, photo), photo, key))
+            return canvas_value, gr.skip(), gr.skip(), gr.skip(), gr.skip()  # the canvas then tells of its change
+
+        return run
+
+    listen: dict[str, Any] = {
+        "inputs": [place, canvas],
+        "outputs": outputs,
+        "preprocess": False,
+        "api_visibility": "private",
+    }
+    listen |= {"concurrency_id": "annotate", "concurrency_limit": 1}
+    canvas.change(
+        step(changed, of_the_photo=False),
+        trigger_mode="always_last",
+        show_progress="minimal",
+        show_progress_on=reply,
+        **listen,
+    )
+    on_click = [
+        (accept, step(accepted)),
+        (nothing, step(authentic)),
+        (redraw, step(cleared)),
+        (undo, step(undone, of_the_photo=False)),
+        (back, step(moved(-1), of_the_photo=False)),
+        (forth, step(moved(1), of_the_photo=False)),
+        *((button, step(nudge(key))) for key, button in nudge_buttons.items()),
+    ]
+    for button, run in on_click:
+        button.click(run, show_progress="hidden", **listen).then(None, js=DRAWING)
+    return AnnotateTab(outputs, lambda where: show(desk, where), lambda: show(desk, session.current))

@@ -1,0 +1,88 @@
+"""The command ``boxpromptiml app``."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+import threading
+import webbrowser
+from contextlib import ExitStack
+from pathlib import Path
+
+from boxpromptiml.core.limits import Count, Port, ShareBelowOne, within_limits
+from boxpromptiml.core.records import InputError
+from stage1_pseudomask.teachers import Teacher
+from stage2_distill.inference import released
+
+
+@within_limits
+def app(
+    checkpoint: str | None = released.NAME,
+    photos: Path | None = None,
+    teacher: Teacher | None = None,
+    val_share: ShareBelowOne = 0.0,
+    cache: Path | None = None,
+    host: str = "127.0.0.1",
+    port: Port = 0,
+    open_browser: bool = True,
+    max_megabytes: Count = 64,
+) -> int:
+    """Open a page in the browser: look for manipulations in photos, draw boxes, review pseudo-masks.
+
+    The page is for this machine: it listens on the loopback address and loads nothing from the net. Ctrl-C ends it.
+    Stopped at any moment, the same command goes on where the annotator was.
+
+    Args:
+        checkpoint: student for the tab Localize: released for the one that comes with the package, a .ckpt file that
+            `boxpromptiml fit` wrote, a folder with a calibrated or saved student, or its OWNER/NAME on the Hugging Face
+            hub; null for a page without one.
+        photos: folder for the tab Annotate. The boxes go to manifest.json there, at every step; a manifest that is
+            there already is gone on with.
+        teacher: who makes the pseudo-masks that appear beside the boxes, as for `boxpromptiml pseudomasks`; by default
+            stage1_pseudomask.teachers.grabcut.GrabCut.
+        val_share: share of newly annotated photos that go to the val split, by name.
+        cache: folder for the tab Review: a complete cache that `boxpromptiml pseudomasks` wrote. Samples that are
+            dropped are listed in dropped.txt there, for `boxpromptiml cache prune`; the cache itself is not changed.
+        host: address to listen on. With another than 127.0.0.1, everybody who can reach this machine can use the page.
+        port: to listen on; 0 for the first that is free from 7860 on.
+        open_browser: show the page in the default browser.
+        max_megabytes: largest photo that is taken.
+    """
+    _require_gradio()
+    from boxpromptiml.apps.web_app.annotate import Desk
+    from boxpromptiml.apps.web_app.annotation_session import opened
+    from boxpromptiml.apps.web_app.cache_review import CacheReview
+    from boxpromptiml.apps.web_app.page import Contents, served
+    from boxpromptiml.apps.web_app.teacher_preview import Previewer
+    from stage1_pseudomask.teachers.grabcut import GrabCut
+
+    with ExitStack() as stack:
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that its files are deleted then, too
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        localizer = None
+        if checkpoint is not None:
+            from stage2_distill.inference.localizer import load_named
+
+            localizer = load_named(checkpoint)
+        desk, review = None, None
+        if photos is not None:
+            session = stack.enter_context(opened(photos, val_share))
+            desk = Desk(session, Previewer(teacher or GrabCut()))
+        if cache is not None:
+            review = CacheReview(cache)
+        address = stack.enter_context(served(Contents(localizer, desk, review), host, port, max_megabytes))
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        if open_browser:
+            webbrowser.open(address)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            print("closed")
+    return 0
+
+
+def _require_gradio() -> None:
+    missing = [name for name in ("gradio", "gradio_image_annotation") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"the page needs {' and '.join(missing)}; install with: pip install 'boxpromptiml[app]'")

@@ -1,0 +1,217 @@
+"""The tab *Localize*: what a student says about a photo that is dropped on the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import gradio as gr
+import numpy as np
+import torch
+
+from boxpromptiml.apps.web_app import markup
+from boxpromptiml.apps.web_app.annotation_session import inside
+from boxpromptiml.apps.web_app.example_photo import NAME as EXAMPLE
+from boxpromptiml.apps.web_app.example_photo import forged_photo
+from boxpromptiml.core.records import InputError
+from boxpromptiml.images import (
+    ImageError,
+    Photo,
+    Probability,
+    read_photo,
+    resize_photo,
+    resize_probability,
+    visualization,
+)
+from boxpromptiml.images.regions import find_regions
+
+if TYPE_CHECKING:  # seconds to import, and a page without a student needs it not
+    from stage2_distill.inference.localizer import Localizer
+
+SIDES = (640, 1024)
+"""Smallest and largest length, in pixels, of a shown photo's longer side."""
+LISTED = 6
+"""Regions that are listed."""
+KEPT = 1800
+"""Seconds for which a page that is left open can still move its threshold."""
+
+NO_STUDENT = """No student is loaded, so photos cannot be looked at.
+Start the page without --checkpoint for the one that comes with the package, or name one of your own.
+$ boxpromptiml app"""
+NO_PHOTO = """Drop a photo on the left, or choose one.
+You will see where the student finds it manipulated, how sure it is, and what its gates and its memory looked at.
+The photo stays on this machine and is deleted as soon as it has been read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A photo as the student saw it; maps are at the student's own resolution.
+
+    Attributes:
+        name: of the file.
+        photo: (H, W, 3) at the size at which it is shown.
+        width: of the whole photo in pixels.
+        height: of the whole photo in pixels.
+        probability: of manipulation, in [0, 1]; at the photo's own resolution where it was looked at in tiles.
+        gate_prior: G_avg, in [0, 1].
+        memory_prior: Ā_mem, in [0, 1].
+        tiled: whether it was looked at in tiles.
+    """
+
+    name: str
+    photo: Photo
+    width: int
+    height: int
+    probability: Probability
+    gate_prior: Probability
+    memory_prior: Probability
+    tiled: bool = False
+
+
+def look(localizer: Localizer, photo: Photo, name: str, tiled: bool = False) -> View:
+    """Show a photo to the student.
+
+    Args:
+        localizer: the student.
+        photo: (H, W, 3) uint8 RGB.
+        name: what its owner calls it.
+        tiled: also at its own resolution, in overlapping tiles, from which the probability then comes.
+    """
+    from stage2_distill.data.dataset import image_tensor
+    from stage2_distill.inference.tiling import localize_tiled
+
+    side = localizer.student.image_size
+    image = image_tensor(resize_photo(photo, side, side))[None].to(localizer.student.mean.device)
+    with torch.inference_mode():
+        answer = localizer.student(image)
+    maps = (torch.sigmoid(answer.logits), answer.gate_prior, answer.memory_prior)
+    probability, gate_prior, memory_prior = (each[0, 0].float().cpu().numpy() for each in maps)
+    if tiled:
+        probability = localize_tiled(photo, side, localizer.localize)
+    height, width = photo.shape[:2]
+    return View(name, shown(photo), width, height, probability, gate_prior, memory_prior, tiled)
+
+
+def shown(photo: Photo) -> Photo:
+    """Photo at a size that suits a page: a large one shrunk, a small one enlarged so that outlines stay thin."""
+    height, width = photo.shape[:2]
+    longest = max(height, width)
+    factor = min(max(longest, SIDES[0]), SIDES[1]) / longest
+    return resize_photo(photo, max(1, round(width * factor)), max(1, round(height * factor)))
+
+
+def drawn(view: View, threshold: float) -> str:
+    """The photo with its manipulated region, and below it the maps."""
+    height, width = view.photo.shape[:2]
+    probability = resize_probability(view.probability, width, height)
+    overlay = visualization.overlay(view.photo, probability, threshold, border=markup.BORDER)
+    maps = [
+        ("probability", view.probability),
+        ("gate prior: what the gates let through", view.gate_prior),
+        ("memory prior: what resembles learned manipulations", view.memory_prior),
+    ]
+    heats = (
+        markup.figure(
+            visualization.thumbnail(visualization.heat(resize_probability(each, width, height)), 400), caption, "small"
+        )
+        for caption, each in maps
+    )
+    caption = f"{view.name}, {view.width} × {view.height}{', in tiles' * view.tiled}"
+    return markup.figure(overlay, caption) + markup.row(heats)
+
+
+def told(view: View, threshold: float) -> str:
+    """Score, regions at the photo's own size, and the mask to download."""
+    probability = resize_probability(view.probability, view.width, view.height)
+    mask = probability > threshold
+    regions = find_regions(probability, threshold)
+    _, png = cv2.imencode(".png", mask.astype(np.uint8) * 255)
+    numbers = [
+        (f"{view.probability.max():.2f}", "largest probability"),
+        (f"{mask.mean():.1%}", "of the photo"),
+        (f"{len(regions)}", "region" if len(regions) == 1 else "regions"),
+    ]
+    rows = [
+        (str(i), ", ".join(map(str, region.box_xyxy)), f"{region.score:.2f}", f"{region.area / mask.size:.1%}")
+        for i, region in enumerate(regions[:LISTED], 1)
+    ]
+    if regions:
+        below = markup.table(("", "box x1, y1, x2, y2", "score", "area"), rows)
+        below += f"<p>and {len(regions) - LISTED} smaller ones</p>" if len(regions) > LISTED else ""
+    else:
+        below = markup.notice("Nothing in this photo is above the threshold.", "done")
+    saved = markup.download(png.tobytes(), f"{Path(view.name).stem}_mask.png", "Download the mask (PNG)")
+    return markup.headline(numbers) + below + saved
+
+
+def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) -> View:
+    """Show an uploaded photo to the student, as `look` does, and delete the file, whatever happens.
+
+    Raises:
+        ImageError: the photo cannot be read; the message calls it by the name that its owner gave it.
+    """
+    try:
+        return look(localizer, read_photo(upload), name, tiled)
+    except ImageError as error:
+        raise ImageError(str(error).replace(str(upload), name)) from None
+    finally:
+        upload.unlink(missing_ok=True)
+
+
+def localize_tab(localizer: Localizer | None) -> None:
+    """Build the tab in the page that is being built; without a student, one that says how to get one."""
+    if localizer is None:
+        gr.HTML(markup.notice(NO_STUDENT))
+        return
+    from stage2_distill.inference.localizer import UNCALIBRATED
+
+    calibrated = localizer.calibration != UNCALIBRATED
+    origin = "calibrated" if calibrated else "not calibrated; `boxpromptiml calibrate` chooses one"
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=280):
+            upload = gr.File(label="Photo", file_count="single", height=120, elem_id="photo")
+            example = gr.Button("Try a forged photo: a cat in a coffee cup", size="sm", elem_id="example")
+            tiled = gr.Checkbox(
+                False, label="In tiles", elem_id="tiled",
+                info="The next photo at its own resolution: slower, finer for a student trained on such pixels.",
+            )  # fmt: skip
+            threshold = gr.Slider(
+                0, 0.99, localizer.threshold, step=0.01, label="Threshold", info=f"{localizer.threshold:.2f}: {origin}",
+                elem_id="threshold",
+            )  # fmt: skip
+            facts = gr.HTML(elem_id="facts")
+        with gr.Column(scale=5):
+            stage = gr.HTML(markup.notice(NO_PHOTO), elem_id="answer")
+    view: gr.State = gr.State(None, time_to_live=KEPT)
+
+    def photo_dropped(sent: dict[str, Any], limit: float, in_tiles: bool) -> tuple[None, View | None, str, str]:
+        try:
+            file = inside(Path(upload.GRADIO_CACHE).resolve(), sent["path"])  # it will be deleted
+            seen = consume(localizer, file, str(sent["orig_name"]), in_tiles)
+        except InputError as error:
+            return None, None, markup.notice(str(error), "error"), ""
+        return None, seen, drawn(seen, limit), told(seen, limit)
+
+    def example_asked(limit: float, in_tiles: bool) -> tuple[View, str, str]:
+        seen = look(localizer, forged_photo()[0], EXAMPLE, in_tiles)
+        return seen, drawn(seen, limit), told(seen, limit)
+
+    def threshold_moved(seen: View | None, limit: float) -> tuple[object, object]:
+        if seen is None:
+            return gr.skip(), gr.skip()
+        return drawn(seen, limit), told(seen, limit)
+
+    upload.upload(
+        photo_dropped, [upload, threshold, tiled], [upload, view, stage, facts], show_progress_on=stage,
+        preprocess=False,  # which would only copy the file
+        api_visibility="private",
+    )  # fmt: skip
+    example.click(
+        example_asked, [threshold, tiled], [view, stage, facts], show_progress_on=stage, api_visibility="private"
+    )
+    threshold.release(
+        threshold_moved, [view, threshold], [stage, facts], show_progress="hidden", trigger_mode="always_last",
+        api_visibility="private",
+    )  # fmt: skip

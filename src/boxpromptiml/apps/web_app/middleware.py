@@ -1,0 +1,106 @@
+"""Stands before the page's server: who may ask, for what, and how much may be sent.
+
+Gradio brings many routes that this page has no use for (a proxy, a log of runs, code editing, programming interfaces).
+Only the routes that it needs are let through, whatever later versions add.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from boxpromptiml.apps.http_security import HEADERS, too_long, wrong_asker
+
+FILES = "/gradio_api/file="
+UPLOAD = "/gradio_api/upload"
+READABLE = frozenset(
+    {
+        "/",
+        "/config",
+        "/theme.css",
+        "/favicon.ico",
+        "/gradio_api/startup-events",
+        "/gradio_api/queue/data",
+        "/gradio_api/upload_progress",
+    }
+)
+READABLE_BELOW = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/", "/gradio_api/custom_component/", FILES)
+WRITABLE = frozenset({UPLOAD, "/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset"})
+MAX_MESSAGE = 1 << 20
+"""Bytes of anything that is sent to the page and is no photo."""
+
+
+class Guard:
+    """ASGI middleware that answers what is refused by itself.
+
+    Args:
+        app: the server behind it.
+        folder: the only one that files are served from.
+        max_upload: bytes of a photo.
+        hosts: names under which the page may be asked for, as `wrong_asker` has them.
+    """
+
+    def __init__(self, app: ASGIApp, folder: Path, max_upload: int, hosts: frozenset[str] | None) -> None:
+        self.app = app
+        self.folder = folder.resolve()
+        self.max_upload = max_upload
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or let it through."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"the page knows no {scope['type']} connections")
+        refusal = self.refusal(scope["method"], scope["path"], Headers(scope=scope))
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        answer: ASGIApp = PlainTextResponse(refusal[1], refusal[0]) if refusal else self.app
+        await answer(scope, receive, send_with_headers)
+
+    def refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
+        """Status and reason why a request is refused, or None.
+
+        Args:
+            method: GET, HEAD, POST, …
+            path: decoded, without the query.
+            headers: of the request.
+        """
+        if reason := wrong_asker(headers, self.hosts):
+            return 403, reason
+        return self._wrong_route(method, path) or self._too_much(method, path, headers)
+
+    def _wrong_route(self, method: str, path: str) -> tuple[int, str] | None:
+        if method == "POST":
+            return None if path in WRITABLE else (404, "There is nothing here.")
+        if method not in ("GET", "HEAD"):
+            return 405, "This page only reads and posts."
+        if path not in READABLE and not path.startswith(READABLE_BELOW):
+            return 404, "There is nothing here."
+        if path.startswith(FILES) and not self._is_ours(path.removeprefix(FILES)):
+            return 403, "This file does not belong to the page."
+        return None
+
+    def _is_ours(self, name: str) -> bool:
+        try:
+            return Path(name).is_absolute() and Path(name).resolve().is_relative_to(self.folder)
+        except (OSError, ValueError, RuntimeError):  # a name too long, with a zero byte, a ring of links
+            return False
+
+    def _too_much(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
+        if method != "POST":
+            return None
+        length = headers.get("content-length", "")
+        if not length.isascii() or not length.isdigit():
+            return 411, "Say how much you send."
+        if too_long(headers, self.max_upload + MAX_MESSAGE if path == UPLOAD else MAX_MESSAGE):
+            return 413, f"Too large: photos may have up to {self.max_upload / 1e6:,.0f} MB."
+        return None

@@ -1,0 +1,153 @@
+"""Puts the tabs together and serves them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import gradio as gr
+from PIL import Image
+from starlette.middleware import Middleware
+
+from boxpromptiml.apps.http_security import LOOPBACK
+from boxpromptiml.apps.web_app.annotate import DRAWING, Desk, annotate_tab
+from boxpromptiml.apps.web_app.cache_review import CacheReview
+from boxpromptiml.apps.web_app.localize import localize_tab
+from boxpromptiml.apps.web_app.middleware import Guard
+from boxpromptiml.apps.web_app.review import review_tab
+from boxpromptiml.core.records import InputError
+
+if TYPE_CHECKING:  # seconds to import, and a page without a student needs it not
+    from stage2_distill.inference.localizer import Localizer
+
+SWEEP = (60, 600)
+"""Every so many seconds, files of the page that are older than so many are deleted."""
+FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+MONOSPACE = ["ui-monospace", "DejaVu Sans Mono", "monospace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the page opens; a tab without its part says how to start the page with it."""
+
+    localizer: Localizer | None = None
+    desk: Desk | None = None
+    review: CacheReview | None = None
+
+
+@contextmanager
+def served(contents: Contents, host: str = "127.0.0.1", port: int = 0, max_megabytes: int = 64) -> Iterator[str]:
+    """Serve the page, in threads, as long as the context lasts. Its temporary files go with it.
+
+    Args:
+        contents: what to open.
+        host: address to listen on.
+        port: to listen on; 0 for any that is free from 7860 on.
+        max_megabytes: largest photo that is taken.
+
+    Yields:
+        The page's address.
+
+    Raises:
+        InputError: the port is taken, or the host is not this machine's.
+    """
+    with (
+        TemporaryDirectory(prefix="boxpromptiml-page-") as name,
+        _gradio_settings(Path(name)),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # so that Gradio decodes no bomb either
+        page = build(contents)
+        guard = Middleware(
+            Guard,
+            folder=Path(name),
+            max_upload=max_megabytes * 1_000_000,
+            hosts=LOOPBACK if host in LOOPBACK else None,
+        )
+        try:
+            _, address, _ = page.launch(
+                server_name=host,
+                server_port=port or None,
+                prevent_thread_lock=True,
+                quiet=True,
+                share=False,
+                max_file_size=max_megabytes * 1_000_000,
+                app_kwargs={"middleware": [guard], "docs_url": None, "redoc_url": None, "openapi_url": None},
+                footer_links=[],
+                ssr_mode=False,
+                pwa=False,
+                mcp_server=False,
+                enable_monitoring=False,
+                run_history=False,
+                theme=gr.themes.Default(font=FONTS, font_mono=MONOSPACE),
+                css=_packaged("page.css"),
+                js=_packaged("keys.js"),
+            )
+        except OSError:
+            where = f"{host}, port {port or 'from 7860 on'}"
+            raise InputError(f"cannot listen on {where}: taken, or not of this machine; name another --port") from None
+        try:
+            yield address
+        finally:
+            page.close(verbose=False)
+
+
+def build(contents: Contents) -> gr.Blocks:
+    """The page, not served yet."""
+    with gr.Blocks(title="BoxPromptIML", analytics_enabled=False, fill_width=True, delete_cache=SWEEP) as page:
+        gr.HTML("<h1>BoxPromptIML <small>which pixels of this photo were manipulated?</small></h1>")
+        with gr.Tabs(selected=_first_tab(contents)) as tabs:
+            with gr.Tab("Localize", id="localize"):
+                localize_tab(contents.localizer)
+            with gr.Tab("Annotate", id="annotate") as tab:
+                annotation = annotate_tab(contents.desk)
+            with gr.Tab("Review", id="review"):
+                reviewed = review_tab(contents.review, contents.desk, annotation, tabs)
+        if annotation is not None:
+            came = page.load(
+                annotation.resume, None, annotation.outputs, show_progress="hidden", api_visibility="private"
+            )
+            came.then(None, js=DRAWING)
+            tab.select(None, js=DRAWING)
+        if reviewed is not None:
+            page.load(reviewed.start, None, reviewed.outputs, show_progress="hidden", api_visibility="private")
+    return page
+
+
+def _first_tab(contents: Contents) -> str:
+    """The first tab that has something to show."""
+    if contents.localizer is None and contents.desk is not None:
+        return "annotate"
+    return "review" if contents.localizer is None and contents.review is not None else "localize"
+
+
+@contextmanager
+def _gradio_settings(folder: Path) -> Iterator[None]:
+    """Gradio keeps its files in our folder, tells nobody that it runs, and asks nobody for a newer version."""
+    ours = {
+        "GRADIO_TEMP_DIR": str(folder),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "GRADIO_SHARE": "False",
+    }
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _packaged(name: str) -> str:
+    return resources.files("boxpromptiml.apps.web_app").joinpath(name).read_text(encoding="utf-8")

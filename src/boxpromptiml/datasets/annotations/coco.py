@@ -1,0 +1,122 @@
+"""COCO detection JSON: what `boxpromptiml.manifests.coco` reads as drawings, and manifests for tools that read COCO.
+
+Our own extras of an image (``split source mask_file authentic kind``) are written, and read where they are there; CVAT
+drops them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from boxpromptiml.core.boxes import xyxy_to_xywh
+from boxpromptiml.core.records import LARGEST_ID, ImageRecord, Split
+from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnBox, DrawnImage, unreadable
+from boxpromptiml.manifests.coco import Annotation, Coco, CocoError, Id, Image, box_xywh, read_coco
+from boxpromptiml.runtime.provenance import write_json
+
+
+def read(path: Path) -> Drawings:
+    """Read a COCO file; its images are expected beside it.
+
+    Raises:
+        AnnotationError: the file is missing, is not such JSON, or holds an image id twice.
+    """
+    try:
+        coco = read_coco(path, "is --format right?")
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except CocoError as error:
+        raise AnnotationError(str(error)) from None
+    boxes: dict[Id, list[DrawnBox]] = defaultdict(list)
+    for annotation in coco.annotations:
+        boxes[annotation.image_id].append(_box(annotation, coco))
+    numbered = all(isinstance(image.id, int) and abs(image.id) <= LARGEST_ID for image in coco.images)
+    images = [_drawn(image, boxes.pop(image.id, []), numbered) for image in coco.images]
+    strays = [f"{path}: {len(left)} boxes of image {id_}, which is not listed" for id_, left in boxes.items()]
+    return Drawings(path.parent, images, strays)
+
+
+def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str) -> None:
+    """Write images and boxes with every field that CVAT and pycocotools ask for.
+
+    Args:
+        out: the JSON file.
+        records: images and boxes.
+        root: folder that file names are relative to.
+        label: name of the one category.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for record in records:
+        images.append(
+            {
+                "id": record.image_id,
+                "width": record.width,
+                "height": record.height,
+                "file_name": record.path.relative_to(root).as_posix(),
+                "license": 0,
+                "split": record.split,
+                "source": record.source,
+                "mask_file": None if record.mask_path is None else record.mask_path.relative_to(root).as_posix(),
+                "authentic": record.authentic,
+                "kind": record.kind,
+            }
+        )
+        for x, y, w, h in xyxy_to_xywh(record.boxes_xyxy).astype(float).round(3).tolist():
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": record.image_id,
+                    "category_id": 1,
+                    "segmentation": [],
+                    "area": w * h,
+                    "bbox": [x, y, w, h],
+                    "iscrowd": 0,
+                }
+            )
+    content = {
+        "licenses": [{"id": 0, "name": "", "url": ""}],
+        "info": {"description": "boxpromptiml"},
+        "categories": [{"id": 1, "name": label, "supercategory": ""}],
+        "images": images,
+        "annotations": annotations,
+    }
+    write_json(out, content)
+
+
+def _box(annotation: Annotation, coco: Coco) -> DrawnBox:
+    label, box = coco.label(annotation), box_xywh(annotation)
+    labels = () if label is None else (label,)
+    if isinstance(box, str):
+        return DrawnBox(labels, box)
+    x, y, w, h = box
+    return DrawnBox(labels, (x, y, x + w, y + h))
+
+
+def _drawn(image: Image, boxes: list[DrawnBox], numbered: bool) -> DrawnImage:
+    return DrawnImage(
+        names=(image.file_name,),
+        boxes=boxes,
+        size=_size(image),
+        authentic=image.authentic is True,
+        split=cast(Split, image.split) if image.split in get_args(Split) else None,
+        source=_text(image.source),
+        mask_file=_text(image.mask_file),
+        kind=_text(image.kind),
+        image_id=cast(int, image.id) if numbered else None,
+    )
+
+
+def _size(image: Image) -> tuple[int, int] | None:
+    """What the file says of the image's size; null, 0 and NaN say nothing."""
+    width, height = image.width or 0, image.height or 0
+    return (round(width), round(height)) if 1 <= width < math.inf and 1 <= height < math.inf else None
+
+
+def _text(value: Any) -> str | None:
+    """Files in the wild use our extras' names for things of their own."""
+    return value if isinstance(value, str) and value else None

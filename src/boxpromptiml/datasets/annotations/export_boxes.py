@@ -1,0 +1,72 @@
+"""A manifest's boxes for annotation tools and other trainers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
+
+from boxpromptiml.core.records import InputError
+from boxpromptiml.datasets.annotations import coco, label_studio, voc, yolo
+from boxpromptiml.datasets.annotations.import_boxes import Format
+from boxpromptiml.manifests.manifest import read_manifest
+
+
+def export_boxes(
+    manifest: Path,
+    format: Format,
+    out: Path,
+    label: str = "manipulated",
+    prelabels: bool = True,
+    image_address: str | None = None,
+    copy_images: bool = False,
+) -> int:
+    """Write a manifest's images and boxes for an annotation tool, or for a trainer of detectors.
+
+    Corrected boxes come back with boxpromptiml import_boxes --into, which keeps everything else that the manifest says.
+
+    Args:
+        manifest: where the images and boxes are.
+        format: coco is also what CVAT imports; label_studio makes tasks to import there.
+        out: a .json file (coco, label_studio) or a new folder (yolo, voc).
+        label: name of the boxes' one category.
+        prelabels: label_studio only. True writes predictions that annotators correct and submit, False annotations that
+            count as done.
+        image_address: label_studio only. Text before each image's path; by default local storage, whose document root
+            is the folder above the manifest's images.
+        copy_images: yolo and voc only. True copies the images into the new folder, False links to them.
+
+    Returns:
+        0, or 3 when images were set aside.
+
+    Raises:
+        InputError: the manifest cannot be read, or something is in the way of the output.
+    """
+    if format in ("coco", "label_studio") and out.suffix.lower() != ".json":
+        raise InputError(f"{out}: this format is one JSON file; give it a name such as {out.name or 'boxes'}.json")
+    found = read_manifest(manifest)
+    if not found.records:
+        raise InputError(f"{manifest}: no image that can be used; `boxpromptiml check` says why")
+    set_aside = [f"{aside.file}: {aside.reason}" for aside in found.set_aside]
+    written = len(found.records)
+    if format == "coco":
+        coco.write(out, found.records, found.root, label)
+    elif format == "label_studio":
+        root = found.root.resolve()
+        address = f"/data/local-files/?d={quote(root.name)}/" if image_address is None else image_address
+        label_studio.write(out, found.records, found.root, label, address, prelabels)
+        print(f"labelling configuration: {label_studio.CONFIG.format(label=quoteattr(label))}")
+        if image_address is None:
+            print(
+                f"start Label Studio with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "
+                f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root.parent} and add {root} as local storage"
+            )
+    else:
+        write_folder = yolo.write if format == "yolo" else voc.write
+        missing = write_folder(out, found.records, found.root, label, copy_images)
+        set_aside += missing
+        written -= len(missing)
+    for reason in set_aside:
+        print(f"set aside: {reason}")
+    print(f"{out}: {written} images, {len(set_aside)} set aside")
+    return 3 if set_aside else 0

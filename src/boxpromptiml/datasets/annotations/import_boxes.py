@@ -1,0 +1,267 @@
+"""Boxes that people drew become a manifest, or take the place of a manifest's boxes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from tqdm import tqdm
+
+from boxpromptiml.core import boxes as box_geometry
+from boxpromptiml.core.boxes import Boxes
+from boxpromptiml.core.limits import Seed, ShareBelowOne, within_limits
+from boxpromptiml.core.records import ImageRecord, InputError, Split
+from boxpromptiml.datasets.annotations import coco, label_studio, voc, yolo
+from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnImage
+from boxpromptiml.datasets.annotations.matching import ImageFinder, Match
+from boxpromptiml.datasets.annotations.questions import bare_splits, cut_off, not_counted, refuse_open_questions
+from boxpromptiml.datasets.splits import in_val
+from boxpromptiml.images import list_images, read_size
+from boxpromptiml.manifests.manifest import read_manifest, stays_inside, write_manifest
+
+Format = Literal["coco", "yolo", "voc", "label_studio"]
+Unboxed = Literal["set_aside", "authentic"]
+Units = Literal["pixels", "shares"]
+READERS: dict[Format, Callable[[Path], Drawings]] = {
+    "coco": coco.read,
+    "yolo": yolo.read,
+    "voc": voc.read,
+    "label_studio": label_studio.read,
+}
+
+
+@within_limits
+def import_boxes(
+    format: Format,
+    annotations: Path,
+    out: Path,
+    images: Path | None = None,
+    into: Path | None = None,
+    labels: list[str] | None = None,
+    unboxed: Unboxed = "set_aside",
+    units: Units = "pixels",
+    split: Split | None = None,
+    source: str | None = None,
+    val_share: ShareBelowOne = 0.0,
+    seed: Seed = 0,
+) -> int:
+    """Write a manifest from boxes that people drew with an annotation tool.
+
+    Images are found by their relative path, else by a file name that only one of them has; names with drives, addresses
+    and %-escapes count by what they end with. Sizes are read from headers and compared with what the annotations say.
+    What cannot be used is listed and left out; no image is copied or changed.
+
+    Args:
+        format: coco is also what CVAT exports; label_studio takes its JSON and JSON-MIN.
+        annotations: the JSON file (coco, label_studio), the data set's folder or its data.yaml (yolo), the folder above
+            Annotations or a folder of XML files (voc).
+        out: the manifest to write, a .json file.
+        images: folder of the images; by default where the format has them, or the folder of the annotations.
+        into: a manifest whose boxes to replace, such as the one that they were exported from. Its images need not be
+            here; their splits, sources, masks and kinds stay. Images that nobody annotated keep their boxes.
+        labels: names of the categories whose boxes mean manipulated; needed where the boxes have several.
+        unboxed: what an image without a box is. The default sets it aside, unless the annotations call it authentic
+            themselves, as an empty YOLO label file does beside others that are not empty.
+        units: of the numbers in coco and voc; shares are of the image's width and height, from 0 to 1, as yolo and
+            label_studio have them anyway.
+        split: train, val or test for every image; by default as the layout says, else train.
+        source: name of the set in scores and reports; by default as the annotations say, else the manifest's name.
+        val_share: share of the train images that go to val instead, by file name without suffix; images of the same
+            name stay together.
+        seed: of that choice.
+
+    Returns:
+        0, or 3 when images were set aside.
+
+    Raises:
+        InputError: the annotations cannot be read, no image can be used, or arguments do not go together.
+    """
+    if out.suffix.lower() != ".json":
+        raise InputError(f"{out}: a manifest is a JSON file; give it a name such as {out.name or 'set'}.json")
+    if into is not None and (images or split or source or val_share):
+        raise InputError(
+            "--into takes images, splits and sources from its manifest; leave out --images, --split, --source and "
+            "--val_share"
+        )
+    if into is not None and into.resolve() == out.resolve():
+        raise InputError(f"{out}: is the manifest of --into; write to another file, so that nothing of it is lost")
+    in_val("", val_share, seed)  # refuses a share without meaning before any work
+    drawings = READERS[format](annotations)
+    if units == "shares":
+        drawings = replace(drawings, images=[replace(image, shares=True) for image in drawings.images])
+    refuse_open_questions(annotations, drawings, labels, may_be_bare=unboxed == "authentic" or into is not None)
+    set_aside = list(drawings.problems)
+    cut: list[int] = []
+    if into is None:
+        folder = (images or drawings.folder).resolve()
+        found = _new_records(drawings.images, folder, labels, unboxed, split, source, set_aside, cut)
+        records = [_completed(record, out.stem, val_share, seed) for record in found]
+        kept = 0
+    else:
+        folder, records, kept = _redrawn_records(drawings.images, into, labels, unboxed, set_aside, cut)
+    boxes = sum(len(record.boxes_xyxy) for record in records)
+    for note in [
+        *drawings.notes,
+        *not_counted(drawings.images, labels),
+        *bare_splits(drawings, records),
+        *cut_off(sum(cut), boxes),
+    ]:
+        print(f"note: {note}")
+    for reason in set_aside:
+        print(f"set aside: {reason}")
+    if len(records) == kept:
+        raise InputError(f"{annotations}: {len(drawings.images)} annotated images and none that can be used; see above")
+    paths = [path.resolve() for record in records for path in (record.path, record.mask_path) if path is not None]
+    write_manifest(out, records, description=source or out.stem, root=Path(os.path.commonpath([folder, *paths])))
+    authentic = sum(record.authentic for record in records)
+    as_before = f" ({kept} as they were in {into})" if kept else ""
+    print(f"{out}: {len(records)} images{as_before}, {boxes} boxes, {authentic} authentic, {len(set_aside)} set aside")
+    splits = Counter(record.split for record in records)
+    print(f"{out}: " + ", ".join(f"{splits[name]} {name}" for name in get_args(Split) if splits[name]))
+    return 3 if set_aside else 0
+
+
+def _new_records(
+    drawn_images: Sequence[DrawnImage],
+    folder: Path,
+    labels: list[str] | None,
+    unboxed: Unboxed,
+    split: Split | None,
+    source: str | None,
+    set_aside: list[str],
+    cut: list[int],
+) -> list[ImageRecord]:
+    """Records of the images in a folder. Adds a line to ``set_aside`` for every entry that cannot be used, and to
+    ``cut`` how many boxes of an image reach over its border."""
+    numbered = all(image.image_id is not None for image in drawn_images)
+    matches = ImageFinder(folder, list_images(folder)).find_all([image.names for image in drawn_images])
+    pairs = list(zip(drawn_images, matches, strict=True))
+    records = []
+    for number, (drawn, match) in enumerate(tqdm(pairs, unit=" images"), start=1):
+        try:
+            path = _image_of(drawn, match)
+            width, height = read_size(path)
+            boxes = _boxes(drawn, labels, width, height, cut)
+            if len(boxes) and drawn.authentic:
+                raise AnnotationError("it has a box and is marked authentic; remove one of the two")
+            if not len(boxes) and not drawn.authentic and unboxed == "set_aside":
+                raise AnnotationError("it has no box; draw one, or use --unboxed authentic if no such image is forged")
+        except InputError as error:
+            set_aside.append(f"{drawn.names[0]}: {error}")
+            continue
+        records.append(
+            ImageRecord(
+                image_id=drawn.image_id if numbered and drawn.image_id is not None else number,
+                path=path,
+                width=width,
+                height=height,
+                boxes_xyxy=boxes,
+                split=split or drawn.split or "train",
+                source=source or drawn.source or "",
+                mask_path=_mask_of(drawn, folder),
+                authentic=not len(boxes),
+                kind=drawn.kind,
+            )
+        )
+    return records
+
+
+def _completed(record: ImageRecord, source: str, val_share: float, seed: int) -> ImageRecord:
+    """The record with a source where it has none, and with the split that its share gives it."""
+    to_val = record.split == "train" and in_val(record.path.stem, val_share, seed)
+    return replace(record, source=record.source or source, split="val" if to_val else record.split)
+
+
+def _redrawn_records(
+    drawn_images: Sequence[DrawnImage],
+    into: Path,
+    labels: list[str] | None,
+    unboxed: Unboxed,
+    set_aside: list[str],
+    cut: list[int],
+) -> tuple[Path, list[ImageRecord], int]:
+    """The folder that a manifest counts from, its images with new boxes, and how many of them keep their own."""
+    manifest = read_manifest(into)
+    set_aside += [f"{into}: {aside.file}: {aside.reason}" for aside in manifest.set_aside]
+    record_of = {record.path: record for record in manifest.records}
+    if len(record_of) < len(manifest.records):
+        raise InputError(f"{into}: lists an image file twice; `boxpromptiml check` names it")
+    matches = ImageFinder(manifest.root, record_of).find_all([image.names for image in drawn_images])
+    redrawn: dict[Path, ImageRecord] = {}
+    left_out: set[Path] = set()
+    for drawn, match in zip(drawn_images, matches, strict=True):
+        try:
+            record = record_of[_image_of(drawn, match)]
+            boxes = _boxes(drawn, labels, record.width, record.height, cut)
+            if len(boxes) and record.authentic:
+                raise AnnotationError(f"it has a box and is marked authentic in {into}; remove one of the two")
+            if not len(boxes) and not record.authentic and unboxed == "set_aside":
+                raise AnnotationError(
+                    "it has no box any more; draw one, or use --unboxed authentic if it is not forged"
+                )
+            redrawn[record.path] = replace(record, boxes_xyxy=boxes, authentic=not len(boxes))
+        except InputError as error:
+            set_aside.append(f"{drawn.names[0]}: {error}")
+            if match.path is not None:
+                left_out.add(match.path)
+    records = [redrawn.get(path, record) for path, record in record_of.items() if path not in left_out]
+    return manifest.root.resolve(), records, len(records) - len(redrawn)
+
+
+def _image_of(drawn: DrawnImage, match: Match) -> Path:
+    """The image file of an entry.
+
+    Raises:
+        AnnotationError: there is none, or the annotations themselves cannot be used.
+    """
+    if drawn.defect is not None:
+        raise AnnotationError(drawn.defect)
+    if not any(drawn.names):
+        raise AnnotationError("an image without a name; give it the name of its file")
+    if match.path is None or match.reason is not None:
+        raise AnnotationError(match.reason or "no such image")
+    return match.path
+
+
+def _boxes(drawn: DrawnImage, labels: list[str] | None, width: int, height: int, cut: list[int]) -> Boxes:
+    """(N, 4) corner boxes in pixels, of the labels that count, cut to the image.
+
+    Raises:
+        AnnotationError: a box cannot be used, or was drawn on an image of another size.
+    """
+    if drawn.size is not None and drawn.size != (width, height):
+        turned = " (exchanged, as a tool does that reads no EXIF)" if drawn.size == (height, width) else ""
+        drawn_on = f"{drawn.size[0]}×{drawn.size[1]} pixels{turned}"
+        raise AnnotationError(
+            f"its boxes were drawn on {drawn_on} and the image has {width}×{height}; restore the image that was "
+            "annotated, or annotate this one"
+        )
+    rows = []
+    for box in drawn.boxes:
+        if labels is None or not set(labels).isdisjoint(box.labels):
+            if isinstance(box.corners, str):
+                raise AnnotationError(box.corners)
+            rows.append(box.corners)
+    corners = np.array(rows, float).reshape(-1, 4)
+    if drawn.shares:
+        corners *= (width, height, width, height)
+    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and a defect
+        boxes = box_geometry.as_boxes(corners.astype(np.float32))
+    for box_xyxy in boxes:
+        if reason := box_geometry.defect(box_xyxy, width, height):
+            raise AnnotationError(f"it has {reason}; draw it again")
+    inside = box_geometry.clip(boxes, width, height)
+    cut.append(int((abs(boxes - inside) > 1).any(1).sum()))
+    return inside
+
+
+def _mask_of(drawn: DrawnImage, folder: Path) -> Path | None:
+    """Ground truth that our own COCO export names; another tool may use the field for something else."""
+    if drawn.mask_file is None or not stays_inside(drawn.mask_file) or not (folder / drawn.mask_file).is_file():
+        return None
+    return folder / drawn.mask_file

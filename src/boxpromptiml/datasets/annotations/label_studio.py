@@ -1,0 +1,263 @@
+"""Label Studio: tasks to import there, and what it exports as JSON and as JSON-MIN.
+
+Boxes are shares of the image in percent. Of several annotations of one task that were not skipped, the one changed last
+counts. A task that was skipped, or not opened, is not taken for an image without a box, and predictions that no person
+submitted do not count. Polygons become the box around them; rotated boxes and images, brush strokes, ellipses and
+points are refused.
+
+A task may show several images. A box belongs to the one whose field in the task's data is called as its ``to_name``
+and, in a list of images, to the place ``item_index``; where neither tells, the task is refused. Images on which no task
+has a box, such as an original shown for comparison, are left out.
+
+Images are found by ``file_name``, which tasks written here carry, else by the path in their address.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from boxpromptiml.core.boxes import Corners, around
+from boxpromptiml.core.records import ImageRecord
+from boxpromptiml.datasets.annotations.addresses import Picture, names_in, pictures_in, task_names
+from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnBox, DrawnImage, parse_json
+from boxpromptiml.runtime.provenance import write_json
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image"><Label value={label}/>'
+    "</RectangleLabels></View>"
+)
+"""Labelling configuration that tasks written here fit."""
+
+
+class _Region(msgspec.Struct):
+    """What was drawn; JSON-MIN has the size of the image in it."""
+
+    x: float | None = None
+    y: float | None = None
+    width: float | None = None
+    height: float | None = None
+    rotation: float | None = None
+    points: list[tuple[float, float]] | None = None
+    rectanglelabels: list[str] = []
+    polygonlabels: list[str] = []
+    labels: list[str] = []
+    keypointlabels: list[str] = []
+    radiusX: float | None = None  # noqa: N815 - the tool's name
+    rle: Any = None
+    original_width: int | None = None
+    original_height: int | None = None
+    image_rotation: float | None = None
+
+
+class _Result(msgspec.Struct):
+    value: _Region = msgspec.field(default_factory=_Region)
+    to_name: str | None = None
+    item_index: int | None = None
+    original_width: int | None = None
+    original_height: int | None = None
+    image_rotation: float | None = None
+
+
+class _Annotation(msgspec.Struct):
+    result: list[_Result] = []
+    was_cancelled: bool | None = False
+    created_at: str | None = None
+    updated_at: str | None = None
+
+
+class _Task(msgspec.Struct):
+    data: dict[str, Any]
+    id: int | str | None = None
+    annotations: list[_Annotation] = []
+
+
+def read(path: Path) -> Drawings:
+    """Read an export, JSON or JSON-MIN.
+
+    Raises:
+        AnnotationError: the file is missing or no list of tasks.
+    """
+    rows = parse_json(path, list[dict[str, Any]])
+    whole = any("data" in row for row in rows)
+    drawn: list[tuple[Picture | None, DrawnImage]] = []
+    problems = []
+    for row in rows if whole else _newest(rows):
+        found = _from_task(row) if whole else _from_row(row)
+        drawn += found
+        if not found:
+            name = task_names(row.get("data") or {} if whole else row, row.get("id"))[0]
+            problems.append(f"{name}: nobody has annotated it yet; submit it in Label Studio")
+    fields = {picture.field for picture, image in drawn if picture is not None and (image.boxes or image.defect)}
+    bare = Counter(picture.field for picture, _ in drawn if picture is not None and picture.field not in fields)
+    notes = [
+        f"{path}: no box is about the images of {field!r} ({count:,}); they are left out"
+        for field, count in bare.items()
+    ]
+    images = [image for picture, image in drawn if picture is None or picture.field in fields]
+    return Drawings(path.parent, images, problems, notes)
+
+
+def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, address: str, prelabels: bool) -> None:
+    """Write tasks with their boxes.
+
+    Args:
+        out: the JSON file.
+        records: images and boxes.
+        root: folder that image paths are relative to.
+        label: name of the boxes' label.
+        address: text before each relative path.
+        prelabels: True for predictions that annotators correct, False for finished annotations.
+    """
+    tasks = []
+    for record in records:
+        results = []
+        across, down = 100 / record.width, 100 / record.height
+        for number, (x1, y1, x2, y2) in enumerate(record.boxes_xyxy.astype(float).tolist(), start=1):
+            results.append(
+                {
+                    "id": f"{record.image_id}-{number}",
+                    "type": "rectanglelabels",
+                    "from_name": "label",
+                    "to_name": "image",
+                    "original_width": record.width,
+                    "original_height": record.height,
+                    "image_rotation": 0,
+                    "value": {
+                        "x": x1 * across,
+                        "y": y1 * down,
+                        "width": (x2 - x1) * across,
+                        "height": (y2 - y1) * down,
+                        "rotation": 0,
+                        "rectanglelabels": [label],
+                    },
+                }
+            )
+        drawn = {"model_version": "boxpromptiml", "result": results} if prelabels else {"result": results}
+        name = record.path.relative_to(root).as_posix()
+        data = {"image": address + quote(name), "file_name": name}
+        tasks.append({"data": data, "predictions" if prelabels else "annotations": [drawn]})
+    write_json(out, tasks)
+
+
+def _newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """JSON-MIN has a row for each annotation; of a task the one that was changed last."""
+    newest: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        key = str(row.get("id", task_names(row, None)))
+        if key not in newest or _changed(row) >= _changed(newest[key]):
+            newest[key] = row
+    return list(newest.values())
+
+
+def _from_task(row: dict[str, Any]) -> list[tuple[Picture | None, DrawnImage]]:
+    """What was drawn in a task; nothing where nobody has opened it. A task with one image gives no picture."""
+    names = task_names(row.get("data") or {}, row.get("id"))
+    try:
+        task = msgspec.convert({"annotations": row.get("completions") or [], **row}, _Task)  # so called before 1.0
+    except msgspec.ValidationError as error:
+        return [(None, DrawnImage(names, defect=f"its task is not laid out as expected: {error}; export it again"))]
+    if not task.annotations:
+        return []
+    finished = [annotation for annotation in task.annotations if not annotation.was_cancelled]
+    if not finished:
+        skipped = "it was skipped in Label Studio; draw its boxes, or submit it without any"
+        return [(None, DrawnImage(names, defect=skipped))]
+    latest = max(finished, key=lambda annotation: annotation.updated_at or annotation.created_at or "")
+    pictures = pictures_in(task.data)
+    drawn = [result for result in latest.result if _corners(_with_frame(result)) is not None]
+    if len(pictures) > 1:
+        return _shared_out(pictures, drawn)
+    if len({result.to_name for result in drawn}) > 1:
+        told = "its boxes belong to several images, of which the task names one; make a task of each image"
+        return [(None, DrawnImage(names, defect=told))]
+    return [(None, _drawn(names, [_with_frame(result) for result in drawn]))]
+
+
+def _shared_out(pictures: list[Picture], results: list[_Result]) -> list[tuple[Picture | None, DrawnImage]]:
+    """The images of one task, each with its own boxes."""
+    own: dict[Picture, list[_Region]] = {picture: [] for picture in pictures}
+    defect = None
+    for result in results:
+        mine = [p for p in pictures if p.field == result.to_name] or pictures
+        mine = [p for p in mine if p.place is None or p.place == result.item_index]
+        if len(mine) == 1:
+            own[mine[0]].append(_with_frame(result))
+        else:
+            defect = (
+                f"its task shows {len(pictures)} images and does not say which of them a box of {result.to_name!r} "
+                "belongs to; make a task of each image"
+            )
+    named = [(picture, names_in(picture.address) or (picture.address,)) for picture in pictures]
+    return [
+        (picture, DrawnImage(names, defect=defect) if defect else _drawn(names, own[picture]))
+        for picture, names in named
+    ]
+
+
+def _with_frame(result: _Result) -> _Region:
+    """The region with the size and rotation of its image in it, as JSON-MIN has it."""
+    return msgspec.structs.replace(
+        result.value,
+        original_width=result.original_width,
+        original_height=result.original_height,
+        image_rotation=result.image_rotation,
+    )
+
+
+def _from_row(row: dict[str, Any]) -> list[tuple[Picture | None, DrawnImage]]:
+    """As ``_from_task``, for JSON-MIN."""
+    names = task_names(row, row.get("id"))
+    if "annotation_id" in row and row["annotation_id"] is None:
+        return []
+    lists = [v for v in row.values() if isinstance(v, list) and v and all(isinstance(entry, dict) for entry in v)]
+    try:
+        regions = [msgspec.convert(entry, _Region) for entries in lists for entry in entries]
+    except msgspec.ValidationError as error:
+        return [(None, DrawnImage(names, defect=f"its regions are not laid out as expected: {error}; export it again"))]
+    pictures = pictures_in(row)
+    if len(pictures) > 1:
+        defect = (
+            f"JSON-MIN does not say which of {len(pictures)} images of the task its boxes belong to; export as JSON"
+        )
+        return [(None, DrawnImage(names_in(p.address) or names, defect=defect)) for p in pictures]
+    return [(None, _drawn(names, regions))]
+
+
+def _drawn(names: tuple[str, ...], regions: list[_Region]) -> DrawnImage:
+    boxes = []
+    for region in regions:
+        corners = _corners(region)
+        if corners is not None:
+            labels = (*region.rectanglelabels, *region.polygonlabels, *region.labels, *region.keypointlabels)
+            boxes.append(DrawnBox(labels, corners))
+    labelled = {box.corners for box in boxes if box.labels}  # <Rectangle> with <Labels> gives two regions for one box
+    boxes = [box for box in boxes if box.labels or box.corners not in labelled]
+    sizes = [(r.original_width, r.original_height) for r in regions if r.original_width and r.original_height]
+    return DrawnImage(names, boxes, size=sizes[0] if sizes else None, shares=True)
+
+
+def _corners(region: _Region) -> Corners | str | None:
+    """Corners as shares of the image, a reason, or None for what was not drawn, such as a choice."""
+    if region.image_rotation or region.rotation:
+        what = "image" if region.image_rotation else "box"
+        return f"it has a rotated {what}; turn it upright in Label Studio and draw again"
+    if region.rle is not None or region.radiusX is not None or region.keypointlabels:
+        return "it has a brush stroke, an ellipse or a point; draw a box instead"
+    if region.points:
+        x1, y1, x2, y2 = around(region.points)
+    elif None not in (region.x, region.y, region.width, region.height):
+        x1, y1 = region.x, region.y  # type: ignore[assignment]
+        x2, y2 = x1 + region.width, y1 + region.height  # type: ignore[operator]
+    else:
+        return None
+    return x1 / 100, y1 / 100, x2 / 100, y2 / 100
+
+
+def _changed(row: dict[str, Any]) -> str:
+    return str(row.get("updated_at") or row.get("created_at") or "")

@@ -1,0 +1,81 @@
+"""What only the user can answer about drawn boxes, asked with the option that answers it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boxpromptiml.core.boxes import Boxes
+from boxpromptiml.core.records import ImageRecord, InputError
+from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnImage
+from boxpromptiml.manifests.coco import foreign_numbers
+from boxpromptiml.manifests.labels import listed, open_question
+
+
+def refuse_open_questions(annotations: Path, drawings: Drawings, labels: list[str] | None, may_be_bare: bool) -> None:
+    """Refuse what only the user can answer, with the option that answers it.
+
+    Args:
+        annotations: what was read, for the message.
+        drawings: what it holds.
+        labels: of the boxes that count, or None where the user names none.
+        may_be_bare: somebody said what images without boxes are: the user, or the manifest of ``--into``.
+
+    Raises:
+        InputError: a label that is asked for is not there; boxes have several labels and none is named; their numbers
+            are no pixels; nothing at all is labelled.
+    """
+    images = drawings.images
+    there = Counter(label for image in images for box in image.boxes for label in box.labels)
+    unknown = [label for label in labels or [] if label not in there]
+    if unknown:
+        found = ", ".join(sorted(there)) or "none"
+        raise InputError(f"{annotations}: no box has the label {unknown[0]!r}; there are: {found}")
+    if labels is None and (question := open_question(there)):
+        raise InputError(f"{annotations}: {question}; name those that do with --labels '[…]'")
+    if strange := foreign_numbers(*_in_pixels(images)):
+        raise InputError(f"{annotations}: {strange}; for shares say --units shares, otherwise export them in pixels")
+    stated = any(image.authentic for image in images) and not drawings.inferred
+    if images and not any(image.boxes or image.defect for image in images) and not may_be_bare and not stated:
+        raise InputError(
+            f"{annotations}: none of its {len(images):,} images has a box; if none of them is forged, say so with "
+            "--unboxed authentic, else export them with their boxes"
+        )
+
+
+def _in_pixels(images: Sequence[DrawnImage]) -> tuple[Boxes, NDArray[np.float32]]:
+    """(N, 4) boxes that are said to be in pixels, and (N, 2) sizes of their images, NaN where they are not given."""
+    pairs = [
+        (box.corners, image.size or (np.nan, np.nan))
+        for image in images
+        for box in image.boxes
+        if not image.shares and not isinstance(box.corners, str)
+    ]
+    corners, sizes = np.array([c for c, _ in pairs], float), np.array([size for _, size in pairs], np.float32)
+    with np.errstate(over="ignore"):
+        return corners.reshape(-1, 4).astype(np.float32), sizes.reshape(-1, 2)
+
+
+def not_counted(images: Sequence[DrawnImage], labels: list[str] | None) -> list[str]:
+    """A line about the boxes that do not count."""
+    dropped = [box for image in images for box in image.boxes if labels and set(labels).isdisjoint(box.labels)]
+    others = Counter(label for box in dropped for label in box.labels or ("without a label",))
+    return [f"{len(dropped):,} boxes do not count, of other labels: {listed(others)}"] if dropped else []
+
+
+def bare_splits(drawings: Drawings, records: Sequence[ImageRecord]) -> list[str]:
+    """A line for each split whose images are all called authentic because nothing was drawn on them."""
+    counts = Counter(record.split for record in records if record.authentic) if drawings.inferred else Counter()
+    bare = {split: n for split, n in counts.items() if n == sum(record.split == split for record in records)}
+    return [f"{split}: none of its {n:,} images has a box; they count as authentic" for split, n in bare.items()]
+
+
+def cut_off(cut: int, boxes: int) -> list[str]:
+    """A line about boxes that reached over the border of their images and were cut, where there are many of them."""
+    if not cut or 2 * cut < boxes:
+        return []
+    return [f"{cut:,} of {boxes:,} boxes reach over the border of their images; were they drawn on larger ones?"]

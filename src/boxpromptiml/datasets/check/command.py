@@ -1,0 +1,87 @@
+"""The command ``boxpromptiml check``: is a data set fit for training?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from boxpromptiml.core.limits import Count, HashDistance, Share, Whole, within_limits
+from boxpromptiml.core.records import InputError
+from boxpromptiml.datasets.check.assess import assess
+from boxpromptiml.datasets.check.findings import CODES, EXIT_CODES, Limits, Report
+from boxpromptiml.datasets.check.measure import Entry, measure
+from boxpromptiml.datasets.check.sheet import draw_sheet
+from boxpromptiml.images import beside, named
+from boxpromptiml.manifests.manifest import read_manifest
+from boxpromptiml.runtime.processes import processes
+from boxpromptiml.runtime.provenance import write_json
+
+
+@within_limits
+def check(
+    manifest: Path | list[Path],
+    out: Path | None = None,
+    outside: Share = 0.1,
+    full: Share = 0.9,
+    distance: HashDistance = 14,
+    mirrored: bool = True,
+    shown: Whole = 6,
+    workers: Count | None = None,
+) -> int:
+    """Say whether a data set is fit for training, and what is wrong with it.
+
+    Decodes every image and mask once. Finds missing and unreadable files, wrong sizes, boxes and masks that do not go
+    together, empty and nearly full masks, duplicates, and photos that are in two splits, also as a copy that was
+    compressed, resized, cropped a little or mirrored, or as the authentic twin of a forgery. Prints a summary and
+    writes check.json (every finding, and what each split is like) and check.png (pictures of the findings).
+
+    Args:
+        manifest: a manifest, or a list of them, [train.json, test.json], that are checked against each other too.
+        out: folder for check.json and check.png; by default one beside the first manifest, set-check for set.json.
+        outside: largest share of the manipulated pixels that may lie outside every box.
+        full: share of the image from where on a mask is called nearly full.
+        distance: bits, of 64, in which the perceptual hashes of two pictures of the same photo may differ. More finds
+            stronger crops and larger forgeries, and takes longer.
+        mirrored: also find mirrored copies.
+        shown: how many pictures of each kind of finding check.png has at most.
+        workers: number of processes; by default one for each core, at most 8.
+
+    Returns:
+        0 when the data is fit for training, 3 when it is fit without the images that are listed, 4 when it is not: a
+        photo is in two splits, or a split has no usable image.
+
+    Raises:
+        InputError: a manifest cannot be read or holds no image, or an argument has no meaning.
+    """
+    limits = Limits(outside, full, distance, mirrored)
+    paths = list(dict.fromkeys(manifest if isinstance(manifest, list) else [manifest]))
+    manifests = [read_manifest(path) for path in paths]
+    if not any(found.records or found.set_aside for found in manifests):
+        raise InputError(f"{', '.join(map(str, paths))}: no image is listed; name a manifest with images")
+    with processes(workers or min(8, os.cpu_count() or 1)) as spread:
+        listed = [(found.path, record) for found in manifests for record in found.records]
+        facts = spread(measure, [record for _, record in listed], "images")
+        entries = [Entry(path, record, seen) for (path, record), seen in zip(listed, facts, strict=True)]
+    report = assess(manifests, entries, limits)
+    folder = out or paths[0].with_name(f"{paths[0].stem}-check")
+    write_json(folder / "check.json", asdict(report))
+    draw_sheet(report, entries, shown, folder / "check.png")
+    _print(report, folder)
+    files = [file for _, record in listed for file in (record.path, record.mask_path) if file is not None]
+    if others := named(beside([*files, *paths])):
+        print(f"not listed, and not looked at, beside the listed files: {others}")
+    return EXIT_CODES[report.verdict]
+
+
+def _print(report: Report, folder: Path) -> None:
+    for split, images in report.splits.items():
+        print(
+            f"{split}: {images.manipulated:,} manipulated, {images.with_truth:,} of them with a mask; "
+            f"{images.authentic:,} authentic, {images.twins:,} of them beside their forgery"
+        )
+    for code, count in report.counts.items():
+        known = CODES[code]
+        print(f"{known.severity:<7} {count:6,} × {code}: {known.meaning}; {known.remedy}")
+    aside = sum(len(ids) for ids in report.set_aside.values())
+    print(f"{report.verdict}: {report.images:,} images, {aside:,} to set aside; {folder / 'check.json'} and check.png")

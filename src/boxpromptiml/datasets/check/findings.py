@@ -1,0 +1,167 @@
+"""What `check` can find, how grave it is, and the report that holds it all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from boxpromptiml.datasets.check.balance import Balance
+from boxpromptiml.datasets.check.measure import Entry
+
+SCHEMA = 1
+"""Version of check.json. Within a version, fields and codes are only added."""
+Severity = Literal["error", "warning", "note"]
+Verdict = Literal["fit", "fit without some images", "not fit"]
+EXIT_CODES: dict[Verdict, int] = {"fit": 0, "fit without some images": 3, "not fit": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a finding's code stands for.
+
+    Attributes:
+        severity: an ``error`` makes the data unfit, a ``warning`` costs its image, a ``note`` costs nothing.
+        meaning: in words.
+        remedy: what to do about it.
+    """
+
+    severity: Severity
+    meaning: str
+    remedy: str
+
+
+CODES = {
+    "leak": Code(
+        "error", "the same photo as in another split", "take it out, or keep all images of one photo in one split"
+    ),
+    "nothing_usable": Code(
+        "error", "a split without a usable image", "repair the images that are set aside, or add others"
+    ),
+    "unusable_entry": Code("warning", "an entry of the manifest that cannot be used", "correct the manifest"),
+    "missing_file": Code("warning", "the image file is missing", "restore it, or correct its name in the manifest"),
+    "unreadable_file": Code("warning", "the image file cannot be read", "export it again, or restore it from a backup"),
+    "size_mismatch": Code(
+        "warning",
+        "another size than in the manifest",
+        "correct the manifest, and draw the boxes again if they were drawn at another size",
+    ),
+    "missing_mask": Code("warning", "the mask file is missing", "restore it, or set mask_file to null"),
+    "unreadable_mask": Code("warning", "the mask file cannot be read", "export it again, or set mask_file to null"),
+    "mask_size_mismatch": Code(
+        "warning", "the mask has another size than its image", "export the mask at the image's size"
+    ),
+    "unclear_orientation": Code(
+        "warning",
+        "EXIF turns the image, and perhaps its mask",
+        "save both upright and without EXIF, so that they fit",
+    ),
+    "not_a_mask": Code(
+        "warning",
+        "the mask does not look like one: too dark, coloured, transparent, or a photo",
+        "export it in black and white, with 255 for manipulated: a 1 of 255 is black",
+    ),
+    "empty_mask": Code(
+        "warning", "manipulated, and its mask is empty", "mark the image authentic, or name its right mask"
+    ),
+    "full_mask": Code(
+        "warning", "the mask covers nearly the whole image", "invert it if black means manipulated in this set"
+    ),
+    "authentic_with_mask": Code(
+        "warning", "authentic, and its mask shows a manipulation", "draw its boxes, or set mask_file to null"
+    ),
+    "outside_boxes": Code("warning", "manipulated pixels outside every box", "draw a box around each region"),
+    "empty_box": Code("warning", "a box without a manipulated pixel", "draw the box again, or delete it"),
+    "no_truth": Code("warning", "a manipulated test image without a mask", "name its mask, or move it to train"),
+    "contradiction": Code("warning", "the same file is marked both authentic and manipulated", "keep what is true"),
+    "duplicate": Code("warning", "the same file as another image of its split", "keep one of them"),
+    "near_duplicate": Code(
+        "note", "the same photo as another image of its split", "keep one, unless they are different forgeries of it"
+    ),
+}
+"""Every code, the gravest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found about an image.
+
+    Attributes:
+        severity: that of its code.
+        code: a key of `CODES`.
+        manifest: that lists the image; empty when the finding is about a split.
+        split: of the image; empty when it is not known.
+        image_id: in the manifest; None when the finding is about a split.
+        file: the image.
+        text: what was found.
+        remedy: what to do.
+        other: the image that this one repeats, or an empty string.
+    """
+
+    severity: Severity
+    code: str
+    manifest: str
+    split: str
+    image_id: int | None
+    file: str
+    text: str
+    remedy: str
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From where on something is a finding; see the arguments of `check`."""
+
+    outside: float
+    full: float
+    distance: int
+    mirrored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The content of check.json.
+
+    Attributes:
+        schema: version of this layout.
+        version: of the package that wrote it.
+        verdict: whether the data is fit for training; it decides the exit code.
+        manifests: that were checked.
+        limits: from where on something was a finding.
+        images: entries of all manifests.
+        counts: findings by code; a code that was not found is left out.
+        set_aside: ids of the images with an error or a warning, by manifest.
+        splits: what the other images are like, by split.
+        findings: the gravest first, then in the manifests' order.
+    """
+
+    schema: int
+    version: str
+    verdict: Verdict
+    manifests: list[str]
+    limits: Limits
+    images: int
+    counts: dict[str, int]
+    set_aside: dict[str, list[int]]
+    splits: dict[str, Balance]
+    findings: list[Finding]
+
+
+def found(
+    code: str,
+    text: str,
+    manifest: str = "",
+    split: str = "",
+    image_id: int | None = None,
+    file: str = "",
+    other: str = "",
+) -> Finding:
+    """A finding with the severity and the remedy of its code."""
+    known = CODES[code]
+    return Finding(known.severity, code, manifest, split, image_id, file, text, known.remedy, other)
+
+
+def about(entry: Entry, code: str, text: str, other: str = "") -> Finding:
+    """A finding about an image that was measured."""
+    record = entry.record
+    return found(code, text, str(entry.manifest), record.split, record.image_id, str(record.path), other)

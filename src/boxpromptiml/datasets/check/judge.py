@@ -1,0 +1,30 @@
+"""What the facts about a single image amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from boxpromptiml.datasets.check.findings import Finding, Limits, about
+from boxpromptiml.datasets.check.measure import Entry
+
+
+def judge(entry: Entry, limits: Limits) -> Iterator[Finding]:
+    """Findings about one image and its mask, whatever the other images are."""
+    record, facts = entry.record, entry.facts
+    if facts.problem:
+        yield about(entry, facts.problem, facts.detail)
+        return
+    share = facts.mask_share
+    if record.authentic:
+        return
+    if share is None:
+        if record.split == "test":
+            yield about(entry, "no_truth", "a manipulated image of the test split, and it has no mask")
+    elif share >= limits.full:
+        yield about(entry, "full_mask", f"{record.mask_path} covers {share:.1%} of the image")
+    else:
+        if facts.outside_share > limits.outside:
+            yield about(entry, "outside_boxes", f"{facts.outside_share:.0%} of its manipulated pixels lie in no box")
+        if facts.empty_boxes:
+            of_all = f"{facts.empty_boxes} of {len(record.boxes_xyxy)} boxes"
+            yield about(entry, "empty_box", f"{of_all} hold no manipulated pixel")

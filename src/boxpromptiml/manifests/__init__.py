@@ -1,0 +1,1 @@
+"""Manifests: COCO JSON that lists images, their splits and their coarse boxes."""

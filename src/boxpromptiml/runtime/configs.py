@@ -1,0 +1,91 @@
+"""The configurations that come with the package: found by the names that documents give them, wherever one works.
+
+``configs/demo.yaml`` is the file of that name in the current folder or, where there is none, the one that came with the
+package. Configurations that name others, as studies do, are found in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime.provenance import write_whole
+
+FOLDER = "configs"
+"""What their names begin with."""
+
+
+def came_with() -> Path:
+    """The folder of those that came with the package: inside it, or in the checkout that it runs from."""
+    packaged = Path(__file__).parents[1] / "packaged_configs"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / FOLDER
+
+
+def found(path: Path) -> Path:
+    """The file of that name, or the one of that name that came with the package; the path itself where neither is."""
+    if path.is_absolute() or path.parts[:1] != (FOLDER,) or path.exists():
+        return path
+    packaged = came_with().joinpath(*path.parts[1:])
+    return packaged if packaged.is_file() else path
+
+
+def with_found(words: Sequence[str]) -> list[str]:
+    """Words of a command line, with the files that follow ``--config`` or are joined to it found."""
+    resolved: list[str] = []
+    for word in words:
+        if resolved and resolved[-1] == "--config":
+            word = str(found(Path(word)))
+        elif word.startswith("--config="):
+            word = f"--config={found(Path(word.removeprefix('--config=')))}"
+        resolved.append(word)
+    return resolved
+
+
+def configs(names: list[str] | None = None, out: Path | None = None) -> int:
+    """List the configurations that come with the package, or copy them to change them.
+
+    Every command takes them by the names that are listed, in any folder: `boxpromptiml fit --config configs/demo.yaml`.
+    A copy in the current folder goes before what came with the package.
+
+    Args:
+        names: those to list or copy, such as [configs/demo.yaml], or folders of them, such as [configs/studies]; by
+            default all.
+        out: folder for the copies; it gets a folder configs. Files that are there already are left as they are.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    folder = came_with()
+    chosen = {path.relative_to(folder): path for path in sorted(folder.rglob("*.yaml"))}
+    if names is not None:
+        wanted = [Path(name).relative_to(FOLDER) if Path(name).parts[:1] == (FOLDER,) else Path(name) for name in names]
+        if unknown := [name for name in wanted if not any(_is_or_holds(name, each) for each in chosen)]:
+            raise InputError(f"there is no configuration {unknown[0]}; `boxpromptiml configs` lists them")
+        chosen = {name: path for name, path in chosen.items() if any(_is_or_holds(each, name) for each in wanted)}
+    for name, path in chosen.items():
+        if out is None:
+            print(f"{Path(FOLDER) / name!s:<34} {_purpose(path)}")
+            continue
+        copy = out / FOLDER / name
+        if copy.exists():
+            print(f"{copy}: is there already and stays as it is")
+            continue
+        write_whole(copy, path.read_bytes())
+        print(copy)
+    return 0
+
+
+def _is_or_holds(name: Path, other: Path) -> bool:
+    return other == name or name in other.parents
+
+
+def _purpose(path: Path) -> str:
+    """First sentence of a configuration's header."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        text = line.removeprefix("#").strip()
+        if not line.startswith("#") or not text:
+            break
+        lines.append(text)
+    return " ".join(lines).split(". ")[0].rstrip(".")

@@ -1,0 +1,50 @@
+"""What a user asks of the machine, where the machine may not have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from boxpromptiml.core.records import InputError
+
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
+"""Names that torch gives to what computes in bfloat16 on x86 and ARM."""
+
+
+@contextmanager
+def existing_devices(accelerator: object, devices: object = 1) -> Iterator[None]:
+    """Around the making of a Fabric or a Trainer, whose errors of six types become one line.
+
+    Raises:
+        InputError: this machine has no such accelerator, or fewer of its devices.
+    """
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        yield
+    except InputError:
+        raise
+    except (ImportError, RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+        raise InputError(
+            f"accelerator {accelerator}, devices {devices}: not on this machine ({reason}); name the accelerator cpu, "
+            "or auto for what is here"
+        ) from None
+
+
+def trains_in_bf16(accelerator: object) -> bool:
+    """Whether bfloat16 is fast on what a Trainer would use: a processor without instructions for it emulates them.
+
+    Emulated depthwise convolutions take more than ten times as long as in 32 bits. Where torch does not say what the
+    processor has, the answer is yes.
+
+    Args:
+        accelerator: as given to a Trainer: ``auto``, ``cpu``, ``gpu``, or an accelerator.
+    """
+    import torch
+
+    if accelerator != "cpu" and (accelerator != "auto" or torch.accelerator.is_available()):
+        return True
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    known = [bool(capabilities[name]) for name in BF16_INSTRUCTIONS if name in capabilities]
+    return any(known) or not known

@@ -1,0 +1,1 @@
+"""How predictions are scored: the rules, the scores themselves, and tables of them."""

@@ -1,0 +1,74 @@
+"""A cache made from others: it appears whole or not at all, and the others stay as they are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from boxpromptiml.core.records import Sample, SetAside, Stamp
+from boxpromptiml.runtime.provenance import write_json
+from boxpromptiml.shards import CacheError, CacheIndex, open_shard, read_shard, write_index, write_shard
+
+SETTINGS = "settings.json"
+
+
+def derive(
+    out: Path,
+    shards: Sequence[Path],
+    keep: Callable[[Sample], bool],
+    stamp: Stamp,
+    set_aside: Sequence[SetAside],
+    settings: dict[str, Any],
+) -> CacheIndex:
+    """Write a new cache from the samples of some shards, all of which are checked.
+
+    Args:
+        out: folder for the new cache, which must not exist or be empty.
+        shards: to take samples from, in order.
+        keep: says whether a sample is wanted.
+        stamp: of the new cache.
+        set_aside: every image that was set aside for the old ones.
+        settings: what the new cache was made with, by name.
+
+    Raises:
+        CacheError: there is something under that name already, a shard is damaged, or the cache cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CacheError(f"{out}: is there already; name a new folder for out")
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    try:
+        partial.mkdir(parents=True)
+        listed: set[SetAside] = set()
+        for place, path in enumerate(tqdm(shards, unit=" shards")):
+            samples, own = read_shard(path, None)
+            listed.update(own)
+            kept = [sample for sample in samples if keep(sample)]
+            write_shard(partial / f"shard-000-{place:05d}.h5", kept, own, stamp, open_shard(path, None).seconds)
+        write_json(partial / SETTINGS, settings)
+        index = write_index(partial, stamp, [item for item in set_aside if item not in listed])
+        partial.replace(out)
+    except OSError as error:
+        raise CacheError(f"{out}: cannot be written ({error.strerror}); make room or choose another out") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return index
+
+
+def read_settings(cache: Path) -> dict[str, Any]:
+    """What a cache was made with, by name.
+
+    Raises:
+        CacheError: the file is missing or damaged.
+    """
+    try:
+        return dict(json.loads((cache / SETTINGS).read_text(encoding="utf-8")).items())
+    except (OSError, ValueError, AttributeError) as error:
+        raise CacheError(
+            f"{cache / SETTINGS}: cannot be read ({error}); run the same `boxpromptiml pseudomasks` command again"
+        ) from None

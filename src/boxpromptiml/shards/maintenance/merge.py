@@ -1,0 +1,69 @@
+"""The command ``boxpromptiml cache merge``: several caches into one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boxpromptiml.core.records import Stamp
+from boxpromptiml.runtime.provenance import content_hash
+from boxpromptiml.shards import CacheError, ShardReader
+from boxpromptiml.shards.maintenance.derive import derive, read_settings
+
+OWN = ("manifest", "splits", "shard_size", "config_hash", "merged", "pruned")
+"""Settings in which caches may differ, because they say which images there are and not how masks are made."""
+
+
+def merge(caches: list[Path], out: Path) -> int:
+    """Put caches together that were made in the same way from different images, for example on different machines.
+
+    Every sample is read, checked and written anew; the caches stay as they are. Nothing appears under the new name
+    before all is there. Caches of data sets whose manifests use the same image ids need no merging: training takes a
+    list of caches.
+
+    Args:
+        caches: complete caches that `boxpromptiml pseudomasks` wrote with equal settings, but for manifest, splits and
+            shard_size.
+        out: folder for the new cache.
+    """
+    if len(caches) < 2:
+        raise CacheError("one cache is no merging; name at least two, such as --caches '[first, second]'")
+    readers = [ShardReader(cache) for cache in caches]
+    settings = _common_settings(caches, [reader.index.stamp for reader in readers])
+    _refuse_duplicates(readers)
+    hashes = [reader.index.stamp.config_hash for reader in readers]
+    stamp = replace(readers[0].index.stamp, config_hash=content_hash({"merged": hashes}))
+    shards = [reader.cache / entry.name for reader in readers for entry in reader.index.shards]
+    set_aside = [item for reader in readers for item in reader.index.set_aside]
+    settings["merged"] = [str(cache) for cache in caches]
+    index = derive(out, shards, lambda sample: True, stamp, set_aside, settings)
+    print(f"{out}: {index.samples} samples in {len(index.shards)} shards")
+    return 0
+
+
+def _common_settings(caches: Sequence[Path], stamps: Sequence[Stamp]) -> dict[str, Any]:
+    """What all caches were made with."""
+    every = [{**read_settings(cache), **asdict(stamp)} for cache, stamp in zip(caches, stamps, strict=True)]
+    for cache, settings in zip(caches[1:], every[1:], strict=True):
+        for name in [*every[0], *settings]:
+            if name not in OWN and settings.get(name) != every[0].get(name):
+                raise CacheError(
+                    f"{cache}: made with {name} {settings.get(name)}, but {caches[0]} with {every[0].get(name)}; make "
+                    "one of them again, or leave both as they are and train on the list of them"
+                )
+    return {name: value for name, value in every[0].items() if name not in OWN}
+
+
+def _refuse_duplicates(readers: Sequence[ShardReader]) -> None:
+    ids, counts = np.unique(np.concatenate([reader.image_ids for reader in readers]), return_counts=True)
+    if (counts > 1).any():
+        twice = ids[counts > 1][0]
+        where = " and ".join(str(reader.cache) for reader in readers if twice in reader.image_ids)
+        raise CacheError(
+            f"{where}: both have image {twice}, {(counts > 1).sum()} images in all; leave the caches as they are and "
+            "train on the list of them, or give the images ids of their own with `boxpromptiml mixture`"
+        )

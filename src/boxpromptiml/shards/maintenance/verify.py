@@ -1,0 +1,206 @@
+"""The command ``boxpromptiml cache verify``: is a cache what was written, and all of it?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boxpromptiml.core.limits import Count, within_limits
+from boxpromptiml.core.records import Stamp
+from boxpromptiml.manifests.manifest import read_manifest
+from boxpromptiml.runtime.locks import sole_use
+from boxpromptiml.runtime.processes import processes
+from boxpromptiml.runtime.provenance import content_hash, file_sha256, write_json
+from boxpromptiml.shards import AGAIN, CacheError, CacheIndex, place_of, read_index, shard_paths
+from boxpromptiml.shards.maintenance.derive import SETTINGS, read_settings
+from boxpromptiml.shards.maintenance.examine import Examined, Problem, examine, take_apart
+
+WHOLE, REPAIRED, DAMAGED = 0, 3, 4
+"""Exit codes."""
+INDEX = "index.json"
+DERIVED = ("merged", "pruned")
+"""How a cache can come from others; its settings say so under this name."""
+SHOWN = 20
+"""How many problems are listed on the screen; the report has all."""
+
+
+@within_limits
+def verify(
+    cache: Path,
+    manifest: Path | None = None,
+    repair: bool = False,
+    out: Path | None = None,
+    workers: Count | None = None,
+) -> int:
+    """Check every byte of a cache, name what is damaged by shard and image, and find missing and duplicate images.
+
+    Reads each shard twice, as training does and as HDF5 does, with all checksums; compares stamps, counts and the
+    index. Damaged samples can be computed again without the others: repair keeps what is whole, and then the same
+    `boxpromptiml pseudomasks` command computes the rest.
+
+    Args:
+        cache: folder that `boxpromptiml pseudomasks` wrote, complete or not.
+        manifest: the one that the cache was made from, to find images that are missing.
+        repair: take out what is damaged, double or from another run (renamed to .foreign), so that it can be computed
+            again.
+        out: file for the findings as JSON.
+        workers: number of processes; by default one for each core, at most 8.
+
+    Returns:
+        0 when the cache is whole, 3 when it was repaired and is ready to be completed, 4 when it is damaged or
+        incomplete.
+    """
+    with sole_use(cache) if repair else nullcontext():
+        paths = sorted(cache.glob("shard-*-*.h5"))
+        if not paths and not (cache / INDEX).exists():
+            read_index(cache)  # says what is the matter
+        settings, index, problems = _beside_shards(cache)
+        with processes(workers or min(8, os.cpu_count() or 1)) as spread:
+            examined: list[Examined] = list(spread(examine, paths, "shards"))
+        problems += [problem for shard in examined for problem in shard.problems]
+        problems += [Problem(path.name, None, what) for path, what in _foreign(examined).items()]
+        problems += [
+            Problem(second.name, image_id, f"also in {first.name}") for image_id, first, second in _doubles(examined)
+        ]
+        if index:
+            problems += _against_index(cache, examined, index)
+        if settings is not None:
+            genuine = _fits(settings, examined)
+            if not genuine:
+                problems.append(Problem(SETTINGS, None, "is not what the shards were made with, by their stamp"))
+            if manifest:
+                if genuine and settings.get("manifest", file_sha256(manifest)) != file_sha256(manifest):
+                    raise CacheError(
+                        f"{manifest}: not the manifest that {cache} was made from, or changed since; name that one, or "
+                        "leave --manifest out"
+                    )
+                problems += _against_manifest(manifest, settings, examined, index)
+        _report(cache, examined, problems, out)
+        if not problems:
+            return WHOLE
+        if not repair:
+            return DAMAGED
+        _repair(cache, settings, examined)
+    print(f"{cache}: what is whole was kept; {AGAIN}")
+    return REPAIRED
+
+
+def _beside_shards(cache: Path) -> tuple[dict[str, Any] | None, CacheIndex | None, list[Problem]]:
+    settings, index, problems = None, None, []
+    try:
+        settings = read_settings(cache)
+    except CacheError as error:
+        problems.append(Problem(SETTINGS, None, str(error).removeprefix(f"{cache / SETTINGS}: ")))
+    try:
+        index = read_index(cache)
+    except CacheError as error:
+        problems.append(Problem(INDEX, None, str(error).removeprefix(f"{cache / INDEX}: ")))
+    return settings, index, problems
+
+
+def _fits(settings: dict[str, Any], examined: Sequence[Examined]) -> bool:
+    """Whether the settings are those of which the shards carry the hash."""
+    hashes = {shard.stamp.config_hash for shard in examined if shard.stamp}
+    stamped = {each.name for each in fields(Stamp)}
+    own = content_hash({name: value for name, value in settings.items() if name not in stamped})
+    return not hashes or own in hashes or any(origin in settings for origin in DERIVED)
+
+
+def _foreign(examined: Sequence[Examined]) -> dict[Path, str]:
+    """Shards of another run, and how one can tell. Most shards say what this run is; the index has no checksum."""
+    stamps = Counter(shard.stamp for shard in examined if shard.stamp)
+    usual = asdict(stamps.most_common(1)[0][0]) if stamps else {}
+    found = {}
+    for shard in examined:
+        own = asdict(shard.stamp) if shard.stamp else usual
+        for name in [name for name in own if own[name] != usual[name]][:1]:
+            found[shard.path] = f"made with {name} {own[name] or 'none'}, and most with {usual[name] or 'none'}"
+    return found
+
+
+def _doubles(examined: Sequence[Examined]) -> Iterator[tuple[int, Path, Path]]:
+    """Images that are in two shards, and those two."""
+    ids = np.concatenate([np.zeros(0, np.int64), *(shard.image_ids for shard in examined)])
+    shard_of = np.repeat(np.arange(len(examined)), [len(shard.image_ids) for shard in examined])
+    order = np.argsort(ids, kind="stable")
+    for place in np.flatnonzero(ids[order][1:] == ids[order][:-1]).tolist():
+        first, second = (examined[shard_of[order[i]]].path for i in (place, place + 1))
+        yield int(ids[order[place]]), first, second
+
+
+def _against_index(cache: Path, examined: Sequence[Examined], index: CacheIndex) -> Iterator[Problem]:
+    counts = {shard.path.name: len(shard.image_ids) for shard in examined if len(shard.image_ids) or not shard.damaged}
+    names = [entry.name for entry in index.shards]
+    if all(shard.stamp != index.stamp for shard in examined if shard.stamp):
+        yield Problem(INDEX, None, "has another stamp than its shards")
+    there = {shard.path.name for shard in examined}
+    for entry in index.shards:
+        if entry.name not in there:
+            yield Problem(entry.name, None, "missing")
+        elif counts.get(entry.name, entry.samples) != entry.samples:
+            yield Problem(entry.name, None, f"{counts[entry.name]} samples where the index says {entry.samples}")
+    for name in sorted(there - set(names)):
+        yield Problem(name, None, "not in the index")
+    if names != [path.name for path in shard_paths(cache).values()]:
+        yield Problem(INDEX, None, "lists other shards than there are, or in another order")
+    if index.samples != sum(entry.samples for entry in index.shards):
+        yield Problem(INDEX, None, f"says {index.samples} samples, and another sum over its shards")
+    if not {item for shard in examined for item in shard.set_aside} <= set(index.set_aside):
+        yield Problem(INDEX, None, "lacks images that shards list as set aside")
+
+
+def _against_manifest(
+    path: Path, settings: dict[str, Any], examined: Sequence[Examined], index: CacheIndex | None
+) -> Iterator[Problem]:
+    manifest = read_manifest(path)
+    splits = settings.get("splits")
+    wanted = {record.image_id for record in manifest.records if splits is None or record.split in splits}
+    there = {image_id for shard in examined for image_id in shard.image_ids.tolist()}
+    set_aside = {item for shard in examined for item in shard.set_aside}
+    for image_id in sorted(wanted - there - {item.image_id for item in set_aside}):
+        yield Problem(path.name, image_id, "missing in the cache")
+    for image_id in sorted(there - wanted):
+        yield Problem(path.name, image_id, "in the cache, and not in the manifest")
+    if index and set(index.set_aside) != {*set_aside, *manifest.set_aside}:
+        yield Problem(INDEX, None, "its images set aside are not those of the manifest and the shards")
+
+
+def _report(cache: Path, examined: Sequence[Examined], problems: Sequence[Problem], out: Path | None) -> None:
+    samples = sum(len(shard.image_ids) for shard in examined)
+    if out:
+        found = [asdict(problem) for problem in problems]
+        write_json(out, {"cache": str(cache), "shards": len(examined), "samples": samples, "problems": found})
+    for problem in problems[:SHOWN]:
+        image = "" if problem.image_id is None else f"image {problem.image_id}: "
+        print(f"{problem.file}: {image}{problem.what}", file=sys.stderr)
+    if len(problems) > SHOWN:
+        print(f"{len(problems) - SHOWN} more{f', see {out}' if out else '; --out FILE lists all'}", file=sys.stderr)
+    verdict = f"{len(problems)} problems; --repair true takes out what is damaged" if problems else "whole"
+    print(f"{cache}: {samples} samples in {len(examined)} shards, {verdict}")
+
+
+def _repair(cache: Path, settings: dict[str, Any] | None, examined: Sequence[Examined]) -> None:
+    for origin in DERIVED:
+        if settings and origin in settings:
+            raise CacheError(f"{cache}: was {origin} from other caches; delete it and make it from them again")
+    (cache / INDEX).unlink(missing_ok=True)
+    foreign = _foreign(examined)
+    for shard in examined:
+        if shard.path in foreign or (shard.problems and not shard.damaged):  # which may be somebody's hours
+            shard.path.replace(shard.path.with_name(f"{shard.path.name}.foreign"))
+        elif shard.damaged:
+            take_apart(shard.path)
+    for _, first, second in _doubles(examined):
+        if place_of(first) != place_of(second):  # one of them is not what its name says
+            first.unlink(missing_ok=True)
+            second.unlink(missing_ok=True)
+    for path in set(cache.glob("shard-*-*.h5")) - set(shard_paths(cache).values()):  # two for one place
+        path.unlink()

@@ -1,0 +1,117 @@
+"""The images that a student is worst at, with pictures: a table for W&B, a sheet and its rows as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import wandb
+from numpy.typing import NDArray
+
+from boxpromptiml import images
+from boxpromptiml.core.records import ImageRecord
+from boxpromptiml.images import visualization
+from boxpromptiml.runtime import provenance
+from stage2_distill.callbacks.panels import COLUMNS, picture_rows
+from stage2_distill.data.dataset import PseudoMaskDataset, ScoredDataset
+from stage2_distill.evaluation import agreement
+from stage2_distill.evaluation.scores import per_image
+from stage2_distill.module import Distillation
+
+TESTED = ("set", "image_id", "kind", "f1", "iou", "predicted_area", "file")
+Rows = NDArray[np.float64]
+
+
+class HardestImages(NamedTuple):
+    """Images, worst first.
+
+    Attributes:
+        shows: what the pictures of an image show, from left to right.
+        pictured: the pictures of each image, all of one size.
+        facts: what is known of each image, all under the same names.
+    """
+
+    shows: Sequence[str]
+    pictured: list[list[images.Photo]]
+    facts: list[dict[str, Any]]
+
+    def table(self) -> wandb.Table:
+        """A row for each image, its pictures in one strip."""
+        columns: list[str | int] = [", ".join(self.shows), *self.facts[0]]
+        strips = [wandb.Image(np.hstack(row)) for row in self.pictured]
+        return wandb.Table(columns, [[strip, *of.values()] for strip, of in zip(strips, self.facts, strict=True)])
+
+    def write(self, path: Path) -> None:
+        """Write the pictures, a row for each image, and beside them what is known of each as JSON in the same order."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images.write_photo(path, np.vstack([np.hstack(row) for row in self.pictured]))
+        provenance.write_json(path.with_suffix(".json"), {"shows": list(self.shows), "images": self.facts})
+
+
+def of_validation(pl_module: Distillation, dataset: PseudoMaskDataset, rows: Rows, count: int) -> HardestImages:
+    """The validation images that agree least with their teacher.
+
+    Args:
+        pl_module: in evaluation mode.
+        dataset: the validation set.
+        rows: as `TeacherAgreement.compute` gives them.
+        count: at most so many images.
+    """
+    scored = rows[~np.isnan(rows[:, 1])]
+    worst = scored[np.argsort(scored[:, 1], kind="stable")[:count]]
+    if not len(worst):
+        return HardestImages(COLUMNS, [], [])
+    positions = worst[:, 0].astype(int).tolist()
+    image_ids, pictured = picture_rows(pl_module, dataset, positions)
+    facts = [
+        {
+            "image_id": image_id,
+            "source": dataset.sources[dataset.source_of[position]],
+            **{n: None if np.isnan(v) else float(v) for n, v in zip(agreement.SCORES, row[1:], strict=True)},
+        }
+        for image_id, position, row in zip(image_ids, positions, worst, strict=True)
+    ]
+    return HardestImages(COLUMNS, pictured, facts)
+
+
+def of_test(
+    pl_module: Distillation, sets: Mapping[str, Sequence[ImageRecord]], rows: Rows, size: int, count: int
+) -> tuple[HardestImages, HardestImages]:
+    """Manipulated test images of lowest F1, and authentic ones of which most was marked, if any was.
+
+    Args:
+        pl_module: in evaluation mode.
+        sets: name → records, in the order of the set indices.
+        rows: as `Scoreboard.compute` gives them.
+        size: side of the student's input in pixels.
+        count: at most so many images of either.
+    """
+    by_position = list(sets.values())
+    records = [by_position[of_set][index] for of_set, index in rows[:, :2].astype(int).tolist()]
+    scored = [pair for pair in zip(per_image(rows, sets), records, strict=True) if pair[0]["f1"] is not None]
+    manipulated = sorted((p for p in scored if not p[1].authentic), key=lambda pair: pair[0]["f1"])
+    authentic = sorted((p for p in scored if p[1].authentic), key=lambda pair: -pair[0]["predicted_area"])
+    alarmed = [pair for pair in authentic if pair[0]["predicted_area"] > 0]
+    worst, alarms = (
+        HardestImages(
+            ("photo", "truth", "prediction"),
+            [_tested_pictures(pl_module, record, size) for _, record in pairs[:count]],
+            [{name: row[name] for name in TESTED} for row, _ in pairs[:count]],
+        )
+        for pairs in (manipulated, alarmed)
+    )
+    return worst, alarms
+
+
+def _tested_pictures(pl_module: Distillation, record: ImageRecord, size: int) -> list[images.Photo]:
+    item = ScoredDataset([record], size)[0]
+    assert item["truth"] is not None
+    with torch.no_grad():
+        logits = pl_module.student(item["image"][None].to(pl_module.device)).logits
+    photo = images.to_uint8(item["image"].permute(1, 2, 0).numpy())
+    truth = images.resize_mask(item["truth"].numpy(), size, size)
+    probability = torch.sigmoid(logits[0, 0].float()).cpu().numpy()
+    return [photo, visualization.grey(truth.astype(np.float32)), visualization.heat(probability)]

@@ -1,0 +1,1 @@
+"""What the student is trained, validated and tested on."""

@@ -1,0 +1,89 @@
+"""Augmentation of a training sample: one geometry for the photo and all its masks, noise for the photo alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise importing it asks the network for a newer release
+
+import albumentations as A
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from boxpromptiml.core.limits import Quality, Share, ShareAboveZero, hold_fields
+
+
+@dataclass(frozen=True)  # without slots, which jsonargparse cannot read defaults from
+class Augmentation:
+    """How training samples are varied. Nothing that moves pixels is ever applied to the photo alone.
+
+    Args:
+        flip: probability of a horizontal flip, and of a vertical one.
+        crop_scale: smallest share of the photo that a resized crop keeps; 1 switches crops off.
+        jpeg_quality: lowest JPEG quality of a recompression; 100 switches it off.
+        blur: probability of a slight Gaussian blur.
+        noise: probability of slight Gaussian noise.
+    """
+
+    flip: Share = 0.5
+    crop_scale: ShareAboveZero = 0.6
+    jpeg_quality: Quality = 70
+    blur: Share = 0.1
+    noise: Share = 0.1
+
+    def __post_init__(self) -> None:
+        hold_fields(self, "augmentation.")
+
+
+def training_transform(size: int, augmentation: Augmentation) -> A.Compose:
+    """Compose that takes ``image`` (H, W, 3) uint8 and ``masks``, a list of (H, W) uint8, to ``size`` × ``size``."""
+    steps: list[A.BasicTransform] = []
+    if augmentation.crop_scale < 1:
+        steps.append(
+            A.RandomResizedCrop(
+                (size, size),
+                scale=(augmentation.crop_scale, 1.0),
+                ratio=(0.8, 1.25),
+                interpolation=cv2.INTER_AREA,
+                mask_interpolation=cv2.INTER_LINEAR,
+            )
+        )
+    else:
+        steps.append(A.Resize(size, size, interpolation=cv2.INTER_AREA, mask_interpolation=cv2.INTER_LINEAR))
+    steps += [A.HorizontalFlip(p=augmentation.flip), A.VerticalFlip(p=augmentation.flip)]
+    if augmentation.blur:
+        steps.append(A.GaussianBlur(blur_limit=(3, 5), p=augmentation.blur))
+    if augmentation.noise:
+        steps.append(A.GaussNoise(std_range=(0.005, 0.03), p=augmentation.noise))
+    if augmentation.jpeg_quality < 100:
+        steps.append(A.ImageCompression(quality_range=(augmentation.jpeg_quality, 100), p=0.5))
+    return A.Compose(steps)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Only resizes. It stands in for a Compose, whose bookkeeping takes longer than reading a sample.
+
+    Args:
+        size: side of the square result in pixels.
+    """
+
+    size: int
+
+    def set_random_seed(self, seed: int) -> None:
+        """Nothing here is random."""
+
+    def __call__(self, image: NDArray[np.uint8], masks: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
+        """The (H, W, 3) ``image`` and the (H, W) ``masks`` at the size asked for, all uint8."""
+        return {
+            "image": self._resized(image, cv2.INTER_AREA),
+            "masks": [self._resized(mask, cv2.INTER_LINEAR) for mask in masks],
+        }
+
+    def _resized(self, pixels: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
+        side = (self.size, self.size)
+        return pixels if pixels.shape[:2] == side else np.asarray(cv2.resize(pixels, side, interpolation=interpolation))

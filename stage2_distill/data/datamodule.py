@@ -1,0 +1,192 @@
+"""The DataModule: caches and streams to train on, caches to validate on, manifests to test on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from boxpromptiml.core.limits import Count, NotNegative, Share, Side, Workers, within_limits
+from boxpromptiml.core.records import Batch, ImageRecord, Split
+from boxpromptiml.manifests.manifest import ManifestError, read_manifest
+from boxpromptiml.runtime.processes import loader_processes
+from boxpromptiml.shards import CacheError, ShardReader
+from stage2_distill.data.augmentation import Augmentation, Resize, training_transform
+from stage2_distill.data.dataset import (
+    PackedBatch,
+    PackedItem,
+    PseudoMaskDataset,
+    SampleStream,
+    ScoredBatch,
+    ScoredDataset,
+    collate_scored,
+    scorable,
+    unpack,
+)
+from stage2_distill.data.sampling import Mixture, SeededDraws
+from stage2_distill.data.target import Target
+
+
+class PseudoMaskData(L.LightningDataModule):
+    """Training and validation samples from stage one's caches, test photos from manifests.
+
+    Args:
+        caches: folders that `boxpromptiml pseudomasks` wrote; their train splits, and their val splits where
+            ``val_sets`` names no others.
+        streams: training samples that are made when they are drawn, different ones in every epoch, beside the caches.
+        source_weights: source → its share of the training draws, from 0 to 1. Sources that are not named share what is
+            left in proportion to their samples. None draws every sample once an epoch, whatever its source.
+        epoch_size: training draws in an epoch; None for as many as there are samples.
+        val_sets: name → cache or caches whose val splits are one validation set; None for those of ``caches``, with a
+            set for each source. Each set gets a row of its own.
+        test_sets: name → manifest with ground truth; each name gets a row of its own in the scores.
+        image_size: side in pixels that the student sees.
+        batch_size: images a step and process.
+        workers: loader processes; 0 loads in the training process.
+        authentic: also train on authentic images, whose target is empty.
+        augmentation: how training samples are varied.
+        confidence_power: the teacher's confidence in a training sample, to this power, is its weight in the loss; 0
+            weighs all alike.
+        target: which mask training samples are taught with; validation always compares with the teacher's.
+    """
+
+    @within_limits
+    def __init__(
+        self,
+        caches: list[str],
+        streams: list[SampleStream] | None = None,
+        source_weights: dict[str, Share] | None = None,
+        epoch_size: Count | None = None,
+        val_sets: dict[str, str | list[str]] | None = None,
+        test_sets: dict[str, str] | None = None,
+        image_size: Side = 224,
+        batch_size: Count = 16,
+        workers: Workers = 4,
+        authentic: bool = False,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
+        confidence_power: NotNegative = 0.0,
+        target: Target = Target(),  # noqa: B008 (frozen)
+    ) -> None:
+        super().__init__()
+        self.caches = caches
+        self.streams = streams or []
+        self.source_weights = source_weights
+        self.epoch_size = epoch_size
+        self.val_sets = val_sets
+        self.test_manifests = test_sets or {}
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.workers = workers
+        self.authentic = authentic
+        self.augmentation = augmentation
+        self.confidence_power = confidence_power
+        self.target = target
+        self._first_epoch = 0
+        self._draws: SeededDraws | None = None
+        self.test_records: dict[str, list[ImageRecord]] = {}
+
+    def setup(self, stage: str) -> None:
+        """Open the caches for fit and validate, read the manifests for test."""
+        if stage == "fit":
+            self.train_set = self._training_set()
+            weights, epoch_size = self.source_weights, self.epoch_size
+            self.mixture = Mixture(self.train_set.sources, self.train_set.source_of, weights, epoch_size)
+            if self.trainer is None or self.trainer.is_global_zero:
+                print(self.mixture)
+        if stage in ("fit", "validate"):
+            self.val_set = self._validation_set()
+        if stage == "test":
+            if not self.test_manifests:
+                raise ManifestError("no test set is named; add data.test_sets, such as {casia1: data/casia1.json}")
+            self.test_records = {n: scorable(read_manifest(Path(p))) for n, p in self.test_manifests.items()}
+
+    def train_dataloader(self) -> DataLoader[PackedItem]:
+        """Shuffled batches; the last, smaller one is dropped so that batch statistics stay comparable."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # where Lightning keeps the run's seed
+        world_size, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        self._draws = SeededDraws(self.mixture, world_size, rank, seed, self._first_epoch)
+        return self._loader(self.train_set, self._draws)
+
+    def val_dataloader(self) -> DataLoader[PackedItem]:
+        """Batches of the val split."""
+        return self._loader(self.val_set)
+
+    def on_after_batch_transfer(self, batch: PackedBatch | ScoredBatch, dataloader_idx: int) -> Batch | ScoredBatch:
+        """Make floats of bytes on the device, so that workers and the bus move a quarter as much."""
+        return unpack(batch) if "pseudo_mask" in batch else batch  # type: ignore[arg-type]
+
+    def state_dict(self) -> dict[str, int]:
+        """How many epochs were drawn, so that a resumed run goes on with the next."""
+        return {"next_epoch": self._draws.next_epoch if self._draws else self._first_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take up the count."""
+        self._first_epoch = state_dict["next_epoch"]
+
+    def test_dataloader(self) -> list[DataLoader]:
+        """One loader for each named set, in the order of the configuration."""
+        return [
+            DataLoader(
+                ScoredDataset(records, self.image_size),
+                self.batch_size,
+                collate_fn=collate_scored,
+                **loader_processes(self.workers, ScoredDataset.__module__),
+            )
+            for records in self.test_records.values()
+        ]
+
+    def _training_set(self) -> PseudoMaskDataset:
+        readers = _readers(self.caches, "train")
+        transform = training_transform(self.image_size, self.augmentation)
+        dataset = PseudoMaskDataset(
+            readers,
+            transform,
+            self.authentic,
+            self.streams,
+            confidence_power=self.confidence_power,
+            target=self.target,
+        )
+        if not len(dataset):
+            raise _no_sample(self.caches, "train")
+        return dataset
+
+    def _validation_set(self) -> PseudoMaskDataset:
+        sets = {name: [of] if isinstance(of, str) else of for name, of in (self.val_sets or {}).items()}
+        names = [name for name, caches in sets.items() for _ in caches]
+        caches = [cache for caches in sets.values() for cache in caches] or self.caches
+        transform = Resize(self.image_size)
+        dataset = PseudoMaskDataset(_readers(caches, "val"), transform, self.authentic, names=names or None)
+        without = [of for name, of in sets.items() if name not in dataset.sources]
+        if without or not len(dataset):
+            raise _no_sample([*without, caches][0], "val")
+        return dataset
+
+    def _loader(self, dataset: PseudoMaskDataset, draws: SeededDraws | None = None) -> DataLoader[PackedItem]:
+        return DataLoader(
+            dataset,
+            self.batch_size,
+            sampler=draws,
+            drop_last=draws is not None and len(draws) > self.batch_size,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **loader_processes(self.workers, PseudoMaskDataset.__module__),
+        )
+
+
+def _readers(caches: Sequence[str], split: Split) -> list[ShardReader]:
+    return [ShardReader(Path(cache), [split]) for cache in caches]
+
+
+def _no_sample(caches: Sequence[str], split: Split) -> CacheError:
+    if not caches:
+        return CacheError(
+            f"no cache gives {split} samples; name some in data.{'val_sets' if split == 'val' else 'caches'}"
+        )
+    return CacheError(
+        f"{', '.join(caches)}: no sample in the {split} split; mark some images of the manifest "
+        f'"split": "{split}" and run `boxpromptiml pseudomasks` on it'
+    )

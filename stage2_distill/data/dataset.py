@@ -1,0 +1,298 @@
+"""Torch datasets: pseudo-masks from caches and streams for training, photos with ground truth for scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from boxpromptiml import images
+from boxpromptiml.core import boxes
+from boxpromptiml.core.records import Batch, ImageRecord, Sample
+from boxpromptiml.manifests.manifest import Manifest, ManifestError
+from stage2_distill.data.augmentation import Resize
+from stage2_distill.data.degradations import Degradation
+from stage2_distill.data.target import Target, training_mask
+
+if TYPE_CHECKING:  # augment.py imports it without letting it ask the network for a newer release
+    import albumentations as A
+
+
+class SampleReader(Protocol):
+    """Samples that are stored, such as those of a `ShardReader`.
+
+    Attributes:
+        authentic: (n,) bool.
+        sources: (n,) str.
+    """
+
+    authentic: NDArray[np.bool_]
+    sources: NDArray[np.str_]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class SampleStream(Protocol):
+    """Samples that are made when they are drawn. It is sent to loader workers, so it can be pickled.
+
+    Attributes:
+        authentic: (n,) bool, the same for every seed.
+        sources: (n,) str, the same for every seed.
+    """
+
+    authentic: NDArray[np.bool_]
+    sources: NDArray[np.str_]
+
+    def __len__(self) -> int: ...
+
+    def draw(self, index: int, seed: int) -> Sample:
+        """The sample that ``index`` and ``seed``, in [0, 2³²), alone decide; its pseudo-mask is the exact mask."""
+        ...
+
+
+class PackedItem(TypedDict):
+    """A sample on its way from a loader worker to the device: in bytes, a quarter of what it becomes there.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        pseudo_mask: (H, W) uint8, probability × 255; what the student is taught with.
+        box_mask: (H, W) uint8, 128 or more inside any box.
+        truth: (H, W) uint8, 128 or more where manipulated; 0 everywhere where there is no ground truth.
+        weight: how much the sample counts in the loss.
+        has_truth: whether there is ground truth.
+        image_id: COCO image id.
+        position: in the dataset; unique where image ids of several sets are not.
+    """
+
+    image: NDArray[np.uint8]
+    pseudo_mask: NDArray[np.uint8]
+    box_mask: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    weight: float
+    has_truth: bool
+    image_id: int
+    position: int
+
+
+class PackedBatch(TypedDict):
+    """Items of `PackedItem`, stacked into tensors."""
+
+    image: Tensor
+    pseudo_mask: Tensor
+    box_mask: Tensor
+    truth: Tensor
+    weight: Tensor
+    has_truth: Tensor
+    image_id: Tensor
+    position: Tensor
+
+
+def unpack(batch: PackedBatch) -> Batch:
+    """What the student's module receives, made on the device where the bytes are."""
+    image = batch["image"].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    return Batch(
+        image=image.div_(255),
+        pseudo_mask=batch["pseudo_mask"].float().div_(255)[:, None],
+        box_mask=(batch["box_mask"] >= 128).float()[:, None],
+        weight=batch["weight"].float(),
+        truth=(batch["truth"] >= 128).float()[:, None],
+        has_truth=batch["has_truth"],
+        image_id=batch["image_id"],
+        position=batch["position"],
+    )
+
+
+class PseudoMaskDataset(Dataset[PackedItem]):
+    """Samples of caches and streams.
+
+    A key is a position, or a position and the seed of its augmentation, as `SeededDraws` gives them.
+
+    Args:
+        readers: the caches, already narrowed to a split; their samples come first.
+        transform: over ``image`` and ``masks``, ending at the student's size; see `augment`.
+        authentic: also serve authentic images.
+        streams: samples that are made when they are drawn, a different one for every seed.
+        names: one for each reader and stream, in place of the sources of its samples.
+        confidence_power: a sample's weight is the teacher's confidence in it (see `Sample.confidence`) to this power;
+            0 weighs all samples alike.
+        target: which mask of a sample is its target.
+
+    Attributes:
+        sources: their names, sorted; ``unnamed`` for samples that name none.
+        source_of: (n,) position in ``sources`` of each sample.
+        authentic: (n,) bool.
+    """
+
+    def __init__(
+        self,
+        readers: Sequence[SampleReader],
+        transform: A.Compose | Resize,
+        authentic: bool = True,
+        streams: Sequence[SampleStream] = (),
+        names: Sequence[str] | None = None,
+        confidence_power: float = 0.0,
+        target: Target = Target(),  # noqa: B008 (frozen)
+    ) -> None:
+        self.readers = readers
+        self.target = target
+        self.confidence_power = confidence_power
+        self.transform = transform
+        self.streams = streams
+        origins: list[SampleReader | SampleStream] = [*readers, *streams]
+        served = [np.arange(len(o)) if authentic else np.flatnonzero(~np.asarray(o.authentic)) for o in origins]
+        self._origin_of = np.repeat(np.arange(len(origins)), [len(indices) for indices in served])
+        self._index_of = np.concatenate([np.zeros(0, int), *served])
+        flags = [np.asarray(origin.authentic)[kept] for origin, kept in zip(origins, served, strict=True)]
+        self.authentic: NDArray[np.bool_] = np.concatenate([np.zeros(0, bool), *flags])
+        if names is None:
+            stated = [np.asarray(origin.sources)[kept] for origin, kept in zip(origins, served, strict=True)]
+            each = np.concatenate([np.zeros(0, str), *stated])
+        else:
+            each = np.array(names)[self._origin_of]
+        found, self.source_of = np.unique(np.where(each == "", "unnamed", each), return_inverse=True)
+        self.sources: list[str] = found.tolist()
+
+    def __len__(self) -> int:
+        return len(self._index_of)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> PackedItem:
+        position, seed = key if isinstance(key, tuple) else (key, 0)
+        sample = self.sample(position, seed)
+        size = sample.image.shape[0]
+        box_mask = boxes.rasterize(sample.boxes_xyxy, size, size).view(np.uint8) * np.uint8(255)
+        truth = np.zeros_like(box_mask) if sample.truth is None else sample.truth
+        self.transform.set_random_seed(seed)
+        moved = self.transform(image=sample.image, masks=[training_mask(sample, self.target), box_mask, truth])
+        pseudo_mask, box_mask, truth = map(np.ascontiguousarray, moved["masks"])
+        return PackedItem(
+            image=np.ascontiguousarray(moved["image"]),
+            pseudo_mask=pseudo_mask,
+            box_mask=box_mask,
+            truth=truth,
+            weight=sample.confidence**self.confidence_power,
+            has_truth=sample.truth is not None,
+            image_id=sample.image_id,
+            position=position,
+        )
+
+    def sample(self, position: int, seed: int = 0) -> Sample:
+        """The sample at a position as it is stored, or as its stream makes it from a seed."""
+        origin, index = int(self._origin_of[position]), int(self._index_of[position])
+        if origin < len(self.readers):
+            return self.readers[origin][index]
+        return self.streams[origin - len(self.readers)].draw(index, seed)
+
+
+class ScoredItem(TypedDict):
+    """One photo to be scored.
+
+    Attributes:
+        image: (3, S, S) float in [0, 1] at the student's size; zeros when the photo cannot be scored.
+        truth: (H, W) bool at the (degraded) photo's own size, True = manipulated; None when the photo cannot be scored.
+        index: position in the test set's records.
+        problem: why the photo cannot be scored, or an empty string.
+    """
+
+    image: Tensor
+    truth: Tensor | None
+    index: int
+    problem: str
+
+
+class ScoredBatch(TypedDict):
+    """Photos to be scored; truths keep their own sizes, so they stay a list. See `ScoredItem`."""
+
+    image: Tensor
+    truth: list[Tensor | None]
+    index: list[int]
+    problem: list[str]
+
+
+class ScoredDataset(Dataset[ScoredItem]):
+    """Photos of one test set with their ground truth.
+
+    Args:
+        records: what to score. An authentic image needs no mask.
+        size: the student's input size in pixels.
+        degradation: done to each photo at its own resolution, before it is resized to the student's size.
+    """
+
+    def __init__(self, records: Sequence[ImageRecord], size: int, degradation: Degradation | None = None) -> None:
+        self.records = records
+        self.size = size
+        self.degradation = degradation
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> ScoredItem:
+        try:
+            photo, mask = images.read_record(self.records[index])
+            truth = np.zeros(photo.shape[:2], bool) if mask is None else mask
+            if self.degradation is not None:
+                photo, truth = self.degradation.apply(photo, truth, self.records[index].image_id)
+        except images.ImageError as error:
+            blank = torch.zeros(3, self.size, self.size)
+            return ScoredItem(image=blank, truth=None, index=index, problem=_about(self.records[index], error))
+        image = image_tensor(images.resize_photo(photo, self.size, self.size))
+        return ScoredItem(image=image, truth=torch.from_numpy(truth), index=index, problem="")
+
+
+def collate_scored(items: list[ScoredItem]) -> ScoredBatch:
+    """Stack what can be stacked."""
+    return ScoredBatch(
+        image=torch.stack([item["image"] for item in items]),
+        truth=[item["truth"] for item in items],
+        index=[item["index"] for item in items],
+        problem=[item["problem"] for item in items],
+    )
+
+
+def scorable(manifest: Manifest) -> list[ImageRecord]:
+    """Records of a manifest's test split, all of which have ground truth.
+
+    Raises:
+        ManifestError: there is none, or a manipulated image has no ground truth.
+    """
+    for aside in manifest.set_aside:
+        print(f"set aside: {manifest.path}: {aside.file}: {aside.reason}")
+    records = [record for record in manifest.records if record.split == "test"]
+    if not records:
+        raise ManifestError(f'{manifest.path}: no image has "split": "test"; mark the images to score')
+    for record in records:
+        if not record.authentic and record.mask_path is None:
+            raise ManifestError(f"{manifest.path}: {record.path.name} has no mask_file; scores need ground truth")
+    return records
+
+
+def unscored(record: ImageRecord) -> str:
+    """Why a photo has no score, in one line that begins with a file; its files are read once more."""
+    try:
+        images.read_record(record)
+    except images.ImageError as error:
+        return _about(record, error)
+    return f"{record.path}: nothing is left of its truth at the student's size; score at the truth's own resolution"
+
+
+def scorable_truth(batch: Batch) -> Tensor:
+    """(B,) bool: manipulated images with a truth that marks something. Without boxes an image is authentic."""
+    boxed = batch["box_mask"].flatten(1).any(1)
+    return boxed & batch["has_truth"] & batch["truth"].flatten(1).any(1)
+
+
+def _about(record: ImageRecord, error: images.ImageError) -> str:
+    """The error with the file that it is about; what a degradation says names none."""
+    names = [str(file) for file in (record.path, record.mask_path) if file is not None]
+    return str(error) if str(error).startswith(tuple(names)) else f"{record.path}: {error}"
+
+
+def image_tensor(photo: images.Photo) -> Tensor:
+    """(H, W, 3) uint8 to (3, H, W) float in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))).float().div_(255)

@@ -1,0 +1,1 @@
+"""Scores of a student: metrics, test sets, agreement with the teacher, robustness, calibration."""

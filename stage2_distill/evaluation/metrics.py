@@ -1,0 +1,139 @@
+"""One row of scores for each test image, gathered from all processes."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import Metric
+
+from boxpromptiml.images import resize_tensor
+from boxpromptiml.scoring.protocol import Precision, Scoring
+from boxpromptiml.scoring.scores import (
+    RankedPixels,
+    by_mode,
+    counts_per_image,
+    f1_from_counts,
+    inverted,
+    iou_from_counts,
+)
+
+TRIVIAL = ("f1_all_positive", "f1_nothing", "f1_random", "f1_centre_box")
+"""Predictors that look at no pixel: everything, nothing, random at the true rate, the middle half of each side."""
+PIXEL_SCORES = ("f1", "iou", "auc", "f1_best_per_image")
+SCORES = (*PIXEL_SCORES, *TRIVIAL, "predicted_area", "image_score", "manipulated_area")
+THRESHOLDS = (0.001, 0.002, 0.005, *(percent / 100 for percent in range(1, 100)), 0.995, 0.998, 0.999)
+"""Where F1 is taken to find the threshold that is best for a whole set."""
+COLUMNS = ("set", "index", *SCORES, *(f"f1_at_{threshold:g}" for threshold in THRESHOLDS))
+
+
+def in_precision(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Around a student's answer that is scored, whatever the precision that surrounds it."""
+    if precision == "32-true":
+        return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16-mixed" else torch.float16)
+
+
+class RowPerImage(Metric):
+    """Keeps a row of numbers for each image; under several processes every image counts once.
+
+    Args:
+        threshold: pixels with a probability above it are predicted as manipulated.
+
+    Attributes:
+        keys: how many leading numbers of a row say which image it is.
+    """
+
+    full_state_update = False
+    keys: int
+    rows: list[Tensor]
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.add_state("rows", [], dist_reduce_fx="cat")
+
+    def compute(self) -> Tensor:
+        """(N, columns) float64, sorted by image, each image once: samplers pad the last batch with repetitions."""
+        rows = (torch.cat(list(self.rows)) if isinstance(self.rows, list) else self.rows).cpu()
+        _, first = np.unique(rows[:, : self.keys].numpy(), axis=0, return_index=True)
+        return rows[first]
+
+
+class Scoreboard(RowPerImage):
+    """Rows of `COLUMNS`, one for each image of the test sets.
+
+    Args:
+        scoring: the rules.
+    """
+
+    keys = 2
+
+    def __init__(self, scoring: Scoring = Scoring()) -> None:  # noqa: B008 (frozen)
+        super().__init__(scoring.threshold)
+        self.scoring = scoring
+
+    def update(self, set_index: int, index: int, probability: Tensor, truth: Tensor | None) -> None:
+        """Score one image.
+
+        Args:
+            set_index: position of the test set.
+            index: position of the image in its set.
+            probability: (h, w) in [0, 1], at the student's size or the truth's.
+            truth: (H, W) bool, True = manipulated; None marks an image that could not be read. Where nothing of it is
+                left at the resolution of scoring there is no score either: the image is no authentic one.
+        """
+        scores = [float("nan")] * (len(COLUMNS) - 2)
+        if truth is not None:
+            with in_precision("32-true", probability.device):  # to resize is to multiply matrices
+                sized = _at_one_size(probability.float(), truth, self.scoring)
+            if sized[1].any() or not truth.any():
+                scores = self._score(*sized, truth.double().mean())  # 1 % has to reach 0.01
+        self.rows.append(torch.tensor([[set_index, index, *scores]], dtype=torch.float64, device=self.device))
+
+    def _score(self, probability: Tensor, truth: Tensor, manipulated_area: Tensor) -> list[float]:
+        whole = [(probability > self.threshold).float().mean(), probability.max(), manipulated_area]
+        if self.scoring.stretch:
+            low, high = probability.aminmax()
+            probability = (probability - low) / (high - low + 1e-8)  # as in SCAF's etest.py
+        *scores, curve = _pixel_scores(probability, truth, self.scoring)
+        return [score.item() for score in [*scores, *_trivial_f1(truth, self.scoring), *whole]] + curve.tolist()
+
+
+def _at_one_size(probability: Tensor, truth: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
+    if probability.shape == truth.shape:
+        return probability, truth
+    if scoring.resolution == "network":
+        small = F.interpolate(truth[None, None].float(), probability.shape, mode="nearest")  # as IMDLBenCo's masks
+        return probability, small[0, 0] > 0
+    return resize_tensor(probability, truth.shape[1], truth.shape[0]), truth  # as `predict` does
+
+
+def _pixel_scores(probability: Tensor, truth: Tensor, scoring: Scoring) -> list[Tensor]:
+    """`PIXEL_SCORES` of one image, and its F1 at `THRESHOLDS`."""
+    ranked = RankedPixels(probability, truth)
+    thresholds = torch.tensor([scoring.threshold, *THRESHOLDS], device=probability.device)
+    counts = ranked.counts(torch.cat([thresholds, ranked.thresholds]))
+    against = inverted(*counts, truth.numel())
+    f1, iou = (by_mode(scoring.mode, score(*counts), score(*against)) for score in (f1_from_counts, iou_from_counts))
+    auc = ranked.auc()
+    return [f1[0], iou[0], by_mode(scoring.mode, auc, 1 - auc), f1.max(), f1[1 : len(thresholds)]]
+
+
+def _trivial_f1(truth: Tensor, scoring: Scoring) -> list[Tensor]:
+    """F1 of the predictors in `TRIVIAL`; for the random one its limit for many pixels.
+
+    With a share p of the pixels manipulated and a share q marked at random, that is 2pq / (p + q).
+    """
+    height, width = truth.shape
+    centre = torch.zeros_like(truth)
+    centre[height // 4 : height - height // 4, width // 4 : width - width // 4] = True
+    predictions = torch.stack([torch.ones_like(truth), torch.zeros_like(truth), centre]).float()
+    counts = counts_per_image(predictions, truth.expand(3, -1, -1))
+    given, inverse = f1_from_counts(*counts), f1_from_counts(*inverted(*counts, truth.numel()))
+    everything, nothing, box = by_mode(scoring.mode, given, inverse)
+    rate = truth.float().mean()
+    return [everything, nothing, by_mode(scoring.mode, rate, 2 * rate * (1 - rate)), box]

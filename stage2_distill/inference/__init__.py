@@ -1,0 +1,1 @@
+"""A trained student on new photos: localizer, prediction, tiling, export."""

@@ -1,0 +1,204 @@
+"""A trained student for one's own photos: load it from anywhere, ask it, save it, share it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from boxpromptiml.core.limits import Threshold, within_limits
+from boxpromptiml.images import Mask, Photo, Probability, resize_photo, resize_probability
+from boxpromptiml.images.regions import Region, find_regions
+from stage2_distill.data.dataset import image_tensor
+from stage2_distill.inference import released
+from stage2_distill.inference.photo_input import GivenPhoto, pixels_of
+from stage2_distill.inference.tiling import localize_tiled
+from stage2_distill.model.student import Student, WeightsError, count_parameters
+
+UNCALIBRATED = "none was: 0.5"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a student says about one photo.
+
+    Attributes:
+        probability: (H, W) float32 in [0, 1] at the photo's own size.
+        mask: (H, W) bool, where the probability is above the threshold.
+        score: largest probability in the photo.
+        regions: connected parts of the mask as boxes and polygons, the largest first.
+    """
+
+    probability: Probability
+    mask: Mask
+    score: float
+    regions: list[Region]
+
+
+class Localizer(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="boxpromptiml",
+    tags=["image-forensics", "image-manipulation-localization"],
+    pipeline_tag="image-segmentation",
+    paper_url="https://arxiv.org/abs/2511.20359",
+    model_card_template=Path(__file__).with_name("model_card.md.jinja").read_text(encoding="utf-8"),
+):
+    """A student with its threshold.
+
+    `load` gets one from a checkpoint, a folder or the hub; the folder that `save` writes holds ``model.safetensors``,
+    ``config.json`` and a model card, and is what ``push_to_hub`` uploads.
+
+    Args:
+        student: arguments of `Student`.
+        threshold: pixels with a probability strictly above it count as manipulated.
+        calibration: how the threshold was chosen, for people.
+
+    Raises:
+        WeightsError: the arguments are not those of a student of this version.
+        InputError: the threshold is no probability.
+    """
+
+    @within_limits
+    def __init__(self, student: dict[str, Any], threshold: Threshold = 0.5, calibration: str = UNCALIBRATED) -> None:
+        super().__init__()
+        backbone = str(student.get("backbone"))
+        if not timm.is_model(backbone):  # other names can make timm fetch what they point to
+            raise WeightsError(f"timm has no backbone called {backbone!r}; `timm.list_models()` lists them")
+        self.threshold = float(threshold)
+        self.calibration = calibration
+        self.student = Student(**student, pretrained=False)
+
+    @classmethod
+    def load(cls, source: str | Path = released.NAME) -> Localizer:
+        """A localizer in evaluation mode on the CPU; ``.to("cuda")`` moves it. No code in the files is run.
+
+        Args:
+            source: ``released`` for the student that comes with the package, a .ckpt file that `boxpromptiml fit`
+                wrote, a folder that `save` wrote, or OWNER/NAME of a model on the Hugging Face hub, which is downloaded
+                once.
+
+        Raises:
+            WeightsError: there is nothing of the kind, or it does not fit this version.
+        """
+        path = released.FOLDER if source == released.NAME else Path(source)
+        if path.is_file():
+            return cls.from_student(Student.from_checkpoint(path))
+        on_hub = not path.is_dir() and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(?<!\.ckpt)", str(source))
+        if not path.is_dir() and not on_hub:
+            raise WeightsError(f"{source}: no such checkpoint; train one with `boxpromptiml fit`")
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints where it loads from
+                return cls.from_pretrained(str(path), strict=True).eval()
+        except Exception as error:  # files from anywhere: JSON, safetensors, torch and network errors alike
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            remedy = "no such file or folder, and the hub gives none" if on_hub else "not a folder of a saved localizer"
+            raise WeightsError(f"{source}: {remedy} ({reason}); name a checkpoint, or save it again") from None
+
+    @classmethod
+    def from_student(cls, student: Student, threshold: float = 0.5, calibration: str = UNCALIBRATED) -> Localizer:
+        """A localizer with a copy of a student's weights, in evaluation mode."""
+        localizer = cls(student.arguments, threshold, calibration)
+        localizer.student.load_state_dict(student.state_dict())
+        return localizer.eval()
+
+    def save(self, folder: str | Path, half: bool = False) -> None:
+        """Write ``model.safetensors``, ``config.json`` and, where there is none yet, a model card, ``README.md``.
+
+        Args:
+            folder: to write to.
+            half: write weights in 16 bits, in half the space. They compute in 32 bits all the same.
+        """
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        facts = {
+            "backbone": self.student.arguments["backbone"],
+            "image_size": self.student.image_size,
+            "parameters": f"{count_parameters(self):,}",
+            "threshold": f"{self.threshold:g}",
+            "calibration": self.calibration,
+        }
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as name:
+            (deepcopy(self).half() if half else self).save_pretrained(name, model_card_kwargs=facts)
+            shutil.copymode(Path(name, "config.json"), Path(name, "model.safetensors"))  # safetensors: owner only
+            folder.mkdir(exist_ok=True)
+            for written in sorted(Path(name).iterdir(), reverse=True):
+                if written.name != "README.md" or not (folder / written.name).exists():
+                    written.replace(folder / written.name)
+
+    @within_limits
+    def predict(
+        self, photo: GivenPhoto, tiled: bool = False, threshold: Threshold | None = None, flips: bool = False
+    ) -> Prediction:
+        """Localize manipulations in one photo.
+
+        Args:
+            photo: a file's path or its bytes, a PIL image, or an array of 8-bit grey values (H, W) or RGB (H, W, 3).
+            tiled: see the photo at its own resolution in overlapping tiles, instead of shrunk to the student's size.
+                Slower, and finer; better only for a student that was trained on pixels of such a size.
+            threshold: in place of the localizer's own.
+            flips: average the answers for the photo and its two mirror images. Three times slower, a little better.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            InputError: the threshold is no probability.
+        """
+        pixels = pixels_of(photo)
+        if tiled:
+            probability = localize_tiled(pixels, self.student.image_size, partial(self.localize, flips=flips))
+        else:
+            probability = self.localize([pixels], flips)[0]
+        limit = self.threshold if threshold is None else threshold
+        return Prediction(probability, probability > limit, float(probability.max()), find_regions(probability, limit))
+
+    @torch.inference_mode()
+    def localize(self, photos: Sequence[Photo], flips: bool = False) -> list[Probability]:
+        """Probabilities (H, W) of photos (H, W, 3) of any size, in one batch at the student's size.
+
+        Args:
+            photos: RGB, 8 bit.
+            flips: average the answers for each photo, its left-right and its top-bottom mirror image.
+        """
+        side = self.student.image_size
+        images = torch.stack([image_tensor(resize_photo(photo, side, side)) for photo in photos])
+        images = images.to(self.student.mean.device)
+        answers = [self(images)]
+        if flips:
+            answers += [self(images.flip(axis)).flip(axis) for axis in (-1, -2)]
+        small = torch.stack(answers).mean(0)[:, 0].cpu().numpy()
+        sizes = [(photo.shape[1], photo.shape[0]) for photo in photos]
+        return [resize_probability(each, *size) for each, size in zip(small, sizes, strict=True)]
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of the student's arguments and weights, the same wherever they were loaded from."""
+        digest = hashlib.sha256(json.dumps(self.student.arguments, sort_keys=True).encode())
+        for name, tensor in sorted(self.student.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Probability (B, 1, H, W) of images (B, 3, H, W), RGB in [0, 1]."""
+        return torch.sigmoid(self.student(image).logits.float())
+
+
+def load_named(checkpoint: str) -> Localizer:
+    """The localizer that a command is asked for; it says so where that is the released one."""
+    localizer = Localizer.load(checkpoint)
+    if checkpoint == released.NAME:
+        print(f"student: the released one, which comes with the package (SHA-256 {localizer.weights_sha256()[:12]})")
+    return localizer

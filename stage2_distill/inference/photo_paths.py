@@ -1,0 +1,76 @@
+"""Which photos are meant, and what their results are called."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from boxpromptiml.core.records import InputError
+from boxpromptiml.core.text_decoding import decode_text
+from boxpromptiml.images import IMAGE_SUFFIXES, look_through, named
+from boxpromptiml.images.files import suffix_of
+
+
+def photo_names(given: list[Path]) -> tuple[dict[Path, str], list[str]]:
+    """Photos in the order they were named, each with the name of its results, relative to a folder for them.
+
+    That name is the photo's path below the folder that was named, without the suffix if that is free.
+
+    Args:
+        given: photos, folders that hold some, patterns such as ``photos/**/*.jpg``, and ``.txt`` files with a path on
+            each line.
+
+    Returns:
+        the photos with their names, and in words what else was there and is not looked at.
+
+    Raises:
+        InputError: there is no photo, or two would have the same name.
+    """
+    files: dict[Path, PurePosixPath] = {}
+    remarks: list[str] = []
+    for each in given:
+        found, remark = _photos(each)
+        remarks += [remark] if remark else []
+        for file, relative in found.items():
+            files.setdefault(file, relative)
+    if not files:
+        seen = f" ({'; '.join(remarks)})" if remarks else ""
+        raise InputError(f"{', '.join(map(str, given))}: no photo found{seen}; name photo files or folders of photos")
+    stems = Counter(relative.with_suffix("") for relative in files.values())
+    unique = {f: r if stems[r.with_suffix("")] > 1 else r.with_suffix("") for f, r in files.items()}
+    names = {file: printable(relative.as_posix()) for file, relative in unique.items()}
+    twice = [name for name, count in Counter(names.values()).items() if count > 1]
+    if twice:
+        raise InputError(f"two photos would both be written as {twice[0]}; give their folders in separate runs")
+    return names, remarks
+
+
+def printable(text: str) -> str:
+    """Text about files that UTF-8 can hold: bytes of a name that are no UTF-8 become a backslash and a number."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _photos(given: Path) -> tuple[dict[Path, PurePosixPath], str]:
+    """The photos that one argument means, and what it also means and is not looked at."""
+    if given.is_dir():
+        content = look_through(given)
+        return {file: _below(given, file) for file in content.images}, content.remark()
+    if given.suffix.lower() == ".txt" and given.is_file():
+        lines = decode_text(given.read_bytes(), errors="surrogateescape").splitlines()
+        return {Path(line): PurePosixPath(Path(line).name) for line in map(str.strip, lines) if line}, ""
+    if given.exists() or not glob.has_magic(str(given)):
+        return {given: PurePosixPath(given.name)}, ""
+    plain = next(i for i, part in enumerate(given.parts) if glob.has_magic(part))
+    found = sorted(Path(path) for path in glob.glob(str(given), recursive=True))  # noqa: PTH207 (given may be absolute)
+    files = [path for path in found if path.is_file()]
+    others = Counter(suffix_of(path.name) for path in files if path.suffix.lower() not in IMAGE_SUFFIXES)
+    photos = (path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
+    remark = f"{given}: not looked at: {named(others)}" if others else ""
+    return {path: _below(Path(*given.parts[:plain]), path) for path in photos}, remark
+
+
+def _below(folder: Path, file: Path) -> PurePosixPath:
+    """Path of a file below a folder; its bare name where a pattern leads out of it, so that results stay inside."""
+    relative = file.relative_to(folder)
+    return PurePosixPath(file.name) if ".." in relative.parts else PurePosixPath(relative)

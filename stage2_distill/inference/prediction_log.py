@@ -1,0 +1,83 @@
+"""JSON Lines that grow photo by photo, so that a run which was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from boxpromptiml.runtime.run_folder import run_folder
+
+LINES = "predictions.jsonl"
+SETTINGS = "predictions.settings.json"
+RESULTS = (LINES, ".predictions-*.jsonl", "predictions.json", "coco.json")
+
+
+class PredictionLog:
+    """One process's part of ``predictions.jsonl``. `merge` puts the parts together.
+
+    Args:
+        folder: of the results.
+        rank: of the process.
+    """
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        self._stream = (folder / f".predictions-{rank:03d}.jsonl").open("w", encoding="utf-8")
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Write down a photo whose results are on disk; ``file`` names it."""
+        self._stream.write(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing follows."""
+        self._stream.close()
+
+
+@contextmanager
+def take_up(folder: Path, settings: dict[str, Any], overwrite: bool = False) -> Iterator[None]:
+    """Have a folder to oneself; lines of an earlier run of the same settings stay.
+
+    Raises:
+        InputError: see `run_folder`.
+    """
+    with run_folder(folder, SETTINGS, settings, RESULTS, overwrite):
+        merge(folder)
+        yield
+
+
+def merge(folder: Path) -> list[dict[str, Any]]:
+    """Put all parts into ``predictions.jsonl``, sorted by file; of two lines for a file the later counts."""
+    entries = {entry["file"]: entry for path in _parts(folder) for entry in _lines(path)}
+    ordered = [entries[file] for file in sorted(entries)]
+    partial = folder / f".{LINES}.partial"
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n" for entry in ordered)
+    partial.replace(folder / LINES)
+    for path in _parts(folder)[1:]:
+        path.unlink()
+    return ordered
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Lines of ``predictions.jsonl`` by file."""
+    return {entry["file"]: entry for entry in _lines(folder / LINES)}
+
+
+def _parts(folder: Path) -> list[Path]:
+    return [folder / LINES, *sorted(folder.glob(".predictions-*.jsonl"))]
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            try:
+                entry = json.loads(line)
+            except ValueError:  # the process was killed while it wrote this
+                continue
+            if isinstance(entry, dict) and "file" in entry:
+                yield entry

@@ -1,0 +1,1 @@
+"""What the student learns from: the distillation loss and its terms."""

@@ -1,0 +1,119 @@
+"""What the student is taught with: its map against the teacher's pseudo-mask."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
+
+from boxpromptiml.core.limits import NotNegative, ShareBelowHalf, within_limits
+from stage2_distill.losses.box_prior import outside_per_image, tightness_per_image
+
+
+def bce_per_image(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy averaged over the pixels of each image: the paper's BCE(A_refined, teacher mask).
+
+    Args:
+        logits: (B, 1, H, W).
+        target: (B, 1, H, W) in [0, 1].
+
+    Returns:
+        (B,), at least 0.
+    """
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2, 3))
+
+
+def dice_per_image(logits: Tensor, target: Tensor) -> Tensor:
+    """Soft Dice loss 1 − (2 Σ pt + 1) / (Σ p + Σ t + 1) of each image (Milletari et al., V-Net, 2016).
+
+    It does not shrink with the region, so small regions are not drowned by background as under BCE alone.
+
+    Args:
+        logits: (B, 1, H, W).
+        target: (B, 1, H, W) in [0, 1].
+
+    Returns:
+        (B,) in [0, 1].
+    """
+    probability = torch.sigmoid(logits.float())
+    both = (probability * target).sum((1, 2, 3))
+    either = probability.sum((1, 2, 3)) + target.sum((1, 2, 3))
+    return 1 - (2 * both + 1) / (either + 1)
+
+
+def focal_per_image(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Focal loss −(1 − p_t)^γ log p_t averaged over the pixels of each image (Lin et al., ICCV 2017), unbalanced.
+
+    Pixels that are already right count little, so the many easy ones of the background do not drown the few others.
+
+    Args:
+        logits: (B, 1, H, W).
+        target: (B, 1, H, W) in [0, 1].
+        gamma: 0 is binary cross-entropy.
+
+    Returns:
+        (B,), at least 0.
+    """
+    return sigmoid_focal_loss(logits.float(), target, alpha=-1, gamma=gamma).mean((1, 2, 3))
+
+
+class DistillationLoss(nn.Module):
+    """Weighted sum of terms, averaged over images by their weight. Every term but the first is ours to add.
+
+    Args:
+        bce: weight of binary cross-entropy; 1 with all others 0 is the paper's loss.
+        dice: weight of the Dice term.
+        focal: weight of the focal term.
+        focal_gamma: how little pixels count that are already right.
+        outside: weight of the cross-entropy over pixels outside every box, which are authentic for certain.
+        tightness: weight of the term by which the lines that cross a box must meet the manipulated region.
+        margin: share of a box's side, at each end, whose lines may miss the region because boxes are loose.
+
+    Raises:
+        InputError: a weight is below 0, or the margin leaves no line.
+    """
+
+    @within_limits
+    def __init__(
+        self,
+        bce: NotNegative = 1.0,
+        dice: NotNegative = 0.0,
+        focal: NotNegative = 0.0,
+        focal_gamma: NotNegative = 2.0,
+        outside: NotNegative = 0.0,
+        tightness: NotNegative = 0.0,
+        margin: ShareBelowHalf = 0.15,
+    ) -> None:
+        super().__init__()
+        self.bce = bce
+        self.dice = dice
+        self.focal = focal
+        self.focal_gamma = focal_gamma
+        self.outside = outside
+        self.tightness = tightness
+        self.margin = margin
+
+    def forward(
+        self, logits: Tensor, target: Tensor, weight: Tensor, box_mask: Tensor, total: Tensor | None = None
+    ) -> Tensor:
+        """Scalar loss of logits against a target in [0, 1], given what lies inside a box; all three (B, 1, H, W).
+
+        Args:
+            logits: the student's.
+            target: the teacher's mask.
+            weight: (B,), of each image.
+            box_mask: 1 inside any box.
+            total: what the weighted sum is divided by; by default the sum of the weights. Several processes train as
+                one if each is given the mean of their sums.
+        """
+        loss = self.bce * bce_per_image(logits, target)
+        if self.dice:
+            loss = loss + self.dice * dice_per_image(logits, target)
+        if self.focal:
+            loss = loss + self.focal * focal_per_image(logits, target, self.focal_gamma)
+        if self.outside:
+            loss = loss + self.outside * outside_per_image(logits, box_mask)
+        if self.tightness:
+            loss = loss + self.tightness * tightness_per_image(logits, box_mask, self.margin)
+        return (loss * weight).sum() / (weight.sum() if total is None else total).clamp(min=1e-6)

@@ -1,0 +1,1 @@
+"""The student network: backbone, fusion module, branches, weights."""

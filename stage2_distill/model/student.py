@@ -1,0 +1,255 @@
+"""The student: image in, manipulation map out, no prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import timm
+import torch
+from timm.models import FeatureInfo
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from boxpromptiml.core.limits import Count, Share, Side, Whole, within_limits
+from stage2_distill.model import noise_residual, self_similarity
+from stage2_distill.model.fusion import MemoryGuidedGatedFusion, MemoryUpdate
+from stage2_distill.model.pretrained import WeightsError, create_backbone
+
+
+class Localization(NamedTuple):
+    """The student's answer.
+
+    Attributes:
+        logits: (B, 1, H, W) at the input's size; the probability of manipulation is their sigmoid.
+        gate_prior: (B, 1, h, w) in [0, 1] at the fusion stride.
+        memory_prior: (B, 1, h, w) in [0, 1] at the fusion stride.
+        fused: (B, C, h, w) features, for the memory bank's moving average.
+        gates: (B, L, h, w) in [0, 1] at the fusion stride, one for each of the L fused features.
+    """
+
+    logits: Tensor
+    gate_prior: Tensor
+    memory_prior: Tensor
+    fused: Tensor
+    gates: Tensor
+
+
+class Student(nn.Module):
+    """A timm backbone under the memory-guided gated fusion module.
+
+    Args:
+        backbone: any timm model with ``features_only``; its last four features are used.
+        pretrained: start the backbone from ImageNet weights: those of an installed package where there is one, else
+            timm's, downloaded once from the Hugging Face hub.
+        image_size: side in pixels that images are resized to before the student sees them.
+        fusion_stride: stride of the grid on which features are fused; 8 gives 28 × 28 at 224 pixels (ours).
+        channels: see `MemoryGuidedGatedFusion`, as for all that follow.
+        gating: gate the features.
+        memory: read the memory bank.
+        prototypes: size of the bank.
+        alpha: weight of the gate prior against the memory prior.
+        learn_alpha: learn that weight.
+        memory_update: ``gradient`` or ``ema``.
+        memory_decay: of the moving average.
+        forensic: high-pass filters for each colour, whose features are fused as a fifth; 0 for no such branch (ours).
+        displacements: of the photo against itself, at which a branch looks for copies, whose features are fused as
+            well; 0 for no such branch (ours).
+        weights: training checkpoint of an earlier student of this shape to start from, for fine-tuning; None for a
+            fresh start.
+
+    Raises:
+        WeightsError: the pretrained weights cannot be downloaded, or ``weights`` cannot be read or do not fit.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    @within_limits
+    def __init__(
+        self,
+        backbone: str = "tiny_vit_5m_224",
+        pretrained: bool = True,
+        image_size: Side = 224,
+        fusion_stride: Count = 8,
+        channels: Count = 96,
+        gating: bool = True,
+        memory: bool = True,
+        prototypes: Count = 64,
+        alpha: Share = 0.5,
+        learn_alpha: bool = False,
+        memory_update: MemoryUpdate = "gradient",
+        memory_decay: Share = 0.99,
+        forensic: Whole = 0,
+        displacements: Whole = 0,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.arguments: dict[str, Any] = {
+            "backbone": backbone,
+            "image_size": image_size,
+            "fusion_stride": fusion_stride,
+            "channels": channels,
+            "gating": gating,
+            "memory": memory,
+            "prototypes": prototypes,
+            "alpha": alpha,
+            "learn_alpha": learn_alpha,
+            "memory_update": memory_update,
+            "memory_decay": memory_decay,
+            "forensic": forensic,
+            "displacements": displacements,
+        }
+        self.image_size = image_size
+        self.fusion_stride = fusion_stride
+        self.backbone = create_backbone(backbone, pretrained and weights is None)
+        data = timm.data.resolve_model_data_config(self.backbone)
+        self.register_buffer("mean", torch.tensor(data["mean"]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(data["std"]).view(1, 3, 1, 1), persistent=False)
+        self.forensic = noise_residual.NoiseResidual(forensic) if forensic else None
+        self.similarity = self_similarity.SelfSimilarity(displacements) if displacements else None
+        in_channels = cast(FeatureInfo, self.backbone.feature_info).channels()[-4:]
+        in_channels += [noise_residual.WIDTH] * (forensic > 0) + [self_similarity.WIDTH] * (displacements > 0)
+        self.fusion = MemoryGuidedGatedFusion(
+            in_channels=in_channels,
+            channels=channels,
+            gating=gating,
+            memory=memory,
+            prototypes=prototypes,
+            alpha=alpha,
+            learn_alpha=learn_alpha,
+            memory_update=memory_update,
+            memory_decay=memory_decay,
+        )
+        self.lay_out(torch.channels_last)  # a fifth faster on CPUs, and what tensor cores want
+        if weights is not None:
+            self._start_from(Path(weights))
+
+    def lay_out(self, memory_format: torch.memory_format) -> None:
+        """Keep weights and images in this order in memory."""
+        self.memory_format = memory_format
+        self.to(memory_format=memory_format)
+
+    def forward(self, image: Tensor) -> Localization:
+        """Localize manipulations in images (B, 3, H, W), RGB in [0, 1]."""
+        height, width = image.shape[-2:]
+        normalised = ((image - self.mean) / self.std).contiguous(memory_format=self.memory_format)
+        features = self.backbone(normalised)[-4:]
+        if self.forensic is not None:
+            features = [*features, self.forensic(image)]
+        if self.similarity is not None:
+            features = [*features, self.similarity(image)]
+        grid = (-(-height // self.fusion_stride), -(-width // self.fusion_stride))
+        fusion = self.fusion(features, grid)
+        logits = F.interpolate(fusion.logits, (height, width), mode="bilinear", align_corners=False)
+        return Localization(logits, *fusion[1:])
+
+    def _start_from(self, path: Path) -> None:
+        earlier = Student.from_checkpoint(path)
+        try:
+            self.load_state_dict(earlier.state_dict())
+        except RuntimeError:
+            shape = {name: value for name, value in earlier.arguments.items() if value != self.arguments[name]}
+            raise WeightsError(
+                f"{path}: its student has {shape}, unlike this one; state the same, or start afresh"
+            ) from None
+
+    @classmethod
+    def from_checkpoint(cls, path: Path) -> Student:
+        """The trained student of a training checkpoint, in evaluation mode. No code in the file is run.
+
+        Raises:
+            WeightsError: the file is missing, is not such a checkpoint, or does not fit this version.
+        """
+        checkpoint = read_checkpoint(path)
+        try:
+            student = cls(**checkpoint["student"], pretrained=False)
+            weights = {k.removeprefix("student."): v for k, v in checkpoint["state_dict"].items()}
+            student.load_state_dict({k: v for k, v in weights.items() if not k.startswith("loss.")})
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise WeightsError(f"{path}: does not hold a student of this version ({error}); train it again") from None
+        return student.eval()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Content of a training checkpoint, loaded with ``weights_only``.
+
+    Raises:
+        WeightsError: the file is missing or is not a checkpoint.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such checkpoint; train one with `boxpromptiml fit`") from None
+    except Exception as error:  # torch.load raises pickle, zip, EOF and runtime errors alike
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"{path}: not a checkpoint that can be read ({reason}); copy or train it again") from None
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: holds a {type(content).__name__}, not a training checkpoint; name a .ckpt file")
+    return content
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of parameters, trained or not."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_macs(student: Student) -> int:
+    """Multiply–accumulate operations of one image at the student's size, counted by torch's own FLOP counter.
+
+    Attention is counted as the matrix products that it is: of some fused kernels the counter knows nothing, and which
+    kernel torch picks depends on its version, the machine, and how the student was laid out.
+    """
+    image = torch.zeros(1, 3, student.image_size, student.image_size)
+    training = student.training
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        student.eval().forward(image)  # not a compiled call, which hides its operations
+    student.train(training)
+    return counter.get_total_flops() // 2
+
+
+@within_limits
+def complexity(
+    backbone: str = "tiny_vit_5m_224",
+    image_size: Side = 224,
+    fusion_stride: Count = 8,
+    channels: Count = 96,
+    prototypes: Count = 64,
+    gating: bool = True,
+    memory: bool = True,
+    forensic: Whole = 0,
+    displacements: Whole = 0,
+) -> int:
+    """Print the parameters and multiply–accumulates of a student, without downloading weights.
+
+    Args:
+        backbone: any timm model with `features_only`.
+        image_size: side of the input in pixels.
+        fusion_stride: stride of the fusion grid.
+        channels: width of the fusion module.
+        prototypes: size of the memory bank.
+        gating: gate the features.
+        memory: read the memory bank.
+        forensic: high-pass filters for each colour; 0 for none.
+        displacements: of the branch that looks for copies; 0 for none.
+    """
+    student = Student(
+        backbone,
+        False,
+        image_size,
+        fusion_stride,
+        channels,
+        gating,
+        memory,
+        prototypes,
+        forensic=forensic,
+        displacements=displacements,
+    )
+    backbone_parameters = count_parameters(student.backbone)
+    parameters, macs = count_parameters(student), count_macs(student)
+    print(f"student     {backbone} at {image_size} × {image_size}, fusion at stride {fusion_stride}")
+    print(f"parameters  {parameters / 1e6:.3f} M (backbone {backbone_parameters / 1e6:.3f} M)")
+    print(f"MACs        {macs / 1e9:.3f} G an image ({2 * macs / 1e9:.3f} GFLOPs)")
+    return 0

@@ -1,0 +1,405 @@
+"""Try to lose work of stage one: kill it, fill its disk, damage its files, feed it bad images. Count what is lost.
+
+    python tests/fault_injection/campaign.py [--quick] [--seed N] [--out FILE.md]
+
+Each trial disturbs a run, or what it wrote, at a random place; takes the cause away; runs the same command again; and
+compares the cache with an undisturbed one, sample for sample. Every disturbance must be told in one line. A trial that
+loses or changes anything, or ends with a traceback, makes the exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from photos import POISONS, poison, write_photos
+from trials import ASKED, Cache, Content, content, losses
+
+from boxpromptiml.shards import CacheError, read_index
+from boxpromptiml.shards.maintenance.verify import DAMAGED, REPAIRED, WHOLE
+from stage1_pseudomask import engine, generate  # noqa: F401 (commands are forked from here and import nothing again)
+
+FINE, REFUSED = (0, 3), 2
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What trials have in common.
+
+    Attributes:
+        folder: for everything.
+        manifest: of the photos that most trials use.
+        wanted: the cache that they should end with.
+        seconds: an undisturbed run takes.
+        photos: which the teacher is asked about in it.
+    """
+
+    folder: Path
+    manifest: Path
+    wanted: Content
+    seconds: float
+    photos: int
+
+    def cache(self, name: str) -> Cache:
+        """A new, empty place."""
+        folder = self.folder / name
+        folder.mkdir()
+        return Cache(folder, self.manifest)
+
+    def moment(self, chance: random.Random) -> float:
+        """Some seconds after a start, at which a run may be at work or have ended."""
+        return chance.uniform(0, 1.1 * self.seconds)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a disturbance ended.
+
+    Attributes:
+        told: its explanation, one line.
+        lost: samples and images set aside that differ from the undisturbed ones.
+        again: photos that the teacher was asked about more than once.
+    """
+
+    told: str
+    lost: int
+    again: int = 0
+
+
+class NotHereError(Exception):
+    """This machine cannot be disturbed in that way."""
+
+
+Fault = Callable[[Bench, Cache, random.Random], Trial]
+
+
+def killed(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
+    """SIGKILL at a random moment."""
+    asked = ASKED.value
+    run = cache.pseudomasks()
+    time.sleep(bench.moment(chance))
+    run.kill()
+    return Trial(_state(cache), _finished(bench, cache), ASKED.value - asked - bench.photos)
+
+
+def killed_again_and_again(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
+    """SIGKILL five times in one run, two of them while damage is repaired."""
+    asked = ASKED.value
+    for turn in range(5):
+        run = cache.pseudomasks() if turn < 3 else cache.verify("--repair", "true")
+        time.sleep(bench.moment(chance) / 3)
+        run.kill()
+    return Trial(_state(cache), _finished(bench, cache), ASKED.value - asked - bench.photos)
+
+
+def disk_full(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
+    """A disk that is too small; later it has room."""
+    need = sum(path.stat().st_size for path in (bench.folder / "undisturbed/cache").iterdir())
+    room = int(chance.uniform(0.05, 0.95) * need)
+    asked = ASKED.value
+    if _can_mount():
+        with _disk(cache.folder, room) as remount:
+            run = cache.pseudomasks()
+            told = _refusal(run.code, run.words, "No space left on device")
+            remount("size=64m")
+            return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
+    largest = chance.randint(100, 40_000)
+    run = cache.pseudomasks(before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)))
+    told = _refusal(run.code, run.words, "File too large")
+    return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
+
+
+def read_only(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
+    """A disk that becomes read-only before a run or in the middle of one; later it can be written."""
+    if not _can_mount():
+        raise NotHereError("needs root and mount; to root no folder is read-only by its mode")
+    asked = ASKED.value
+    with _disk(cache.folder, 1 << 26) as remount:
+        if chance.random() < 0.7:
+            run = cache.pseudomasks()
+            time.sleep(bench.moment(chance) * 0.7)
+            run.kill()
+        remount("ro")
+        run = cache.pseudomasks()
+        code, words = run.code, run.words
+        told = words if (cache.path / "index.json").exists() else _refusal(code, words, "Read-only file system")
+        remount("rw")
+        return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
+
+
+def cut_off(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
+    """A shard, or the part of one, that ends early."""
+
+    def cut(data: bytearray) -> None:
+        del data[chance.randrange(len(data)) :]
+
+    return _damaged(bench, cache, chance, cut, "*.h5")
+
+
+def flipped(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
+    """One byte that is another, in any file of a finished or unfinished cache."""
+
+    def flip(data: bytearray) -> None:
+        data[chance.randrange(len(data))] ^= chance.randrange(1, 256)
+
+    return _damaged(bench, cache, chance, flip, "*.*")
+
+
+def two_at_once(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
+    """The same command twice at the same time, or nearly."""
+    asked = ASKED.value
+    first = cache.pseudomasks()
+    time.sleep(chance.choice([0, 0, chance.uniform(0, bench.seconds)]))
+    second = cache.pseudomasks()
+    codes = [first.code, second.code]
+    told = next((run.words for run in (first, second) if run.code == REFUSED), "one after the other")
+    assert any(code in FINE for code in codes), (first.words, second.words)
+    return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
+
+
+def clock_backwards(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
+    """A clock that goes backwards, files from the future and from 1970, and a kill in between."""
+
+    def turn_back() -> None:
+        now, steps = time.time(), iter(range(1, 10**9))
+        time.time = lambda: now - 3600 * next(steps)
+
+    asked = ASKED.value
+    for _ in range(2):
+        run = cache.pseudomasks(before=turn_back)
+        time.sleep(bench.moment(chance) / 2)
+        run.kill()
+        for path in cache.path.glob("*"):
+            os.utime(path, (chance.choice([0, time.time() + 10**9]),) * 2)
+    return Trial("(nothing to tell)", _finished(bench, cache), ASKED.value - asked - bench.photos)
+
+
+def bad_images(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
+    """Unreadable and poisonous files of every kind in a set of thousands; later they are repaired."""
+    return _bad_images(bench, cache, chance, 2_000, 9)
+
+
+def few_bad_images(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
+    """One file of every kind in a small set."""
+    return _bad_images(bench, cache, chance, 60, 2)
+
+
+FAULTS: list[tuple[str, Fault, int, int]] = [
+    ("SIGKILL at a random moment", killed, 50, 3),
+    ("SIGKILL five times in one run", killed_again_and_again, 6, 1),
+    ("disk full", disk_full, 12, 1),
+    ("read-only disk", read_only, 8, 1),
+    ("truncated shard or part", cut_off, 30, 2),
+    ("flipped byte in any file", flipped, 100, 4),
+    ("two runs on one cache", two_at_once, 12, 1),
+    ("clock going backwards", clock_backwards, 8, 1),
+    ("bad images, 22 kinds, among 2,000", bad_images, 1, 0),
+    ("bad images, 22 kinds, among 60", few_bad_images, 1, 1),
+]
+"""Name, fault, trials, trials of the quick form."""
+
+
+def main() -> int:
+    """Run the campaign, print every trial and the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few trials of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="Markdown file for the table")
+    options = parser.parse_args()
+    started, trials = time.monotonic(), defaultdict(list)
+    with tempfile.TemporaryDirectory() as name:
+        bench = _bench(Path(name))
+        for fault_name, fault, often, quick in FAULTS:
+            for number in range(quick if options.quick else often):
+                try:
+                    trial = fault(
+                        bench, bench.cache(f"{fault.__name__}-{number}"), random.Random(f"{options.seed} {number}")
+                    )
+                except NotHereError as reason:
+                    print(f"{fault_name}: skipped, {reason}", flush=True)
+                    break
+                trials[fault_name].append(trial)
+                told = trial.told.replace(name, "…")
+                print(f"{fault_name}, {number + 1}: lost {trial.lost}, again {trial.again}: {told}", flush=True)
+    failed = sum(trial.lost > 0 or trial.told.startswith("TRACEBACK") for each in trials.values() for trial in each)
+    table = _table(trials, time.monotonic() - started, options.seed)
+    print(f"\n{table}")
+    if options.out:
+        options.out.write_text(table, encoding="utf-8")
+    return 1 if failed else 0
+
+
+def _bench(folder: Path) -> Bench:
+    records = write_photos(folder / "photos", 72, seed=0)
+    for record, name in zip(records[5::20], ("zero bytes", "cut off", "missing"), strict=False):
+        spoiled = POISONS[name].spoil(record.path.read_bytes())
+        record.path.unlink()
+        if spoiled is not None:
+            record.path.write_bytes(spoiled)
+    manifest = folder / "photos/manifest.json"
+    (folder / "undisturbed").mkdir()
+    cache = Cache(folder / "undisturbed", manifest)
+    started = time.monotonic()
+    run = cache.pseudomasks()
+    assert run.code == 3, run.words
+    return Bench(folder, manifest, content(cache.path), time.monotonic() - started, ASKED.value)
+
+
+def _finished(bench: Bench, cache: Cache) -> int:
+    """Run the same command without a disturbance, and count what the cache lacks."""
+    run = cache.pseudomasks()
+    if run.code not in FINE:
+        print(run.words)
+        return len(bench.wanted.samples)
+    check = cache.verify()
+    if check.code != WHOLE:
+        print(check.words)
+        return 1
+    leftovers = [path for path in cache.path.iterdir() if path.name.startswith(("part-", "."))]
+    return losses(content(cache.path), bench.wanted) + len(leftovers)
+
+
+def _state(cache: Cache) -> str:
+    """What training would say about the cache."""
+    try:
+        read_index(cache.path)
+    except CacheError as error:
+        return str(error)
+    return "it had ended"
+
+
+def _refusal(code: int, words: str, reason: str) -> str:
+    """The line that explains a disturbance, which must be there."""
+    return words if code == REFUSED and reason in words else f"TRACEBACK or no word about it: {words}"
+
+
+def _damaged(
+    bench: Bench, cache: Cache, chance: random.Random, damage: Callable[[bytearray], None], files: str
+) -> Trial:
+    """Damage one file of a finished cache, or of one that was killed, check, repair and finish it."""
+    finished = chance.random() < 0.6
+    if finished:
+        shutil.copytree(bench.folder / "undisturbed/cache", cache.path)
+    else:
+        run = cache.pseudomasks()
+        time.sleep(bench.moment(chance) * 0.7)
+        run.kill()
+    asked = ASKED.value
+    there = sorted(path for path in cache.path.glob(files) if not path.name.startswith("."))
+    if not there:
+        return Trial("(killed before the first file)", _finished(bench, cache))
+    path = chance.choice(there)
+    data = bytearray(path.read_bytes())
+    damage(data)
+    path.write_bytes(data)
+    check = cache.verify()
+    told = check.words
+    if check.code == DAMAGED:
+        lines = check.log.read_text().splitlines()
+        told = next((line for line in lines if line.startswith(path.name)), told)
+        repair = cache.verify("--repair", "true")
+        assert repair.code == REPAIRED, repair.words
+    lost = _finished(bench, cache)
+    return Trial(f"{path.name}: {told}", lost, ASKED.value - asked if finished else 0)
+
+
+def _bad_images(bench: Bench, cache: Cache, chance: random.Random, count: int, every: int) -> Trial:
+    folder = bench.folder / f"bad-{count}"
+    records = write_photos(folder, count, seed=chance.randrange(1000))
+    whole = {path: path.read_bytes() for path in folder.iterdir()}
+    clean = Cache(bench.folder / f"clean-{count}", folder / "manifest.json")
+    clean.folder.mkdir()
+    assert clean.pseudomasks().code == 0
+    wanted = content(clean.path)
+
+    spoiled = poison(records, every)
+    bad = {image_id for image_id, name in spoiled.items() if not POISONS[name].usable}
+    spoiled_cache = Cache(cache.folder, folder / "manifest.json")
+    run = spoiled_cache.pseudomasks()
+    assert run.code == 3, run.words
+    found, index = content(spoiled_cache.path), read_index(spoiled_cache.path)
+    healthy = {i: sample for i, sample in wanted.samples.items() if i not in spoiled}
+    lost = losses(Content({i: s for i, s in found.samples.items() if i not in spoiled}, set()), Content(healthy, set()))
+    lost += len({item.image_id for item in index.set_aside} ^ bad)
+    lost += sum("\n" in item.reason or not item.reason for item in index.set_aside)
+    told = f"{len(bad)} of {len(spoiled)} set aside, such as: {chance.choice(index.set_aside).reason}"
+
+    for path, data in whole.items():
+        path.write_bytes(data)
+    asked = ASKED.value
+    run = spoiled_cache.pseudomasks("--retry", "true")
+    assert run.code == 0, run.words
+    repaired = content(spoiled_cache.path)
+    odd = spoiled.keys() - bad  # were usable as they were, and are kept as they were
+    lost += losses(
+        Content({i: s for i, s in repaired.samples.items() if i not in odd}, repaired.set_aside),
+        Content({i: s for i, s in wanted.samples.items() if i not in odd}, set()),
+    )
+    lost += len(odd - repaired.samples.keys())
+    return Trial(told, lost, ASKED.value - asked - len(bad))
+
+
+def _can_mount() -> bool:
+    return os.geteuid() == 0 and platform.system() == "Linux" and _mountable()
+
+
+def _mountable() -> bool:
+    with tempfile.TemporaryDirectory() as name:
+        if subprocess.run(["mount", "-t", "tmpfs", "none", name], capture_output=True).returncode:
+            return False
+        subprocess.run(["umount", name], check=True)
+        return True
+
+
+@contextmanager
+def _disk(folder: Path, room: int) -> Iterator[Callable[[str], None]]:
+    """A disk of so many bytes in a folder, and a function that changes its options."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "none", str(folder)], check=True)
+    try:
+        yield lambda option: subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True) and None
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _table(trials: dict[str, list[Trial]], seconds: float, seed: int) -> str:
+    rows = [
+        f"| {name} | {len(each)} | {sum(trial.lost > 0 for trial in each)} | {sum(trial.lost for trial in each)} "
+        f"| {sum(trial.told.startswith('TRACEBACK') for trial in each)} | {max(trial.again for trial in each)} |"
+        for name, each in trials.items()
+    ]
+    every = [trial for each in trials.values() for trial in each]
+    return "\n".join(
+        [
+            "# Stage one under torture",
+            "",
+            "| disturbance | trials | with losses | samples lost or changed | unexplained | asked again, at most |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *rows,
+            f"| all | {len(every)} | {sum(trial.lost > 0 for trial in every)} | {sum(trial.lost for trial in every)} "
+            f"| {sum(trial.told.startswith('TRACEBACK') for trial in every)} | |",
+            "",
+            "Every trial disturbs a run over 72 photos with GrabCut (shards of 12, batches of 3), or its cache; then "
+            "the cause is removed, the same command runs again, and the cache is compared with an undisturbed one, "
+            "sample for sample. Asked again: photos for which the teacher had to work twice in one trial.",
+            "",
+            f"Command: `make fault-injection`, seed {seed}, {seconds:.0f} s.",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""The quick form of ``make fault-injection``: one or two disturbances of each kind, and nothing is lost."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CAMPAIGN = Path(__file__).parents[1] / "torture" / "campaign.py"
+
+
+@pytest.mark.timeout(280)
+def test_nothing_is_lost_whatever_happens():
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    answer = subprocess.run(
+        [sys.executable, str(CAMPAIGN), "--quick", "--seed", "1"], capture_output=True, text=True, env=environment
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "| all | " in answer.stdout
+    assert "lost 0" in answer.stdout

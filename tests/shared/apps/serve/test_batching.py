@@ -1,0 +1,68 @@
+"""Photos that wait for a busy student go to it together."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from boxpromptiml.apps.serve.batching import Batcher
+
+
+class Student:
+    """Answers a photo with its own first value, and notes the batches."""
+
+    def __init__(self):
+        self.batches = []
+        self.free = threading.Event()
+
+    def __call__(self, photos):
+        self.batches.append([int(photo[0, 0, 0]) for photo in photos])
+        self.free.wait(10)
+        return [photo[..., 0].astype(np.float32) for photo in photos]
+
+
+def run(coroutine):
+    """In a thread of its own: tests in a browser leave a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
+def photo(value):
+    return np.full((2, 2, 3), value, np.uint8)
+
+
+def test_a_photo_alone_goes_at_once_and_those_behind_it_together():
+    student = Student()
+
+    async def ask():
+        batcher = Batcher(student, 3)
+        answers = [asyncio.create_task(batcher(photo(0)))]
+        while not student.batches:
+            await asyncio.sleep(0.001)
+        answers += [asyncio.create_task(batcher(photo(i))) for i in range(1, 6)]
+        await asyncio.sleep(0.01)
+        answers[2].cancel()
+        student.free.set()
+        return await asyncio.gather(*answers, return_exceptions=True)
+
+    found = run(ask())
+    assert student.batches == [[0], [1, 3], [4, 5]]
+    assert isinstance(found.pop(2), asyncio.CancelledError)
+    assert [int(each[0, 0]) for each in found] == [0, 1, 3, 4, 5]
+
+
+def test_a_failure_reaches_those_it_concerns_and_no_others():
+    def localize(photos):
+        if photos[0].max() == 0:
+            raise RuntimeError("broken")
+        return [photo[..., 0] for photo in photos]
+
+    async def ask():
+        batcher = Batcher(localize, 1)
+        with pytest.raises(RuntimeError, match="broken"):
+            await batcher(photo(0))
+        return await batcher(photo(7))
+
+    assert run(ask()).max() == 7

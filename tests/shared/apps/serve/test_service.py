@@ -1,0 +1,140 @@
+"""What the service answers: the library's findings, or why not."""
+
+import base64
+import io
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from boxpromptiml import Localizer
+from boxpromptiml.apps.serve.request_limits import Limits
+from boxpromptiml.images import to_uint8
+
+
+def picture(text):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+
+
+def test_an_answer_is_the_librarys(send, localizer, photo_file):
+    reply = send.photo(photo_file.read_bytes(), query="?probability=true")
+    found = localizer.predict(photo_file)
+    assert reply.status == 200
+    answer = reply.content
+    assert (answer["width"], answer["height"], answer["threshold"]) == (90, 70, 0.4)
+    assert answer["score"] == pytest.approx(found.score, abs=1e-5)
+    assert answer["area"] == pytest.approx(found.mask.mean(), abs=1e-3)
+    np.testing.assert_array_equal(picture(answer["mask"]) == 255, found.mask)
+    np.testing.assert_allclose(picture(answer["probability"]), to_uint8(found.probability), atol=1)
+    assert [tuple(region["box_xyxy"]) for region in answer["regions"]] == [r.box_xyxy for r in found.regions]
+    assert [[tuple(p) for p in region["outline"]] for region in answer["regions"]] == [r.outline for r in found.regions]
+
+
+def test_masks_in_run_lengths_are_read_by_pycocotools(send, localizer, photo_file):
+    answer = send.photo(photo_file.read_bytes(), query="?mask=rle&threshold=0.5").content
+    expected = localizer.predict(photo_file, threshold=0.5).mask
+    np.testing.assert_array_equal(coco_mask.decode(answer["mask"]), expected)
+    assert answer["probability"] is None
+    assert send.photo(photo_file.read_bytes(), query="?mask=none").content["mask"] is None
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "IMAGE/JPEG; q=1", ""])
+def test_the_body_itself_may_be_the_photo(send, photo_file, kind):
+    headers = {"content_type": kind} if kind else {}
+    assert send("POST", "/localize", photo_file.read_bytes(), **headers).status == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("?threshold=50", "threshold is 50; name a probability from 0 to below 1, such as 0.5 for 50 %"),
+        ("?threshold=nan", "threshold is nan; name a probability"),
+        ("?mask=svg", "mask: "),
+        ("?probability=x", "probability: "),
+    ],
+)
+def test_wrong_wishes_are_told_in_a_line(send, photo_file, query, words):
+    reply = send.photo(photo_file.read_bytes(), query=query)
+    assert reply.status == 422
+    assert reply.content["error"].startswith(words)
+    assert "\n" not in reply.content["error"]
+
+
+def test_it_says_what_it_is(send, localizer):
+    health = send("GET", "/health").content
+    assert health["status"] == "ok"
+    assert health["weights_sha256"] == localizer.weights_sha256()
+    described = send("GET", "/openapi.json").content
+    answers = described["paths"]["/localize"]["post"]["responses"]
+    assert {"200", "408", "413", "415", "422", "503"} <= set(answers)
+    assert send("GET", "/localize").status == 405
+    assert send("GET", "/nothing").content == {"error": "Not Found"}
+
+
+def test_the_page_that_explains_it_needs_no_other_machine(send, visit):
+    page = visit(f"http://127.0.0.1:{send.port}/docs")
+    page.locator(".opblock-post .opblock-summary-control").click()
+    page.get_by_text("Localize manipulations in one photo").wait_for()
+    assert page.left == []
+
+
+def test_answers_to_many_at_once_are_each_ones_own(send, localizer, tmp_path):
+    rng = np.random.default_rng(1)
+    paths = [tmp_path / f"{i}.png" for i in range(12)]
+    for i, path in enumerate(paths):
+        Image.fromarray(rng.integers(0, 256, (40 + i, 50, 3), dtype=np.uint8)).save(path)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda path: send.photo(path.read_bytes(), path.name).content, paths))
+    assert [answer["file"] for answer in answers] == [path.name for path in paths]
+    for path, answer in zip(paths, answers, strict=True):
+        assert answer["score"] == pytest.approx(localizer.predict(path).score, abs=1e-5)
+
+
+@pytest.fixture
+def slow(localizer, monkeypatch):
+    """A student that looks at photos when it is told to."""
+    go_on = threading.Event()
+    localize = Localizer.localize
+    monkeypatch.setattr(Localizer, "localize", lambda self, photos: go_on.wait(20) and localize(self, photos))
+    yield go_on
+    go_on.set()
+
+
+def test_more_requests_than_places_are_asked_to_come_again(start, localizer, slow, photo_file):
+    with start(localizer, Limits(requests=2)) as send, ThreadPoolExecutor(2) as pool:
+        first = [pool.submit(send.photo, photo_file.read_bytes()) for _ in range(2)]
+        while send("GET", "/health").content["requests"] < 2:
+            time.sleep(0.01)
+        refused = send.photo(photo_file.read_bytes())
+        slow.set()
+        assert [reply.result().status for reply in first] == [200, 200]
+        assert refused.status == 503
+        assert refused.headers["retry-after"] == "1"
+        assert "try again" in refused.content["error"]
+        assert send.photo(photo_file.read_bytes()).status == 200
+
+
+def test_what_takes_too_long_is_given_up(start, localizer, slow, photo_file):
+    with start(localizer, Limits(seconds=0.3)) as send:
+        late = send.photo(photo_file.read_bytes())
+        assert (late.status, late.headers["retry-after"]) == (503, "1")
+        with socket.create_connection(("127.0.0.1", send.port)) as sending:
+            sending.sendall(b"POST /localize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n\x89PNG")
+            reply = sending.recv(4096)
+        assert reply.startswith(b"HTTP/1.1 408")
+        slow.set()
+        assert send("GET", "/health").content["requests"] == 0
+
+
+def test_a_failure_is_told_without_its_traceback(start, localizer, photo_file, monkeypatch, capsys):
+    monkeypatch.setattr(Localizer, "localize", lambda self, photos: [][0])
+    with start(localizer, Limits()) as send:
+        reply = send.photo(photo_file.read_bytes())
+    assert reply.status == 500
+    assert reply.content == {"error": "the service failed; its log says why"}
+    assert "IndexError" in capsys.readouterr().err

@@ -1,0 +1,246 @@
+"""Boxes drawn on the page: in a real browser with the mouse and with keys alone, across reloads and restarts."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from boxpromptiml.apps.web_app.annotate import MAX_BOXES, Desk, drawn_boxes, nudged, on_canvas, show, show_next
+from boxpromptiml.apps.web_app.annotation_session import MANIFEST, AnnotationError, AnnotationSession
+from boxpromptiml.apps.web_app.page import Contents, build
+from boxpromptiml.apps.web_app.teacher_preview import HEIGHT, WIDTH, Previewer
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.images import write_photo
+from boxpromptiml.manifests.manifest import read_manifest
+from stage1_pseudomask.teachers.grabcut import GrabCut
+
+CENTRE, RADIUS = (300, 200), 60
+
+
+@pytest.fixture
+def folder(tmp_path, disk):
+    """Four photos of different shapes with a disk in them, and a broken one after the first."""
+    rng = np.random.default_rng(0)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name, height, width in (("a", 400, 600), ("c", 800, 420), ("d", 400, 600), ("e", 300, 800)):
+        write_photo(photos / f"{name}.png", disk(rng, height, width, CENTRE, RADIUS)[0])
+    (photos / "b.png").write_bytes(b"not a photo")
+    return photos
+
+
+@pytest.fixture
+def desk(folder):
+    return Desk(AnnotationSession(folder), Previewer(GrabCut()))
+
+
+@pytest.fixture
+def photo(desk):
+    return desk.previewer.open(desk.session.path(0))
+
+
+def labels(folder):
+    if not (folder / MANIFEST).exists():
+        return {}
+    return {record.path.name: record for record in read_manifest(folder / MANIFEST).records}
+
+
+def test_boxes_survive_the_way_to_the_canvas_and_back(photo):
+    boxes = as_boxes([(10, 20, 110, 220), (599, 399, 600, 400)])
+    value = on_canvas(photo, boxes)
+    assert value["image"].shape == (HEIGHT, WIDTH, 3)  # whatever the photo's shape
+    np.testing.assert_allclose(drawn_boxes(value, photo), boxes, atol=0.02)
+    halved = [{side: box[side] / 2 for side in ("xmin", "ymin", "xmax", "ymax")} for box in value["boxes"]]
+    scaled = {"boxes": [box | {"scaleFactor": 0.5} for box in halved]}  # a narrow window
+    np.testing.assert_allclose(drawn_boxes(scaled, photo), boxes, atol=0.02)
+
+
+def test_boxes_are_cut_to_the_photo_and_specks_dropped(photo):
+    box = {"xmin": WIDTH, "ymin": HEIGHT / 2, "xmax": -50, "ymax": HEIGHT}
+    speck = {"xmin": 300, "ymin": 200, "xmax": 300, "ymax": 200}  # what a press of the button begins with
+    outside = {"xmin": -50, "ymin": -50, "xmax": -5, "ymax": -5}
+    endless = {"xmin": math.nan, "ymin": -math.inf, "xmax": math.inf, "ymax": 3}
+    found = drawn_boxes({"boxes": [box, speck, outside, endless]}, photo)
+    np.testing.assert_allclose(found, [(0, 200, 600, 400)], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        [],
+        {},
+        "boxes",
+        {"boxes": 3},
+        {"boxes": [3]},
+        {"boxes": [{}]},
+        {"boxes": [{"xmin": "x", "ymin": 0, "xmax": 1, "ymax": 1}]},
+        {"boxes": [{"xmin": None, "ymin": 0, "xmax": 1, "ymax": 1}]},
+        {"boxes": [{"xmin": [1], "ymin": 0, "xmax": 1, "ymax": 1}]},
+        {"boxes": [{"xmin": 10**400, "ymin": 0, "xmax": 1, "ymax": 1}]},
+        {"boxes": [], "orientation": 1},
+        {"boxes": [{"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1}] * (MAX_BOXES + 1)},
+    ],
+)
+def test_anything_else_than_boxes_is_refused_in_words(photo, payload):
+    with pytest.raises(AnnotationError, match=r"reload the page|draw coarse ones"):
+        drawn_boxes(payload, photo)
+
+
+def test_keys_draw_move_and_resize(photo):
+    boxes = nudged(as_boxes([(0, 0, 5, 5)]), photo, "b")
+    assert boxes.tolist() == [[180, 120, 420, 280], [0, 0, 5, 5]]
+    assert nudged(boxes, photo, "shift-left")[0].tolist() == [168, 120, 408, 280]
+    assert nudged(boxes, photo, "ctrl-down")[0].tolist() == [180, 120, 420, 292]
+    for key in ("shift-left", "shift-up", "ctrl-right", "ctrl-up"):
+        pressed = boxes
+        for _ in range(60):
+            pressed = nudged(pressed, photo, key)
+        x1, y1, x2, y2 = pressed[0]
+        assert 0 <= x1 < x2 <= 600
+        assert 0 <= y1 < y2 <= 400
+    assert len(nudged(as_boxes([]), photo, "shift-left")) == 0
+
+
+def test_photos_that_cannot_be_read_are_said_and_passed_over(desk):
+    canvas, place, _, reply, _ = show_next(desk, 0)
+    assert place == 2
+    assert canvas is not None
+    assert "left out: b.png: not an image" in reply
+    empty, place, title, reply, _ = show(desk, 1)
+    assert empty is None
+    assert "b.png" in title
+    assert "not an image" in reply
+    for place in (0, 2, 3, 4):
+        desk.session.authentic(place)
+    assert "boxpromptiml pseudomasks" in show_next(desk, 4)[3]
+
+
+def test_names_are_escaped(folder):
+    name = "<img src=x onerror=alert(1)>.png"
+    Image.new("RGB", (9, 9)).save(folder / name)
+    desk = Desk(AnnotationSession(folder), Previewer(GrabCut()))
+    assert "<img src=x" not in "".join(show(desk, desk.session.names.index(name))[2:])
+
+
+def draw(page, corners, photo=(600, 400)):
+    """Draw a box with the mouse, corners in pixels of the photo."""
+    canvas = page.locator("#canvas canvas").bounding_box()
+    factor = min(WIDTH / photo[0], HEIGHT / photo[1]) * canvas["height"] / HEIGHT
+    left = canvas["x"] + (canvas["width"] - photo[0] * factor) / 2
+    top = canvas["y"] + (canvas["height"] - photo[1] * factor) / 2
+    (x1, y1), (x2, y2) = corners
+    page.mouse.move(left + x1 * factor, top + y1 * factor)
+    page.mouse.down()
+    page.mouse.move(left + (x1 + x2) / 2 * factor, top + (y1 + y2) / 2 * factor)
+    page.mouse.move(left + x2 * factor, top + y2 * factor)
+    page.mouse.up()
+
+
+def wait_for(page, place, name):
+    page.wait_for_selector(f"#title >> text={place} of 5 {name}.png")
+    page.wait_for_selector('#canvas .selected[aria-label="Create box"]')
+    page.wait_for_timeout(300)  # until the canvas, too, has what came with the title
+
+
+def test_the_tab_is_first_seen_without_a_red_word(visit, serve, desk):
+    with serve(Contents(desk=desk)) as address:
+        page = visit(address)
+        page.get_by_role("tab", name="Localize").click()
+        page.get_by_role("tab", name="Annotate").click()
+        wait_for(page, 1, "a")
+        page.wait_for_timeout(1000)
+        assert page.locator("#reply .error").count() == 0
+
+
+def test_a_canvas_that_comes_before_its_number_shows_the_photo(desk):
+    page = build(Contents(desk=desk))
+    listeners = [fn.fn for fn in page.fns.values() if any(event == "change" for _, event in fn.targets)]
+    assert listeners
+    for listener in listeners:
+        _, place, title, reply, _ = listener(None, None)
+        assert place == 0
+        assert "a.png" in title
+        assert "reload" not in reply
+
+
+def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, serve, folder, desk):
+    tight = ((CENTRE[0] - RADIUS, CENTRE[1] - RADIUS), (CENTRE[0] + RADIUS, CENTRE[1] + RADIUS))
+    loose = ((tight[0][0] - 10, tight[0][1] - 8), (tight[1][0] + 9, tight[1][1] + 12))
+    with serve(Contents(desk=desk)) as address:
+        page = visit(address)
+        wait_for(page, 1, "a")
+        draw(page, loose)
+        page.wait_for_selector("#reply figure.mask")
+        page.reload()
+        wait_for(page, 1, "a")
+        page.wait_for_selector("#reply figure.mask")  # the box is still there, and so is its mask
+        assert labels(folder) == {}
+        page.keyboard.press("Enter")
+        wait_for(page, 3, "c")
+        np.testing.assert_allclose(labels(folder)["a.png"].boxes_xyxy, [np.ravel(loose)], atol=2)
+        draw(page, loose, (420, 800))  # upright after wide: the frame stays where it is
+        page.wait_for_selector("#reply figure.mask")
+        assert "1 of 5" in page.inner_text("#progress")
+        assert page.left == []
+    again = Desk(AnnotationSession(folder), Previewer(GrabCut()))
+    with serve(Contents(desk=again)) as address:  # as after a crash
+        page = visit(address)
+        wait_for(page, 3, "c")
+        page.wait_for_selector("#reply figure.mask")
+        page.click("text=Accept")
+        wait_for(page, 4, "d")
+    np.testing.assert_allclose(labels(folder)["c.png"].boxes_xyxy, [np.ravel(loose)], atol=2)
+    seconds = json.loads((folder / "annotation.json").read_text())["seconds"]
+    assert set(seconds) == {"a.png", "c.png"}
+    assert all(0 < each < 60 for each in seconds.values())
+
+
+def test_keys_alone_do_everything(visit, serve, until, folder, desk):
+    with serve(Contents(desk=desk)) as address:
+        page = visit(address)
+        wait_for(page, 1, "a")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#reply >> text=there is no box in this photo")
+        page.keyboard.press("b")
+        page.wait_for_selector("#reply figure.mask")
+        page.keyboard.press("Shift+ArrowLeft")
+        until(page, lambda: abs(desk.session.boxes(0)[0, 0] - 168) < 1)
+        page.keyboard.press("Enter")
+        page.keyboard.press("n")  # too early: it must not be about the photo that was just accepted
+        wait_for(page, 3, "c")
+        np.testing.assert_allclose(labels(folder)["a.png"].boxes_xyxy, [(168, 120, 408, 280)], atol=1)
+        if "c.png" not in labels(folder):
+            page.keyboard.press("n")
+        wait_for(page, 4, "d")
+        assert labels(folder)["c.png"].authentic
+        page.keyboard.press("Control+z")
+        wait_for(page, 3, "c")
+        assert "c.png" not in labels(folder)
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector("#reply >> text=not an image that can be read")
+        page.keyboard.press("ArrowLeft")
+        wait_for(page, 1, "a")
+        page.keyboard.press("r")
+        page.wait_for_selector("#reply >> text=Draw a box around")
+        assert len(labels(folder)["a.png"].boxes_xyxy) == 1  # until something else is accepted
+
+
+def test_a_disk_that_is_full_is_said_and_the_box_stays(visit, serve, folder, desk, monkeypatch):
+    def full(path, records, description):
+        raise OSError(28, "No space left on device", str(path))
+
+    with serve(Contents(desk=desk)) as address:
+        page = visit(address)
+        wait_for(page, 1, "a")
+        draw(page, ((200, 100), (380, 280)))
+        page.wait_for_selector("#reply figure.mask")
+        with monkeypatch.context() as patch:
+            patch.setattr("boxpromptiml.apps.web_app.annotation_session.write_manifest", full)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#reply >> text=No space left on device")
+        page.keyboard.press("Enter")
+        wait_for(page, 3, "c")
+    assert "a.png" in labels(folder)

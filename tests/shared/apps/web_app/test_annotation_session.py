@@ -1,0 +1,311 @@
+"""Decisions in a folder: none is ever lost, each can be undone, and nothing outside the folder is touched."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from boxpromptiml.apps.web_app.annotation_session import (
+    BEFORE,
+    MANIFEST,
+    NOTES,
+    AnnotationError,
+    AnnotationSession,
+    opened,
+)
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.records import ImageRecord, InputError
+from boxpromptiml.images import write_mask
+from boxpromptiml.manifests.manifest import read_manifest, write_manifest
+from boxpromptiml.runtime import provenance
+from boxpromptiml.runtime.locks import LockedError
+
+BOX = as_boxes([(5, 6, 20, 18)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three photos, one below another folder."""
+    photos = tmp_path / "photos"
+    for name in ("a.png", "b.jpg", "more/c.png"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), (90, 90, 90)).save(photos / name)
+    return photos
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def records(folder):
+    return {record.path.relative_to(folder).as_posix(): record for record in read_manifest(folder / MANIFEST).records}
+
+
+def test_every_decision_is_in_the_manifest_at_once(folder):
+    session = AnnotationSession(folder)
+    assert session.names == ["a.png", "b.jpg", "more/c.png"]
+    session.accept(0, as_boxes([(-9, -9, 10, 12), (20, 10, 99, 99)]))
+    assert records(folder)["a.png"].boxes_xyxy.tolist() == [[0, 0, 10, 12], [20, 10, 40, 30]]
+    session.authentic(2)
+    there = records(folder)
+    assert set(there) == {"a.png", "more/c.png"}
+    assert there["more/c.png"].authentic
+    assert (there["more/c.png"].width, there["more/c.png"].height) == (40, 30)
+    assert there["a.png"].source == "photos"
+    assert [session.next_open(place) for place in range(3)] == [1, 1, 1]
+
+
+def test_a_new_session_goes_on_where_the_last_one_was(folder):
+    first = AnnotationSession(folder)
+    first.show(0)
+    first.accept(0, BOX)
+    first.show(1)
+    assert first.draft(1, BOX)
+    second = AnnotationSession(folder)
+    assert second.current == 1
+    np.testing.assert_array_equal(second.boxes(1), BOX)  # drawn and never accepted
+    np.testing.assert_array_equal(second.boxes(0), BOX)
+    assert second.undo() == 0
+    assert records(folder) == {}
+    np.testing.assert_array_equal(second.boxes(0), BOX)  # as a draft, to be corrected
+
+
+def test_a_draft_that_hardly_differs_is_none(folder):
+    session = AnnotationSession(folder)
+    session.accept(0, BOX)
+    assert not session.draft(0, BOX + 0.9, tolerance=1)
+    assert session.draft(0, BOX + 1.1, tolerance=1)
+    assert session.draft(0, as_boxes([]))
+    assert len(session.boxes(0)) == 0  # cleared, though boxes were accepted
+
+
+def test_undo_goes_back_step_by_step(folder):
+    session = AnnotationSession(folder)
+    session.accept(0, BOX)
+    session.authentic(0)
+    session.accept(1, BOX)
+    assert [session.undo(), session.undo()] == [1, 0]
+    assert not session.label(0).authentic
+    assert session.label(1) is None
+    assert session.undo() == 0
+    assert session.undo() is None
+    assert records(folder) == {}
+
+
+def test_seconds_run_while_a_photo_is_in_sight(folder):
+    clock = Clock()
+    session = AnnotationSession(folder, clock=clock)
+    session.show(0)
+    clock.now += 4
+    session.show(0)  # the page was reloaded
+    clock.now += 2
+    session.show(1)
+    clock.now += 9
+    session.show(0)
+    clock.now += 1
+    session.accept(0, BOX)
+    assert session.progress().median_seconds == 7
+    session.show(1)
+    clock.now += 2
+    session.authentic(1)
+    assert session.progress().median_seconds == (7 + 11) / 2
+    assert session.progress().done == 2
+    session.undo()
+    assert session.progress().median_seconds == 7
+    assert AnnotationSession(folder).progress().median_seconds == 7
+
+
+def test_a_manifest_that_is_there_is_gone_on_with(folder):
+    write_mask(folder / "a_mask.png", np.ones((30, 40), bool))
+    known = ImageRecord(7, folder / "a.png", 40, 30, BOX, "test", "columbia", folder / "a_mask.png", kind="splice")
+    gone = ImageRecord(9, folder / "gone.png", 40, 30, BOX, "val", "columbia")
+    write_manifest(folder / MANIFEST, [known, gone])
+    before = (folder / MANIFEST).read_bytes()
+    session = AnnotationSession(folder)
+    assert session.names == ["a.png", "b.jpg", "more/c.png"]  # the mask is no photo
+    session.accept(0, BOX + 1)
+    session.accept(1, BOX)
+    there = records(folder)
+    assert (there["a.png"].split, there["a.png"].source, there["a.png"].kind) == ("test", "columbia", "splice")
+    assert there["a.png"].mask_path == folder / "a_mask.png"
+    assert there["a.png"].boxes_xyxy[0, 0] == 6
+    assert there["gone.png"].image_id == 9
+    assert there["b.jpg"].image_id == 10
+    assert (folder / BEFORE).read_bytes() == before
+    assert session.place_of(7, 40, 30) == 0
+    assert session.place_of(7, 41, 30) is None
+    assert session.place_of(9, 40, 30) is None  # its file is not there
+
+
+def test_new_photos_go_to_val_by_name(folder):
+    session = AnnotationSession(folder, val_share=0.5, seed=3)
+    for place in range(3):
+        session.authentic(place)
+    assert {record.split for record in records(folder).values()} == {"train", "val"}
+    with pytest.raises(InputError, match="val_share is 1"):
+        AnnotationSession(folder, val_share=1)
+
+
+@pytest.mark.parametrize("failing", range(1, 9))
+def test_a_disk_that_fails_loses_no_decision(folder, monkeypatch, failing):
+    session = AnnotationSession(folder)
+    real, calls, told = os.fsync, [0], []
+
+    def fsync(descriptor):
+        calls[0] += 1
+        if calls[0] == failing:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(provenance.os, "fsync", fsync)
+    for place, decide in enumerate([lambda p: session.accept(p, BOX), session.authentic, session.authentic]):
+        try:
+            session.show(place)
+            decide(place)
+        except OSError:
+            continue
+        told.append(session.names[place])
+    assert set(told) <= set(records(folder) if (folder / MANIFEST).exists() else ())
+    after = AnnotationSession(folder)
+    for place, name in enumerate(session.names):
+        if name in told:
+            assert after.label(place) == session.label(place)
+
+
+def test_no_other_program_works_in_the_folder_meanwhile(folder):
+    with opened(folder):
+        program = (
+            "from pathlib import Path; import sys; from boxpromptiml.apps.web_app.annotation_session import opened\n"
+        )
+        program += "with opened(Path(sys.argv[1])): pass"
+        answer = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True)
+        assert LockedError.__name__ in answer.stderr
+        assert "is at work there" in answer.stderr
+    with opened(folder):
+        pass
+
+
+@pytest.mark.parametrize(("place", "boxes"), [(0, []), (0, [(50, 50, 60, 60)]), (0, [(9, 9, 3, 3)])])
+def test_without_a_usable_box_nothing_is_accepted(folder, place, boxes):
+    with pytest.raises(AnnotationError, match="no box in this photo"):
+        AnnotationSession(folder).accept(place, as_boxes(boxes))
+    assert not (folder / MANIFEST).exists()
+
+
+@pytest.mark.parametrize("place", [-1, 3, 10**9])
+def test_a_place_that_is_none_is_refused(folder, place):
+    session = AnnotationSession(folder)
+    for call in (session.path, session.show, session.authentic, session.label, session.boxes):
+        with pytest.raises(AnnotationError, match="there is no photo"):
+            call(place)
+
+
+def test_a_photo_that_cannot_be_read_is_not_offered_again(folder):
+    (folder / "b.jpg").write_bytes(b"")
+    session = AnnotationSession(folder)
+    with pytest.raises(InputError, match="empty"):
+        session.authentic(1)
+    session.set_aside(1)
+    assert session.next_open(0) == 2
+    assert AnnotationSession(folder).next_open(0) == 1
+
+
+def test_links_lead_nowhere(folder, tmp_path):
+    """A folder as an archive from a stranger could unpack it."""
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (40, 30)).save(secret)
+    content = secret.read_bytes()
+    (folder / "link.png").symlink_to(secret)
+    (folder / "up.png").symlink_to("../secret.png")
+    (folder / "ring.png").symlink_to("ring.png")
+    (folder / "dir").symlink_to(tmp_path)
+    for name in (MANIFEST, NOTES, BEFORE):
+        (folder / f".{name}.partial").symlink_to(secret)
+    (folder / ".lock").symlink_to(secret)
+    (folder / NOTES).unlink(missing_ok=True)
+    with opened(folder) as session:
+        assert session.names == ["a.png", "b.jpg", "more/c.png"]
+        assert len(session.left_out) == 2
+        assert "leads out of" in session.left_out[0]
+        (folder / "a.png").unlink()
+        (folder / "a.png").symlink_to(secret)  # after the session had begun
+        for call in (session.path, session.authentic):
+            with pytest.raises(AnnotationError, match="leads out of"):
+                call(0)
+        session.authentic(1)
+        session.show(2)
+    assert secret.read_bytes() == content
+    assert set(records(folder)) == {"b.jpg"}
+
+
+@pytest.mark.parametrize("name", [MANIFEST, NOTES])
+def test_files_of_the_session_that_are_links_are_refused(folder, tmp_path, name):
+    (tmp_path / "elsewhere.json").write_text('{"images": [], "annotations": []}')
+    (folder / name).symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(AnnotationError, match="leads out of"):
+        AnnotationSession(folder)
+
+
+def test_names_that_a_manifest_cannot_hold_are_left_out_in_words(folder):
+    Image.new("RGB", (40, 30)).save(folder / "a:b.png")
+    if os.name == "posix":
+        (folder / "b.jpg").rename(folder / os.fsdecode(b"\xff.jpg"))
+    session = AnnotationSession(folder)
+    assert session.names == ["a.png", "more/c.png"]
+    assert all("rename the file" in reason for reason in session.left_out)
+    json.dumps(session.left_out).encode("ascii")
+
+
+@pytest.mark.parametrize("name", ["ｆｕｌｌ.png", "a\u202egnp.png", "<script>.png", "‥／x.png", "ä🐈 b.png", "-rf.png"])
+def test_odd_names_are_names(folder, name):
+    Image.new("RGB", (40, 30)).save(folder / name)
+    session = AnnotationSession(folder)
+    session.accept(session.names.index(name), BOX)
+    assert name in records(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"steps": 3}', '{"seconds": {"a.png": "x"}}', "\udcff", "[" * 100_000])
+def test_broken_notes_are_named_and_the_manifest_is_safe(folder, content):
+    AnnotationSession(folder).accept(0, BOX)
+    (folder / NOTES).write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(AnnotationError, match=r"annotation\.json: cannot be read .*move it away"):
+        AnnotationSession(folder)
+    assert set(records(folder)) == {"a.png"}
+
+
+def test_a_manifest_that_would_lose_something_is_refused(folder):
+    records = [ImageRecord(i, folder / f"{n}.png", 40, 30, BOX[:i], "train", "x") for i, n in enumerate("ab")]
+    write_manifest(folder / MANIFEST, records)
+    with pytest.raises(AnnotationError, match="1 images cannot be used and would be lost, the first is a"):
+        AnnotationSession(folder)
+
+
+def test_a_manifest_of_another_folders_photos_is_refused(folder, tmp_path):
+    write_manifest(folder / MANIFEST, [ImageRecord(1, folder / "a.png", 40, 30, BOX, "train", "x")], root=tmp_path)
+    with pytest.raises(AnnotationError, match="image_root leads to"):
+        AnnotationSession(folder)
+
+
+def test_folders_without_photos_are_named(tmp_path):
+    with pytest.raises(AnnotationError, match="no photo found"):
+        AnnotationSession(tmp_path)
+    with pytest.raises(AnnotationError, match="no such folder"), opened(tmp_path / "none"):
+        pass
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="everybody may write here")
+def test_a_folder_that_cannot_be_written_loses_nothing_in_memory(folder):
+    session = AnnotationSession(folder)
+    folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(OSError, match="denied"):
+        session.accept(0, BOX)
+    assert session.label(0) is None
+    folder.chmod(stat.S_IRWXU)

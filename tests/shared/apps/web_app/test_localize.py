@@ -1,0 +1,155 @@
+"""A photo dropped on the page: the answer is the library's, and bad files get the library's words."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from boxpromptiml.apps.web_app.localize import View, consume, drawn, look, told
+from boxpromptiml.apps.web_app.page import Contents
+from boxpromptiml.images import ImageError, read_mask, read_photo
+
+pytestmark = pytest.mark.usefixtures("localizer")
+
+
+@pytest.fixture(scope="session")
+def address(open_page, localizer):
+    return open_page(Contents(localizer), max_megabytes=1)
+
+
+def test_a_look_agrees_with_the_library(localizer, photo_file):
+    view, found = look(localizer, read_photo(photo_file), photo_file.name), localizer.predict(photo_file)
+    assert (view.width, view.height) == (200, 150)
+    assert max(view.photo.shape) == 640  # small photos are enlarged
+    assert view.probability.shape == (64, 64)
+    assert view.gate_prior.min() >= 0
+    assert view.memory_prior.max() <= 1
+    facts = told(view, 0.4)
+    assert f"{view.probability.max():.2f}" in facts
+    assert f"{found.mask.mean():.1%}" in facts
+    assert f"<b>{len(found.regions)}</b>" in facts
+
+
+def test_in_tiles_the_probability_is_the_librarys_at_the_photos_own_size(localizer, photo_file):
+    view, found = (
+        look(localizer, read_photo(photo_file), photo_file.name, tiled=True),
+        localizer.predict(photo_file, tiled=True),
+    )
+    np.testing.assert_array_equal(view.probability, found.probability)
+    assert view.gate_prior.shape == look(localizer, read_photo(photo_file), photo_file.name).gate_prior.shape
+    assert f"{found.mask.mean():.1%}" in told(view, localizer.threshold)
+
+
+def test_nothing_above_the_threshold_is_said_in_words():
+    empty = np.zeros((8, 8), np.float32)
+    view = View("a.png", np.zeros((64, 64, 3), np.uint8), 64, 64, empty, empty, empty)
+    assert "Nothing in this photo is above the threshold" in told(view, 0.5)
+
+
+def encoded(image, kind="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8))
+WIDE = Image.fromarray(np.arange(4800, dtype=np.uint16).reshape(60, 80))
+BOMB = encoded(Image.new("L", (30_000, 30_000)))
+BAD = {
+    "empty.png": (b"", "the file is empty"),
+    "text.jpg": (b"not an image", "not an image that can be read"),
+    "cut.png": (encoded(NOISE)[:900], "cannot be decoded"),
+    "cut.jpg": (encoded(NOISE, "JPEG")[:900], "cannot be decoded"),
+    "header.png": (encoded(NOISE)[:20], "not an image that can be read"),
+    "bomb.png": (BOMB, "more than the limit"),
+    "script.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not an image"),
+    "page.html": (b"<!doctype html><script>alert(1)</script>", "not an image"),
+    "zip.jpg": (b"PK\x03\x04" + bytes(200), "not an image"),
+    "pickle.png": (b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR.", "not an image"),
+    "script.eps": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(touch pwned) system\n",
+        "not an image|cannot be",
+    ),
+    "<b>name.png": (b"GIF89a", "not an image that can be read"),
+}
+ODD = {
+    "one.png": encoded(Image.new("RGB", (1, 1))),
+    "line.png": encoded(Image.new("RGB", (3000, 1))),
+    "wide.png": encoded(WIDE),
+    "ink.jpg": encoded(NOISE.convert("CMYK"), "JPEG"),
+    "palette.gif": encoded(NOISE.convert("P"), "GIF"),
+    "grey.png": encoded(NOISE.convert("LA")),
+    "clear.png": encoded(NOISE.convert("RGBA")),
+    "film.gif": encoded(NOISE, "GIF", save_all=True, append_images=[NOISE.rotate(90)]),
+    "png.jpg": encoded(NOISE),
+    "photo": encoded(NOISE, "TIFF"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_get_one_line_and_are_deleted(localizer, tmp_path, name):
+    content, words = BAD[name]
+    upload = tmp_path / "upload"
+    upload.write_bytes(content)
+    with pytest.raises(ImageError, match=words) as refused:
+        consume(localizer, upload, name)
+    assert str(refused.value).startswith(f"{name}: ")  # not where the server keeps it
+    assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_photos_are_photos(localizer, tmp_path, name):
+    upload = tmp_path / "upload"
+    upload.write_bytes(ODD[name])
+    view = consume(localizer, upload, name)
+    assert name in drawn(view, 0.4)
+    assert "of the photo" in told(view, 0.4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def drop(page, name, content):
+    page.set_input_files("#photo input[type=file]", {"name": name, "mimeType": "image/png", "buffer": content})
+
+
+def test_a_photo_is_localized_and_its_mask_saved(visit, address, localizer, photo_file, tmp_path):
+    page = visit(address)
+    page.set_input_files("#photo input[type=file]", photo_file)
+    page.wait_for_selector("#facts .headline")
+    assert page.locator("#answer figure").count() == 4
+    assert "disk.png, 200 × 150" in page.inner_text("#answer")
+    with page.expect_download() as saved:
+        page.click("a.download")
+    saved.value.save_as(tmp_path / "mask.png")
+    found = localizer.predict(photo_file)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), found.mask)
+
+    page.check("#tiled input")
+    page.set_input_files("#photo input[type=file]", photo_file)
+    page.wait_for_selector("#answer >> text=disk.png, 200 × 150, in tiles")
+
+    page.fill("#threshold input[type=number]", "0.99")
+    page.press("#threshold input[type=number]", "Tab")
+    page.wait_for_selector("#facts >> text=Nothing in this photo is above the threshold")
+    assert page.left == []  # no request for another machine
+
+
+def test_bad_files_are_refused_in_words_and_the_page_goes_on(visit, address, photo_file):
+    page = visit(address)
+    for name in ("empty.png", "cut.jpg", "bomb.png", "script.svg", "<b>name.png"):
+        content, words = BAD[name]
+        drop(page, name, content)
+        page.wait_for_selector(f"#answer .error:has-text({words!r})")
+    assert os.environ["GRADIO_TEMP_DIR"] not in page.inner_text("#answer")
+    page.set_input_files("#photo input[type=file]", photo_file)
+    page.wait_for_selector("#facts .headline")
+    assert [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()] == []
+
+
+def test_a_file_above_the_size_limit_is_refused_in_words(visit, address):
+    page = visit(address)
+    drop(page, "large.png", bytes(3_000_000))
+    page.wait_for_selector("text=/exceed the maximum allowed size/")

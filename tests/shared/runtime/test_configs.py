@@ -1,0 +1,80 @@
+"""Configurations under the names that documents give them, in any folder."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from boxpromptiml.cli import main
+from boxpromptiml.runtime.configs import came_with, found, with_found
+
+ROOT = Path(__file__).resolve().parents[3]
+NAMES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_name_is_found_in_any_folder():
+    assert found(Path("configs/demo.yaml")) == came_with() / "demo.yaml"
+    assert found(Path("configs/studies/demo.yaml")).read_text() == (ROOT / "configs/studies/demo.yaml").read_text()
+
+
+def test_a_file_in_the_current_folder_goes_before(elsewhere):
+    (elsewhere / "configs").mkdir()
+    (elsewhere / "configs/demo.yaml").write_text("mine: true")
+    assert found(Path("configs/demo.yaml")) == Path("configs/demo.yaml")
+    assert found(Path("configs/full.yaml")) == came_with() / "full.yaml"
+
+
+@pytest.mark.parametrize(
+    "name", ["demo.yaml", "configs/none.yaml", "configs", "/configs/demo.yaml", "a/configs/demo.yaml"]
+)
+def test_other_paths_stay_what_they_are(name):
+    assert found(Path(name)) == Path(name)
+
+
+def test_in_a_command_only_what_follows_config_is_looked_for():
+    packaged = str(came_with() / "demo.yaml")
+    words = ["fit", "--config", "configs/demo.yaml", "--config=configs/demo.yaml", "--out", "configs/demo.yaml"]
+    assert with_found(words) == ["fit", "--config", packaged, f"--config={packaged}", "--out", "configs/demo.yaml"]
+    assert with_found(["--config"]) == ["--config"]
+
+
+def test_a_tool_reads_one_outside_the_checkout(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["synthesize", "--config", "configs/synthesis/plain.yaml", "--print_config"])
+    assert stopped.value.code == 0
+    assert yaml.safe_load(capsys.readouterr().out)["out"] == "data/plain"
+
+
+def test_a_study_finds_the_configurations_it_names(capsys):
+    assert main(["ablation", "--config", "configs/studies/demo.yaml", "--dry_run", "true"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("--config configs/demo.yaml" in line for line in lines)  # as they would be typed
+
+
+def test_all_are_listed_with_what_they_are_for(capsys):
+    assert main(["configs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == NAMES
+    assert all(len(line.split()) > 4 for line in lines)
+
+
+def test_some_are_copied_to_be_changed(elsewhere, capsys):
+    assert main(["configs", "--names", "[configs/demo.yaml, configs/studies]", "--out", "."]) == 0
+    studies = sorted(Path("configs/studies") / path.name for path in (ROOT / "configs/studies").iterdir())
+    assert sorted(Path("configs").rglob("*.yaml")) == [Path("configs/demo.yaml"), *studies]
+    assert found(Path("configs/demo.yaml")) == Path("configs/demo.yaml")
+    Path("configs/demo.yaml").write_text("mine: true")
+    assert main(["configs", "--names", "[demo.yaml]", "--out", "."]) == 0
+    assert "stays as it is" in capsys.readouterr().out
+    assert Path("configs/demo.yaml").read_text() == "mine: true"
+
+
+def test_a_name_that_there_is_not_is_refused(capsys):
+    assert main(["configs", "--names", "[configs/nonsense.yaml]"]) == 2
+    assert "nonsense.yaml; `boxpromptiml configs` lists them" in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""Two processes of one run share a folder; two runs never do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from boxpromptiml.runtime.locks import LockedError, part_in, sole_use
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from boxpromptiml.runtime.locks import part_in, sole_use
+
+process = int(sys.argv[2])
+with part_in(Path(sys.argv[1]), process) if process else sole_use(Path(sys.argv[1])):
+    print("there", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Hold a folder in another process, until it is killed: elsewhere(process of the run)."""
+    started = []
+
+    def elsewhere(folder, process=0):
+        command = [sys.executable, "-c", SCRIPT, str(folder), str(process)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert started[-1].stdout.readline() == "there\n"
+        return started[-1]
+
+    yield elsewhere
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_a_second_run_is_refused_naming_the_first_and_its_death_frees_the_folder(tmp_path, elsewhere):
+    first = elsewhere(tmp_path)
+    with pytest.raises(LockedError, match=rf"{tmp_path}: process {first.pid} on .* is at work there") as caught:
+        sole_use(tmp_path).__enter__()
+    assert "\n" not in str(caught.value)
+    kill(first)
+    with sole_use(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_orphan_of_a_killed_run_keeps_the_folder(tmp_path, elsewhere):
+    first, other = elsewhere(tmp_path), elsewhere(tmp_path, 1)
+    kill(first)
+    with pytest.raises(LockedError, match=rf"process {other.pid} on"):
+        sole_use(tmp_path).__enter__()
+    kill(other)
+    with sole_use(tmp_path):
+        pass
+
+
+def test_processes_of_one_run_have_a_line_each(tmp_path, elsewhere):
+    with sole_use(tmp_path):
+        other = elsewhere(tmp_path, 1)
+        second = elsewhere(tmp_path, 2)
+        with pytest.raises(LockedError, match="is at work there"):
+            part_in(tmp_path, 2).__enter__()
+        lines = (tmp_path / ".lock").read_text().splitlines()
+    assert [line.split()[1] for line in lines] == [str(pid) for pid in (os.getpid(), other.pid, second.pid)]
+
+
+def test_the_death_of_another_process_of_the_run_is_noticed(tmp_path, elsewhere):
+    with sole_use(tmp_path) as gone:
+        assert gone() is None
+        other, second = elsewhere(tmp_path, 1), elsewhere(tmp_path, 2)
+        assert gone() is None
+        kill(other)
+        assert f"process {other.pid} on" in gone()
+        kill(second)
+        with part_in(tmp_path / "elsewhere", 1):
+            assert gone() is not None
+
+
+def test_times_of_files_do_not_matter(tmp_path, elsewhere):
+    first = elsewhere(tmp_path)
+    os.utime(tmp_path / ".lock", (0, 0))
+    with pytest.raises(LockedError):
+        sole_use(tmp_path).__enter__()
+    kill(first)
+    os.utime(tmp_path / ".lock", (time.time() + 10**8,) * 2)
+    with sole_use(tmp_path):
+        pass
+
+
+def test_a_run_that_fails_gives_the_folder_back(tmp_path):
+    with pytest.raises(RuntimeError), sole_use(tmp_path):
+        raise RuntimeError
+    with sole_use(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_left_to_whoever_writes_there(tmp_path):
+    (tmp_path / "file").touch()
+    with sole_use(tmp_path / "file" / "cache"):
+        pass

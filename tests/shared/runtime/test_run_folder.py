@@ -1,0 +1,74 @@
+"""Results of the same settings are gone on with; those of others are refused, or replaced by name."""
+
+import subprocess
+import sys
+
+import pytest
+
+from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime.locks import LockedError
+from boxpromptiml.runtime.run_folder import run_folder
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from boxpromptiml.runtime.run_folder import run_folder
+with run_folder(Path(sys.argv[1]), "settings.json", {}, ["scores.*"]):
+    print("there", flush=True)
+    time.sleep(60)
+"""
+
+
+def run(folder, settings, overwrite=False):
+    with run_folder(folder, "settings.json", settings, ["scores.*"], overwrite):
+        (folder / "scores.json").write_text("{}")
+
+
+def test_the_same_settings_go_on_and_others_are_named(tmp_path):
+    folder = tmp_path / "new/out"
+    run(folder, {"threshold": 0.5, "rules": {"mode": "origin"}})
+    run(folder, {"rules": {"mode": "origin"}, "threshold": 0.5})
+    for other, words in (
+        ({"threshold": 0.4, "rules": {"mode": "origin"}}, r"threshold 0\.5, now 0\.4"),
+        ({"threshold": 0.5, "rules": {"mode": "double"}}, r"rules\.mode origin, now double"),
+        ({"threshold": 0.5}, r"rules .*, now null"),
+    ):
+        with pytest.raises(InputError, match=words + r"\); name another folder, .*--overwrite true"):
+            run(folder, other)
+    assert (folder / "scores.json").exists()
+
+
+def test_what_is_replaced_is_said_and_nothing_else_is_touched(tmp_path, capsys):
+    run(tmp_path, {"a": 1})
+    (tmp_path / "scores.md").touch()
+    (tmp_path / "notes.txt").touch()
+    run(tmp_path, {"a": 2}, overwrite=True)
+    replaced = {f"replaced: {tmp_path / name}" for name in ("scores.json", "scores.md")}
+    assert set(capsys.readouterr().out.splitlines()) == replaced
+    assert {path.name for path in tmp_path.iterdir()} == {"scores.json", "notes.txt", "settings.json"}
+
+
+@pytest.mark.parametrize("record", [None, "", "[]", "{"])
+def test_results_without_a_record_are_of_unknown_settings(tmp_path, record):
+    (tmp_path / "scores.json").touch()
+    if record is not None:
+        (tmp_path / "settings.json").write_text(record)
+    with pytest.raises(InputError, match=r"unknown settings.*settings\.json"):
+        run(tmp_path, {"a": 1})
+
+
+def test_settings_without_results_bind_nobody(tmp_path):
+    (tmp_path / "settings.json").write_text('{"a": 1}')  # stopped before anything was there
+    run(tmp_path, {"a": 2})
+
+
+def test_two_runs_never_write_one_folder(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "there\n"
+        with pytest.raises(LockedError, match=rf"process {process.pid} on .* is at work there"):
+            run(tmp_path, {}, overwrite=True)
+    finally:
+        process.kill()
+        process.communicate()
+    run(tmp_path, {})

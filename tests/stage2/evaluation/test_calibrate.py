@@ -1,0 +1,107 @@
+"""The stored threshold, beside scikit-learn and a search by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+from boxpromptiml import Localizer
+from boxpromptiml.cli import main
+from boxpromptiml.core.records import Stamp
+from boxpromptiml.shards import SCHEMA, ShardReader, write_index, write_shard
+from stage2_distill.evaluation.calibrate import THRESHOLDS, f1_by_threshold
+from stage2_distill.model.student import Student
+
+
+def test_f1_at_every_threshold_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    probability = rng.random((3, 1, 20, 20)).astype(np.float32)
+    probability[0, 0, 0] = np.float32(THRESHOLDS[29])  # exactly at a threshold is not above it
+    truth = rng.random((3, 1, 20, 20)) < 0.3
+    found = f1_by_threshold(torch.from_numpy(probability), torch.from_numpy(truth).float())
+    assert found.shape == (3, len(THRESHOLDS))
+    for image in range(3):
+        for index in (0, 29, 30, 98):
+            predicted = probability[image] > np.float32(THRESHOLDS[index])
+            expected = f1_score(truth[image].ravel(), predicted.ravel())
+            assert found[image, index].item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    torch.manual_seed(0)
+    student = Student("mobilenetv3_small_050", pretrained=False, image_size=64, channels=16, prototypes=4)
+    weights = {f"student.{name}": value for name, value in student.state_dict().items()}
+    torch.save({"student": student.arguments, "state_dict": weights}, tmp_path / "best.ckpt")
+    return tmp_path / "best.ckpt"
+
+
+@pytest.mark.parametrize(("against", "images"), [("pseudo_mask", 7), ("truth", 3)])
+def test_the_threshold_is_the_best_of_the_val_split_and_is_stored(checkpoint, cache, tmp_path, capsys, against, images):
+    arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--against", against, "--workers", "0"]
+    assert main(["calibrate", *arguments, "--out", str(tmp_path / "model"), "--accelerator", "cpu"]) == 0
+    localizer = Localizer.load(tmp_path / "model")
+    samples = [
+        s for s in ShardReader(cache, ["val"]) if not s.authentic and (against != "truth" or s.truth is not None)
+    ]
+    assert len(samples) == images
+
+    probabilities = {sample.image_id: localizer.localize([sample.image])[0] for sample in samples}
+
+    def mean_f1(threshold):
+        scores = []
+        for sample in samples:
+            target = sample.truth if against == "truth" else sample.pseudo_mask
+            mask = probabilities[sample.image_id] > np.float32(threshold)
+            scores.append(f1_score((target > 127).ravel(), mask.ravel()))
+        return np.mean(scores)
+
+    by_hand = {round(t, 2): mean_f1(t) for t in THRESHOLDS.tolist()}
+    assert by_hand[localizer.threshold] == pytest.approx(max(by_hand.values()), abs=1e-6)
+    assert f"over {images} " in localizer.calibration
+    assert f"{max(by_hand.values()):.3f}, where 0.5 has {by_hand[0.5]:.3f}" in capsys.readouterr().out
+
+
+def test_an_empty_truth_of_a_manipulated_image_is_named_and_never_counted(checkpoint, cache, tmp_path, capsys):
+    """It would be best where nothing is found, and so push the threshold up."""
+    samples = [sample for sample in ShardReader(cache, ["val"]) if sample.truth is not None and not sample.authentic]
+    spoilt = [dataclasses.replace(samples[0], truth=samples[0].truth * 0), *samples[1:]]
+    stamp = Stamp(SCHEMA, 64, "none", "", "0", "0")
+    write_shard(tmp_path / "cache/shard-000-00000.h5", spoilt, [], stamp)
+    write_index(tmp_path / "cache", stamp)
+    arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{tmp_path / 'cache'}]", "--against", "truth"]
+    words = [*arguments, "--workers", "0", "--accelerator", "cpu", "--out", str(tmp_path / "model")]
+    assert main(["calibrate", *words]) == 3
+    said = capsys.readouterr().out
+    assert f"set aside: image {samples[0].image_id}: manipulated, and its truth is empty" in said
+    assert f"over {len(samples) - 1} truths" in said
+
+
+def test_without_anything_to_compare_with_it_says_so(checkpoint, cache, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "stage2_distill.evaluation.calibrate._target", lambda b, _: (b["truth"], torch.zeros(len(b["image"])) > 0)
+    )
+    arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--workers", "0", "--accelerator", "cpu"]
+    assert main(["calibrate", *arguments, "--out", str(tmp_path / "model")]) == 2
+    assert "calibrate against the other" in capsys.readouterr().err
+    assert not (tmp_path / "model/config.json").exists()
+
+
+def test_false_alarms_are_limited_and_weights_halved(checkpoint, cache, tmp_path):
+    arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--workers", "0", "--accelerator", "cpu"]
+    authentic = [sample.image for sample in ShardReader(cache, ["val"]) if sample.authentic]
+    free, limited = tmp_path / "free", tmp_path / "limited"
+    assert main(["calibrate", *arguments, "--out", str(free)]) == 0
+    localizer = Localizer.load(free)
+    most = np.mean([(p > localizer.threshold).mean() for p in localizer.localize(authentic)])
+    limit = most / 2
+    assert main(["calibrate", *arguments, "--out", str(limited), "--false_alarms", f"{limit}", "--half", "true"]) == 0
+    chosen = Localizer.load(limited)
+    assert np.mean([(p > chosen.threshold).mean() for p in chosen.localize(authentic)]) <= limit + 0.01 < most
+    assert f"of the pixels of {len(authentic)} authentic images" in chosen.calibration
+    large, small = ((folder / "model.safetensors").stat().st_size for folder in (free, limited))
+    assert small < 0.6 * large
+    for name, value in localizer.student.state_dict().items():
+        torch.testing.assert_close(chosen.student.state_dict()[name], value, rtol=1e-3, atol=1e-3)

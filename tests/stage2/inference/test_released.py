@@ -1,0 +1,61 @@
+"""The student that comes with the package: small, described truly, taken where none is named, and finding forgeries."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from boxpromptiml import Localizer
+from boxpromptiml.apps.web_app.example_photo import forged_photo
+from boxpromptiml.cli import main
+from boxpromptiml.runtime.provenance import file_sha256
+from stage2_distill.inference import released
+from stage2_distill.model.student import count_macs, count_parameters
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def localizer():
+    return Localizer.load()
+
+
+def test_it_is_small_enough_for_a_package_and_for_the_published_budget(localizer):
+    assert (released.FOLDER / "model.safetensors").stat().st_size <= 8e6
+    assert count_parameters(localizer.student) <= 5.5e6
+    localizer.student.image_size, size = 224, localizer.student.image_size
+    assert count_macs(localizer.student) <= 1.4e9
+    localizer.student.image_size = size
+
+
+def test_its_card_and_the_project_say_what_it_is(localizer):
+    card = (released.FOLDER / "README.md").read_text()
+    facts = json.loads((released.FOLDER / "config.json").read_text())
+    assert f"{facts['threshold']:g}" in card
+    assert facts["calibration"] in card
+    assert file_sha256(released.FOLDER / "model.safetensors") in card
+    for words in ("trained on", "terms", "misses"):
+        assert re.search(words, card, re.IGNORECASE), words
+    assert f"SHA-256 `{localizer.weights_sha256()}`" in (ROOT / "MODEL_CARD.md").read_text()
+
+
+def test_its_files_can_be_read_by_everybody():
+    for file in released.FOLDER.iterdir():
+        assert file.stat().st_mode & 0o444 == 0o444, file
+
+
+def test_it_finds_the_example_of_the_page(localizer):
+    photo, truth = forged_photo()
+    mask = localizer.predict(photo).mask
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.5
+
+
+def test_predict_takes_it_and_says_so(tmp_path, capsys):
+    Image.fromarray(forged_photo()[0]).save(tmp_path / "photo.png")
+    words = ["--images", str(tmp_path / "photo.png"), "--out", str(tmp_path / "found"), "--workers", "0"]
+    assert main(["predict", *words, "--accelerator", "cpu"]) == 0
+    assert "student: the released one, which comes with the package" in capsys.readouterr().out
+    line = json.loads((tmp_path / "found/predictions.jsonl").read_text().splitlines()[-1])
+    assert line["score"] > 0.5

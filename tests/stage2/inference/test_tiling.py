@@ -1,0 +1,49 @@
+"""Tiles at a photo's own resolution: nothing is left out, nothing is seen twice, no seam shows."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stage2_distill.inference.tiling import OVERLAP, localize_tiled, starts
+
+
+def red(tiles):
+    """A network that answers each pixel by itself, so that tiling must change nothing."""
+    return [tile[..., 0].astype(np.float32) / 255 for tile in tiles]
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 40), st.integers(1, 5))
+@settings(deadline=None)
+def test_a_network_that_sees_single_pixels_answers_as_on_the_whole_photo(height, width, side, batch_size):
+    photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    found = localize_tiled(photo, side, red, batch_size)
+    assert found.shape == (height, width)
+    assert np.abs(found - photo[..., 0] / 255).max() < 1e-5
+
+
+@given(st.integers(8, 3000), st.integers(8, 300))
+def test_neighbours_share_what_was_promised(length, side):
+    length = max(length, side)
+    places = starts(length, side)
+    assert places[0] == 0
+    assert places[-1] == length - side
+    assert all(0 < b - a <= side - side * OVERLAP + 1 for a, b in pairwise(places))
+
+
+def test_tiles_that_disagree_are_blended_without_a_step():
+    answers = iter([0.0, 1.0])
+    photo = np.zeros((64, 112, 3), np.uint8)
+    found = localize_tiled(photo, 64, lambda tiles: [np.full((64, 64), next(answers), np.float32) for _ in tiles])
+    assert found[:, 0].max() == 0
+    assert found[:, -1].min() == pytest.approx(1)
+    assert np.abs(np.diff(found[10])).max() < 0.1
+
+
+def test_batches_are_no_larger_than_asked():
+    seen = []
+    localize_tiled(np.zeros((100, 100, 3), np.uint8), 32, lambda tiles: seen.append(len(tiles)) or red(tiles), 3)
+    assert max(seen) == 3
+    assert sum(seen) == len(starts(100, 32)) ** 2

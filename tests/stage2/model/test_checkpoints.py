@@ -1,0 +1,151 @@
+"""What `fit` goes on from and what `validate` and `test` score is named, is there, and fits."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from boxpromptiml.cli import main
+
+STUDENT = "--model.student.init_args"
+NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has one")
+
+
+@pytest.fixture
+def run(fitted_config, capsys):
+    """Run a command on the fitted folder; gives its exit code and what it said of itself."""
+
+    def run(command, *words):
+        code = main([command, "--config", str(fitted_config), *map(str, words)])
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(f"boxpromptiml {command}: ")]
+        return code, "\n".join(said)
+
+    return run
+
+
+@pytest.fixture
+def best(fitted_config):
+    return fitted_config.parent / "checkpoints/best.ckpt"
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_random_weights_are_not_scored(run, command, fitted_config):
+    code, said = run(command)
+    assert code == 2
+    assert "no checkpoint is named" in said
+    assert "--ckpt_path" in said
+    assert not (fitted_config.parent / command).exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "said"),
+    [
+        ("fit", ["--trainer.max_epochs", 1, "--ckpt_path", "last"], "2 epochs behind it and trainer.max_epochs is 1"),
+        ("fit", ["--trainer.max_epochs", 0], "trainer.max_epochs is 0; name a whole number from 1"),
+        ("fit", ["--ckpt_path", "last", f"{STUDENT}.channels", 32], "its student has channels 16, not 32; state"),
+        ("fit", ["--ckpt_path", "absent.ckpt"], "absent.ckpt: no such checkpoint"),
+        ("fit", [], "holds a run .* --ckpt_path last, .* --overwrite true"),
+        pytest.param(
+            "fit", ["--trainer.accelerator", "gpu"], "accelerator gpu, .* not on this machine .* cpu", marks=NO_GPU
+        ),
+        ("fit", ["--trainer.accelerator", "banana"], "accelerator banana, .* auto for what is here"),
+        ("fit", ["--trainer.devices", 0], "devices 0"),
+        ("fit", ["--data.batch_size", 0], "batch_size is 0; name a whole number from 1"),
+        ("fit", ["--data.workers", -1], "workers is -1"),
+        ("fit", ["--model.scoring.threshold", 50], "scoring.threshold is 50; .* 0.5 for 50 %"),
+        ("test", ["--ckpt_path", "config.yaml"], "config.yaml: not a checkpoint that can be read"),
+        ("test", ["--ckpt_path", "best.ckpt", f"{STUDENT}.prototypes", 8], "its student has prototypes 4, not 8"),
+    ],
+)
+def test_a_mistake_is_one_line(run, fitted_config, best, command, words, said, monkeypatch):
+    shutil.copy(best, fitted_config.parent / "best.ckpt")
+    monkeypatch.chdir(fitted_config.parent)
+    before = best.read_bytes()
+    code, line = run(command, *words)
+    assert code == 2
+    assert line.count("\n") == 0
+    assert re.search(said, line), line
+    assert best.read_bytes() == before
+
+
+def test_a_run_is_replaced_only_when_that_is_said(run, fitted_config, capsys, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(fitted_config.parent, folder)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace(str(fitted_config.parent), str(folder)))
+    words = ["fit", "--config", str(config), "--trainer.max_epochs", "1", "--seed_everything", "3"]
+    assert main(words) == 2
+    capsys.readouterr()
+    assert main([*words, "--overwrite", "true"]) == 0
+    assert f"replaced: {folder / 'checkpoints/best.ckpt'}" in capsys.readouterr().out
+    assert "overwrite: false" in max((folder / "fit").glob("version_*/config.yaml")).read_text()
+
+
+def test_a_folder_in_which_a_run_is_at_work_is_refused(run, fitted_config, best):
+    script = (
+        "import sys, time; from pathlib import Path; from boxpromptiml.runtime.locks import sole_use\n"
+        "with sole_use(Path(sys.argv[1])), sole_use(Path(sys.argv[2])):\n"
+        "    print('there', flush=True); time.sleep(60)"
+    )
+    folders = [str(fitted_config.parent / name) for name in ("fit", "test")]
+    process = subprocess.Popen([sys.executable, "-c", script, *folders], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "there\n"
+        for command, words in (("fit", ["--ckpt_path", "last"]), ("test", ["--ckpt_path", best])):
+            code, said = run(command, *words)
+            assert code == 2
+            assert f"process {process.pid}" in said
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_scores_of_other_rules_are_not_replaced_unasked(run, fitted_config, best):
+    words = ["--ckpt_path", best]
+    assert run("test", *words)[0] == 0
+    assert run("test", *words)[0] == 0  # the same again
+    code, said = run("test", *words, "--model.scoring.threshold", 0.4)
+    assert code == 2
+    assert "scoring.threshold 0.5, now 0.4" in said
+    scores = fitted_config.parent / "test/scores.json"
+    assert json.loads(scores.read_text())["scoring"]["threshold"] == 0.5
+    assert run("test", *words, "--model.scoring.threshold", 0.4, "--overwrite", "true")[0] == 0
+    assert json.loads(scores.read_text())["scoring"]["threshold"] == 0.4
+
+
+def test_scores_are_in_fp32_whatever_training_was_in_and_say_so(run, fitted_config, best):
+    scores = fitted_config.parent / "test/scores.json"
+    found = {}
+    for name, words in {
+        "fp32": [],
+        "trained in bf16": ["--trainer.precision", "bf16-mixed"],
+        "scored in bf16": ["--model.scoring.precision", "bf16-mixed"],
+    }.items():
+        assert run("test", "--ckpt_path", best, "--overwrite", "true", *words)[0] == 0
+        content = json.loads(scores.read_text())
+        found[name] = [case["image_score"] for case in content["per_image"]]
+        precision = "bf16-mixed" if name == "scored in bf16" else "32-true"
+        assert content["scoring"]["precision"] == precision
+    assert found["trained in bf16"] == found["fp32"]
+    assert found["scored in bf16"] != found["fp32"]
+    code, said = run("test", "--ckpt_path", best, "--overwrite", "true", "--trainer.precision", "bf16-true")
+    assert code == 2
+    assert "keeps the student in torch.bfloat16" in said
+
+
+def test_training_needs_nothing_of_the_home_folder(with_wandb, tmp_path):
+    config = with_wandb(tmp_path)
+    home = tmp_path / "home"
+    home.write_text("")  # no folder, so that nothing can be written below it, not even by root
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "XDG"))}
+    environment = {**kept, "HOME": str(home), "WANDB_MODE": "offline"}
+    command = [sys.executable, "-m", "boxpromptiml.cli", "fit", "--config", str(config), "--trainer.max_epochs", "1"]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    assert home.read_text() == ""
+    assert list(tmp_path.glob("wandb/offline-run-*"))
