@@ -33,7 +33,7 @@ UNWRITTEN = 2
 class Job:
     """What all batches of a run have in common; see the arguments of ``pseudomasks``. The teacher is loaded.
 
-    A batch size of 0 has yet to be found by ``tuning.tuned``.
+    A batch size of 0 has yet to be found by ``batch_size.tuned``.
     """
 
     cache: Path

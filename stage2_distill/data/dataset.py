@@ -19,7 +19,7 @@ from stage2_distill.data.augmentation import Resize
 from stage2_distill.data.degradations import Degradation
 from stage2_distill.data.target import Target, training_mask
 
-if TYPE_CHECKING:  # augment.py imports it without letting it ask the network for a newer release
+if TYPE_CHECKING:  # augmentation.py imports it without letting it ask the network for a newer release
     import albumentations as A
 
 
@@ -116,7 +116,7 @@ class PseudoMaskDataset(Dataset[PackedItem]):
 
     Args:
         readers: the caches, already narrowed to a split; their samples come first.
-        transform: over ``image`` and ``masks``, ending at the student's size; see `augment`.
+        transform: over ``image`` and ``masks``, ending at the student's size; see `augmentation`.
         authentic: also serve authentic images.
         streams: samples that are made when they are drawn, a different one for every seed.
         names: one for each reader and stream, in place of the sources of its samples.

@@ -383,7 +383,7 @@ def _table(trials: dict[str, list[Trial]], seconds: float, seed: int) -> str:
     every = [trial for each in trials.values() for trial in each]
     return "\n".join(
         [
-            "# Stage one under torture",
+            "# Stage one under injected faults",
             "",
             "| disturbance | trials | with losses | samples lost or changed | unexplained | asked again, at most |",
             "| --- | --- | --- | --- | --- | --- |",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CAMPAIGN = Path(__file__).parents[1] / "torture" / "campaign.py"
+CAMPAIGN = Path(__file__).with_name("campaign.py")
 
 
 @pytest.mark.timeout(280)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fastapi", reason="the service is the extra `serve`: pip install 'boxpromptiml[serve]'")
-CAMPAIGN = Path(__file__).parents[1] / "hostile" / "fuzz.py"
+CAMPAIGN = Path(__file__).with_name("fuzz.py")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits on memory and time are Linux's")

@@ -179,10 +179,13 @@ def test_file_names_say_what_is_inside():
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_every_source_file_has_its_tests(package):
-    tests = {path.name for path in (ROOT / "tests" / TESTS[package]).rglob("test_*.py")}
-    sources = {path.stem for path in SOURCES if path.is_relative_to(ROOT / package) and path.stem not in DECLARATIONS}
-    assert not {stem for stem in sources if f"test_{stem}.py" not in tests}
+def test_every_source_file_has_its_tests_in_the_folder_that_mirrors_it(package):
+    sources = [path for path in SOURCES if path.is_relative_to(ROOT / package) and path.stem not in DECLARATIONS]
+    mirrored = [
+        ROOT / "tests" / TESTS[package] / path.relative_to(ROOT / package).with_name(f"test_{path.name}")
+        for path in sources
+    ]
+    assert not [path.relative_to(ROOT) for path in mirrored if not path.is_file()]
 
 
 def test_stage_packages_do_not_forward_unnamed_arguments():

@@ -1,6 +1,7 @@
 """The cache between the two stages: a folder of shards, and the index that says they are all there.
 
-``shard`` is the layout of one file, ``index`` the folder, ``reader`` random access to its samples.
+``shard`` is the layout of one file, ``index`` the folder, ``reader`` random access to its samples,
+``maintenance`` the command ``boxpromptiml cache``.
 """
 
 from boxpromptiml.shards.index import CacheIndex, ShardEntry, place_of, read_index, shard_paths, write_index

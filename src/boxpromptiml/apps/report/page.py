@@ -17,8 +17,7 @@ from boxpromptiml.apps.report.charts import training_curves
 from boxpromptiml.apps.run_results import Case, Results, SetScores, read_results
 from boxpromptiml.core import boxes
 from boxpromptiml.core.records import ImageRecord, InputError
-from boxpromptiml.images import ImageError, Probability, read_pair, read_photo, resize_probability
-from boxpromptiml.images import visualization as pictures
+from boxpromptiml.images import ImageError, Probability, read_pair, read_photo, resize_probability, visualization
 from boxpromptiml.runtime.provenance import write_json
 from boxpromptiml.shards import ShardReader
 
@@ -170,11 +169,13 @@ def pseudo_mask_rows(cache: Path) -> list[Row]:
     rows = []
     for i in manipulated[np.unique(np.linspace(0, len(manipulated) - 1, min(2 * ROWS, len(manipulated))).astype(int))]:
         sample = reader[int(i)]
-        shown = {"boxes": pictures.with_boxes(sample.image, sample.boxes_xyxy)}
+        shown = {"boxes": visualization.with_boxes(sample.image, sample.boxes_xyxy)}
         if sample.truth is not None:
-            shown["truth"] = pictures.grey((sample.truth / 255).astype(np.float32))
-        shown["pseudo-mask"] = pictures.grey((sample.pseudo_mask / 255).astype(np.float32))
-        uris = {title: pictures.data_uri(pictures.thumbnail(photo, THUMBNAIL)) for title, photo in shown.items()}
+            shown["truth"] = visualization.grey((sample.truth / 255).astype(np.float32))
+        shown["pseudo-mask"] = visualization.grey((sample.pseudo_mask / 255).astype(np.float32))
+        uris = {
+            title: visualization.data_uri(visualization.thumbnail(photo, THUMBNAIL)) for title, photo in shown.items()
+        }
         words = (f"image {sample.image_id}", sample.split, _kind(sample.kind))
         rows.append(Row(" · ".join(filter(None, words)), uris))
     return rows
@@ -186,24 +187,24 @@ def _case_row(case: Case, mask: str | None, results: Results) -> Row:
     try:
         file, mask_file = _find(case.file, results.run), case.mask_file and _find(case.mask_file, results.run)
         photo, truth = read_pair(file, mask_file) if mask_file else (read_photo(file), None)
-        small = pictures.thumbnail(photo, THUMBNAIL)
+        small = visualization.thumbnail(photo, THUMBNAIL)
         height, width = small.shape[:2]
         factors = width / photo.shape[1], height / photo.shape[0]
         record = _record(case, results)
         if record is None:
             shown = {"photo": small}
         else:
-            shown = {"photo and boxes": pictures.with_boxes(small, boxes.scale(record.boxes_xyxy, *factors))}
+            shown = {"photo and boxes": visualization.with_boxes(small, boxes.scale(record.boxes_xyxy, *factors))}
         if truth is not None:
-            shown["truth"] = pictures.grey(resize_probability(truth.mask.astype(np.float32), width, height))
+            shown["truth"] = visualization.grey(resize_probability(truth.mask.astype(np.float32), width, height))
         if mask:
             probability = _read_probability(results.run / "predictions" / mask)
-            shown["prediction"] = pictures.heat(resize_probability(probability, width, height))
-            shown["marked above 0.5"] = pictures.overlay(small, resize_probability(probability, width, height))
+            shown["prediction"] = visualization.heat(resize_probability(probability, width, height))
+            shown["marked above 0.5"] = visualization.overlay(small, resize_probability(probability, width, height))
     except ImageError as error:
         return Row(caption, missing=str(error))
     missing = "" if mask else "No prediction of this image was found; run `boxpromptiml predict`."
-    return Row(caption, {title: pictures.data_uri(photo) for title, photo in shown.items()}, missing)
+    return Row(caption, {title: visualization.data_uri(photo) for title, photo in shown.items()}, missing)
 
 
 def _record(case: Case, results: Results) -> ImageRecord | None:
