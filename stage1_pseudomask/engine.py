@@ -22,7 +22,7 @@ from boxpromptiml.core.records import ImageRecord, Sample, SetAside, Stamp
 from stage1_pseudomask import resume
 from stage1_pseudomask.loading import Prompt, Prompts, loader
 from stage1_pseudomask.resume import Slice
-from stage1_pseudomask.selection import Rank, select, stored
+from stage1_pseudomask.selection import SelectBy, select, stored
 from stage1_pseudomask.teachers import Teacher
 
 UNWRITTEN = 2
@@ -42,7 +42,7 @@ class Job:
     margin: float
     batch_size: int
     workers: int
-    rank: Rank = "score"
+    select_by: SelectBy = "score"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +120,13 @@ def _answered(fabric: Fabric, plan: Sequence[tuple[Slice, list[ImageRecord]]], j
     batches = loader(prompts, [len(records) for _, records in plan], job.workers, pin_memory=on_gpu)
     for place, ((piece, _), loaded) in enumerate(zip(plan, batches, strict=True)):
         asked = [item for item in loaded if isinstance(item, Prompt)]
-        masks, scores = ask(fabric, job.teacher, asked, job.margin, job.stamp.size, job.rank)
+        masks, scores = ask(fabric, job.teacher, asked, job.margin, job.stamp.size, job.select_by)
         completes = place + 1 == len(plan) or plan[place + 1][0] is not piece
         yield MaskBatch(piece, loaded, masks, scores, completes)
 
 
 def ask(
-    fabric: Fabric, teacher: Teacher, prompts: Sequence[Prompt], margin: float, size: int, rank: Rank = "score"
+    fabric: Fabric, teacher: Teacher, prompts: Sequence[Prompt], margin: float, size: int, select_by: SelectBy = "score"
 ) -> tuple[Tensor, list[Tensor]]:
     """Pseudo-masks of some prompts, still on the teacher's device.
 
@@ -140,7 +140,7 @@ def ask(
     with torch.inference_mode():
         with fabric.autocast():
             proposed = teacher.propose(teacher.embed([prompt.photo for prompt in prompts]), boxes, frames)
-        selected = [select(each, xyxy, margin, rank) for each, xyxy in zip(proposed, boxes, strict=True)]
+        selected = [select(each, xyxy, margin, select_by) for each, xyxy in zip(proposed, boxes, strict=True)]
         return torch.stack([stored(mask, size) for mask, _ in selected]), [scores for _, scores in selected]
 
 

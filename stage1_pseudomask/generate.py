@@ -39,7 +39,7 @@ def pseudomasks(
     teacher: Teacher,
     size: Side = 256,
     margin: Share = 0.05,
-    rank: Literal["score", "quality"] = "score",
+    select_by: Literal["score", "quality"] = "score",
     splits: list[Split] | None = None,
     shard_size: Count = 64,
     batch_size: Count | Literal["auto"] = "auto",
@@ -64,8 +64,8 @@ def pseudomasks(
             stage1_pseudomask.teachers.grabcut.GrabCut.
         size: side of stored images and masks in pixels.
         margin: how far a mask may reach over each side of its box, as a share of the box.
-        rank: what the best of a teacher's candidates is best in, and what is kept as its confidence: the teacher's own
-            score, or quality, which is score × stability of the mask × fit of the mask to the box.
+        select_by: by what the best of a teacher's candidates is selected, and what is kept as its confidence: the
+            teacher's own score, or quality, which is score × stability of the mask × fit of the mask to the box.
         splits: which splits of the manifest to use; by default all.
         shard_size: images in a shard.
         batch_size: images that the teacher embeds at once, or auto for as many as a GPU's memory holds (measured in
@@ -87,7 +87,7 @@ def pseudomasks(
         "manifest": file_sha256(manifest),
         "splits": splits,
         "margin": margin,
-        "rank": rank,
+        "rank": select_by,  # its name in caches, whose hashes it is part of
         "shard_size": shard_size,
         "precision": precision,
         **{f"teacher.{name}": value for name, value in teacher.settings.items()},
@@ -104,7 +104,7 @@ def pseudomasks(
     from stage1_pseudomask.engine import Job, compute
     from stage1_pseudomask.forecast import forecast
 
-    job = Job(out, stamp, teacher, margin, 0 if batch_size == "auto" else batch_size, workers, rank)
+    job = Job(out, stamp, teacher, margin, 0 if batch_size == "auto" else batch_size, workers, select_by)
     with existing_devices(accelerator, devices):
         fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision)
     if dry_run:

@@ -13,11 +13,13 @@ from boxpromptiml.core.boxes import Boxes, clip, with_margin
 from boxpromptiml.images import resize_tensor
 from stage1_pseudomask.teachers import Candidates
 
-Rank = Literal["score", "quality"]
-"""What the best candidate is best in: the teacher's own score, or `quality`."""
+SelectBy = Literal["score", "quality"]
+"""What the best candidate is selected by: the teacher's own score, or `quality`."""
 
 
-def select(candidates: Candidates, boxes_xyxy: Boxes, margin: float, rank: Rank = "score") -> tuple[Tensor, Tensor]:
+def select(
+    candidates: Candidates, boxes_xyxy: Boxes, margin: float, select_by: SelectBy = "score"
+) -> tuple[Tensor, Tensor]:
     """Best candidate of each box, cut to the box and its margin, united over the boxes.
 
     A loose box can pull a teacher towards the background, so nothing outside the margin counts; a box of which nothing
@@ -27,7 +29,7 @@ def select(candidates: Candidates, boxes_xyxy: Boxes, margin: float, rank: Rank 
         candidates: for the N boxes of one image.
         boxes_xyxy: (N, 4) corner boxes in the frame of the candidates.
         margin: how far a mask may reach over each side of its box, as a share of the box.
-        rank: what the best candidate is best in.
+        select_by: what the best candidate is selected by.
 
     Returns:
         The (H, W) float32 pseudo-mask in [0, 1], the largest probability where boxes overlap, and an (N,) float32 score
@@ -37,7 +39,7 @@ def select(candidates: Candidates, boxes_xyxy: Boxes, margin: float, rank: Rank 
     count, _, height, width = probability.shape
     if not count:
         return probability.new_zeros((height, width)), scores.new_zeros(0)
-    if rank == "quality":
+    if select_by == "quality":
         scores = quality(probability, scores, boxes_xyxy)
     best, each = scores.argmax(1), torch.arange(count, device=scores.device)
     reach = _inside(with_margin(boxes_xyxy, margin, width, height), height, width, scores.device)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from boxpromptiml import __version__
 from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.configs import with_found
+from boxpromptiml.runtime.renamed import refuse_old_names
 from boxpromptiml.runtime.wandb_account import has_account
 
 TOOLS = {
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"boxpromptiml: there is no command {command!r}\n\n{_overview()}", file=sys.stderr)
         return FAILED
     try:
+        refuse_old_names(words)
         if command in TRAINER:
             return _run_trainer(command, words)
         return _run_tool(command, rest)

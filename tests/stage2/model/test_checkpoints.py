@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import torch
@@ -31,6 +32,12 @@ def run(fitted_config, capsys):
 @pytest.fixture
 def best(fitted_config):
     return fitted_config.parent / "checkpoints/best.ckpt"
+
+
+def test_a_checkpoint_names_no_module_and_so_outlives_the_moves_of_all(best):
+    with zipfile.ZipFile(best) as content:
+        (pickled,) = (content.read(name) for name in content.namelist() if name.endswith("data.pkl"))
+    assert not [package for package in (b"stage2_distill", b"boxpromptiml") if package in pickled]
 
 
 @pytest.mark.parametrize("command", ["validate", "test"])

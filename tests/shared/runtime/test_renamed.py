@@ -1,0 +1,78 @@
+"""Old names of classes and options end in one line that says what they are called now."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+from boxpromptiml.cli import main
+from boxpromptiml.runtime.renamed import CLASSES, MODULES, PACKAGES, new_class_path
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+OLD = {
+    "stage2_distill.loss.DistillationLoss": "stage2_distill.losses.distillation.DistillationLoss",
+    "stage2_distill.student.Student": "stage2_distill.model.student.Student",
+    "stage2_distill.callbacks.PicturePanels": "stage2_distill.callbacks.panels.PicturePanels",
+    "stage2_distill.callbacks.RunRecord": "stage2_distill.callbacks.run_record.RunRecord",
+    "boxpromptiml.check.findings.Limits": "boxpromptiml.datasets.check.findings.Limits",
+}
+
+
+@pytest.mark.parametrize(
+    "module", {*PACKAGES.values(), *MODULES.values(), *(path.rpartition(".")[0] for path in CLASSES.values())}
+)
+def test_every_new_name_is_one_that_is_there(module):
+    assert find_spec(module)
+
+
+def test_no_old_name_is_a_module_still_but_for_one_that_became_a_package():
+    specs = {old: find_spec(old) for old in [*PACKAGES, *MODULES] if find_spec(old.rpartition(".")[0])}
+    assert [old for old, spec in specs.items() if spec and spec.origin] == ["stage2_distill.callbacks"]
+
+
+@pytest.mark.parametrize(("old", "new"), OLD.items())
+def test_a_class_path_gets_its_new_name(old, new):
+    assert new_class_path(old) == new
+
+
+@pytest.mark.parametrize("current", [*OLD.values(), "lightning.pytorch.callbacks.ModelCheckpoint", "mine.loss.Loss"])
+def test_other_class_paths_have_none(current):
+    assert new_class_path(current) is None
+
+
+def said(capsys, *words):
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_an_old_configuration_ends_in_one_line_with_the_new_name(tmp_path, capsys, joined):
+    config = yaml.safe_load((CONFIGS / "demo.yaml").read_text())
+    config["model"]["loss"]["class_path"] = "stage2_distill.loss.DistillationLoss"
+    path = tmp_path / "old.yaml"
+    path.write_text(yaml.safe_dump(config))
+    line = said(capsys, "fit", *([f"--config={path}"] if joined else ["--config", str(path)]))
+    assert line == (
+        f"boxpromptiml fit: {path}: stage2_distill.loss.DistillationLoss is called "
+        "stage2_distill.losses.distillation.DistillationLoss now; write that instead"
+    )
+
+
+def test_an_old_name_among_the_words_of_a_command_is_told_too(capsys):
+    line = said(capsys, "fit", "--model.loss=stage2_distill.loss.DistillationLoss")
+    assert "the command: stage2_distill.loss.DistillationLoss is called stage2_distill.losses" in line
+
+
+def test_an_old_option_is_told_its_new_name(tmp_path, capsys):
+    assert "--rank is called --select_by now" in said(capsys, "pseudomasks", "--rank", "quality")
+    path = tmp_path / "old.yaml"
+    path.write_text("rank: quality")
+    assert f"{path}: rank is called select_by now" in said(capsys, "pseudomasks", "--config", str(path))
+
+
+def test_a_comment_may_hold_an_old_name(tmp_path):
+    path = tmp_path / "new.yaml"
+    path.write_text("# was stage2_distill.loss.DistillationLoss\nbackbone: mobilenetv3_small_050\nimage_size: 64\n")
+    assert main(["complexity", "--config", str(path)]) == 0
