@@ -49,9 +49,9 @@ DRAWING = """() => {
 """Script after a photo came, or its tab: the canvas takes the keys, and draws; it would drag if it once had boxes."""
 FRAME = 244
 """Grey around photos on the canvas."""
-NO_FOLDER = """No folder of photos is open, so there is nothing to annotate.
+NO_FOLDER = """No folder is open, so there are no photos to annotate.
 $ boxpromptiml app --photos FOLDER
-Boxes go to manifest.json in that folder, step by step."""
+Each decision is saved to manifest.json in that folder."""
 DRAW = """Draw a box around what was manipulated; a coarse one will do.
 The teacher's pseudo-mask appears here."""
 
@@ -188,12 +188,12 @@ def show(desk: Desk, place: int, said: str = "") -> Shown:
     try:
         photo = desk.previewer.open(session.path(place))
     except (ImageError, AnnotationError) as error:
-        said += markup.notice(f"{_local(session, error)}\nGo on with the next photo.", "error")
+        said += markup.notice(f"{_local(session, error)}\nContinue with the next photo.", "error")
         return None, place, title(session, place, None), said, progress(session)
     boxes_xyxy = session.boxes(place)
     label = session.label(place)
     below = (
-        markup.notice("Nothing in this photo is manipulated, you said. A box would change that.", "done")
+        markup.notice("You marked this photo as authentic. Draw a box to change that.", "done")
         if label is not None and label.authentic and not len(boxes_xyxy)
         else answer(desk, photo, boxes_xyxy)
     )
@@ -257,7 +257,7 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
             reply = gr.HTML(elem_id="reply")
             gr.HTML(markup.keys(SHORTCUTS))
             if session.left_out:
-                gr.HTML(markup.notice("Left out:\n" + "\n".join(session.left_out[:5])))
+                gr.HTML(markup.notice("Skipped:\n" + "\n".join(session.left_out[:5])))
             if session.not_looked_at:
                 gr.HTML(markup.notice(f"{session.not_looked_at.capitalize()}."))
     place = gr.Number(visible="hidden", precision=0, elem_id="place")

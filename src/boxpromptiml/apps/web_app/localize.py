@@ -37,11 +37,11 @@ LISTED = 6
 KEPT = 1800
 """Seconds for which a page that is left open can still move its threshold."""
 
-NO_STUDENT = """No student is loaded, so photos cannot be looked at.
-Start the page without --checkpoint for the one that comes with the package, or name one of your own.
+NO_STUDENT = """No student is loaded, so this tab cannot process photos.
+Start the app without --checkpoint to use the released student, or name one of your own.
 $ boxpromptiml app"""
 NO_PHOTO = """Drop a photo on the left, or choose one.
-You will see where the student finds it manipulated, how sure it is, and what its gates and its memory looked at.
+You will see which regions the student marks, with what probability, and the priors from its gates and its memory.
 The photo stays on this machine and is deleted as soon as it has been read."""
 
 
@@ -175,7 +175,7 @@ def localize_tab(localizer: Localizer | None) -> None:
             example = gr.Button("Try a forged photo: a cat in a coffee cup", size="sm", elem_id="example")
             tiled = gr.Checkbox(
                 False, label="In tiles", elem_id="tiled",
-                info="The next photo at its own resolution: slower, finer for a student trained on such pixels.",
+                info="Next photo at its own resolution: slower, better if the student was trained at that scale.",
             )  # fmt: skip
             threshold = gr.Slider(
                 0, 0.99, localizer.threshold, step=0.01, label="Threshold", info=f"{localizer.threshold:.2f}: {origin}",

@@ -92,7 +92,7 @@ def heading(review: CacheReview, order: Order, rank: int) -> str:
 def the_list(review: CacheReview) -> str:
     """How many samples are dropped, and the command that leaves them out."""
     if not review.dropped:
-        return markup.notice("No sample is dropped. Dropped ones are listed; the cache itself stays as it is.")
+        return markup.notice("No samples dropped. Dropped samples are listed here; the cache does not change.")
     paths = (review.cache, review.cache / DROPPED, f"{review.cache}-pruned")
     cache, ids, out = (shlex.quote(str(path)) for path in paths)
     words = f"""{review.dropped} dropped and listed in {DROPPED}. To leave them out:
