@@ -1,10 +1,12 @@
-# `boxpromptiml serve` on a CPU, by a user without rights. The student is mounted at /model:
+# `boxpromptiml serve` on a CPU, as a user without rights, with the released student:
 #
 #   docker build -t boxpromptiml .
-#   docker run --rm -p 127.0.0.1:8000:8000 --memory 4g --cap-drop ALL --read-only --tmpfs /tmp \
-#     -v "$PWD/mine/model:/model:ro" boxpromptiml
+#   docker run --rm -p 127.0.0.1:8000:8000 --memory 4g --cap-drop ALL --read-only --tmpfs /tmp boxpromptiml
 #
-# To bake it in instead, add `COPY mine/model /model` above USER and `!mine/model` to .dockerignore.
+# With a student of your own, a folder that `calibrate` or `Localizer.save` wrote:
+#
+#   docker run ... -v "$PWD/mine/model:/model:ro" boxpromptiml --checkpoint /model
+#
 # For a GPU: --build-arg TORCH_INDEX=https://pypi.org/simple, and docker run --gpus all.
 FROM python:3.12-slim
 
@@ -25,4 +27,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
 # Inside the container every address is the container's own; `docker run -p` decides who may reach it.
-ENTRYPOINT ["boxpromptiml", "serve", "--checkpoint", "/model", "--host", "0.0.0.0", "--port", "8000"]
+ENTRYPOINT ["boxpromptiml", "serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -8,7 +8,7 @@ OLDEST_PYTHON ?= 3.10
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test test-oldest fault-injection fuzz lint docs clean
+.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test test-oldest fault-injection fuzz lint docs space clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -165,6 +165,10 @@ lint: $(STAMP) ## style, types and the direction of imports
 
 docs: $(STAMP) ## the documentation as a site, site/index.html; any warning stops it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+space: $(STAMP) ## a folder to upload as a Space of the Hugging Face hub: dist/space
+	rm -rf dist/space && mkdir -p dist/space && cp deploy/space/* dist/space
+	$(BIN)/python -m hatchling build -t wheel -d dist/space
 
 clean: ## remove caches and runs/demo; data, other runs and .venv stay
 	rm -rf runs/demo build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+
+from boxpromptiml.core.records import InputError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HEADERS = {
@@ -13,6 +16,25 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
+
+
+def headers_framed_by(addresses: Sequence[str]) -> dict[str, str]:
+    """`HEADERS`, but pages of these addresses may show this server's in a frame.
+
+    Args:
+        addresses: such as ``https://huggingface.co``: scheme, host and perhaps a port.
+
+    Raises:
+        InputError: one is no such address.
+    """
+    for address in addresses:
+        if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", address):
+            raise InputError(f"framed_by: {address!r} is no address of a site; write one like https://huggingface.co")
+    if not addresses:
+        return HEADERS
+    policy = HEADERS["content-security-policy"]
+    framed = policy.replace("frame-ancestors 'none'", f"frame-ancestors {' '.join(addresses)}")
+    return HEADERS | {"content-security-policy": framed}
 
 
 def wrong_asker(headers: Mapping[str, str], hosts: frozenset[str] | None) -> str | None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from boxpromptiml.apps.http_security import LOOPBACK, too_long, wrong_asker
+from boxpromptiml.apps.http_security import HEADERS, LOOPBACK, headers_framed_by, too_long, wrong_asker
+from boxpromptiml.core.records import InputError
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
@@ -17,3 +18,18 @@ def test_a_length_is_a_number_of_bytes():
     assert too_long({"content-length": "9" * 5000}, 10)
     assert not any(too_long({"content-length": said}, 10) for said in ("10", "", "-11", "1e9", "²²"))
     assert not too_long({}, 10)
+
+
+def test_sites_may_show_it_in_a_frame_only_where_they_are_named():
+    assert "frame-ancestors 'none'" in headers_framed_by([])["content-security-policy"]
+    framed = headers_framed_by(["https://huggingface.co", "http://127.0.0.1:80"])
+    assert "frame-ancestors https://huggingface.co http://127.0.0.1:80;" in framed["content-security-policy"]
+    assert framed.keys() == HEADERS.keys()
+
+
+@pytest.mark.parametrize(
+    "address", ["huggingface.co", "https://a.example; script-src *", "https://a.example/b", "*", ""]
+)
+def test_what_is_no_site_may_not(address):
+    with pytest.raises(InputError, match="no address of a site"):
+        headers_framed_by([address])

@@ -27,6 +27,7 @@ def app(
     port: Port = 0,
     open_browser: bool = True,
     max_megabytes: Count = 64,
+    framed_by: list[str] | None = None,
 ) -> int:
     """Open a page in the browser: look for manipulations in photos, draw boxes, review pseudo-masks.
 
@@ -48,6 +49,7 @@ def app(
         port: to listen on; 0 for the first that is free from 7860 on.
         open_browser: show the page in the default browser.
         max_megabytes: largest photo that is taken.
+        framed_by: sites that may show the page in a frame, such as '[https://huggingface.co]'; by default none.
     """
     _require_gradio()
     from boxpromptiml.apps.web_app.annotate import Desk
@@ -71,7 +73,9 @@ def app(
             desk = Desk(session, Previewer(teacher or GrabCut()))
         if cache is not None:
             review = CacheReview(cache)
-        address = stack.enter_context(served(Contents(localizer, desk, review), host, port, max_megabytes))
+        address = stack.enter_context(
+            served(Contents(localizer, desk, review), host, port, max_megabytes, framed_by or ())
+        )
         print(f"{address}  (Ctrl-C ends it)", flush=True)
         if open_browser:
             webbrowser.open(address)

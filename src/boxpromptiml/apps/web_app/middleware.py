@@ -6,13 +6,14 @@ Only the routes that it needs are let through, whatever later versions add.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from boxpromptiml.apps.http_security import HEADERS, too_long, wrong_asker
+from boxpromptiml.apps.http_security import headers_framed_by, too_long, wrong_asker
 
 FILES = "/gradio_api/file="
 UPLOAD = "/gradio_api/upload"
@@ -41,13 +42,22 @@ class Guard:
         folder: the only one that files are served from.
         max_upload: bytes of a photo.
         hosts: names under which the page may be asked for, as `wrong_asker` has them.
+        framed_by: sites that may show the page in a frame.
     """
 
-    def __init__(self, app: ASGIApp, folder: Path, max_upload: int, hosts: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        folder: Path,
+        max_upload: int,
+        hosts: frozenset[str] | None,
+        framed_by: Sequence[str] = (),
+    ) -> None:
         self.app = app
         self.folder = folder.resolve()
         self.max_upload = max_upload
         self.hosts = hosts
+        self.headers = headers_framed_by(framed_by)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or let it through."""
@@ -60,7 +70,7 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                MutableHeaders(scope=message).update(self.headers)
             await send(message)
 
         answer: ASGIApp = PlainTextResponse(refusal[1], refusal[0]) if refusal else self.app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -16,7 +16,7 @@ import gradio as gr
 from PIL import Image
 from starlette.middleware import Middleware
 
-from boxpromptiml.apps.http_security import LOOPBACK
+from boxpromptiml.apps.http_security import LOOPBACK, headers_framed_by
 from boxpromptiml.apps.web_app.annotate import DRAWING, Desk, annotate_tab
 from boxpromptiml.apps.web_app.cache_review import CacheReview
 from boxpromptiml.apps.web_app.localize import localize_tab
@@ -43,7 +43,13 @@ class Contents:
 
 
 @contextmanager
-def served(contents: Contents, host: str = "127.0.0.1", port: int = 0, max_megabytes: int = 64) -> Iterator[str]:
+def served(
+    contents: Contents,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    max_megabytes: int = 64,
+    framed_by: Sequence[str] = (),
+) -> Iterator[str]:
     """Serve the page, in threads, as long as the context lasts. Its temporary files go with it.
 
     Args:
@@ -51,13 +57,15 @@ def served(contents: Contents, host: str = "127.0.0.1", port: int = 0, max_megab
         host: address to listen on.
         port: to listen on; 0 for any that is free from 7860 on.
         max_megabytes: largest photo that is taken.
+        framed_by: sites that may show the page in a frame, such as https://huggingface.co.
 
     Yields:
         The page's address.
 
     Raises:
-        InputError: the port is taken, or the host is not this machine's.
+        InputError: the port is taken, the host is not this machine's, or ``framed_by`` names no site.
     """
+    headers_framed_by(framed_by)
     with (
         TemporaryDirectory(prefix="boxpromptiml-page-") as name,
         _gradio_settings(Path(name)),
@@ -70,6 +78,7 @@ def served(contents: Contents, host: str = "127.0.0.1", port: int = 0, max_megab
             folder=Path(name),
             max_upload=max_megabytes * 1_000_000,
             hosts=LOOPBACK if host in LOOPBACK else None,
+            framed_by=framed_by,
         )
         try:
             _, address, _ = page.launch(
