@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, hold
 from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime.configs import with_bases
 from boxpromptiml.runtime.devices import existing_devices, trains_in_bf16
 from boxpromptiml.runtime.locks import sole_use
 from boxpromptiml.runtime.provenance import file_sha256
@@ -69,6 +70,7 @@ class TrainerCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """State the student's input size once, in ``data.image_size``."""
         parser.link_arguments("data.image_size", "model.student.init_args.image_size")
+        parser.add_argument("--base", default=None, help="In a config: the config that it changes; it is read first.")
         parser.add_argument(
             "--overwrite", type=bool, default=False, help="Replace the run, or the results of other settings, there."
         )
@@ -83,7 +85,7 @@ class TrainerCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Keep W&B in the run's folder, ``overwrite`` out of the saved config, and bfloat16 off old processors."""
         config = self.config[cast(str, self.subcommand)]
-        self.overwrite, config["overwrite"] = config["overwrite"], False
+        self.overwrite, config["overwrite"], config["base"] = config["overwrite"], False, None
         if config["trainer"]["precision"] == "bf16-mixed" and not trains_in_bf16(config["trainer"]["accelerator"]):
             print("precision: 32-true, because this processor has no bf16 instructions and would emulate bf16-mixed")
             config["trainer"]["precision"] = "32-true"
@@ -165,7 +167,7 @@ def run(arguments: list[str]) -> None:
         TrainerCLI(
             Distillation,
             PseudoMaskData,
-            args=arguments,
+            args=with_bases(arguments),
             save_config_callback=SaveAndLogConfig,
             save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,

@@ -80,11 +80,27 @@ def test_a_processor_without_bf16_trains_in_32_bits_and_says_so(cache, tmp_path,
     assert written["trainer"]["precision"] == "32-true"
 
 
-@pytest.mark.parametrize("config", TRAINING, ids=lambda path: path.stem)
-def test_a_training_config_leaves_no_argument_to_a_default(config):
-    written, complete = yaml.safe_load(config.read_text()), resolved("fit", "--config", config)
+def leaves(settings, prefix=()):
+    for key, value in settings.items():
+        if isinstance(value, dict) and key != "test_sets":
+            yield from leaves(value, (*prefix, key))
+        else:
+            yield (*prefix, key), value
+
+
+def test_the_shared_config_leaves_no_argument_to_a_default():
+    written = yaml.safe_load((CONFIGS / "base/training.yaml").read_text())
+    complete = resolved("fit", "--config", CONFIGS / "base/training.yaml", "--data.caches", "[a]")
     assert written["model"] == complete["model"]
-    assert written["data"] == complete["data"]
+    assert written["data"] | {"caches": ["a"]} == complete["data"]  # each experiment has its own
+
+
+@pytest.mark.parametrize("config", TRAINING, ids=lambda path: path.stem)
+def test_a_training_config_says_only_what_differs(config):
+    written = yaml.safe_load(config.read_text())
+    base = CONFIGS.parent / written.pop("base")
+    shared = dict(leaves(resolved("fit", "--config", base, "--data.caches", "[a]")))
+    assert not [".".join(key) for key, value in leaves(written) if shared.get(key) == value is not None]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)

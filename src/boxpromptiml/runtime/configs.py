@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.provenance import write_whole
 
@@ -40,6 +42,50 @@ def with_found(words: Sequence[str]) -> list[str]:
             word = f"--config={found(Path(word.removeprefix('--config=')))}"
         resolved.append(word)
     return resolved
+
+
+def with_bases(words: Sequence[str]) -> list[str]:
+    """Words of a command line, each ``--config FILE`` preceded by the configuration that the file names as its base.
+
+    A base may have a base itself. What is no YAML mapping is left to the parser, which says what is wrong with it.
+
+    Raises:
+        InputError: a base does not exist, or a file is its own base.
+    """
+    resolved: list[str] = []
+    for word in words:
+        if resolved and resolved[-1] == "--config":
+            resolved.pop()
+            resolved += [part for file in _chain(Path(word)) for part in ("--config", str(file))]
+        elif word.startswith("--config="):
+            resolved += [f"--config={file}" for file in _chain(Path(word.removeprefix("--config=")))]
+        else:
+            resolved.append(word)
+    return resolved
+
+
+def _chain(file: Path) -> list[Path]:
+    """A configuration after its base, after the base of that, and so on."""
+    chain = [file]
+    while (named := _base(chain[0])) is not None:
+        base = found(named)
+        if not base.is_file():
+            raise InputError(
+                f"{chain[0]}: its base {named} does not exist; `boxpromptiml configs` lists those there are"
+            )
+        if base in chain:
+            raise InputError(f"{file}: {base} is its own base; name another")
+        chain.insert(0, base)
+    return chain
+
+
+def _base(file: Path) -> Path | None:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError):
+        return None
+    named = content.get("base") if isinstance(content, dict) else None
+    return Path(named) if isinstance(named, str) else None
 
 
 def configs(names: list[str] | None = None, out: Path | None = None) -> int:

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from boxpromptiml.cli import main
-from boxpromptiml.runtime.configs import came_with, found, with_found
+from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime.configs import came_with, found, with_bases, with_found
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml"))
@@ -78,3 +79,35 @@ def test_some_are_copied_to_be_changed(elsewhere, capsys):
 def test_a_name_that_there_is_not_is_refused(capsys):
     assert main(["configs", "--names", "[configs/nonsense.yaml]"]) == 2
     assert "nonsense.yaml; `boxpromptiml configs` lists them" in capsys.readouterr().err
+
+
+def test_a_base_is_read_before_the_config_that_names_it(elsewhere):
+    for name, base in {"a": None, "b": "a.yaml", "c": "b.yaml"}.items():
+        (elsewhere / f"{name}.yaml").write_text(f"base: {base}\nseed: 0" if base else "seed: 1")
+    assert with_bases(["fit", "--config", "c.yaml", "--lr", "1"]) == [
+        *("fit", "--config", "a.yaml", "--config", "b.yaml", "--config", "c.yaml", "--lr", "1")
+    ]
+    assert with_bases(["fit", "--config=b.yaml", "--config", "a.yaml"]) == [
+        *("fit", "--config=a.yaml", "--config=b.yaml", "--config", "a.yaml")
+    ]
+
+
+def test_a_base_that_comes_with_the_package_is_found_in_any_folder(elsewhere):
+    (elsewhere / "mine.yaml").write_text("base: configs/best.yaml")
+    files = with_bases(["fit", "--config", "mine.yaml"])[2::2]
+    assert [Path(file).name for file in files] == ["training.yaml", "full.yaml", "best.yaml", "mine.yaml"]
+
+
+@pytest.mark.parametrize("content", ["- 1", "a: [", "base: 3", "base:", "", "\0"])
+def test_what_names_no_base_is_left_to_the_parser(elsewhere, content):
+    (elsewhere / "a.yaml").write_text(content)
+    assert with_bases(["fit", "--config", "a.yaml", "--config", "none.yaml"])[1::2] == ["--config", "--config"]
+
+
+def test_a_base_that_cannot_be_read_is_one_line(elsewhere):
+    (elsewhere / "a.yaml").write_text("base: b.yaml")
+    with pytest.raises(InputError, match=r"a\.yaml: its base b\.yaml does not exist"):
+        with_bases(["fit", "--config", "a.yaml"])
+    (elsewhere / "b.yaml").write_text("base: a.yaml")
+    with pytest.raises(InputError, match="is its own base"):
+        with_bases(["fit", "--config", "a.yaml"])
