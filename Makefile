@@ -8,7 +8,7 @@ OLDEST_PYTHON ?= 3.10
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test test-oldest fault-injection fuzz lint docs space clean
+.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test test-oldest faults fuzz lint docs space clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -149,7 +149,7 @@ $(OLDEST)/.installed: pyproject.toml | $(STAMP)
 	$(BIN)/python -m uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@
 
-fault-injection: $(STAMP) ## kill, starve and damage stage one a few hundred times; fails when anything is lost
+faults: $(STAMP) ## kill, starve and damage stage one a few hundred times; fails when anything is lost
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fault_injection/campaign.py --out benchmarks/results/fault_injection.md
 
 fuzz: $(STAMP) ## damaged files and requests for every reader; fails when one crashes, hangs or says no clear line

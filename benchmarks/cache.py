@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader
 
 from boxpromptiml.core.records import Sample
 from boxpromptiml.shards import ShardReader
-from boxpromptiml.shards.shard import FLETCHER_BYTES, PIXELS
+from boxpromptiml.shards.raw_chunks import FLETCHER_BYTES
+from boxpromptiml.shards.shard import PIXELS
 from boxpromptiml.synthesis.generate import synthesize
 from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers.grabcut import GrabCut

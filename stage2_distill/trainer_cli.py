@@ -34,7 +34,7 @@ from stage2_distill.module import Distillation
 # Lightning 2.6 calls jsonargparse and torch by names that they have deprecated since; nothing here can change that
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning.pytorch.cli")
 warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")
-# the command's words are handed over, because the door finds the configurations that they name
+# the command's words are handed over, because `boxpromptiml.cli` finds the configurations that they name
 warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
 # a checkpoint of averaged weights is all that validate and test need
 warnings.filterwarnings("ignore", message=".*WeightAveraging callback, but loading a checkpoint outside the 'fit'")

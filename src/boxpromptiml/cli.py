@@ -1,4 +1,4 @@
-"""The door: one command line over both stages and the tools.
+"""One command line over both stages and the tools.
 
 ``fit``, ``validate`` and ``test`` are Lightning's own command line. Every other word is a typed function, parsed by
 jsonargparse from its signature and docstring. Nothing heavy is imported before the word is known.

@@ -110,7 +110,7 @@ def parser_of(command):
 
 
 def parse(words):
-    """Parse a command as the door does, without running it."""
+    """Parse a command as the command line does, without running it."""
     command, *rest = words
     assert command in cli.TOOLS | cli.TRAINER, words
     try:

@@ -395,7 +395,7 @@ def _table(trials: dict[str, list[Trial]], seconds: float, seed: int) -> str:
             "the cause is removed, the same command runs again, and the cache is compared with an undisturbed one, "
             "sample for sample. Asked again: photos for which the teacher had to work twice in one trial.",
             "",
-            f"Command: `make fault-injection`, seed {seed}, {seconds:.0f} s.",
+            f"Command: `make faults`, seed {seed}, {seconds:.0f} s.",
             "",
         ]
     )

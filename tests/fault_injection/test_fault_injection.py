@@ -1,4 +1,4 @@
-"""The quick form of ``make fault-injection``: one or two disturbances of each kind, and nothing is lost."""
+"""The quick form of ``make faults``: one or two disturbances of each kind, and nothing is lost."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The door: what it lists, what it says about mistakes, and how fast it opens."""
+"""The command line: what it lists, what it says about mistakes, and how fast it starts."""
 
 import os
 import subprocess

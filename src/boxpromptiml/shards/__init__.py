@@ -1,7 +1,8 @@
 """The cache between the two stages: a folder of shards, and the index that says they are all there.
 
-``shard`` is the layout of one file, ``index`` the folder, ``reader`` random access to its samples,
-``maintenance`` the command ``boxpromptiml cache``.
+``shard`` is the layout of one file and how it is read, ``writing`` how it is written, ``raw_chunks`` how its pixels are
+read past HDF5; ``index`` is the folder, ``reader`` random access to its samples, ``maintenance`` the command
+``boxpromptiml cache``.
 """
 
 from boxpromptiml.shards.index import CacheIndex, ShardEntry, place_of, read_index, shard_paths, write_index
@@ -17,8 +18,8 @@ from boxpromptiml.shards.shard import (
     opened,
     read_shard,
     salvage,
-    write_shard,
 )
+from boxpromptiml.shards.writing import write_shard
 
 __all__ = [
     "AGAIN",

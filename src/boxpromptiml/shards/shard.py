@@ -1,4 +1,4 @@
-"""One shard: an HDF5 file of n samples at size S, written and read face to face.
+"""One shard: an HDF5 file of n samples at size S, and how it is read; ``writing`` writes it.
 
     image (n, S, S, 3) · pseudo_mask (n, S, S) · truth (n, S, S)   uint8, one sample per chunk, masks gzipped
     facts (n,)      table: image_id, width, height, boxes, confidence, crc32, authentic, has_truth, split, source, kind
@@ -16,11 +16,8 @@ Masks are nearly all zeros and shrink ninetyfold. Photos would shrink by a quart
 
 from __future__ import annotations
 
-import io
-import os
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -31,16 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxpromptiml.core.records import InputError, Sample, SetAside, Stamp
+from boxpromptiml.shards import raw_chunks
 
 SCHEMA = 2
 """Version of the layout above."""
-FORMAT = ("v110", "v110")
-"""HDF5 file format: the first whose headers all carry checksums."""
 PIXELS = ("image", "pseudo_mask", "truth")
-GZIP_LEVEL = 1
 BOX = np.dtype([("xyxy", "<f4", 4), ("score", "<f4")])
-FLETCHER_BYTES = 4
-"""HDF5 appends its checksum to a stored chunk."""
 AGAIN = "run the same `boxpromptiml pseudomasks` command again to finish it"
 REPAIR = (
     "`boxpromptiml cache verify --repair true` on this folder keeps what is whole, then run the same "
@@ -74,10 +67,7 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard without its pixels, and where in the file those lie.
-
-    Pixels are read from the file past HDF5, which takes half the time and makes a closed file as good as an open one;
-    the checksum of the sample stands in for HDF5's.
+    """A shard without its pixels, and where in the file those lie; `raw_chunks` says why they are read past HDF5.
 
     Attributes:
         path: the HDF5 file.
@@ -123,8 +113,8 @@ class Shard:
             DamageError: the sample is damaged.
         """
         facts = Facts(*self.facts[row].item())
-        stored = [self._read(name, row, file) for name in PIXELS]
-        if _crc32(stored) != facts.crc32:
+        stored = [raw_chunks.read(file, *self.stored[name][row, :2].tolist()) for name in PIXELS]
+        if raw_chunks.crc32(stored) != facts.crc32:
             raise DamageError(f"{self.path}: image {facts.image_id} is damaged (its checksum differs); {REPAIR}")
         boxes = self.boxes[self.first_box[row] : self.first_box[row + 1]]
         return Sample(
@@ -142,59 +132,10 @@ class Shard:
             height=facts.height,
         )
 
-    def _read(self, name: str, row: int, file: BinaryIO) -> NDArray[np.uint8]:
-        offset, count, _ = self.stored[name][row].tolist()
-        stored = np.empty(count - FLETCHER_BYTES, np.uint8)
-        file.seek(offset)
-        file.readinto(stored)  # type: ignore[attr-defined]  # every binary file has it
-        return stored  # whose checksum tells when the file was cut off
-
     def _inflated(self, name: str, row: int, stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
         size = self.stamp.size
-        if not self.stored[name][row, 2] & 1:
-            stored = np.frombuffer(bytearray(zlib.decompress(stored.data, bufsize=size**2)), np.uint8)
-        return stored.reshape(size, size)
-
-
-def write_shard(
-    path: Path, samples: Sequence[Sample], set_aside: Sequence[SetAside], stamp: Stamp, seconds: float = 0.0
-) -> None:
-    """Write a shard that appears whole or not at all, even when the process is killed or the power fails.
-
-    Args:
-        path: the HDF5 file.
-        samples: any number, none included, all at the stamp's size.
-        set_aside: images that belong here and could not be used.
-        stamp: what produced the samples.
-        seconds: spent on computing them.
-
-    Raises:
-        CacheError: the file cannot be written, for example because the disk is full.
-        ValueError: a sample has another size than the stamp.
-    """
-    memory = io.BytesIO()  # HDF5 itself reports a full disk late and in many lines
-    with h5py.File(memory, "w", libver=FORMAT) as file:
-        for name, value in asdict(stamp).items():
-            file.attrs[name] = _fixed_length([value])[0] if isinstance(value, str) else value
-        file.attrs["seconds"] = seconds
-        _write_samples(file, samples, stamp.size)
-        _write(file, "set_aside", np.frombuffer(msgspec.json.encode(list(set_aside)), np.uint8))
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
-            stream.write(memory.getbuffer())
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-        _keep_name(path)
-    except OSError as error:
-        with suppress(OSError):  # a disk that has become read-only
-            partial.unlink(missing_ok=True)
-        raise CacheError(
-            f"{path}: cannot be written ({error.strerror}); what was finished before is kept: make room or choose "
-            f"another folder, then {AGAIN}"
-        ) from None
+        whole = stored if self.stored[name][row, 2] & 1 else raw_chunks.inflated(stored, size**2)
+        return whole.reshape(size, size)
 
 
 def open_shard(path: Path, stamp: Stamp | None) -> Shard:
@@ -221,7 +162,7 @@ def open_shard(path: Path, stamp: Stamp | None) -> Shard:
             facts=facts,
             boxes=boxes,
             first_box=first_box,
-            stored={name: _stored(file[name], len(facts), found.size) for name in PIXELS},
+            stored={name: raw_chunks.places(file[name], len(facts), found.size) for name in PIXELS},
             set_aside=msgspec.json.decode(file["set_aside"][:].tobytes(), type=list[SetAside]),
             seconds=float(file.attrs["seconds"]),
         )
@@ -314,85 +255,3 @@ def _refuse_other_stamp(path: Path, found: Stamp, stamp: Stamp | None) -> None:
                 f"{path}: made with {name} {getattr(found, name)}, not {value}; keep each run in a folder of its own, "
                 "or delete the folder to start over"
             )
-
-
-def _write_samples(file: h5py.File, samples: Sequence[Sample], size: int) -> None:
-    n = len(samples)
-    blank = np.zeros((size, size), np.uint8)
-    truths = [blank if sample.truth is None else sample.truth for sample in samples]
-    image = np.array([sample.image for sample in samples], np.uint8).reshape(n, size, size, 3)
-    pseudo_mask = np.array([sample.pseudo_mask for sample in samples], np.uint8).reshape(n, size, size)
-    truth = np.array(truths, np.uint8).reshape(n, size, size)
-    for name, data in zip(PIXELS, (image, pseudo_mask, truth), strict=True):
-        _write(file, name, data, chunk=1, gzip=None if name == "image" else GZIP_LEVEL)
-
-    texts = {name: _fixed_length([getattr(s, name) for s in samples]) for name in ("split", "source", "kind")}
-    columns = {
-        "image_id": np.array([sample.image_id for sample in samples], "<i8"),
-        "width": np.array([sample.width for sample in samples], "<i4"),
-        "height": np.array([sample.height for sample in samples], "<i4"),
-        "boxes": np.array([len(sample.boxes_xyxy) for sample in samples], "<i4"),
-        "confidence": np.array([sample.confidence for sample in samples], "<f4"),
-        "crc32": np.array([_crc32([_chunk(file[name], i) for name in PIXELS]) for i in range(n)], "<u4"),
-        "authentic": np.array([sample.authentic for sample in samples], bool),
-        "has_truth": np.array([sample.truth is not None for sample in samples], bool),
-        **texts,
-    }
-    facts = np.empty(n, np.dtype([(name, column.dtype) for name, column in columns.items()]))
-    for name, column in columns.items():
-        facts[name] = column
-    _write(file, "facts", facts)
-
-    boxes = np.empty(sum(len(sample.boxes_xyxy) for sample in samples), BOX)
-    boxes["xyxy"] = np.concatenate([np.zeros((0, 4), np.float32), *(sample.boxes_xyxy for sample in samples)])
-    boxes["score"] = np.concatenate([np.zeros(0, np.float32), *(sample.teacher_scores for sample in samples)])
-    _write(file, "boxes", boxes)
-
-
-def _fixed_length(texts: Sequence[str]) -> NDArray[np.bytes_]:
-    encoded = [text.encode() for text in texts]
-    return np.array(encoded, h5py.string_dtype("utf-8", max(map(len, [b"-", *encoded]))))
-
-
-def _write(file: h5py.File, name: str, data: NDArray[Any], chunk: int = 0, gzip: int | None = None) -> None:
-    # An axis without a limit is what lets a chunked dataset be empty.
-    shape = (chunk or max(1, len(data)), *data.shape[1:])
-    file.create_dataset(
-        name, data=data, chunks=shape, maxshape=(None, *data.shape[1:]), compression=gzip, fletcher32=True
-    )
-
-
-def _stored(dataset: h5py.Dataset, n: int, size: int) -> NDArray[np.int64]:
-    places = np.zeros((n, 3), np.int64)
-
-    def note(chunk: h5py.h5d.StoreInfo) -> None:
-        places[chunk.chunk_offset[0]] = chunk.byte_offset, chunk.size, chunk.filter_mask
-
-    if dataset.shape[:3] != (n, size, size) or dataset.chunks != (1, *dataset.shape[1:]) or dataset.dtype != np.uint8:
-        raise ValueError(f"{dataset.name} is not of {size} × {size} pixels, one chunk for each sample")
-    dataset.id.chunk_iter(note)
-    if not places[:, 1].all():
-        raise ValueError(f"{dataset.name} lacks a sample")
-    return places
-
-
-def _chunk(dataset: h5py.Dataset, row: int) -> NDArray[np.uint8]:
-    _, stored = dataset.id.read_direct_chunk((row, *[0] * (dataset.ndim - 1)))
-    return np.frombuffer(stored, np.uint8)[:-FLETCHER_BYTES]
-
-
-def _crc32(pieces: Sequence[NDArray[np.uint8]]) -> int:
-    crc = 0
-    for piece in pieces:
-        crc = zlib.crc32(piece.data, crc)
-    return crc
-
-
-def _keep_name(path: Path) -> None:
-    """After a power failure, a name in a folder is there for certain only when the folder was synchronised too."""
-    with suppress(OSError):  # some network drives and Windows do without
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -1,4 +1,4 @@
-"""What lies outside a limit is refused at every door, in words that name the range."""
+"""What lies outside a limit is refused by every command, in words that name the range."""
 
 from dataclasses import dataclass
 from typing import Literal
