@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, hold
 from boxpromptiml.core.records import InputError
+from boxpromptiml.limits_in_help import LimitsInHelp
 from boxpromptiml.runtime.devices import existing_devices, trains_in_bf16
 from boxpromptiml.runtime.locks import sole_use
 from boxpromptiml.runtime.provenance import file_sha256
@@ -52,6 +53,10 @@ class SaveAndLogConfig(SaveConfigCallback):
         content = self.config.as_dict()
         for logger in trainer.loggers:
             logger.log_hyperparams({key: content[key] for key in ("model", "data", "seed_everything")})
+
+
+class TrainerParser(LimitsInHelp, LightningArgumentParser):
+    """Lightning's, with the limits of our arguments in its help."""
 
 
 class TrainerCLI(LightningCLI):
@@ -169,6 +174,7 @@ def run(arguments: list[str]) -> None:
             save_config_callback=SaveAndLogConfig,
             save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,
+            parser_class=TrainerParser,
             parser_kwargs={"prog": "boxpromptiml", "parser_mode": "omegaconf+"},  # ${...} after all overlays are merged
             seed_everything_default=0,
         )

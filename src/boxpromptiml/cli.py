@@ -134,9 +134,12 @@ def _similar(error: UnicodeError) -> tuple[str, int]:
 def _run_tool(command: str, rest: list[str]) -> int:
     from jsonargparse import auto_cli
 
+    from boxpromptiml.limits_in_help import CommandParser
+
     module, function = TOOLS[command][0].split(":")
     tool = getattr(importlib.import_module(module), function)
-    return auto_cli(tool, args=rest, as_positional=False, prog=f"boxpromptiml {command}") or 0
+    program = f"boxpromptiml {command}"
+    return auto_cli(tool, args=rest, as_positional=False, prog=program, parser_class=CommandParser) or 0
 
 
 def _run_trainer(command: str, words: list[str]) -> int:
