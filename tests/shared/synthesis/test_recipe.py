@@ -15,7 +15,7 @@ def test_the_default_recipe_has_a_meaning():
     ("wrong", "words"),
     [
         ({"area": (0.5, 0.4)}, "recipe.area is 0.5 to 0.4"),
-        ({"area": (0.1, 1.0)}, r"recipe\.area is 1; name a share above 0, below 1"),
+        ({"area": (0.1, 1.0)}, r"recipe\.area is 1; name a share above 0 and below 1"),
         ({"area": (0.0, 0.4)}, r"recipe\.area is 0; name a share above 0"),
         ({"poisson": 1.5}, r"recipe\.poisson is 1\.5; name a probability from 0 to 1"),
         ({"flip": 50}, r"recipe\.flip is 50; .* 0\.5 for 50 %"),
