@@ -16,8 +16,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, hold
-from boxpromptiml.limits_in_help import LimitsInHelp
 from boxpromptiml.runtime.devices import existing_devices, trains_in_bf16
+from boxpromptiml.runtime.limits_in_help import LimitsInHelp
 from boxpromptiml.runtime.locks import sole_use
 from boxpromptiml.runtime.provenance import file_sha256
 from boxpromptiml.runtime.run_folder import found, replace, run_folder

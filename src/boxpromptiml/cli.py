@@ -15,8 +15,8 @@ import unicodedata
 from collections.abc import Sequence
 
 from boxpromptiml import __version__
-from boxpromptiml.mistakes import plain_line
 from boxpromptiml.runtime.configs import with_found
+from boxpromptiml.runtime.library_errors import plain_line
 from boxpromptiml.runtime.renamed import refuse_old_names
 from boxpromptiml.runtime.wandb_account import has_account
 
@@ -130,7 +130,7 @@ def _similar(error: UnicodeError) -> tuple[str, int]:
 def _run_tool(command: str, rest: list[str]) -> int:
     from jsonargparse import auto_cli
 
-    from boxpromptiml.limits_in_help import CommandParser
+    from boxpromptiml.runtime.limits_in_help import CommandParser
 
     module, function = TOOLS[command][0].split(":")
     tool = getattr(importlib.import_module(module), function)

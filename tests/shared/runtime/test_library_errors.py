@@ -12,7 +12,7 @@ from wandb.errors import CommError
 
 from boxpromptiml import cli
 from boxpromptiml.core.records import InputError
-from boxpromptiml.mistakes import plain_line
+from boxpromptiml.runtime.library_errors import plain_line
 
 
 @pytest.mark.parametrize(

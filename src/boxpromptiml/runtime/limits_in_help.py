@@ -1,7 +1,7 @@
 """A parser of arguments whose ``--help`` says, beside each number, which numbers are accepted.
 
-jsonargparse drops what an annotated type holds beside the type. `boxpromptiml.core.limits` refuses values by it, and here
-the same words are added to the help: of functions, of classes, of their dataclasses, and of ``--teacher.help CLASS``.
+jsonargparse drops what an annotated type holds beside the type. `boxpromptiml.core.limits` refuses values by it, and
+here its words are added to the help of functions, of classes, of their dataclasses, and of ``--teacher.help CLASS``.
 """
 
 from __future__ import annotations
