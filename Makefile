@@ -104,20 +104,21 @@ data/full/manifest.json:
 	@exit 2
 else
 data/full/manifest.json: configs/data/full.yaml | $(STAMP)
-	$(BIN)/boxpromptiml mixture --config $< $(GO_ON)
+	$(BIN)/boxpromptiml mixture --config $< $(REPLACE) $(GO_ON)
+	@touch -c $@ # one of the same content was left as it is
 endif
 
 $(INDEX): configs/pseudomasks/$(PROFILE).yaml $(MANIFEST) | $(STAMP)
 	$(BIN)/boxpromptiml pseudomasks --config $< $(GO_ON)
 
 $(AUDIT): $(INDEX)
-	$(BIN)/boxpromptiml audit --cache $(<D)
+	$(BIN)/boxpromptiml audit --cache $(<D) $(GO_ON)
 
 $(FITTED): configs/$(PROFILE).yaml $(INDEX) | $(STAMP)
 	$(BIN)/boxpromptiml fit --config $< $(RESUME)
 
 $(SCORES): $(FITTED) $(UNSEEN)
-	$(BIN)/boxpromptiml test --config configs/$(PROFILE).yaml $(QUIETLY) --ckpt_path $(CHECKPOINT) $(REPLACE)
+	$(BIN)/boxpromptiml test --config configs/$(PROFILE).yaml $(QUIETLY) --ckpt_path $(CHECKPOINT) $(REPLACE) $(GO_ON)
 
 $(ROBUSTNESS): configs/robustness/$(PROFILE).yaml $(FITTED)
 	$(BIN)/boxpromptiml robustness --config $< $(REPLACE) $(GO_ON)

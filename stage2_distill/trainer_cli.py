@@ -12,14 +12,13 @@ from typing import Any, cast
 
 import lightning as L
 import wandb
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, hold
-from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.configs import with_bases
 from boxpromptiml.runtime.devices import existing_devices, trains_in_bf16
+from boxpromptiml.runtime.limits_in_help import LimitsInHelp
 from boxpromptiml.runtime.locks import sole_use
 from boxpromptiml.runtime.provenance import file_sha256
 from boxpromptiml.runtime.run_folder import found, replace, run_folder
@@ -55,12 +54,18 @@ class SaveAndLogConfig(SaveConfigCallback):
             logger.log_hyperparams({key: content[key] for key in ("model", "data", "seed_everything")})
 
 
+class TrainerParser(LimitsInHelp, LightningArgumentParser):
+    """Lightning's, with the limits of our arguments in its help."""
+
+
 class TrainerCLI(LightningCLI):
     """LightningCLI less ``predict``, which `boxpromptiml predict` does for files; a run has its folder to itself."""
 
     trainer: L.Trainer
     model: Distillation
     datamodule: PseudoMaskData
+    set_aside = 0
+    """Inputs that a command could not use."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -116,6 +121,7 @@ class TrainerCLI(LightningCLI):
         results = ("agreement.json",)
         with self._results(_folder(self.trainer, WriteAgreement, "validate"), "agreement", path, settings, results):
             self.trainer.validate(**options | {"ckpt_path": path})
+        self.set_aside = _set_aside(self.trainer)
 
     def test(self, **options: Any) -> None:
         """Score the student of a checkpoint."""
@@ -125,6 +131,7 @@ class TrainerCLI(LightningCLI):
         results = ("scores.json", "scores.md", "scores.tex")
         with self._results(_folder(self.trainer, WriteScores, "test"), "scores", path, settings, results):
             self.trainer.test(**options | {"ckpt_path": path})
+        self.set_aside = self.datamodule.set_aside + _set_aside(self.trainer)
 
     def _results(
         self, folder: Path, name: str, checkpoint: Path, settings: Mapping[str, Any], results: tuple[str, ...]
@@ -156,30 +163,33 @@ class TrainerCLI(LightningCLI):
             replace(reason, there, self.overwrite)
 
 
-def run(arguments: list[str]) -> None:
+def run(arguments: list[str]) -> int:
     """Parse and run ``fit``, ``validate`` or ``test``.
 
     W&B's session ends with the command, so that the next one in the same process has a run of its own, named anew by
     the environment.
+
+    Returns:
+        0, or 3 when inputs were set aside; in the first process alone, which Lightning kills for what others return.
     """
     exit_code = 1
     try:
-        TrainerCLI(
+        command = TrainerCLI(
             Distillation,
             PseudoMaskData,
             args=with_bases(arguments),
             save_config_callback=SaveAndLogConfig,
             save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,
+            parser_class=TrainerParser,
             parser_kwargs={"prog": "boxpromptiml", "parser_mode": "omegaconf+"},  # ${...} after all overlays are merged
             seed_everything_default=0,
         )
         exit_code = 0
-    except MisconfigurationException as error:
-        raise InputError(f"{' '.join(str(error).split())}; correct the config or the options") from None
     finally:
         wandb.finish(exit_code)
         wandb.teardown()
+    return 3 if command.set_aside and command.trainer.is_global_zero else 0
 
 
 def keep_wandb_in(folder: Path) -> None:
@@ -192,6 +202,12 @@ def keep_wandb_in(folder: Path) -> None:
         ours["WANDB_CONFIG_DIR"] = "config"
     for variable, name in ours.items():
         os.environ.setdefault(variable, str((folder / "wandb" / name).resolve()))
+
+
+def _set_aside(trainer: L.Trainer) -> int:
+    """How many inputs the writers of results had to leave out."""
+    writers = (each for each in trainer.callbacks if isinstance(each, WriteAgreement | WriteScores))  # type: ignore[attr-defined]
+    return sum(each.set_aside for each in writers)
 
 
 def _folder(trainer: L.Trainer, writer: type[RunRecord | WriteAgreement | WriteScores], name: str) -> Path:

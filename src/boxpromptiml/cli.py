@@ -15,8 +15,8 @@ import unicodedata
 from collections.abc import Sequence
 
 from boxpromptiml import __version__
-from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.configs import with_found
+from boxpromptiml.runtime.library_errors import plain_line
 from boxpromptiml.runtime.renamed import refuse_old_names
 from boxpromptiml.runtime.wandb_account import has_account
 
@@ -75,7 +75,7 @@ TRAINER = {
 }
 SIMILAR = str.maketrans({"×": "x", "–": "-", "−": "-", "…": "...", "±": "+-", "≤": "<=", "≥": ">=", "α": "alpha"})
 FAILED = 2
-"""Exit code when a command could not run; 3 says that it ran and set some inputs aside."""
+"""Exit code when a command could not run; 3 says that it ran and set some inputs aside, each with its reason."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,14 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command in TRAINER:
             return _run_trainer(command, words)
         return _run_tool(command, rest)
-    except InputError as error:  # a defect of the program keeps its traceback
-        print(f"boxpromptiml {command}: {error}", file=sys.stderr)
-        return FAILED
-    except OSError as error:  # a full disk, a read-only folder, a missing file
-        if error.filename is None:
+    except Exception as error:
+        if (line := plain_line(error)) is None:  # a defect of the program keeps its traceback
             raise
-        reason = f"{error.filename}: {error.strerror}; make it available, then run the same command again"
-        print(f"boxpromptiml {command}: {reason}", file=sys.stderr)
+        print(f"boxpromptiml {command}: {line}", file=sys.stderr)
         return FAILED
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
@@ -134,9 +130,12 @@ def _similar(error: UnicodeError) -> tuple[str, int]:
 def _run_tool(command: str, rest: list[str]) -> int:
     from jsonargparse import auto_cli
 
+    from boxpromptiml.runtime.limits_in_help import CommandParser
+
     module, function = TOOLS[command][0].split(":")
     tool = getattr(importlib.import_module(module), function)
-    return auto_cli(tool, args=rest, as_positional=False, prog=f"boxpromptiml {command}") or 0
+    program = f"boxpromptiml {command}"
+    return auto_cli(tool, args=rest, as_positional=False, prog=program, parser_class=CommandParser) or 0
 
 
 def _run_trainer(command: str, words: list[str]) -> int:
@@ -145,8 +144,7 @@ def _run_trainer(command: str, words: list[str]) -> int:
         os.environ["WANDB_JOB_TYPE"] = command
     from stage2_distill.trainer_cli import run
 
-    run(words)
-    return 0
+    return run(words)
 
 
 def _keep_wandb_quiet() -> None:

@@ -88,6 +88,8 @@ class PseudoMaskData(L.LightningDataModule):
         self._first_epoch = 0
         self._draws: SeededDraws | None = None
         self.test_records: dict[str, list[ImageRecord]] = {}
+        self.set_aside = 0
+        """Images that manifests of tests list in a way that cannot be used."""
 
     def setup(self, stage: str) -> None:
         """Open the caches for fit and validate, read the manifests for test."""
@@ -102,7 +104,9 @@ class PseudoMaskData(L.LightningDataModule):
         if stage == "test":
             if not self.test_manifests:
                 raise ManifestError("no test set is named; add data.test_sets, such as {casia1: data/casia1.json}")
-            self.test_records = {n: scorable(read_manifest(Path(p))) for n, p in self.test_manifests.items()}
+            manifests = {name: read_manifest(Path(path)) for name, path in self.test_manifests.items()}
+            self.test_records = {name: scorable(manifest) for name, manifest in manifests.items()}
+            self.set_aside = sum(len(manifest.set_aside) for manifest in manifests.values())
 
     def train_dataloader(self) -> DataLoader[PackedItem]:
         """Shuffled batches; the last, smaller one is dropped so that batch statistics stay comparable."""

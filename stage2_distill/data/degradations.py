@@ -9,10 +9,21 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import Any
 
 import cv2
 import numpy as np
 
+from boxpromptiml.core.limits import (
+    BlurSide,
+    Gamma,
+    GreyLevels,
+    NoiseVariance,
+    Quality,
+    ResizeFactor,
+    TimesShared,
+    hold_fields,
+)
 from boxpromptiml.core.records import InputError
 from boxpromptiml.images import Mask, Photo, jpeg_round_trip, resize_mask, resize_photo
 
@@ -27,29 +38,23 @@ class DegradationKind:
     Attributes:
         title: what its levels are.
         neutral: the level that leaves a photo as it is; None where no level does.
-        low: smallest level that is allowed.
-        high: largest level that is allowed.
-        whole: whether levels are whole numbers.
         falling: whether a lower level is worse.
     """
 
     title: str
     neutral: float | None
-    low: float
-    high: float
-    whole: bool = False
     falling: bool = False
 
 
 KINDS: Mapping[str, DegradationKind] = MappingProxyType(
     {
-        "blur": DegradationKind("Gaussian blur, kernel in pixels", 1, 1, 255, whole=True),
-        "noise": DegradationKind("Gaussian noise, standard deviation", 0, 0, 255),
-        "noise_variance": DegradationKind("Gaussian noise, variance", 0, 0, 255**2),
-        "jpeg": DegradationKind("JPEG, quality", None, 1, 100, whole=True, falling=True),
-        "resize": DegradationKind("resizing, factor", 1, 0.01, 4, falling=True),
-        "gamma": DegradationKind("gamma", 1, 0.1, 10),
-        "sharing": DegradationKind("times shared on a network", 0, 0, 10, whole=True),
+        "blur": DegradationKind("Gaussian blur, kernel in pixels", 1),
+        "noise": DegradationKind("Gaussian noise, standard deviation", 0),
+        "noise_variance": DegradationKind("Gaussian noise, variance", 0),
+        "jpeg": DegradationKind("JPEG, quality", None, falling=True),
+        "resize": DegradationKind("resizing, factor", 1, falling=True),
+        "gamma": DegradationKind("gamma", 1),
+        "sharing": DegradationKind("times shared on a network", 0),
     }
 )
 """Name, as the fields of `Levels` → what it is."""
@@ -68,21 +73,27 @@ class Levels:
         gamma: exponent on values from 0 to 1.
         sharing: how many times a photo was uploaded to a social network and downloaded; each time it is shrunk to four
             fifths of its sides, its truth with it, and saved as JPEG at quality 75.
+
+    Raises:
+        InputError: a level is out of its range.
     """
 
-    blur: tuple[int, ...] = (3, 7, 11, 15, 19, 23)
-    noise: tuple[float, ...] = (3, 7, 11, 15, 19, 23)
-    noise_variance: tuple[float, ...] = ()
-    jpeg: tuple[int, ...] = (100, 90, 80, 70, 60, 50)
-    resize: tuple[float, ...] = (0.78, 0.25)
-    gamma: tuple[float, ...] = (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)
-    sharing: tuple[int, ...] = (1, 2, 3)
+    blur: tuple[BlurSide, ...] = (3, 7, 11, 15, 19, 23)
+    noise: tuple[GreyLevels, ...] = (3, 7, 11, 15, 19, 23)
+    noise_variance: tuple[NoiseVariance, ...] = ()
+    jpeg: tuple[Quality, ...] = (100, 90, 80, 70, 60, 50)
+    resize: tuple[ResizeFactor, ...] = (0.78, 0.25)
+    gamma: tuple[Gamma, ...] = (0.7, 0.8, 0.9, 1.1, 1.2, 1.3)
+    sharing: tuple[TimesShared, ...] = (1, 2, 3)
+
+    def __post_init__(self) -> None:
+        hold_fields(self, "levels.")
 
     def degradations(self) -> list[Degradation]:
         """Every level of every kind.
 
         Raises:
-            InputError: a level is out of its range, or is named twice.
+            InputError: a level is named twice.
         """
         named = [Degradation(kind, level) for kind, levels in asdict(self).items() for level in levels]
         twice = [each for i, each in enumerate(named) if each in named[:i]]
@@ -103,11 +114,8 @@ class Degradation:
     level: float
 
     def __post_init__(self) -> None:
-        kind, level = KINDS[self.kind], self.level
-        even = self.kind == "blur" and level % 2 == 0
-        if not kind.low <= level <= kind.high or (kind.whole and level != int(level)) or even:
-            what = "an odd number" if self.kind == "blur" else "a whole number" if kind.whole else "a number"
-            raise InputError(f"levels.{self.kind} has {level:g}; name {what} from {kind.low:g} to {kind.high:g}")
+        level: dict[str, Any] = {self.kind: (self.level,)}
+        Levels(**level)  # which holds the limits
 
     def __str__(self) -> str:
         return f"{self.kind} {self.level:g}"

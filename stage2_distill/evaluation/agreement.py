@@ -85,10 +85,14 @@ class WriteAgreement(L.Callback):
 
     Args:
         folder: where to write it.
+
+    Attributes:
+        set_aside: how many images could not be scored against their truth; counted in the first process.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
+        self.set_aside = 0
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gather the rows of all processes and write them on the first; nothing while training."""
@@ -100,6 +104,7 @@ class WriteAgreement(L.Callback):
         dataset = trainer.datamodule.val_set  # type: ignore[attr-defined]
         summary = summarize(rows, dataset.sources, dataset.source_of)
         lost = lost_truths(rows, dataset)
+        self.set_aside = len(lost)
         together = summarize(rows, ["all images"], np.zeros_like(dataset.source_of))
         provenance.write_json(
             self.folder / "agreement.json",

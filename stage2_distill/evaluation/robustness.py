@@ -105,13 +105,17 @@ def robustness(
         num_nodes: machines, when started by torchrun or SLURM.
         overwrite: replace results of another student or of other sets or rules; levels may differ without.
 
+    Returns:
+        0, or 3 when photos were set aside.
+
     Raises:
         InputError: a set cannot be read, or the folder holds such results or a run at work.
     """
     degradations = levels.degradations()
     if not test_sets or not degradations:
         raise ManifestError("nothing to score; name test sets, such as {casia1: data/casia1.json}, and levels")
-    sets = {name: scorable(read_manifest(path)) for name, path in test_sets.items()}
+    manifests = [read_manifest(path) for path in test_sets.values()]
+    sets = {name: scorable(manifest) for name, manifest in zip(test_sets, manifests, strict=True)}
     localizer = load_named(checkpoint)
     settings = _settings(localizer, test_sets, scoring)
     folder = out / "rows" / _fingerprint(settings, sets)
@@ -133,7 +137,8 @@ def robustness(
         set_aside = _set_aside(clean, sets)
         if trainer.is_global_zero:
             _write(out, robustness_report.summarize(clean, degraded, sets), scoring, levels, checkpoint, set_aside)
-    return 3 if set_aside else 0
+    left_out = bool(set_aside) or any(manifest.set_aside for manifest in manifests)
+    return 3 if left_out and trainer.is_global_zero else 0  # Lightning kills the first process for what others return
 
 
 def _score_missing(

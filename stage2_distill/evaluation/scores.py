@@ -92,10 +92,14 @@ class WriteScores(L.Callback):
 
     Args:
         folder: where to write them.
+
+    Attributes:
+        set_aside: how many photos have no score; counted in the first process.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
+        self.set_aside = 0
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gather the rows of all processes and write them on the first."""
@@ -123,6 +127,9 @@ class WriteScores(L.Callback):
         (self.folder / "scores.tex").write_text(tables.latex(summary, board.scoring), encoding="utf-8")
         print(tables.text(summary))
         print("best: F1 with each image at its own best threshold, a bound and no result")
+        self.set_aside = sum(len(of_set["set_aside"]) for of_set in summary.values())
+        if self.set_aside:
+            print(f"set aside: {self.set_aside} photos without a score; scores.json says why of each")
         print(f"scores of every image: {self.folder / 'scores.json'}; tables: scores.md, scores.tex")
 
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.images import Photo, read_photo, resize_photo
+from boxpromptiml.images import ImageError, Photo, read_photo, resize_photo
+from boxpromptiml.runtime.provenance import write_results
 from boxpromptiml.scoring.scores import counts_per_image, f1_from_counts
 from boxpromptiml.synthesis.photos import packaged_photos
 from stage2_distill.inference import released
@@ -62,7 +63,7 @@ class PhotoToProbability(nn.Module):
         return probability, probability.amax((1, 2))
 
 
-def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None) -> int:
+def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None, overwrite: bool = False) -> int:
     """Write a student as one file for other programs, and compare it with `predict`.
 
     The file takes `photo`, (batch, height, width, 3) uint8 RGB of any size, and gives `probability`, (batch, height,
@@ -75,10 +76,18 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None)
             saved student, or OWNER/NAME on the Hugging Face hub.
         int8: folder of photos like those to come, such as training photos, to measure ranges on; the ONNX file then
             computes convolutions and products in 8 bits.
+        overwrite: replace a file that is there with other content.
+
+    Returns:
+        0, or 3 when photos to measure ranges on were set aside because they cannot be read.
+
+    Raises:
+        InputError: the suffix is another, there is no student or no photo, the export answers differently, or another
+            file is in the way.
     """
     if out.suffix not in (".onnx", ".pt2") or (int8 and out.suffix != ".onnx"):
         raise InputError(f"{out}: the suffix chooses the format: .onnx (also with int8), or .pt2 for torch.export")
-    samples = _samples(int8) if int8 else []
+    samples, set_aside = _samples(int8) if int8 else ([], [])
     localizer = load_named(checkpoint)
     network = PhotoToProbability(localizer).eval()
     if out.suffix == ".onnx":
@@ -101,9 +110,13 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None)
             f"{out}: probabilities differ from predict's by {agreement.difference:.2g}, more than {TOLERANCE:g}; "
             "this backbone cannot be exported"
         )
-    partial.replace(out)
+    content = partial.read_bytes()
+    partial.unlink()
+    write_results({out: content}, overwrite)
+    for reason in set_aside:
+        print(f"set aside: {reason}")
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; {agreement}")
-    return 0
+    return 3 if set_aside else 0
 
 
 def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
@@ -237,10 +250,18 @@ def _photos(side: int) -> Iterator[Photo]:
     yield np.random.default_rng(0).integers(0, 256, (2 * side, 3 * side, 3), np.uint8)
 
 
-def _samples(folder: Path) -> list[Photo]:
-    """Up to `MAX_CALIBRATION` photos, spread evenly over what there is."""
+def _samples(folder: Path) -> tuple[list[Photo], list[str]]:
+    """Up to `MAX_CALIBRATION` photos, spread evenly over what there is, and why others of them cannot be read."""
     files = list(photo_names([folder])[0])
-    return [read_photo(file) for file in files[:: -(-len(files) // MAX_CALIBRATION)]]
+    samples, set_aside = [], []
+    for file in files[:: -(-len(files) // MAX_CALIBRATION)]:
+        try:
+            samples.append(read_photo(file))
+        except ImageError as error:
+            set_aside.append(str(error))
+    if not samples:
+        raise InputError(f"{folder}: no photo to measure ranges on can be read ({set_aside[0]}); name other photos")
+    return samples, set_aside
 
 
 def _require_onnx() -> None:

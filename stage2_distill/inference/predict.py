@@ -126,6 +126,9 @@ def predict(
         num_nodes: machines, when started by torchrun or SLURM.
         overwrite: replace predictions of another student or of other settings that the folder holds.
 
+    Returns:
+        0, or 3 when photos were set aside.
+
     Raises:
         InputError: there is no photo or no student, or the folder holds such predictions or a run at work.
     """
@@ -150,7 +153,8 @@ def predict(
         fabric.barrier()
         _predict(fabric, localizer, names, out, outputs, settings, batch_size, workers)
         set_aside = _summarize(out, list(names), checkpoint, settings) if fabric.is_global_zero else 0
-    return 3 if fabric.broadcast(set_aside) else 0
+    fabric.barrier()
+    return 3 if set_aside else 0  # of the first process alone; Lightning kills it for what others return
 
 
 def _predict(

@@ -139,7 +139,7 @@ def annotations(folder: Path) -> Iterator[Target]:
         }
         tool, given_path, photos = given.get(path.name, ("yolo", folder / "yolo", None))
         with contextlib.redirect_stdout(io.StringIO()):
-            import_boxes(tool, given_path, folder / "out.json", images=photos)
+            import_boxes(tool, given_path, folder / "out.json", images=photos, overwrite=True)
 
     yield Target([Path(name) for name in contents], [imported])
 

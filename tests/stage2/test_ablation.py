@@ -9,7 +9,7 @@ from boxpromptiml.apps.ablation.plan import Study, Variant
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_two_variants_are_trained_tested_and_compared(cache, test_manifest, tmp_path, monkeypatch):
+def test_two_variants_are_trained_tested_and_compared(cache, test_manifest, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     student = {"backbone": "mobilenetv3_small_050", "channels": 16, "prototypes": 4}
     options = {f"model.student.init_args.{name}": value for name, value in student.items()} | {
@@ -22,7 +22,8 @@ def test_two_variants_are_trained_tested_and_compared(cache, test_manifest, tmp_
     variants = {"without memory": Variant(overlay=Path("configs/ablation/without_memory.yaml")), "complete": Variant()}
     study = Study("What is memory worth?", variants, "complete")
     out = tmp_path / "out"
-    assert ablation(Path("configs/demo.yaml"), out, {"memory": study}, [0], options, jobs=2) == 0
+    assert ablation(Path("configs/demo.yaml"), out, {"memory": study}, [0], options, jobs=2) == 3
+    assert capsys.readouterr().out.count("`test` set photos aside") == 2  # one of them is empty on disk
     rows = json.loads((out / "ablation.json").read_text())["studies"]["memory"]["rows"]
     assert {(row["variant"], row["images"]) for row in rows} == {("without memory", 4), ("complete", 4)}
     assert (out / "memory.png").stat().st_size > 1000

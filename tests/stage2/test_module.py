@@ -21,10 +21,10 @@ EMA = "lightning.pytorch.callbacks.EMAWeightAveraging"
 AVERAGING = ["--trainer.callbacks+", EMA, "--trainer.callbacks.decay", "0.5"]
 
 
-def cli(*words):
+def cli(*words, code=0):
     command = [sys.executable, "-m", "boxpromptiml.cli", *map(str, words)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert answer.returncode == code, answer.stderr[-3000:]
     return answer.stdout
 
 
@@ -47,8 +47,8 @@ def test_fit_then_test_then_predict(tiny_config, tmp_path, test_manifest):
     assert record["seconds_fit"] > 0
     assert Image.open(tmp_path / "panels/epoch-024.png").width > 300
 
-    printed = cli("test", "--config", tiny_config, "--ckpt_path", tmp_path / "checkpoints/best.ckpt")
-    assert "set aside" in printed
+    printed = cli("test", "--config", tiny_config, "--ckpt_path", tmp_path / "checkpoints/best.ckpt", code=3)
+    assert "set aside: 1 photos without a score" in printed
     scores = json.loads((tmp_path / "test/scores.json").read_text())
     row = scores["sets"]["squares"]
     assert row["images"] == 4
@@ -163,9 +163,10 @@ def test_two_processes_train_on_all_samples_and_agree(tiny_config, tmp_path, mem
     )
     checkpoint = read_checkpoint(tmp_path / "checkpoints/last.ckpt")
     assert checkpoint["global_step"] == 4  # 23 samples padded to 24, over two processes, three at a time
-    cli("test", "--config", tiny_config, "--trainer.devices", 2, "--ckpt_path", tmp_path / "checkpoints/last.ckpt")
+    words = ("test", "--config", tiny_config, "--ckpt_path", tmp_path / "checkpoints/last.ckpt")
+    cli(*words, "--trainer.devices", 2, code=3)
     two = json.loads((tmp_path / "test/scores.json").read_text())
-    cli("test", "--config", tiny_config, "--trainer.devices", 1, "--ckpt_path", tmp_path / "checkpoints/last.ckpt")
+    cli(*words, "--trainer.devices", 1, code=3)
     one = json.loads((tmp_path / "test/scores.json").read_text())
     assert [row["image_id"] for row in two["per_image"]] == [row["image_id"] for row in one["per_image"]]
     assert two["sets"]["squares"]["f1"] == pytest.approx(one["sets"]["squares"]["f1"], abs=1e-5)

@@ -32,6 +32,7 @@ def compare(
     pool: Sequence[str] = (),
     out: Path | None = None,
     seed: Seed = 0,
+    overwrite: bool = False,
 ) -> int:
     """Compare two recipes by the scores of their runs on the same test images.
 
@@ -47,9 +48,11 @@ def compare(
         pool: test sets that also get a row together, such as [casia1, imd2020]; every image counts the same.
         out: also write the comparison as JSON, with the score of every run.
         seed: of the bootstrap.
+        overwrite: replace a file that is there with other content.
 
     Raises:
-        InputError: a file cannot be read, or the runs were not scored on the same images by the same rules.
+        InputError: a file cannot be read, the runs were not scored on the same images by the same rules, or another
+            file is in the way.
     """
     if not baseline or not candidate:
         raise InputError("a comparison needs a run on each side; name scores.json files for baseline and candidate")
@@ -67,10 +70,13 @@ def compare(
         rows[" + ".join(members)] = difference(old, new, np.random.default_rng(seed))
     print(_table(rows, score.upper() if score != "iou" else "IoU"))
     if out is not None:
-        environment = provenance.environment()
-        provenance.write_json(
-            out, {"score": score, "sets": rows, "command": provenance.command_line(), "environment": environment}
-        )
+        comparison = {
+            "score": score,
+            "sets": rows,
+            "command": provenance.command_line(),
+            "environment": provenance.environment(),
+        }
+        provenance.write_results({out: provenance.json_bytes(comparison)}, overwrite)
     return 0
 
 

@@ -68,6 +68,7 @@ def workspace(
     name: str = "BoxPromptIML",
     out: Path | None = None,
     dry_run: bool = False,
+    overwrite: bool = False,
 ) -> int:
     """Save a view of a W&B project with panels of all that training and tests log, runs grouped by study.
 
@@ -77,9 +78,11 @@ def workspace(
         name: of the view, in the project's list of saved views.
         out: also write what the view holds as JSON.
         dry_run: only say and write what the view would hold; needs neither account nor network.
+        overwrite: replace a file that is there with other content.
 
     Raises:
-        InputError: wandb-workspaces is not installed, there is no account, or the server refuses.
+        InputError: wandb-workspaces is not installed, there is no account, the server refuses, or another file is in
+            the way.
     """
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise InputError("wandb-workspaces is not installed; run: pip install 'boxpromptiml[dashboards]'")
@@ -92,7 +95,7 @@ def workspace(
     for section in view.sections:
         print(f"{section.name:<28} {len(section.panels)} panels")
     if out is not None:
-        provenance.write_json(out, described(view))
+        provenance.write_results({out: provenance.json_bytes(described(view))}, overwrite)
         print(f"view: {out}")
     if not dry_run:
         _save(view, entity)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache, wraps
 from inspect import signature
 from numbers import Integral, Real
@@ -32,6 +32,7 @@ class Limit:
         above: whether ``least`` itself is outside.
         below: whether ``most`` itself is outside.
         whole: whether only whole numbers are inside.
+        odd: whether only odd ones are.
         share: whether it is a share of something, which people also give in per cent.
     """
 
@@ -41,6 +42,7 @@ class Limit:
     above: bool = False
     below: bool = False
     whole: bool = False
+    odd: bool = False
     share: bool = False
 
     def __repr__(self) -> str:
@@ -51,6 +53,8 @@ class Limit:
         if not isinstance(value, Real) or (self.whole and not isinstance(value, Integral)):
             return False
         number = float(cast(float, value))
+        if self.odd and number % 2 != 1:
+            return False
         return (number > self.least if self.above else number >= self.least) and (
             number < self.most if self.below else number <= self.most
         )
@@ -102,12 +106,24 @@ ForgerySide = Annotated[int, Limit("a number of pixels from 32 to 8192", least=3
 """Below 32 pixels no region of a forgery can be seen."""
 Port = Annotated[int, Limit("a port from 0, for any that is free, to 65535", least=0, most=65535, whole=True)]
 Quality = Annotated[int, Limit("a quality from 1 to 100", least=1, most=100, whole=True)]
+UsualQuality = Annotated[float, Limit("a quality from 1 to 95", least=1, most=95)]
+"""Of the JPEG files that cameras and web sites write; more than 95 leaves hardly a trace."""
+BlurSide = Annotated[int, Limit("an odd number of pixels from 1 to 255", least=1, most=255, whole=True, odd=True)]
+NoiseVariance = Annotated[float, Limit("a number from 0 to 65025, which is 255²", least=0, most=255**2)]
+ResizeFactor = Annotated[float, Limit("a factor from 0.01 to 4", least=0.01, most=4)]
+Gamma = Annotated[float, Limit("an exponent from 0.1 to 10", least=0.1, most=10)]
+TimesShared = Annotated[int, Limit("a whole number from 0 to 10", least=0, most=10, whole=True)]
+GreyLevels = Annotated[float, Limit("a number of grey levels from 0 to 255", least=0, most=255)]
 Positive = Annotated[float, Limit("a number above 0", least=0, most=math.inf, above=True, below=True)]
 NotNegative = Annotated[float, Limit("a number from 0", least=0, most=math.inf, below=True)]
 Share = Annotated[float, Limit("a share from 0 to 1", least=0, most=1, share=True)]
+ShareInside = Annotated[
+    float, Limit("a share above 0 and below 1", least=0, most=1, above=True, below=True, share=True)
+]
 ShareAboveZero = Annotated[float, Limit("a share above 0, up to 1", least=0, most=1, above=True, share=True)]
 ShareBelowOne = Annotated[float, Limit("a share from 0 to below 1", least=0, most=1, below=True, share=True)]
 ShareBelowHalf = Annotated[float, Limit("a share from 0 to below 0.5", least=0, most=0.5, below=True, share=True)]
+Probability = Annotated[float, Limit("a probability from 0 to 1", least=0, most=1, share=True)]
 Threshold = Annotated[float, Limit("a probability from 0 to below 1", least=0, most=1, below=True, share=True)]
 """What lies strictly above it counts, so that nothing could lie above 1."""
 Devices = Count | Literal["auto"]
@@ -116,6 +132,8 @@ Devices = Count | Literal["auto"]
 
 def within_limits(function: Callable[P, R]) -> Callable[P, R]:
     """A function, or the ``__init__`` of a class, that refuses arguments outside the limits of their types.
+
+    Dataclasses among them are looked into, and their fields are named after the argument: ``recipe.host.blur``.
 
     Raises:
         InputError: naming the first argument that is outside.
@@ -155,6 +173,13 @@ def hold(values: Mapping[str, object], hints: Mapping[str, Any], prefix: str = "
             limit.require(part, number)
 
 
+def ranges(hint: Any) -> list[str]:
+    """What a type's limits say in words, each once; empty where it has none."""
+    if isinstance(hint, Limit):
+        return [hint.words]
+    return list(dict.fromkeys(words for part in get_args(hint) for words in ranges(part)))
+
+
 @cache
 def _hints(of: Any) -> dict[str, Any]:
     return get_type_hints(of, include_extras=True)
@@ -170,6 +195,9 @@ def _limited(name: str, hint: Any, value: object) -> Iterator[tuple[str, Limit, 
             kind = Real if get_origin(part) is Annotated else get_origin(part)
             if isinstance(kind, type) and isinstance(value, kind):
                 yield from _limited(name, part, value)
+    elif isinstance(hint, type) and is_dataclass(hint) and isinstance(value, hint):
+        for field, of_field in _hints(hint).items():
+            yield from _limited(f"{name}.{field}", of_field, getattr(value, field, None))
     elif isinstance(value, Mapping):
         for key, each in value.items():
             yield from _limited(f"{name}.{key}", parts[-1] if parts else None, each)

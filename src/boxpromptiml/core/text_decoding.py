@@ -11,6 +11,10 @@ import msgspec
 Shape = TypeVar("Shape")
 
 
+class ShapeError(ValueError):
+    """JSON of another shape than was expected. Its text ends with the path inside."""
+
+
 def decode_text(content: bytes, errors: str = "strict") -> str:
     """Content of a text file in UTF-8, or in UTF-16 where a byte-order mark says so, as PowerShell's ``>`` writes it.
 
@@ -29,10 +33,17 @@ def decode_json(content: bytes, shape: type[Shape]) -> Shape:
     and ``NaN``, which tools written in Python write. Such a number then costs one image and not the file.
 
     Raises:
-        msgspec.ValidationError: it has another shape; the message ends with the path inside.
+        ShapeError: it has another shape. msgspec's own error is no ValueError before 0.21.
         ValueError: it is not JSON.
         RecursionError: it is nested too deep.
     """
+    try:
+        return _decoded(content, shape)
+    except msgspec.ValidationError as error:
+        raise ShapeError(str(error)) from None
+
+
+def _decoded(content: bytes, shape: type[Shape]) -> Shape:
     try:
         return msgspec.json.decode(content, type=shape)
     except msgspec.ValidationError:

@@ -18,6 +18,7 @@ from boxpromptiml.images import (
     MaskForm,
     beside,
     doubt,
+    mask_png,
     named,
     read_pair,
     read_photo,
@@ -25,6 +26,7 @@ from boxpromptiml.images import (
 )
 from boxpromptiml.manifests.manifest import refuse_name
 from boxpromptiml.runtime.processes import Spread
+from boxpromptiml.runtime.provenance import is_written
 
 Mismatched = Literal["skip", "resize"]
 IMAGES_PER_PROCESS = 64
@@ -41,6 +43,7 @@ class Treatment:
         mismatched: masks of nearly the image's shape but another size are skipped or resized.
         converted: folder for white masks at the image's size, where the set's own are otherwise.
         drawing: of the boxes.
+        overwrite: replace converted masks that are there and differ.
     """
 
     root: Path
@@ -48,6 +51,7 @@ class Treatment:
     mismatched: Mismatched
     converted: Path
     drawing: Drawing
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,7 @@ def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 
 
     Raises:
         ImageError: a converted mask cannot be written.
+        OtherResultsError: one is there with other content, and is not to be replaced.
     """
     entries = [entry for entry in found.images if isinstance(entry, Entry)]
     answers = iter(spread(partial(_look, treatment), entries, "images"))
@@ -192,7 +197,8 @@ def _look(treatment: Treatment, entry: Entry) -> Usable | str:
     if treatment.form != "white" or truth.changed:
         path = _converted_path(treatment, entry.image)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_mask(path, truth.mask)
+        if not path.exists() or not is_written(path, mask_png(truth.mask), treatment.overwrite):
+            write_mask(path, truth.mask)
     height, width = photo.shape[:2]
     return Usable(
         entry,

@@ -16,8 +16,9 @@ from boxpromptiml.datasets.examine import Examined, Mismatched, Treatment, commo
 from boxpromptiml.datasets.layout import Entry, Expected, Found
 from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in
 from boxpromptiml.datasets.splits import draw_groups, in_val
-from boxpromptiml.manifests.manifest import write_manifest
+from boxpromptiml.manifests.manifest import manifest_bytes
 from boxpromptiml.runtime.processes import processes
+from boxpromptiml.runtime.provenance import write_results
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 HEADER = ("set", "use", "distribution", "found", "expected", "train", "val", "test", "authentic", "set aside")
@@ -76,6 +77,7 @@ def mixture(
     seed: Seed = 0,
     allow_incomplete: bool = False,
     workers: Count | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Write one training manifest for several sets and a manifest for each test set, and say what they hold.
 
@@ -94,12 +96,14 @@ def mixture(
         seed: of the draw, the validation share and the looseness.
         allow_incomplete: go on without sets that are missing, and accept sets with fewer images than they should have.
         workers: number of processes; by default one for each core, at most 8.
+        overwrite: replace manifests and masks in the folder that are there with other content.
 
     Returns:
         0, or 3 when files were set aside or a set is incomplete.
 
     Raises:
-        InputError: a set is missing, no image can be used, or an argument has no meaning.
+        InputError: a set is missing, no image can be used, an argument has no meaning, or another manifest or mask is
+            in the way.
     """
     drawing = Drawing(looseness, looseness_min, mode, min_area, seed)
     _check(sets, val_share, seed)
@@ -114,7 +118,9 @@ def mixture(
                 parts.append(_Part(spec))
                 continue
             converted = (out / "masks" / spec.name).resolve()
-            treatment = Treatment(found.root, LAYOUTS[spec.layout].MASKS, spec.mismatched, converted, drawing)
+            treatment = Treatment(
+                found.root, LAYOUTS[spec.layout].MASKS, spec.mismatched, converted, drawing, overwrite
+            )
             examined = examine(found, treatment, spread, first_id)
             examined.report()
             enough = examined.is_complete(spec.expected)
@@ -126,7 +132,7 @@ def mixture(
             parts.append(_Part(spec, manipulated, len(examined.set_aside), records))
     if not any(part.records for part in parts):
         raise InputError(f"none of the {len(sets)} sets has an image that can be used; correct what is said above")
-    _write(out, parts)
+    write_results(_manifests(out, parts), overwrite)
     print(_table(parts))
     return 3 if any(part.set_aside for part in parts) or not (complete or allow_incomplete) else 0
 
@@ -176,17 +182,20 @@ def _records(spec: SourceSet, examined: Examined, val_share: ShareBelowOne, seed
     return records
 
 
-def _write(out: Path, parts: Sequence[_Part]) -> None:
+def _manifests(out: Path, parts: Sequence[_Part]) -> dict[Path, bytes]:
     """The test manifests, and last the training manifest, so that its presence means that all are there."""
+    manifests: dict[Path, bytes] = {}
     for part in parts:
         tested = [record for record in part.records if record.split == "test"]
         if tested:
             path = out / "test" / f"{part.spec.name}.json"
-            write_manifest(path, tested, description=part.spec.name, root=common_folder(tested))
+            manifests[path] = manifest_bytes(path, tested, part.spec.name, common_folder(tested))
     trained = [record for part in parts for record in part.records if record.split != "test"]
     if trained:
         names = ", ".join(part.spec.name for part in parts if part.manipulated("train", "val"))
-        write_manifest(out / "manifest.json", trained, description=names, root=common_folder(trained))
+        path = out / "manifest.json"
+        manifests[path] = manifest_bytes(path, trained, names, common_folder(trained))
+    return manifests
 
 
 def _table(parts: Sequence[_Part]) -> str:

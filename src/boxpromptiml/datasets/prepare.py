@@ -13,8 +13,9 @@ from boxpromptiml.datasets.examine import Mismatched, Treatment, common_folder, 
 from boxpromptiml.datasets.layout import Expected, Found, MaskForm
 from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in, folders
 from boxpromptiml.datasets.splits import in_val
-from boxpromptiml.manifests.manifest import write_manifest
+from boxpromptiml.manifests.manifest import manifest_bytes
 from boxpromptiml.runtime.processes import processes
+from boxpromptiml.runtime.provenance import write_results
 
 
 @within_limits
@@ -36,6 +37,7 @@ def prepare(
     seed: Seed = 0,
     allow_incomplete: bool = False,
     workers: Count | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Write a manifest with coarse boxes for a data set: in its native layout, or a folder of images and one of masks.
 
@@ -62,12 +64,14 @@ def prepare(
         seed: of the looseness and of the validation share.
         allow_incomplete: accept fewer images than the layout's set is known to have.
         workers: number of processes; by default one for each core, at most 8.
+        overwrite: replace the manifest, or masks beside it, that are there with other content.
 
     Returns:
         0, or 3 when files were set aside or the set is incomplete.
 
     Raises:
-        InputError: a folder does not exist, no image can be used, or an argument has no meaning.
+        InputError: a folder does not exist, no image can be used, an argument has no meaning, or another manifest or
+            mask is in the way.
     """
     if out.suffix.lower() != ".json":
         raise InputError(f"{out}: a manifest is a JSON file; give it a name such as {out.name or 'set'}.json")
@@ -75,7 +79,9 @@ def prepare(
     name = source or out.stem
     in_val(name, val_share, seed)  # refuses a share without meaning before any work
     found, form, expected = _listing(layout, root, images, masks, authentic)
-    treatment = Treatment(found.root, form, mismatched, out.with_name(f"{out.stem}-masks").resolve(), drawing)
+    treatment = Treatment(
+        found.root, form, mismatched, out.with_name(f"{out.stem}-masks").resolve(), drawing, overwrite
+    )
     with processes(workers or workers_for(len(found.images))) as spread:
         examined = examine(found, treatment, spread)
     examined.report()
@@ -87,7 +93,7 @@ def prepare(
         image.record(image_id, "val" if in_val(image.entry.group, val_share, seed) else split, name)
         for image_id, image in examined.usable.items()
     ]
-    write_manifest(out, records, description=name, root=common_folder(records))
+    write_results({out: manifest_bytes(out, records, name, common_folder(records))}, overwrite)
     complete = examined.is_complete(expected)
     print(f"{out}: {examined.counts(expected)}")
     if not complete:

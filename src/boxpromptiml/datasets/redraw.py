@@ -12,8 +12,9 @@ from boxpromptiml.core.records import ImageRecord, InputError
 from boxpromptiml.datasets.drawing import Drawing
 from boxpromptiml.datasets.examine import common_folder, workers_for
 from boxpromptiml.images import ImageError, read_record
-from boxpromptiml.manifests.manifest import read_manifest, write_manifest
+from boxpromptiml.manifests.manifest import manifest_bytes, read_manifest
 from boxpromptiml.runtime.processes import processes
+from boxpromptiml.runtime.provenance import write_results
 
 
 @within_limits
@@ -26,6 +27,7 @@ def redraw(
     min_area: ShareBelowOne = 0.0005,
     seed: Seed = 0,
     workers: Count | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Write a manifest with the same images and other boxes, to study how coarse boxes may be.
 
@@ -40,12 +42,13 @@ def redraw(
         min_area: smallest region that gets a box of its own, as a share of the image.
         seed: of the looseness.
         workers: number of processes; by default one for each core, at most 8.
+        overwrite: replace a file that is there with other content.
 
     Returns:
         0, or 3 when images were set aside because they have no usable ground truth.
 
     Raises:
-        InputError: the manifest cannot be used, or an argument has no meaning.
+        InputError: the manifest cannot be used, an argument has no meaning, or another file is in the way.
     """
     if out.suffix.lower() != ".json" or out.resolve() == manifest.resolve():
         raise InputError(f"{out}: name another .json file, so that the old boxes stay")
@@ -64,7 +67,8 @@ def redraw(
         print(f"set aside: {reason}")
     if not records:
         raise InputError(f"{manifest}: no image has ground truth to draw boxes from; add mask_file to its images")
-    write_manifest(out, records, description=f"{manifest.name} with boxes drawn anew", root=common_folder(records))
+    words = f"{manifest.name} with boxes drawn anew"
+    write_results({out: manifest_bytes(out, records, words, common_folder(records))}, overwrite)
     count = sum(len(record.boxes_xyxy) for record in records)
     print(f"{out}: {len(records)} images, {count} boxes drawn anew, {len(set_aside)} images set aside")
     return 3 if set_aside else 0

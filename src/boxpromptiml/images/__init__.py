@@ -35,6 +35,7 @@ from boxpromptiml.images.resizing import resize_mask, resize_photo, resize_proba
 from boxpromptiml.images.writing import (
     JPEG_SIDE,
     jpeg_round_trip,
+    mask_png,
     to_uint8,
     write_mask,
     write_photo,
@@ -73,6 +74,7 @@ __all__ = [
     "jpeg_round_trip",
     "list_images",
     "look_through",
+    "mask_png",
     "max_pixels",
     "named",
     "read_instances",

@@ -15,6 +15,8 @@ from boxpromptiml.images.errors import ImageError
 
 JPEG_SIDE = 65_500
 """Longest side of a JPEG, in pixels."""
+COMPRESSION = 1
+"""Of PNG; level 6 is 8 % smaller and takes four times as long."""
 
 
 def write_photo(path: Path, photo: Photo) -> None:
@@ -27,9 +29,14 @@ def write_mask(path: Path, mask: Mask) -> None:
 
     Its EXIF says that it is upright, so that beside a photo which EXIF turns there is no doubt about it.
     """
-    upright = Image.Exif()
-    upright[ExifTags.Base.Orientation] = 1
-    _save(path, Image.fromarray(mask.astype(np.uint8) * 255, "L"), upright)
+    _save(path, Image.fromarray(mask.astype(np.uint8) * 255, "L"), _upright())
+
+
+def mask_png(mask: Mask) -> bytes:
+    """The PNG file that `write_mask` writes."""
+    stream = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255, "L").save(stream, "PNG", compress_level=COMPRESSION, exif=_upright())
+    return stream.getvalue()
 
 
 def write_probability(path: Path, probability: Probability) -> None:
@@ -59,11 +66,16 @@ def jpeg_round_trip(photo: Photo, quality: int) -> Photo:
         return np.array(written)
 
 
+def _upright() -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 1
+    return exif
+
+
 def _save(path: Path, image: Image.Image, exif: Image.Exif | bytes = b"") -> None:
     partial = path.with_name(f".{path.name}.partial{path.suffix}")
     try:
-        # compression level 6 is 8 % smaller and takes four times as long
-        image.save(partial, quality=92, compress_level=1, exif=exif)
+        image.save(partial, quality=92, compress_level=COMPRESSION, exif=exif)
         partial.replace(path)
     except OSError as error:  # the disk is full, or the folder is missing or read-only
         with suppress(OSError):

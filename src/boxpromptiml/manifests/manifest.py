@@ -114,10 +114,17 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def write_manifest(path: Path, records: Iterable[ImageRecord], description: str = "", root: Path | None = None) -> None:
-    """Write records as COCO JSON. The file appears whole or not at all.
+    """Write records as COCO JSON, over what is there. The file appears whole or not at all. See `manifest_bytes`."""
+    write_whole(path, manifest_bytes(path, records, description, root))
+
+
+def manifest_bytes(
+    path: Path, records: Iterable[ImageRecord], description: str = "", root: Path | None = None
+) -> bytes:
+    """Records as COCO JSON, as a manifest holds it.
 
     Args:
-        path: the JSON file; its folder is made.
+        path: where the JSON file will be.
         records: images and boxes.
         description: a line for people, stored in ``info``.
         root: folder that every file name is relative to; by default the manifest's own.
@@ -147,7 +154,7 @@ def write_manifest(path: Path, records: Iterable[ImageRecord], description: str 
             annotations.append(_WrittenAnnotation(len(annotations) + 1, record.image_id, (x, y, w, h), area=w * h))
     image_root = "" if root is None else os.path.relpath(base, path.parent.resolve())
     coco = _Written(images, annotations, _Info(description, image_root))
-    write_whole(path, msgspec.json.format(msgspec.json.encode(coco), indent=1) + b"\n")
+    return msgspec.json.format(msgspec.json.encode(coco), indent=1) + b"\n"
 
 
 def stays_inside(name: str) -> bool:

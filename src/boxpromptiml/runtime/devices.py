@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,8 @@ from boxpromptiml.core.records import InputError
 
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
 """Names that torch gives to what computes in bfloat16 on x86 and ARM."""
+ABOUT_DEVICES = re.compile(r"accelerator|devices?\b|cuda|gpu|mps|tpu|xla|process", re.IGNORECASE)
+"""What Lightning and torch say of devices has one of these words; the other errors are about other options."""
 
 
 @contextmanager
@@ -16,7 +19,7 @@ def existing_devices(accelerator: object, devices: object = 1) -> Iterator[None]
     """Around the making of a Fabric or a Trainer, whose errors of six types become one line.
 
     Raises:
-        InputError: this machine has no such accelerator, or fewer of its devices.
+        InputError: this machine has no such accelerator, or fewer of its devices; or another option makes no sense.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -26,6 +29,8 @@ def existing_devices(accelerator: object, devices: object = 1) -> Iterator[None]
         raise
     except (ImportError, RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+        if not ABOUT_DEVICES.search(reason):
+            raise InputError(f"{reason}; correct the config or the options") from None
         raise InputError(
             f"accelerator {accelerator}, devices {devices}: not on this machine ({reason}); name the accelerator cpu, "
             "or auto for what is here"

@@ -1,4 +1,8 @@
-"""Where a result comes from: hashes of its inputs, and the machine and versions that made it."""
+"""Where a result comes from: hashes of its inputs, and the machine and versions that made it; and how it is written.
+
+A result that is a file is held to the rule that `run_folder` holds for folders: the same content may be written again,
+other content is refused, and ``--overwrite true`` replaces it.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,18 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from boxpromptiml.core.records import InputError
+
 PACKAGES = ("torch", "lightning", "timm", "segment-anything", "transformers", "albumentations", "numpy", "h5py")
+
+
+class OtherResultsError(InputError):
+    """There is what this run would replace. Its text is one line that says what differs, and the remedy."""
 
 
 def file_sha256(path: Path) -> str:
@@ -50,7 +61,46 @@ def command_line() -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON so that a reader sees the old file or the new one, never half of either."""
-    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_whole(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """Indented JSON, as `write_json` writes it."""
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write_results(contents: Mapping[Path, bytes], overwrite: bool = False) -> None:
+    """Write files that a user named, in their order, or none of them. What is there with the same content stays.
+
+    Args:
+        contents: of each file.
+        overwrite: replace files of other content, and say which.
+
+    Raises:
+        OtherResultsError: there is one, and it is not to be replaced.
+    """
+    left = {path: content for path, content in contents.items() if not is_written(path, content, overwrite)}
+    for path, content in left.items():
+        if path.exists():
+            print(f"replaced: {path}")
+        write_whole(path, content)
+
+
+def is_written(path: Path, content: bytes, overwrite: bool = False) -> bool:
+    """Whether a file is there with this content.
+
+    Raises:
+        OtherResultsError: it is there with another, and is not to be replaced.
+    """
+    if not path.exists():
+        return False
+    if path.read_bytes() == content:
+        return True
+    if not overwrite:
+        raise OtherResultsError(
+            f"{path}: is there with other content; name another file, or replace it with --overwrite true"
+        )
+    return False
 
 
 def write_whole(path: Path, content: bytes) -> None:

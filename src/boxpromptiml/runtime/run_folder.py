@@ -1,7 +1,7 @@
 """A folder for the results of one run: nobody else writes there meanwhile, and nothing there is replaced unasked.
 
 One rule holds for every command. Results of the same settings are gone on with, or written again. Those of others are
-refused; ``--overwrite true`` replaces them.
+refused; ``--overwrite true`` replaces them. `provenance.write_results` holds the same rule for single files.
 """
 
 from __future__ import annotations
@@ -12,15 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.locks import sole_use
-from boxpromptiml.runtime.provenance import write_json
+from boxpromptiml.runtime.provenance import OtherResultsError, write_json
 
 REPLACE = "name another folder, or replace them with --overwrite true"
-
-
-class OtherResultsError(InputError):
-    """A folder holds what this run would replace. Its text is one line that says what differs, and the remedy."""
 
 
 @contextmanager

@@ -8,12 +8,22 @@ from typing import Literal
 
 import numpy as np
 
+from boxpromptiml.core.limits import (
+    GreyLevels,
+    NotNegative,
+    Positive,
+    Probability,
+    ShareAboveZero,
+    ShareInside,
+    UsualQuality,
+    hold_fields,
+)
 from boxpromptiml.core.records import InputError
 
 Kind = Literal["splice", "copy_move", "removal", "retouch"]
 KINDS: tuple[Kind, ...] = ("splice", "copy_move", "removal")
 """Made by default; ``retouch`` is made where it is asked for."""
-Range = tuple[float, float]
+Range = tuple[Positive, Positive]
 """Smallest and largest value; drawn uniformly between them, areas and scales on a logarithmic scale."""
 
 
@@ -35,17 +45,17 @@ class Traces:
         jpeg_shift: probability that its 8 × 8 grid does not start in the picture's corner.
     """
 
-    blur: float = 0.0
+    blur: Probability = 0.0
     blur_sigma: Range = (0.4, 1.2)
-    resample: float = 0.0
-    resample_factor: Range = (0.4, 0.9)
-    brightness: float = 0.0
+    resample: Probability = 0.0
+    resample_factor: tuple[ShareAboveZero, ShareAboveZero] = (0.4, 0.9)
+    brightness: Probability = 0.0
     brightness_factor: Range = (0.75, 1.25)
-    noise: float = 0.0
+    noise: Probability = 0.0
     noise_sigma: Range = (1.0, 6.0)
-    jpeg: float = 0.0
-    jpeg_quality: Range = (70, 95)
-    jpeg_shift: float = 0.0
+    jpeg: Probability = 0.0
+    jpeg_quality: tuple[UsualQuality, UsualQuality] = (70, 95)
+    jpeg_shift: Probability = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,25 +89,25 @@ class Recipe:
         visible: smallest mean change inside the region in grey levels; a region that changes less is drawn anew.
     """
 
-    area: Range = (0.01, 0.40)
-    objects: float = 0.7
-    segments: float = 0.5
-    transform: float = 0.5
+    area: tuple[ShareInside, ShareInside] = (0.01, 0.40)
+    objects: Probability = 0.7
+    segments: Probability = 0.5
+    transform: Probability = 0.5
     scale: Range = (0.7, 1.4)
-    rotation: float = 20.0
-    flip: float = 0.5
-    feather: float = 0.4
-    feather_width: Range = (0.005, 0.02)
-    poisson: float = 0.15
-    colour_match: float = 0.4
+    rotation: NotNegative = 20.0
+    flip: Probability = 0.5
+    feather: Probability = 0.4
+    feather_width: tuple[ShareAboveZero, ShareAboveZero] = (0.005, 0.02)
+    poisson: Probability = 0.15
+    colour_match: Probability = 0.4
     colour_match_strength: Range = (0.3, 1.0)
     host: Traces = Traces(jpeg=0.5, noise=0.3, noise_sigma=(1.0, 4.0))
     donor: Traces = Traces(blur=0.2, resample=0.3, brightness=0.3, noise=0.3, jpeg=0.5, jpeg_shift=1.0)
     finish: Traces = Traces(jpeg=0.5, jpeg_quality=(75, 95))
     canvas: Range = (1.0, 2.5)
     aspect: Range = (0.75, 1.5)
-    plain_copies: float = 0.0
-    visible: float = 8.0
+    plain_copies: Probability = 0.0
+    visible: GreyLevels = 8.0
 
 
 def log_uniform(rng: np.random.Generator, values: Range) -> float:
@@ -111,27 +121,20 @@ def check(recipe: Recipe) -> None:
     Raises:
         InputError: naming the first field that is off.
     """
-    for name, value in _flat(recipe):
-        if isinstance(value, tuple):
-            if not 0 < value[0] <= value[1]:
-                raise InputError(f"recipe.{name} is {value[0]:g} to {value[1]:g}; give two numbers above 0 in order")
-        elif name not in ("rotation", "visible") and not 0 <= value <= 1:
-            raise InputError(f"recipe.{name} is {value:g}; it is a probability, from 0 to 1")
-    if recipe.area[1] >= 1:
-        raise InputError(f"recipe.area goes up to {recipe.area[1]:g}; a region must leave some of the image alone")
+    hold_fields(recipe, "recipe.")
+    for name, (least, most) in _pairs(recipe):
+        if least > most:
+            raise InputError(f"recipe.{name} is {least:g} to {most:g}; give the smaller number first")
     if recipe.feather + recipe.poisson > 1:
         raise InputError(
             f"recipe.feather and recipe.poisson add up to {recipe.feather + recipe.poisson:g}; the sum is at most 1"
         )
-    for name, traces in (("host", recipe.host), ("donor", recipe.donor), ("finish", recipe.finish)):
-        if traces.jpeg_quality[1] > 95:
-            raise InputError(f"recipe.{name}.jpeg_quality goes up to {traces.jpeg_quality[1]:g}; 95 is the highest")
 
 
-def _flat(settings: Recipe | Traces, prefix: str = "") -> Iterator[tuple[str, float | Range]]:
+def _pairs(settings: Recipe | Traces, prefix: str = "") -> Iterator[tuple[str, Range]]:
     for field in fields(settings):
         value = getattr(settings, field.name)
         if isinstance(value, Traces):
-            yield from _flat(value, f"{field.name}.")
-        else:
+            yield from _pairs(value, f"{field.name}.")
+        elif isinstance(value, tuple):
             yield prefix + field.name, value

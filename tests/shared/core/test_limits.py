@@ -143,3 +143,23 @@ def test_a_config_is_no_other_door(tmp_path, capsys):
     needed = ["--checkpoint", "x.ckpt", "--images", "x.png", "--out", str(tmp_path / "out")]
     assert main(["predict", "--config", str(config), *needed]) == 2
     assert "threshold is 50" in capsys.readouterr().err
+
+
+def test_fields_of_a_dataclass_that_is_an_argument_are_named_by_their_path():
+    @dataclass(frozen=True)
+    class Inner:
+        sides: tuple[Side, ...] = (8,)
+
+    @dataclass(frozen=True)
+    class Outer:
+        inner: Inner = Inner()
+
+    def work(settings=Outer()):
+        return settings
+
+    Outer.__annotations__["inner"] = Inner
+    work.__annotations__["settings"] = Outer
+    checked = within_limits(work)
+    assert checked(Outer()) == Outer()
+    with pytest.raises(InputError, match=r"^settings\.inner\.sides is 4; name a number of pixels"):
+        checked(Outer(Inner((4,))))

@@ -1,10 +1,9 @@
 import json
 import math
 
-import msgspec
 import pytest
 
-from boxpromptiml.core.text_decoding import decode_json, decode_text
+from boxpromptiml.core.text_decoding import ShapeError, decode_json, decode_text
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"]
 
@@ -27,7 +26,7 @@ def test_what_is_no_json_is_refused(content):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_another_shape_is_told_by_its_place(encoding):
-    with pytest.raises(msgspec.ValidationError, match=r"`\$\[\.\.\.\]`"):
+    with pytest.raises(ShapeError, match=r"`\$\[\.\.\.\]`"):
         decode_json('{"a": "wide"}'.encode(encoding), dict[str, int])
 
 

@@ -72,7 +72,9 @@ def prepared(tree, tmp_path, capsys):
     """Prepare the tree with tight boxes, and check what must hold of every manifest."""
 
     def run(layout, root=None, **more):
-        code = prepare(tmp_path / "out" / "mini.json", layout, root or tree.root, looseness=0, workers=1, **more)
+        code = prepare(
+            tmp_path / "out" / "mini.json", layout, root or tree.root, looseness=0, workers=1, overwrite=True, **more
+        )
         manifest = read_manifest(tmp_path / "out" / "mini.json")
         assert manifest.set_aside == []
         for record in manifest.records:

@@ -28,7 +28,7 @@ def folders(tree):
 def plain(folders, out, **more):
     """The plain form: single folders instead of a layout."""
     places = {name: folders / name for name in ("images", "masks", "authentic")}
-    code = prepare(out, **places, **more)
+    code = prepare(out, **places, overwrite=True, **more)
     return code, read_manifest(out)
 
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_written_is_named_and_the_old_manifest_stays(folders, tre
     tree.wrong_size("masks/b_gt.png", width=30, height=20)
     (tmp_path / blocked).mkdir() if "." in blocked else (tmp_path / blocked).touch()
     capsys.readouterr()
-    assert main([*arguments, "--mismatched", "resize"]) == 2
+    assert main([*arguments, "--mismatched", "resize", "--overwrite", "true"]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("boxpromptiml prepare:")]
     assert blocked in line
     assert (tmp_path / "set.json").read_bytes() == before

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boxpromptiml.runtime.provenance import command_line, content_hash, environment, file_sha256, write_json
+from boxpromptiml.runtime.provenance import (
+    OtherResultsError,
+    command_line,
+    content_hash,
+    environment,
+    file_sha256,
+    write_json,
+    write_results,
+)
 
 
 def test_file_hash_is_the_one_that_checksum_files_give(tmp_path):
@@ -61,3 +69,22 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     writer.join()
     assert lengths == {20_000}
     assert [item.name for item in tmp_path.iterdir()] == ["index.json"]
+
+
+def test_files_of_the_same_content_are_left_and_one_of_another_stops_all(tmp_path, capsys):
+    first, second = tmp_path / "new/first.json", tmp_path / "second.json"
+    write_results({first: b"1", second: b"2"})
+    before = first.stat().st_mtime_ns
+    write_results({first: b"1", second: b"2"})
+    assert first.stat().st_mtime_ns == before
+    with pytest.raises(
+        OtherResultsError, match=r"second\.json: is there with other content.* --overwrite true"
+    ) as error:
+        write_results({tmp_path / "third.json": b"3", second: b"other"})
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "third.json").exists()
+    assert second.read_bytes() == b"2"
+    assert capsys.readouterr().out == ""
+    write_results({first: b"1", second: b"other"}, overwrite=True)
+    assert capsys.readouterr().out == f"replaced: {second}\n"
+    assert second.read_bytes() == b"other"

@@ -100,6 +100,17 @@ def test_testing_without_a_test_set_says_what_to_add(cache):
         PseudoMaskData([str(cache)]).setup("test")
 
 
+def test_images_that_a_manifest_lists_wrongly_are_counted(cache, test_manifest, tmp_path):
+    content = json.loads(test_manifest.read_text()) | {"info": {"image_root": str(test_manifest.parent)}}
+    content["images"][0]["width"] = -1
+    (tmp_path / "wrong.json").write_text(json.dumps(content))
+    for manifest, count in ((test_manifest, 0), (tmp_path / "wrong.json", 1)):
+        data = PseudoMaskData([str(cache)], test_sets={"squares": str(manifest)})
+        data.setup("test")
+        assert data.set_aside == count
+        assert len(data.test_records["squares"]) == 6 - count
+
+
 def test_the_command_line_says_it_in_one_line(tiny_config, tmp_path, capsys):
     code = main(["fit", "--config", str(tiny_config), "--data.caches", f"[{tmp_path / 'nowhere'}]"])
     assert code == 2

@@ -12,7 +12,8 @@ from lightning.fabric import Fabric
 from sklearn.metrics import f1_score, jaccard_score
 
 from boxpromptiml.cli import main
-from boxpromptiml.shards import ShardReader
+from boxpromptiml.core.records import Stamp
+from boxpromptiml.shards import SCHEMA, ShardReader, write_index, write_shard
 from stage2_distill.evaluation.agreement import TeacherAgreement, averages, by_set, lost_truths, summarize, table
 
 SETS, SET_OF = ["a", "b"], np.array([0, 1, 0, 1, 0])
@@ -142,3 +143,17 @@ def test_every_named_set_has_its_row_in_curves_table_and_file(tiny_config, tmp_p
         assert any(
             line.startswith(name) and line[len(name) :].split()[0] == str(images) for line in printed.splitlines()
         )
+
+
+def test_the_exit_code_says_that_truths_were_empty(fitted_config, cache, tmp_path, capsys):
+    samples = list(ShardReader(cache))
+    lost = next(i for i, each in enumerate(samples) if each.split == "val" and each.truth is not None)
+    samples[lost] = dataclasses.replace(samples[lost], truth=samples[lost].truth * 0)
+    stamp = Stamp(SCHEMA, 64, "none", "", "0", "0")
+    write_shard(tmp_path / "cache/shard-000-00000.h5", samples, [], stamp)
+    write_index(tmp_path / "cache", stamp)
+    words = ["validate", "--config", str(fitted_config), "--overwrite", "true"]
+    words += ["--ckpt_path", str(fitted_config.parent / "checkpoints/best.ckpt")]
+    assert main([*words, "--data.val_sets", json.dumps({"odd": str(tmp_path / "cache")})]) == 3
+    assert f"not scored against its truth: image {samples[lost].image_id} of odd" in capsys.readouterr().out
+    assert main(words) == 0

@@ -56,7 +56,7 @@ def test_photos_as_they_are_score_as_in_test(student, tiny_config, test_manifest
     checkpoint = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)
     checkpoint["state_dict"] |= weights
     torch.save(checkpoint, tmp_path / "same.ckpt")
-    assert main(["test", "--config", str(tiny_config), "--ckpt_path", str(tmp_path / "same.ckpt")]) == 0
+    assert main(["test", "--config", str(tiny_config), "--ckpt_path", str(tmp_path / "same.ckpt")]) == 3
     tested = json.loads((tmp_path / "test/scores.json").read_text())["sets"]["squares"]
     clean = result["sets"]["squares"]["clean"]
     assert 0 < clean["f1"] < 1

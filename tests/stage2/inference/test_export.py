@@ -97,13 +97,16 @@ def test_in_eight_bits_it_is_smaller_and_close(model, onnx_file, tmp_path, capsy
     photos.mkdir()
     for index, photo in enumerate(packaged_photos()[:4]):
         Image.open(photo.path).convert("RGB").save(photos / f"{index}.png")
+    (photos / "broken.png").write_bytes(b"")
     path = tmp_path / "int8.onnx"
-    assert main(["export", "--checkpoint", str(model), "--out", str(path), "--int8", str(photos)]) == 0
+    assert main(["export", "--checkpoint", str(model), "--out", str(path), "--int8", str(photos)]) == 3
     assert path.stat().st_size < 0.6 * onnx_file.stat().st_size
     pixels = np.asarray(Image.open(photos / "0.png"))[None]
     exact, close = (session(each).run(None, {"photo": pixels})[0] for each in (onnx_file, path))
     assert 0 < np.abs(exact - close).mean() < 0.05
-    assert "F1" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "F1" in said
+    assert f"set aside: {photos / 'broken.png'}: " in said
     assert _with_8_bit_weights(path) == {"Conv"}  # of this backbone; see the next test
 
 
@@ -171,7 +174,9 @@ def test_the_forensic_branch_is_exported_as_well(tmp_path):
 
 
 def test_pytorchs_own_program_answers_the_same(model, tmp_path):
-    assert main(["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.pt2")]) == 0
+    words = ["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.pt2")]
+    assert main(words) == 0
+    assert main(words) == 0, "the same again is the same file"
     photo = torch.randint(0, 256, (3, 77, 120, 3), dtype=torch.uint8)
     program = torch.export.load(tmp_path / "student.pt2").module()
     with torch.no_grad():

@@ -62,6 +62,8 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
         ),
         ("fit", ["--trainer.accelerator", "banana"], "accelerator banana, .* auto for what is here"),
         ("fit", ["--trainer.devices", 0], "devices 0"),
+        ("fit", ["--trainer.max_epochs", -7], "max_epochs.* correct the config or the options"),
+        ("fit", ["--trainer.strategy", "banana"], "banana.* correct the config or the options"),
         ("fit", ["--data.batch_size", 0], "batch_size is 0; name a whole number from 1"),
         ("fit", ["--data.workers", -1], "workers is -1"),
         ("fit", ["--model.scoring.threshold", 50], "scoring.threshold is 50; .* 0.5 for 50 %"),
@@ -114,14 +116,14 @@ def test_a_folder_in_which_a_run_is_at_work_is_refused(run, fitted_config, best)
 
 def test_scores_of_other_rules_are_not_replaced_unasked(run, fitted_config, best):
     words = ["--ckpt_path", best]
-    assert run("test", *words)[0] == 0
-    assert run("test", *words)[0] == 0  # the same again
+    assert run("test", *words)[0] == 3  # a photo is empty on disk
+    assert run("test", *words)[0] == 3  # the same again
     code, said = run("test", *words, "--model.scoring.threshold", 0.4)
     assert code == 2
     assert "scoring.threshold 0.5, now 0.4" in said
     scores = fitted_config.parent / "test/scores.json"
     assert json.loads(scores.read_text())["scoring"]["threshold"] == 0.5
-    assert run("test", *words, "--model.scoring.threshold", 0.4, "--overwrite", "true")[0] == 0
+    assert run("test", *words, "--model.scoring.threshold", 0.4, "--overwrite", "true")[0] == 3
     assert json.loads(scores.read_text())["scoring"]["threshold"] == 0.4
 
 
@@ -133,7 +135,7 @@ def test_scores_are_in_fp32_whatever_training_was_in_and_say_so(run, fitted_conf
         "trained in bf16": ["--trainer.precision", "bf16-mixed"],
         "scored in bf16": ["--model.scoring.precision", "bf16-mixed"],
     }.items():
-        assert run("test", "--ckpt_path", best, "--overwrite", "true", *words)[0] == 0
+        assert run("test", "--ckpt_path", best, "--overwrite", "true", *words)[0] == 3
         content = json.loads(scores.read_text())
         found[name] = [case["image_score"] for case in content["per_image"]]
         precision = "bf16-mixed" if name == "scored in bf16" else "32-true"

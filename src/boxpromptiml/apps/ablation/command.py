@@ -44,7 +44,8 @@ def ablation(
         seeds: each variant is trained once with each.
         options: of `boxpromptiml fit`, for every run, such as {trainer.max_epochs: 4}.
         inputs: name → commands that make what the runs read, run once, in this order, before the first run;
-            again when their text changes, but not when a file that they read does.
+            again when their text changes, but not when a file that they read does. A file of theirs that is there with
+            other content wants `--overwrite true` in its command.
         only: names of studies to do; by default all.
         jobs: runs at a time on this machine. Each may itself use many processes: trainer.devices and num_nodes decide.
         dry_run: only print the commands, one run a line, to hand them out to other machines; run without it afterwards
@@ -52,7 +53,7 @@ def ablation(
         overwrite: replace runs in the folder that were made with other settings or inputs.
 
     Returns:
-        0, or 3 when a run failed; the tables then say what is missing.
+        0, or 3 when a run failed, as the tables then say, or when its test set photos aside.
 
     Raises:
         InputError: a study is not sound, an input could not be made, another run works in the folder, or runs there are

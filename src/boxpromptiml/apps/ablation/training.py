@@ -19,6 +19,8 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime import provenance
 from boxpromptiml.runtime.run_folder import REPLACE, found, replace
 
+SET_ASIDE = 3
+"""Exit code of a command that is done, but for some inputs, which it listed."""
 RESULTS = ("test/scores.*", "fit/fit.json", "fit/checkpoints/*.ckpt")
 
 
@@ -39,7 +41,7 @@ def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
         for line in lines:
             print(f"{name}: {line}")
             code = subprocess.run(_program(input_words(line)), check=False).returncode
-            if code not in (0, 3):  # 3: done, but for some images, which were listed
+            if code not in (0, SET_ASIDE):
                 raise InputError(f"input {name}: `{line}` ended with {code}; mend it, then run the same command again")
         provenance.write_json(record, lines)
 
@@ -56,7 +58,7 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
     A run that was stopped goes on from its last checkpoint. What a run prints is in ``log.txt`` in its folder.
 
     Returns:
-        A line for each run that failed.
+        A line for each run that failed, or whose test set photos aside.
     """
     left = [run for run in runs if not _is_complete(run)]
     started: list[subprocess.Popen[bytes]] = []
@@ -73,7 +75,9 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
                 of_run = environment | _for_wandb(run)
                 process = subprocess.Popen(_program(words), stdout=log, stderr=subprocess.STDOUT, env=of_run)
                 started.append(process)
-                if code := process.wait():
+                if (code := process.wait()) == SET_ASIDE:
+                    return f"{run.folder}: `{words[0]}` set photos aside; {log.name} names them"
+                if code:
                     return f"{run.folder}: `{words[0]}` ended with {code}; {log.name} says why"
         return None
 

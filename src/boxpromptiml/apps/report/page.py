@@ -18,7 +18,7 @@ from boxpromptiml.apps.run_results import Case, Results, SetScores, read_results
 from boxpromptiml.core import boxes
 from boxpromptiml.core.records import ImageRecord, InputError
 from boxpromptiml.images import ImageError, Probability, read_pair, read_photo, resize_probability, visualization
-from boxpromptiml.runtime.provenance import write_json
+from boxpromptiml.runtime.provenance import OtherResultsError, write_json
 from boxpromptiml.shards import ShardReader
 
 THUMBNAIL = 240
@@ -32,6 +32,8 @@ TRIVIAL = {
     "f1_nothing": "nothing is manipulated",
 }
 """Predictors that look at no pixel."""
+TITLE = b"BoxPromptIML report</title>"
+"""By which an earlier page is known."""
 
 Number = float | int | None
 
@@ -55,7 +57,7 @@ class Row:
     missing: str = ""
 
 
-def report(run: Path, out: Path | None = None) -> int:
+def report(run: Path, out: Path | None = None, overwrite: bool = False) -> int:
     """Write one self-contained HTML page about a run, and its main numbers as flat JSON beside the page.
 
     The page needs no network and no other file. A part of the run that is not there is named in words.
@@ -63,12 +65,14 @@ def report(run: Path, out: Path | None = None) -> int:
     Args:
         run: folder of the run, such as runs/demo.
         out: the page to write; by default report.html in the run's folder. metrics.json goes to the same folder.
+            Earlier ones that this command wrote are written anew.
+        overwrite: replace files there that it did not write.
 
     Returns:
         0, or 3 when a picture could not be shown.
 
     Raises:
-        InputError: the folder holds no result, or a result file is broken.
+        InputError: the folder holds no result, a result file is broken, or a file is in the way.
     """
     results = read_results(run)
     if not any((results.index, results.fit, results.scores)):
@@ -77,6 +81,7 @@ def report(run: Path, out: Path | None = None) -> int:
     cases = case_rows(results)
     samples = pseudo_mask_rows(run / "pseudomasks") if results.index else []
     metrics = flat_metrics(results)
+    _refuse_strangers({page: [TITLE], page.with_name("metrics.json"): [name.encode() for name in TRIVIAL]}, overwrite)
     configs = sorted([*run.glob("fit/**/config.yaml"), *run.glob("pseudomasks/*.yaml")])
     set_name, headline = headline_set(results)
     html = _template().render(
@@ -97,6 +102,17 @@ def report(run: Path, out: Path | None = None) -> int:
     page.write_text(html, encoding="utf-8", errors="replace")
     write_json(page.with_name("metrics.json"), metrics)
     return _announce(page, results, [*itertools.chain(*cases.values()), *samples])
+
+
+def _refuse_strangers(marks: dict[Path, list[bytes]], overwrite: bool) -> None:
+    """Refuse to replace files without what every report writes into them."""
+    for path, words in marks.items():
+        content = path.read_bytes() if path.exists() and not overwrite else b""
+        if content and not all(word in content for word in words):
+            raise OtherResultsError(
+                f"{path}: is there, and `boxpromptiml report` did not write it; name another page with --out, or "
+                "replace it with --overwrite true"
+            )
 
 
 def headline_set(results: Results) -> tuple[str, SetScores | None]:

@@ -16,7 +16,6 @@ from boxpromptiml.core.boxes import xyxy_to_xywh
 from boxpromptiml.core.records import LARGEST_ID, ImageRecord, Split
 from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnBox, DrawnImage, unreadable
 from boxpromptiml.manifests.coco import Annotation, Coco, CocoError, Id, Image, box_xywh, read_coco
-from boxpromptiml.runtime.provenance import write_json
 
 
 def read(path: Path) -> Drawings:
@@ -40,11 +39,10 @@ def read(path: Path) -> Drawings:
     return Drawings(path.parent, images, strays)
 
 
-def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str) -> None:
-    """Write images and boxes with every field that CVAT and pycocotools ask for.
+def exported(records: Sequence[ImageRecord], root: Path, label: str) -> dict[str, Any]:
+    """Images and boxes as a COCO file holds them, with every field that CVAT and pycocotools ask for.
 
     Args:
-        out: the JSON file.
         records: images and boxes.
         root: folder that file names are relative to.
         label: name of the one category.
@@ -78,14 +76,13 @@ def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str) -> 
                     "iscrowd": 0,
                 }
             )
-    content = {
+    return {
         "licenses": [{"id": 0, "name": "", "url": ""}],
         "info": {"description": "boxpromptiml"},
         "categories": [{"id": 1, "name": label, "supercategory": ""}],
         "images": images,
         "annotations": annotations,
     }
-    write_json(out, content)
 
 
 def _box(annotation: Annotation, coco: Coco) -> DrawnBox:

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-import msgspec
-
 from boxpromptiml.core.boxes import Corners
 from boxpromptiml.core.records import InputError, Split
-from boxpromptiml.core.text_decoding import decode_json, decode_text
+from boxpromptiml.core.text_decoding import ShapeError, decode_json, decode_text
 
 Shape = TypeVar("Shape")
 
@@ -101,7 +99,7 @@ def parse_json(path: Path, shape: type[Shape]) -> Shape:
         return decode_json(path.read_bytes(), shape)
     except OSError as error:
         raise unreadable(path, error) from None
-    except msgspec.ValidationError as error:
+    except ShapeError as error:
         raise AnnotationError(f"{path}: not laid out as expected: {error}; is --format right?") from None
     except (ValueError, RecursionError) as error:
         raise AnnotationError(f"{path}: not JSON that can be read: {error}; export it again") from None

@@ -10,6 +10,7 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.annotations import coco, label_studio, voc, yolo
 from boxpromptiml.datasets.annotations.import_boxes import Format
 from boxpromptiml.manifests.manifest import read_manifest
+from boxpromptiml.runtime.provenance import json_bytes, write_results
 
 
 def export_boxes(
@@ -20,6 +21,7 @@ def export_boxes(
     prelabels: bool = True,
     image_address: str | None = None,
     copy_images: bool = False,
+    overwrite: bool = False,
 ) -> int:
     """Write a manifest's images and boxes for an annotation tool, or for a trainer of detectors.
 
@@ -35,6 +37,7 @@ def export_boxes(
         image_address: label_studio only. Text before each image's path; by default local storage, whose document root
             is the folder above the manifest's images.
         copy_images: yolo and voc only. True copies the images into the new folder, False links to them.
+        overwrite: coco and label_studio only. Replace a file that is there with other content.
 
     Returns:
         0, or 3 when images were set aside.
@@ -50,11 +53,12 @@ def export_boxes(
     set_aside = [f"{aside.file}: {aside.reason}" for aside in found.set_aside]
     written = len(found.records)
     if format == "coco":
-        coco.write(out, found.records, found.root, label)
+        write_results({out: json_bytes(coco.exported(found.records, found.root, label))}, overwrite)
     elif format == "label_studio":
         root = found.root.resolve()
         address = f"/data/local-files/?d={quote(root.name)}/" if image_address is None else image_address
-        label_studio.write(out, found.records, found.root, label, address, prelabels)
+        tasks = label_studio.exported(found.records, found.root, label, address, prelabels)
+        write_results({out: json_bytes(tasks)}, overwrite)
         print(f"labelling configuration: {label_studio.CONFIG.format(label=quoteattr(label))}")
         if image_address is None:
             print(

@@ -22,7 +22,8 @@ from boxpromptiml.datasets.annotations.matching import ImageFinder, Match
 from boxpromptiml.datasets.annotations.questions import bare_splits, cut_off, not_counted, refuse_open_questions
 from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.images import list_images, read_size
-from boxpromptiml.manifests.manifest import read_manifest, stays_inside, write_manifest
+from boxpromptiml.manifests.manifest import manifest_bytes, read_manifest, stays_inside
+from boxpromptiml.runtime.provenance import write_results
 
 Format = Literal["coco", "yolo", "voc", "label_studio"]
 Unboxed = Literal["set_aside", "authentic"]
@@ -49,6 +50,7 @@ def import_boxes(
     source: str | None = None,
     val_share: ShareBelowOne = 0.0,
     seed: Seed = 0,
+    overwrite: bool = False,
 ) -> int:
     """Write a manifest from boxes that people drew with an annotation tool.
 
@@ -74,12 +76,14 @@ def import_boxes(
         val_share: share of the train images that go to val instead, by file name without suffix; images of the same
             name stay together.
         seed: of that choice.
+        overwrite: replace a file that is there with other content.
 
     Returns:
         0, or 3 when images were set aside.
 
     Raises:
-        InputError: the annotations cannot be read, no image can be used, or arguments do not go together.
+        InputError: the annotations cannot be read, no image can be used, arguments do not go together, or another file
+            is in the way.
     """
     if out.suffix.lower() != ".json":
         raise InputError(f"{out}: a manifest is a JSON file; give it a name such as {out.name or 'set'}.json")
@@ -117,7 +121,8 @@ def import_boxes(
     if len(records) == kept:
         raise InputError(f"{annotations}: {len(drawings.images)} annotated images and none that can be used; see above")
     paths = [path.resolve() for record in records for path in (record.path, record.mask_path) if path is not None]
-    write_manifest(out, records, description=source or out.stem, root=Path(os.path.commonpath([folder, *paths])))
+    root = Path(os.path.commonpath([folder, *paths]))
+    write_results({out: manifest_bytes(out, records, source or out.stem, root)}, overwrite)
     authentic = sum(record.authentic for record in records)
     as_before = f" ({kept} as they were in {into})" if kept else ""
     print(f"{out}: {len(records)} images{as_before}, {boxes} boxes, {authentic} authentic, {len(set_aside)} set aside")

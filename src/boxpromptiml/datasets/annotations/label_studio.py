@@ -26,7 +26,6 @@ from boxpromptiml.core.boxes import Corners, around
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.datasets.annotations.addresses import Picture, names_in, pictures_in, task_names
 from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnBox, DrawnImage, parse_json
-from boxpromptiml.runtime.provenance import write_json
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image"><Label value={label}/>'
@@ -103,11 +102,12 @@ def read(path: Path) -> Drawings:
     return Drawings(path.parent, images, problems, notes)
 
 
-def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, address: str, prelabels: bool) -> None:
-    """Write tasks with their boxes.
+def exported(
+    records: Sequence[ImageRecord], root: Path, label: str, address: str, prelabels: bool
+) -> list[dict[str, Any]]:
+    """Tasks with their boxes, as Label Studio imports them.
 
     Args:
-        out: the JSON file.
         records: images and boxes.
         root: folder that image paths are relative to.
         label: name of the boxes' label.
@@ -142,7 +142,7 @@ def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, add
         name = record.path.relative_to(root).as_posix()
         data = {"image": address + quote(name), "file_name": name}
         tasks.append({"data": data, "predictions" if prelabels else "annotations": [drawn]})
-    write_json(out, tasks)
+    return tasks
 
 
 def _newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

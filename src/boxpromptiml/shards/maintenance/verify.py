@@ -18,7 +18,7 @@ from boxpromptiml.core.records import Stamp
 from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.runtime.locks import sole_use
 from boxpromptiml.runtime.processes import processes
-from boxpromptiml.runtime.provenance import content_hash, file_sha256, write_json
+from boxpromptiml.runtime.provenance import content_hash, file_sha256, json_bytes, write_results
 from boxpromptiml.shards import AGAIN, CacheError, CacheIndex, place_of, read_index, shard_paths
 from boxpromptiml.shards.maintenance.derive import SETTINGS, read_settings
 from boxpromptiml.shards.maintenance.examine import Examined, Problem, examine, take_apart
@@ -39,6 +39,7 @@ def verify(
     repair: bool = False,
     out: Path | None = None,
     workers: Count | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Check every byte of a cache, name what is damaged by shard and image, and find missing and duplicate images.
 
@@ -53,6 +54,7 @@ def verify(
             again.
         out: file for the findings as JSON.
         workers: number of processes; by default one for each core, at most 8.
+        overwrite: replace a file of findings that is there with others.
 
     Returns:
         0 when the cache is whole, 3 when it was repaired and is ready to be completed, 4 when it is damaged or
@@ -83,7 +85,7 @@ def verify(
                         "leave --manifest out"
                     )
                 problems += _against_manifest(manifest, settings, examined, index)
-        _report(cache, examined, problems, out)
+        _report(cache, examined, problems, out, overwrite)
         if not problems:
             return WHOLE
         if not repair:
@@ -173,11 +175,10 @@ def _against_manifest(
         yield Problem(INDEX, None, "its images set aside are not those of the manifest and the shards")
 
 
-def _report(cache: Path, examined: Sequence[Examined], problems: Sequence[Problem], out: Path | None) -> None:
+def _report(
+    cache: Path, examined: Sequence[Examined], problems: Sequence[Problem], out: Path | None, overwrite: bool
+) -> None:
     samples = sum(len(shard.image_ids) for shard in examined)
-    if out:
-        found = [asdict(problem) for problem in problems]
-        write_json(out, {"cache": str(cache), "shards": len(examined), "samples": samples, "problems": found})
     for problem in problems[:SHOWN]:
         image = "" if problem.image_id is None else f"image {problem.image_id}: "
         print(f"{problem.file}: {image}{problem.what}", file=sys.stderr)
@@ -185,6 +186,10 @@ def _report(cache: Path, examined: Sequence[Examined], problems: Sequence[Proble
         print(f"{len(problems) - SHOWN} more{f', see {out}' if out else '; --out FILE lists all'}", file=sys.stderr)
     verdict = f"{len(problems)} problems; --repair true takes out what is damaged" if problems else "whole"
     print(f"{cache}: {samples} samples in {len(examined)} shards, {verdict}")
+    if out:
+        found = [asdict(problem) for problem in problems]
+        report = {"cache": str(cache), "shards": len(examined), "samples": samples, "problems": found}
+        write_results({out: json_bytes(report)}, overwrite)
 
 
 def _repair(cache: Path, settings: dict[str, Any] | None, examined: Sequence[Examined]) -> None:

@@ -27,6 +27,8 @@ if "--trainer.default_root_dir" in words:
     name = {"fit": "fit/fit.json", "test": "test/scores.json"}[words[0]]
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text("{}")
+if "aside" in words and words[0] == "test":
+    sys.exit(3)
 """
 
 
@@ -108,6 +110,14 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(studies, base, tmp_path,
     assert f"{broken.folder}: `fit` ended with 1; {broken.folder}/log.txt says why" in line
     assert "no such thing" in (broken.folder / "log.txt").read_text()
     assert all(run.scores.exists() for run in runs[1:])
+
+
+def test_a_test_that_sets_photos_aside_is_done_and_named(studies, base, tmp_path, called):
+    run = runs_of(studies, base, tmp_path)[0]
+    odd = type(run)(**{f: getattr(run, f) for f in run.__slots__} | {"arguments": (*run.arguments, "aside")})
+    (line,) = train_and_test([odd], 1)
+    assert line == f"{odd.folder}: `test` set photos aside; {odd.folder}/log.txt names them"
+    assert odd.scores.exists()
 
 
 def test_inputs_are_made_once_and_again_when_their_commands_change(tmp_path, called):

@@ -309,3 +309,17 @@ def test_reporting_does_not_load_torch():
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
     )
+
+
+def test_an_earlier_report_is_written_anew_and_a_stranger_is_not_replaced(run, tmp_path):
+    page = tmp_path / "elsewhere/page.html"
+    assert report(run, page) == report(run, page) == 0
+    for name in ("page.html", "metrics.json"):
+        ours = (page.parent / name).read_bytes()
+        (page.parent / name).write_text("somebody's")
+        with pytest.raises(InputError, match=rf"{name}: is there, .* --overwrite true"):
+            report(run, page)
+        assert (page.parent / name).read_text() == "somebody's"
+        (page.parent / name).write_bytes(ours)
+    page.write_text("somebody's")
+    assert report(run, page, overwrite=True) == 0

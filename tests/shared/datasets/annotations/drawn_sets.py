@@ -92,10 +92,10 @@ def _imported(door, folder, path, options):
             for i, name in enumerate("ab", start=1)
         ]
         write_manifest(folder / "before.json", records)
-        import_boxes("coco", path, out, into=folder / "before.json", **options)
+        import_boxes("coco", path, out, into=folder / "before.json", overwrite=True, **options)
     else:
         images = None if door == "yolo" else folder / "images"
-        import_boxes({"json_min": "label_studio"}.get(door, door), path, out, images=images, **options)
+        import_boxes({"json_min": "label_studio"}.get(door, door), path, out, images=images, overwrite=True, **options)
     return out
 
 

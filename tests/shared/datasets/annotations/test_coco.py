@@ -7,7 +7,7 @@ from pycocotools.coco import COCO
 
 from boxpromptiml.core.boxes import as_boxes
 from boxpromptiml.core.records import ImageRecord
-from boxpromptiml.datasets.annotations.coco import read, write
+from boxpromptiml.datasets.annotations.coco import exported, read
 from boxpromptiml.datasets.annotations.drawn import AnnotationError
 
 CVAT = """{"licenses":[{"name":"","id":0,"url":""}],
@@ -100,7 +100,7 @@ def test_what_is_written_opens_in_pycocotools_and_has_every_field_that_cvat_read
         ),
         ImageRecord(9, tmp_path / "Au" / "b.jpg", 50, 60, as_boxes([]), "train", "casia1", authentic=True),
     ]  # fmt: skip
-    write(tmp_path / "out.json", records, tmp_path, "forged")
+    (tmp_path / "out.json").write_text(json.dumps(exported(records, tmp_path, "forged")))
     with redirect_stdout(StringIO()):
         coco = COCO(str(tmp_path / "out.json"))
     assert [image["file_name"] for image in coco.loadImgs([4, 9])] == ["Tp/a.jpg", "Au/b.jpg"]

@@ -141,7 +141,7 @@ def test_the_start_of_label_studio_is_explained(tmp_path, manifest, capsys):
     said = capsys.readouterr().out
     assert "<Label value='a \"b\"'/>" in said
     assert f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={manifest.parent.parent} and add {manifest.parent}" in said
-    export_boxes(manifest, "label_studio", tmp_path / "tasks.json", image_address="https://host/")
+    export_boxes(manifest, "label_studio", tmp_path / "tasks.json", image_address="https://host/", overwrite=True)
     assert "DOCUMENT_ROOT" not in capsys.readouterr().out
     assert json.loads((tmp_path / "tasks.json").read_text())[2]["data"]["image"] == "https://host/au/a.jpg"
 
@@ -180,7 +180,7 @@ def test_every_name_that_is_written_is_read(tmp_path, pictured, format):
     assert read_manifest(root / "before.json").set_aside == []
     assert export_boxes(root / "before.json", format, tmp_path / OUT[format], prelabels=False) == 0
     for more in ({"into": root / "before.json"}, {} if format in ("yolo", "voc") else {"images": root}):
-        assert import_boxes(format, tmp_path / OUT[format], tmp_path / "after.json", **more) == 0
+        assert import_boxes(format, tmp_path / OUT[format], tmp_path / "after.json", overwrite=True, **more) == 0
         after = {record.path.name: record for record in read_manifest(tmp_path / "after.json").records}
         assert {name: record.boxes_xyxy[0, 0] for name, record in after.items()} == own
         kept = "into" in more or format != "label_studio"

@@ -47,7 +47,7 @@ def imported(tmp_path, capsys):
     """Import something; the exit code, (boxes, split) by the photo's path, and the lines that were printed."""
 
     def run(format, path, **options):
-        code = import_boxes(format, path, tmp_path / "out" / "set.json", **options)
+        code = import_boxes(format, path, tmp_path / "out" / "set.json", overwrite=True, **options)
         manifest = read_manifest(tmp_path / "out" / "set.json")
         assert manifest.set_aside == []
         found = {

@@ -36,7 +36,7 @@ def coco(path, images, boxes=(), **more):
 
 def imported(annotations, out, capsys, **more):
     """Exit code, records by file name, and the lines about what was set aside."""
-    code = import_boxes("coco", annotations, out, **more)
+    code = import_boxes("coco", annotations, out, overwrite=True, **more)
     manifest = read_manifest(out)
     assert manifest.set_aside == []
     said = [line.removeprefix("set aside: ") for line in capsys.readouterr().out.splitlines() if "set aside: " in line]
@@ -229,7 +229,7 @@ def test_the_command_line_says_how_it_went(tmp_path, pictured, capsys):
     assert "2 images, 2 boxes, 0 authentic, 0 set aside" in capsys.readouterr().out
     whole = out.read_bytes()
     (tmp_path / "b.jpg").unlink()
-    assert main(command) == 3
+    assert main([*command, "--overwrite", "true"]) == 3
     out.write_bytes(whole)
     (tmp_path / "a.jpg").unlink()
     assert main(command) == 2

@@ -5,7 +5,8 @@ import pytest
 from boxpromptiml.core.boxes import as_boxes
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.datasets.annotations.drawn import AnnotationError
-from boxpromptiml.datasets.annotations.label_studio import read, write
+from boxpromptiml.datasets.annotations.label_studio import exported as tasks_of
+from boxpromptiml.datasets.annotations.label_studio import read
 
 REGION = {
     "original_width": 1554,
@@ -229,7 +230,8 @@ def test_tasks_fit_the_import_of_label_studio(tmp_path, prelabels):
         ImageRecord(5, tmp_path / "ü b#1.png", 200, 80, as_boxes([(20, 8, 70, 80)]), "train", "s"),
         ImageRecord(6, tmp_path / "x" / "c.png", 200, 80, as_boxes([]), "train", "s", authentic=True),
     ]
-    write(tmp_path / "tasks.json", records, tmp_path, "forged", "/data/local-files/?d=set/", prelabels)
+    tasks = tasks_of(records, tmp_path, "forged", "/data/local-files/?d=set/", prelabels)
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
     first, second = json.loads((tmp_path / "tasks.json").read_text())
     assert first["data"]["image"] == "/data/local-files/?d=set/%C3%BC%20b%231.png"
     assert second["data"]["file_name"] == "x/c.png"

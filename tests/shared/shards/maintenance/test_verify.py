@@ -22,7 +22,7 @@ def problems(tmp_path):
     """Verify, and give the exit code with the findings: (file, image id, words)."""
 
     def problems(cache, **arguments):
-        code = verify(cache, out=tmp_path / "verify.json", workers=1, **arguments)
+        code = verify(cache, out=tmp_path / "verify.json", workers=1, overwrite=True, **arguments)
         found = json.loads((tmp_path / "verify.json").read_text())["problems"]
         return code, [(p["file"], p["image_id"], p["what"]) for p in found]
 

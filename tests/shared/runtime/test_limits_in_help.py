@@ -1,0 +1,45 @@
+"""What numbers may be is said by ``--help``: of functions, of classes, and of their dataclasses."""
+
+import pytest
+
+from boxpromptiml.cli import main
+
+
+def help_of(capsys, *words):
+    """The help of a command as one line, without the breaks that the terminal's width makes."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert ended.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "said"),
+    [
+        ("predict", "--threshold", "(a probability from 0 to below 1) (type:"),
+        ("prepare", "--val_share", "(a share from 0 to below 1) (type: float"),
+        ("pseudomasks", "--batch_size", "(a whole number from 1) (type:"),
+        ("cache verify", "--workers", "(a whole number from 1) (type:"),
+        ("synthesize", "--recipe.flip", "(a probability from 0 to 1) (type: float"),
+        ("synthesize", "--recipe.host.jpeg_quality", "(a quality from 1 to 95) (type:"),
+        ("robustness", "--levels.blur", "(an odd number of pixels from 1 to 255) (type:"),
+        ("fit", "--data.image_size", "(a number of pixels from 8 to 8192) (type: int"),
+        ("fit", "--data.augmentation.flip", "(a share from 0 to 1) (type: float"),
+    ],
+)
+def test_the_help_of_a_number_says_its_range_once(words, option, said, capsys):
+    text = help_of(capsys, *words.split(), "--help")
+    of_option = text[text.rindex(f" {option} ") :].split(" --", 2)[1]
+    assert of_option.count(said.split(" (type")[0]) == 1
+    assert said in of_option
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("pseudomasks --teacher.help stage1_pseudomask.teachers.grabcut.GrabCut", "a share above 0, up to 1"),
+        ("fit --model.student.help stage2_distill.model.student.Student", "a number of pixels from 8 to 8192"),
+    ],
+)
+def test_the_help_of_a_class_says_them_too(words, said, capsys):
+    assert f"({said}) (type: " in help_of(capsys, *words.split())

@@ -1,0 +1,130 @@
+"""A file that a user names as output is never replaced unasked, whichever command writes it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from boxpromptiml.cli import main
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.records import ImageRecord
+from boxpromptiml.datasets.layouts import LAYOUTS
+from boxpromptiml.images import write_mask, write_photo
+from boxpromptiml.manifests.manifest import read_manifest, write_manifest
+
+MASK = np.zeros((40, 60), bool)
+MASK[10:20, 10:30] = True
+COMMANDS = {
+    "prepare": (
+        "prepare --images photos --masks masks --out out.json --workers 1",
+        "prepare --images photos --masks masks --out out.json --workers 1 --looseness 0.9",
+    ),
+    "redraw": (
+        "redraw --manifest set.json --out out.json --workers 1",
+        "redraw --manifest set.json --out out.json --workers 1 --looseness 0.9",
+    ),
+    "import_boxes": (
+        "import_boxes --format coco --annotations set.json --images photos --out out.json",
+        "import_boxes --format coco --annotations set.json --images photos --out out.json --split val",
+    ),
+    "export_boxes coco": (
+        "export_boxes --manifest set.json --format coco --out out.json",
+        "export_boxes --manifest set.json --format coco --out out.json --label forged",
+    ),
+    "export_boxes label_studio": (
+        "export_boxes --manifest set.json --format label_studio --out out.json",
+        "export_boxes --manifest set.json --format label_studio --out out.json --label forged",
+    ),
+    "compare": (
+        "compare --baseline [a.json] --candidate [b.json] --out out.json",
+        "compare --baseline [b.json] --candidate [a.json] --out out.json",
+    ),
+}
+"""Command → its words, and others that write the same file with other content."""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Two photos with masks, their manifest, and scores of two runs, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["boxpromptiml", "command"])
+    records = []
+    for i in (1, 2):
+        photo, mask = tmp_path / f"photos/{i}.png", tmp_path / f"masks/{i}.png"
+        for path in (photo, mask):
+            path.parent.mkdir(exist_ok=True)
+        write_photo(photo, np.random.default_rng(i).integers(0, 256, (40, 60, 3), np.uint8))
+        write_mask(mask, MASK)
+        records.append(ImageRecord(i, photo, 60, 40, as_boxes([[10, 10, 30, 20]]), "test", "set", mask))
+    write_manifest(tmp_path / "set.json", records)
+    for name, f1 in (("a", 0.2), ("b", 0.4)):
+        cases = [{"set": "s", "image_id": i, "file": "f", "kind": "splice", "f1": f1 + i / 10} for i in (1, 2, 3)]
+        scores = {"sets": {}, "per_image": cases, "scoring": {"precision": "32-true"}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(scores))
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_same_may_be_repeated_and_other_content_is_refused_by_name(folder, command, capsys):
+    words, others = (line.split() for line in COMMANDS[command])
+    assert main(words) == 0
+    before = Path("out.json").read_bytes()
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(others) == 2
+    said = capsys.readouterr().err.splitlines()
+    (line,) = (line for line in said if line.startswith(f"boxpromptiml {words[0]}: "))
+    assert "out.json: is there with other content; name another file, or replace it with --overwrite true" in line
+    assert Path("out.json").read_bytes() == before
+    assert main([*others, "--overwrite", "true"]) == 0
+    assert "replaced: out.json" in capsys.readouterr().out
+    assert Path("out.json").read_bytes() != before
+
+
+def test_a_stranger_in_the_way_is_no_less_safe(folder):
+    Path("out.json").write_text("notes of somebody")
+    assert main(COMMANDS["redraw"][0].split()) == 2
+    assert Path("out.json").read_text() == "notes of somebody"
+
+
+def test_masks_that_are_written_anew_are_held_to_the_rule_as_well(folder, capsys, monkeypatch):
+    monkeypatch.setattr(LAYOUTS["folders"], "MASKS", "black")
+    words = COMMANDS["prepare"][0].split()
+    assert main(words) == 0
+    mask = read_manifest(Path("out.json")).records[0].mask_path
+    assert mask.resolve().is_relative_to(folder / "out-masks")
+    assert main(words) == 0
+    write_mask(mask, MASK.T.reshape(MASK.shape))
+    other = mask.read_bytes()
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "is there with other content" in capsys.readouterr().err
+    assert mask.read_bytes() == other
+    assert main([*words, "--overwrite", "true"]) == 0
+    assert mask.read_bytes() != other
+
+
+def test_of_a_mixture_all_manifests_are_written_or_none(folder, capsys):
+    sets = json.dumps(
+        [
+            {"name": name, "layout": "tp_gt", "root": f"sets/{name}", "use": use}
+            for name, use in (("first", "test"), ("second", "train"))
+        ]
+    )
+    for name in ("first", "second"):
+        for part in ("Tp", "Gt"):
+            (folder / "sets" / name / part).mkdir(parents=True)
+        write_photo(folder / f"sets/{name}/Tp/a.png", np.zeros((40, 60, 3), np.uint8))
+        write_mask(folder / f"sets/{name}/Gt/a.png", MASK)
+    words = ["mixture", "--sets", sets, "--out", "mixed", "--workers", "1"]
+    assert main(words) == 0
+    assert main(words) == 0
+    before = {path: path.read_bytes() for path in Path("mixed").rglob("*.json")}
+    assert len(before) == 2
+    (Path("mixed") / "test/first.json").unlink()
+    capsys.readouterr()
+    assert main([*words, "--looseness", "0.9"]) == 2
+    assert "manifest.json: is there with other content" in capsys.readouterr().err
+    assert not (Path("mixed") / "test/first.json").exists()
+    assert main([*words, "--looseness", "0.9", "--overwrite", "true"]) == 0
