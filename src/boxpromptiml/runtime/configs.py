@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
+import msgspec
 
 from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.provenance import write_whole
@@ -81,8 +81,8 @@ def _chain(file: Path) -> list[Path]:
 
 def _base(file: Path) -> Path | None:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError):
+        content = msgspec.yaml.decode(file.read_bytes())
+    except (OSError, UnicodeError, msgspec.DecodeError):
         return None
     named = content.get("base") if isinstance(content, dict) else None
     return Path(named) if isinstance(named, str) else None
