@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from boxpromptiml.apps.http_security import HEADERS, wrong_asker
 
 
-class Gate:
+class ServiceMiddleware:
     """ASGI middleware.
 
     An answer that was given before the request was read to its end would be lost: the server closes the connection, and

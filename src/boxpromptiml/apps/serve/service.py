@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 
 from boxpromptiml import __version__
 from boxpromptiml.apps.serve.batching import Batcher
-from boxpromptiml.apps.serve.middleware import Gate
+from boxpromptiml.apps.serve.middleware import ServiceMiddleware
 from boxpromptiml.apps.serve.request_limits import Limits
 from boxpromptiml.apps.serve.upload import FIELD, Upload, read_upload
 from boxpromptiml.core.limits import Threshold
@@ -224,7 +224,9 @@ def service(localizer: Localizer, limits: Limits, hosts: frozenset[str] | None) 
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _misunderstood)
     app.add_exception_handler(Exception, _failed)
-    app.add_middleware(Gate, hosts=hosts, wasted=int(WASTED * limits.megabytes * 1e6), seconds=limits.seconds)
+    app.add_middleware(
+        ServiceMiddleware, hosts=hosts, wasted=int(WASTED * limits.megabytes * 1e6), seconds=limits.seconds
+    )
     return app
 
 

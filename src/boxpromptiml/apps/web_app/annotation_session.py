@@ -20,48 +20,30 @@ from threading import RLock
 import msgspec
 import numpy as np
 
+from boxpromptiml.apps.web_app.annotation_files import (
+    BEFORE,
+    MANIFEST,
+    NOTES,
+    AnnotationError,
+    Label,
+    Step,
+    inside,
+    label_of,
+    read_notes,
+    read_records,
+    reason_against,
+)
 from boxpromptiml.core import boxes as box_geometry
 from boxpromptiml.core.boxes import Boxes, as_boxes
-from boxpromptiml.core.records import ImageRecord, InputError, Split
+from boxpromptiml.core.records import ImageRecord, Split
 from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.images import look_through, read_size
-from boxpromptiml.manifests.manifest import read_manifest, stays_inside, write_manifest
+from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.runtime.locks import sole_use
 from boxpromptiml.runtime.provenance import write_whole
 
-MANIFEST = "manifest.json"
-NOTES = "annotation.json"
-BEFORE = "manifest.before-annotation.json"
-"""A copy of the manifest that was there first, because other tools' own fields do not survive a rewriting."""
 UNDOABLE = 200
 """Steps that are remembered."""
-
-
-class AnnotationError(InputError):
-    """A folder that cannot be annotated, or a decision that cannot be taken. Its text is one line with the remedy."""
-
-
-class Label(msgspec.Struct, frozen=True):
-    """A decision: corner boxes in pixels of the upright photo, or none where nothing was manipulated."""
-
-    boxes_xyxy: tuple[tuple[float, float, float, float], ...] = ()
-    authentic: bool = False
-
-
-class Step(msgspec.Struct, frozen=True):
-    """A decision that can be undone: what was said of the photo before, and the seconds it had taken by then."""
-
-    file: str
-    before: Label | None = None
-    seconds: float | None = None
-
-
-class _Notes(msgspec.Struct):
-    current: str = ""
-    drafts: dict[str, Label] = {}
-    seconds: dict[str, float] = {}
-    spent: dict[str, float] = {}
-    steps: list[Step] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +81,7 @@ class AnnotationSession:
         in_val("", val_share, seed)  # refuses a share without meaning
         self.folder, self.given = folder.resolve(), folder
         self._val_share, self._seed, self._clock = val_share, seed, clock
-        self._records = _read_records(self.folder)
+        self._records = read_records(self.folder)
         masks = {record.mask_path for record in self._records.values()}
         self.names: list[str] = []
         self.left_out: list[str] = []
@@ -108,13 +90,13 @@ class AnnotationSession:
         for path in content.images:
             if path not in masks:
                 name = path.relative_to(self.folder).as_posix()
-                reason = _reason_against(self.folder, name)
+                reason = reason_against(self.folder, name)
                 (self.left_out if reason else self.names).append(reason or name)
         if not self.names:
             seen = f" ({self.not_looked_at})" if self.not_looked_at else ""
             raise AnnotationError(f"{folder}: no photo found{seen}; name a folder of photos")
         self._places = {name: place for place, name in enumerate(self.names)}
-        self._notes = _read_notes(self.folder)
+        self._notes = read_notes(self.folder)
         self._notes.steps = [step for step in self._notes.steps if step.file in self._places]
         self._since: float | None = None
         self._unreadable: set[int] = set()
@@ -142,7 +124,7 @@ class AnnotationSession:
         """What was decided about a photo, or None."""
         with self._lock:
             record = self._records.get(self._name(place))
-            return None if record is None else _label(record.boxes_xyxy, record.authentic)
+            return None if record is None else label_of(record.boxes_xyxy, record.authentic)
 
     def boxes(self, place: int) -> Boxes:
         """Boxes to show: those drawn and not accepted yet, else those that were accepted."""
@@ -203,7 +185,7 @@ class AnnotationSession:
             known = self.boxes(place)
             if known.shape == boxes_xyxy.shape and np.allclose(known, boxes_xyxy, rtol=0, atol=tolerance):
                 return False
-            self._notes.drafts[name] = _label(boxes_xyxy)
+            self._notes.drafts[name] = label_of(boxes_xyxy)
             self._write_notes()
             return True
 
@@ -218,7 +200,7 @@ class AnnotationSession:
         usable = [box for box in boxes_xyxy if box_geometry.defect(box, width, height) is None]
         if not usable:
             raise AnnotationError("there is no box in this photo; draw one, or say that nothing was manipulated")
-        self._decide(place, _label(box_geometry.clip(as_boxes(usable), width, height)))
+        self._decide(place, label_of(box_geometry.clip(as_boxes(usable), width, height)))
 
     def authentic(self, place: int) -> None:
         """Decide that nothing in the photo was manipulated.
@@ -308,59 +290,3 @@ def opened(folder: Path, val_share: float = 0.0, seed: int = 0) -> Iterator[Anno
         raise AnnotationError(f"{folder}: no such folder; name a folder of photos")
     with sole_use(folder):
         yield AnnotationSession(folder, val_share, seed)
-
-
-def inside(folder: Path, name: str) -> Path:
-    """The file of a name below a resolved folder, with links resolved.
-
-    Raises:
-        AnnotationError: it leads out of the folder.
-    """
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder):
-        raise AnnotationError(f"{name}: leads out of {folder}; put the file itself there, not a link to it")
-    return path
-
-
-def _reason_against(folder: Path, name: str) -> str:
-    """Why a photo cannot be annotated, or nothing."""
-    shown = name.encode("utf-8", "backslashreplace").decode()
-    if shown != name or not stays_inside(name):
-        return f"{shown}: a manifest cannot hold this name; rename the file"
-    try:
-        inside(folder, name)
-    except (AnnotationError, OSError, RuntimeError) as error:
-        return str(error)
-    return ""
-
-
-def _read_records(folder: Path) -> dict[str, ImageRecord]:
-    path = folder / MANIFEST
-    if not path.is_symlink() and not path.exists():
-        return {}
-    manifest = read_manifest(inside(folder, MANIFEST))
-    if manifest.set_aside:
-        first = manifest.set_aside[0]
-        raise AnnotationError(
-            f"{path}: {len(manifest.set_aside)} images cannot be used and would be lost, the first is {first.file}: "
-            f"{first.reason}; or move the manifest away"
-        )
-    if manifest.root.resolve() != folder:
-        raise AnnotationError(f"{path}: its image_root leads to {manifest.root}; open that folder instead")
-    return {record.path.relative_to(manifest.root).as_posix(): record for record in manifest.records}
-
-
-def _read_notes(folder: Path) -> _Notes:
-    path = folder / NOTES
-    if not path.is_symlink() and not path.exists():
-        return _Notes()
-    try:
-        return msgspec.json.decode(inside(folder, NOTES).read_bytes(), type=_Notes)
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
-        reason = f"{path}: cannot be read ({error})"
-        raise AnnotationError(f"{reason}; move it away: every decision is in {MANIFEST} as well") from None
-
-
-def _label(boxes_xyxy: Boxes, authentic: bool = False) -> Label:
-    rows = boxes_xyxy.astype(float).round(3).tolist()
-    return Label(tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in rows), authentic)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from boxpromptiml.apps.web_app import markup
-from boxpromptiml.apps.web_app.annotation_session import inside
+from boxpromptiml.apps.web_app.annotation_files import inside
 from boxpromptiml.apps.web_app.example_photo import NAME as EXAMPLE
 from boxpromptiml.apps.web_app.example_photo import forged_photo
 from boxpromptiml.core.records import InputError

@@ -34,7 +34,7 @@ MAX_MESSAGE = 1 << 20
 """Bytes of anything that is sent to the page and is no photo."""
 
 
-class Guard:
+class PageMiddleware:
     """ASGI middleware that answers what is refused by itself.
 
     Args:

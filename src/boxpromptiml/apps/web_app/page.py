@@ -20,7 +20,7 @@ from boxpromptiml.apps.http_security import LOOPBACK, headers_framed_by
 from boxpromptiml.apps.web_app.annotate import DRAWING, Desk, annotate_tab
 from boxpromptiml.apps.web_app.cache_review import CacheReview
 from boxpromptiml.apps.web_app.localize import localize_tab
-from boxpromptiml.apps.web_app.middleware import Guard
+from boxpromptiml.apps.web_app.middleware import PageMiddleware
 from boxpromptiml.apps.web_app.review import review_tab
 from boxpromptiml.core.records import InputError
 
@@ -74,7 +74,7 @@ def served(
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # so that Gradio decodes no bomb either
         page = build(contents)
         guard = Middleware(
-            Guard,
+            PageMiddleware,
             folder=Path(name),
             max_upload=max_megabytes * 1_000_000,
             hosts=LOOPBACK if host in LOOPBACK else None,

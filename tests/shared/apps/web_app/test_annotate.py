@@ -1,17 +1,16 @@
 """Boxes drawn on the page: in a real browser with the mouse and with keys alone, across reloads and restarts."""
 
 import json
-import math
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.web_app.annotate import MAX_BOXES, Desk, drawn_boxes, nudged, on_canvas, show, show_next
-from boxpromptiml.apps.web_app.annotation_session import MANIFEST, AnnotationError, AnnotationSession
+from boxpromptiml.apps.web_app.annotate import Desk, show, show_next
+from boxpromptiml.apps.web_app.annotation_files import MANIFEST
+from boxpromptiml.apps.web_app.annotation_session import AnnotationSession
 from boxpromptiml.apps.web_app.page import Contents, build
 from boxpromptiml.apps.web_app.teacher_preview import HEIGHT, WIDTH, Previewer
-from boxpromptiml.core.boxes import as_boxes
 from boxpromptiml.images import write_photo
 from boxpromptiml.manifests.manifest import read_manifest
 from stage1_pseudomask.teachers.grabcut import GrabCut
@@ -36,72 +35,10 @@ def desk(folder):
     return Desk(AnnotationSession(folder), Previewer(GrabCut()))
 
 
-@pytest.fixture
-def photo(desk):
-    return desk.previewer.open(desk.session.path(0))
-
-
 def labels(folder):
     if not (folder / MANIFEST).exists():
         return {}
     return {record.path.name: record for record in read_manifest(folder / MANIFEST).records}
-
-
-def test_boxes_survive_the_way_to_the_canvas_and_back(photo):
-    boxes = as_boxes([(10, 20, 110, 220), (599, 399, 600, 400)])
-    value = on_canvas(photo, boxes)
-    assert value["image"].shape == (HEIGHT, WIDTH, 3)  # whatever the photo's shape
-    np.testing.assert_allclose(drawn_boxes(value, photo), boxes, atol=0.02)
-    halved = [{side: box[side] / 2 for side in ("xmin", "ymin", "xmax", "ymax")} for box in value["boxes"]]
-    scaled = {"boxes": [box | {"scaleFactor": 0.5} for box in halved]}  # a narrow window
-    np.testing.assert_allclose(drawn_boxes(scaled, photo), boxes, atol=0.02)
-
-
-def test_boxes_are_cut_to_the_photo_and_specks_dropped(photo):
-    box = {"xmin": WIDTH, "ymin": HEIGHT / 2, "xmax": -50, "ymax": HEIGHT}
-    speck = {"xmin": 300, "ymin": 200, "xmax": 300, "ymax": 200}  # what a press of the button begins with
-    outside = {"xmin": -50, "ymin": -50, "xmax": -5, "ymax": -5}
-    endless = {"xmin": math.nan, "ymin": -math.inf, "xmax": math.inf, "ymax": 3}
-    found = drawn_boxes({"boxes": [box, speck, outside, endless]}, photo)
-    np.testing.assert_allclose(found, [(0, 200, 600, 400)], atol=0.02)
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        None,
-        [],
-        {},
-        "boxes",
-        {"boxes": 3},
-        {"boxes": [3]},
-        {"boxes": [{}]},
-        {"boxes": [{"xmin": "x", "ymin": 0, "xmax": 1, "ymax": 1}]},
-        {"boxes": [{"xmin": None, "ymin": 0, "xmax": 1, "ymax": 1}]},
-        {"boxes": [{"xmin": [1], "ymin": 0, "xmax": 1, "ymax": 1}]},
-        {"boxes": [{"xmin": 10**400, "ymin": 0, "xmax": 1, "ymax": 1}]},
-        {"boxes": [], "orientation": 1},
-        {"boxes": [{"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1}] * (MAX_BOXES + 1)},
-    ],
-)
-def test_anything_else_than_boxes_is_refused_in_words(photo, payload):
-    with pytest.raises(AnnotationError, match=r"reload the page|draw coarse ones"):
-        drawn_boxes(payload, photo)
-
-
-def test_keys_draw_move_and_resize(photo):
-    boxes = nudged(as_boxes([(0, 0, 5, 5)]), photo, "b")
-    assert boxes.tolist() == [[180, 120, 420, 280], [0, 0, 5, 5]]
-    assert nudged(boxes, photo, "shift-left")[0].tolist() == [168, 120, 408, 280]
-    assert nudged(boxes, photo, "ctrl-down")[0].tolist() == [180, 120, 420, 292]
-    for key in ("shift-left", "shift-up", "ctrl-right", "ctrl-up"):
-        pressed = boxes
-        for _ in range(60):
-            pressed = nudged(pressed, photo, key)
-        x1, y1, x2, y2 = pressed[0]
-        assert 0 <= x1 < x2 <= 600
-        assert 0 <= y1 < y2 <= 400
-    assert len(nudged(as_boxes([]), photo, "shift-left")) == 0
 
 
 def test_photos_that_cannot_be_read_are_said_and_passed_over(desk):

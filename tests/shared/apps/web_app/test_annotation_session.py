@@ -1,6 +1,5 @@
 """Decisions in a folder: none is ever lost, each can be undone, and nothing outside the folder is touched."""
 
-import json
 import os
 import stat
 import subprocess
@@ -10,14 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.web_app.annotation_session import (
-    BEFORE,
-    MANIFEST,
-    NOTES,
-    AnnotationError,
-    AnnotationSession,
-    opened,
-)
+from boxpromptiml.apps.web_app.annotation_files import BEFORE, MANIFEST, AnnotationError
+from boxpromptiml.apps.web_app.annotation_session import AnnotationSession, opened
 from boxpromptiml.core.boxes import as_boxes
 from boxpromptiml.core.records import ImageRecord, InputError
 from boxpromptiml.images import write_mask
@@ -216,82 +209,6 @@ def test_a_photo_that_cannot_be_read_is_not_offered_again(folder):
     session.set_aside(1)
     assert session.next_open(0) == 2
     assert AnnotationSession(folder).next_open(0) == 1
-
-
-def test_links_lead_nowhere(folder, tmp_path):
-    """A folder as an archive from a stranger could unpack it."""
-    secret = tmp_path / "secret.png"
-    Image.new("RGB", (40, 30)).save(secret)
-    content = secret.read_bytes()
-    (folder / "link.png").symlink_to(secret)
-    (folder / "up.png").symlink_to("../secret.png")
-    (folder / "ring.png").symlink_to("ring.png")
-    (folder / "dir").symlink_to(tmp_path)
-    for name in (MANIFEST, NOTES, BEFORE):
-        (folder / f".{name}.partial").symlink_to(secret)
-    (folder / ".lock").symlink_to(secret)
-    (folder / NOTES).unlink(missing_ok=True)
-    with opened(folder) as session:
-        assert session.names == ["a.png", "b.jpg", "more/c.png"]
-        assert len(session.left_out) == 2
-        assert "leads out of" in session.left_out[0]
-        (folder / "a.png").unlink()
-        (folder / "a.png").symlink_to(secret)  # after the session had begun
-        for call in (session.path, session.authentic):
-            with pytest.raises(AnnotationError, match="leads out of"):
-                call(0)
-        session.authentic(1)
-        session.show(2)
-    assert secret.read_bytes() == content
-    assert set(records(folder)) == {"b.jpg"}
-
-
-@pytest.mark.parametrize("name", [MANIFEST, NOTES])
-def test_files_of_the_session_that_are_links_are_refused(folder, tmp_path, name):
-    (tmp_path / "elsewhere.json").write_text('{"images": [], "annotations": []}')
-    (folder / name).symlink_to(tmp_path / "elsewhere.json")
-    with pytest.raises(AnnotationError, match="leads out of"):
-        AnnotationSession(folder)
-
-
-def test_names_that_a_manifest_cannot_hold_are_left_out_in_words(folder):
-    Image.new("RGB", (40, 30)).save(folder / "a:b.png")
-    if os.name == "posix":
-        (folder / "b.jpg").rename(folder / os.fsdecode(b"\xff.jpg"))
-    session = AnnotationSession(folder)
-    assert session.names == ["a.png", "more/c.png"]
-    assert all("rename the file" in reason for reason in session.left_out)
-    json.dumps(session.left_out).encode("ascii")
-
-
-@pytest.mark.parametrize("name", ["ｆｕｌｌ.png", "a\u202egnp.png", "<script>.png", "‥／x.png", "ä🐈 b.png", "-rf.png"])
-def test_odd_names_are_names(folder, name):
-    Image.new("RGB", (40, 30)).save(folder / name)
-    session = AnnotationSession(folder)
-    session.accept(session.names.index(name), BOX)
-    assert name in records(folder)
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"steps": 3}', '{"seconds": {"a.png": "x"}}', "\udcff", "[" * 100_000])
-def test_broken_notes_are_named_and_the_manifest_is_safe(folder, content):
-    AnnotationSession(folder).accept(0, BOX)
-    (folder / NOTES).write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(AnnotationError, match=r"annotation\.json: cannot be read .*move it away"):
-        AnnotationSession(folder)
-    assert set(records(folder)) == {"a.png"}
-
-
-def test_a_manifest_that_would_lose_something_is_refused(folder):
-    records = [ImageRecord(i, folder / f"{n}.png", 40, 30, BOX[:i], "train", "x") for i, n in enumerate("ab")]
-    write_manifest(folder / MANIFEST, records)
-    with pytest.raises(AnnotationError, match="1 images cannot be used and would be lost, the first is a"):
-        AnnotationSession(folder)
-
-
-def test_a_manifest_of_another_folders_photos_is_refused(folder, tmp_path):
-    write_manifest(folder / MANIFEST, [ImageRecord(1, folder / "a.png", 40, 30, BOX, "train", "x")], root=tmp_path)
-    with pytest.raises(AnnotationError, match="image_root leads to"):
-        AnnotationSession(folder)
 
 
 def test_folders_without_photos_are_named(tmp_path):

@@ -6,14 +6,14 @@ import pytest
 from starlette.datastructures import Headers
 
 from boxpromptiml.apps.http_security import LOOPBACK
-from boxpromptiml.apps.web_app.middleware import FILES, UPLOAD, Guard
+from boxpromptiml.apps.web_app.middleware import FILES, UPLOAD, PageMiddleware
 
 HOME = {"host": "127.0.0.1:7860"}
 
 
 @pytest.fixture
 def status(tmp_path):
-    guard = Guard(None, tmp_path / "ours", 10_000_000, LOOPBACK)
+    guard = PageMiddleware(None, tmp_path / "ours", 10_000_000, LOOPBACK)
     (tmp_path / "ours").mkdir()
 
     def status(method, path, **headers):
@@ -38,7 +38,7 @@ def test_a_name_that_somebody_else_points_here_is_refused(status, host):
 
 
 def test_an_open_host_answers_to_any_name():
-    assert Guard(None, Path(), 1, None).refusal("GET", "/", Headers({"host": "lab.example"})) is None
+    assert PageMiddleware(None, Path(), 1, None).refusal("GET", "/", Headers({"host": "lab.example"})) is None
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:8000", "http://localhost:7860"])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from boxpromptiml.apps.web_app.annotate import Desk
-from boxpromptiml.apps.web_app.annotation_session import MANIFEST, AnnotationSession
+from boxpromptiml.apps.web_app.annotation_files import MANIFEST
+from boxpromptiml.apps.web_app.annotation_session import AnnotationSession
 from boxpromptiml.apps.web_app.cache_review import DROPPED, CacheReview
 from boxpromptiml.apps.web_app.page import Contents
 from boxpromptiml.apps.web_app.review import SHEET, heading, look, pair, sheet

@@ -1,0 +1,120 @@
+"""What an annotated folder keeps: ``manifest.json`` with the decisions, ``annotation.json`` with the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from boxpromptiml.core.boxes import Boxes
+from boxpromptiml.core.records import ImageRecord, InputError
+from boxpromptiml.manifests.manifest import read_manifest, stays_inside
+
+MANIFEST = "manifest.json"
+NOTES = "annotation.json"
+BEFORE = "manifest.before-annotation.json"
+"""A copy of the manifest that was there first, because other tools' own fields do not survive a rewriting."""
+
+
+class AnnotationError(InputError):
+    """A folder that cannot be annotated, or a decision that cannot be taken. Its text is one line with the remedy."""
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A decision: corner boxes in pixels of the upright photo, or none where nothing was manipulated."""
+
+    boxes_xyxy: tuple[tuple[float, float, float, float], ...] = ()
+    authentic: bool = False
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A decision that can be undone: what was said of the photo before, and the seconds it had taken by then."""
+
+    file: str
+    before: Label | None = None
+    seconds: float | None = None
+
+
+class Notes(msgspec.Struct):
+    """What ``annotation.json`` holds.
+
+    Attributes:
+        current: the photo that was shown last.
+        drafts: boxes that are drawn and not accepted yet, by photo.
+        seconds: what a decision took, by photo.
+        spent: seconds on photos that are not decided yet.
+        steps: decisions that can be undone, the last one last.
+    """
+
+    current: str = ""
+    drafts: dict[str, Label] = {}
+    seconds: dict[str, float] = {}
+    spent: dict[str, float] = {}
+    steps: list[Step] = []
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file of a name below a resolved folder, with links resolved.
+
+    Raises:
+        AnnotationError: it leads out of the folder.
+    """
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder):
+        raise AnnotationError(f"{name}: leads out of {folder}; put the file itself there, not a link to it")
+    return path
+
+
+def reason_against(folder: Path, name: str) -> str:
+    """Why a photo cannot be annotated, or nothing."""
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    if shown != name or not stays_inside(name):
+        return f"{shown}: a manifest cannot hold this name; rename the file"
+    try:
+        inside(folder, name)
+    except (AnnotationError, OSError, RuntimeError) as error:
+        return str(error)
+    return ""
+
+
+def read_records(folder: Path) -> dict[str, ImageRecord]:
+    """The manifest's images by name; none where there is no manifest.
+
+    Raises:
+        InputError: it cannot be read, or would lose something by being written again.
+    """
+    path = folder / MANIFEST
+    if not path.is_symlink() and not path.exists():
+        return {}
+    manifest = read_manifest(inside(folder, MANIFEST))
+    if manifest.set_aside:
+        first = manifest.set_aside[0]
+        raise AnnotationError(
+            f"{path}: {len(manifest.set_aside)} images cannot be used and would be lost, the first is {first.file}: "
+            f"{first.reason}; or move the manifest away"
+        )
+    if manifest.root.resolve() != folder:
+        raise AnnotationError(f"{path}: its image_root leads to {manifest.root}; open that folder instead")
+    return {record.path.relative_to(manifest.root).as_posix(): record for record in manifest.records}
+
+
+def read_notes(folder: Path) -> Notes:
+    """The notes of earlier sessions.
+
+    Raises:
+        AnnotationError: they cannot be read.
+    """
+    path = folder / NOTES
+    if not path.is_symlink() and not path.exists():
+        return Notes()
+    try:
+        return msgspec.json.decode(inside(folder, NOTES).read_bytes(), type=Notes)
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        reason = f"{path}: cannot be read ({error})"
+        raise AnnotationError(f"{reason}; move it away: every decision is in {MANIFEST} as well") from None
+
+
+def label_of(boxes_xyxy: Boxes, authentic: bool = False) -> Label:
+    """The decision that these (N, 4) corner boxes stand for."""
+    rows = boxes_xyxy.astype(float).round(3).tolist()
+    return Label(tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in rows), authentic)

@@ -1,0 +1,92 @@
+"""Boxes on the canvas of the tab *Annotate*: drawn by the mouse or moved by keys, in pixels of the whole photo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boxpromptiml.apps.web_app.annotation_files import AnnotationError
+from boxpromptiml.apps.web_app.teacher_preview import HEIGHT, WIDTH, Opened
+from boxpromptiml.core.boxes import Boxes, area, as_boxes, clip
+from boxpromptiml.images import visualization
+
+MAX_BOXES = 100
+"""Boxes that are taken of one photo."""
+STEP = 0.02
+"""By how much of the photo's longer side a key moves or resizes a box."""
+ARROWS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+FRAME = 244
+"""Grey around photos on the canvas."""
+
+
+def drawn_boxes(payload: Any, photo: Opened) -> Boxes:
+    """The canvas's boxes as (N, 4) corner boxes in pixels of the whole photo; those without area are left out.
+
+    Args:
+        payload: what the browser sent, which can be anything.
+        photo: the photo on the canvas.
+
+    Raises:
+        AnnotationError: the browser sent something else than boxes.
+    """
+    try:
+        found = payload["boxes"][: MAX_BOXES + 1]
+        rows = [[float(box[side]) / float(box.get("scaleFactor") or 1) for side in SIDES] for box in found]
+        if payload.get("orientation"):
+            raise ValueError("rotated")
+    except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, OverflowError):
+        raise AnnotationError("the boxes did not arrive as they were drawn; reload the page") from None
+    if len(rows) > MAX_BOXES:
+        raise AnnotationError(f"there are more than {MAX_BOXES} boxes; draw coarse ones")
+    corners = (as_boxes(rows) - _corner(photo)) * factors(photo)
+    corners = np.concatenate(
+        [np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])], 1
+    )
+    inside = clip(as_boxes(corners[np.isfinite(corners).all(1)]), photo.width, photo.height)
+    return inside[area(inside) > 0]
+
+
+def nudged(boxes_xyxy: Boxes, photo: Opened, key: str) -> Boxes:
+    """The boxes after a key was pressed: ``b`` puts one in the middle, ``shift-left`` and its like move the first,
+    which is the newest, ``ctrl-left`` and its like move its right or lower side.
+    """
+    size = np.tile([photo.width, photo.height], 2)
+    if key == "b":
+        return np.concatenate([as_boxes([size * (0.3, 0.3, 0.7, 0.7)]), boxes_xyxy])
+    how, arrow = key.split("-")
+    step = np.array(ARROWS[arrow]) * STEP * max(photo.width, photo.height)
+    moved = boxes_xyxy.copy()
+    if how == "shift":
+        room = np.concatenate([-moved[:1, :2], size[2:] - moved[:1, 2:]])  # which the box cannot leave
+        moved[:1] += np.tile(np.clip(step, *room), 2) if len(moved) else 0
+    else:
+        moved[:1, 2:] = np.maximum(moved[:1, 2:] + step, moved[:1, :2] + 1)
+    return clip(moved, photo.width, photo.height)
+
+
+def on_canvas(photo: Opened, boxes_xyxy: Boxes) -> dict[str, Any]:
+    """The canvas's value for a photo and (N, 4) boxes in pixels of the whole photo.
+
+    The photo stands in a frame that is the same for all: the canvas keeps its offset when the next image has another
+    width, and would draw boxes beside what they hold.
+    """
+    height, width = photo.shown.shape[:2]
+    x, y, *_ = _corner(photo)
+    framed = np.full((HEIGHT, WIDTH, 3), FRAME, np.uint8)
+    framed[y : y + height, x : x + width] = photo.shown
+    rows = (boxes_xyxy / factors(photo) + _corner(photo)).round(2).tolist()
+    drawn = [dict(zip(SIDES, row, strict=True)) | {"color": visualization.BOX_COLOUR, "label": ""} for row in rows]
+    return {"image": framed, "boxes": drawn}
+
+
+def factors(photo: Opened) -> NDArray[np.float64]:
+    """(4,) pixels of the whole photo for one on the canvas."""
+    return np.tile([photo.width / photo.shown.shape[1], photo.height / photo.shown.shape[0]], 2)
+
+
+def _corner(photo: Opened) -> NDArray[np.int64]:
+    """(4,) x, y, x, y of the photo's upper left corner on the canvas."""
+    return np.tile([(WIDTH - photo.shown.shape[1]) // 2, (HEIGHT - photo.shown.shape[0]) // 2], 2)
