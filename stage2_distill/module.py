@@ -19,7 +19,7 @@ from stage2_distill.evaluation.agreement import TeacherAgreement, averages
 from stage2_distill.evaluation.metrics import Scoreboard, in_precision
 from stage2_distill.losses.distillation import DistillationLoss
 from stage2_distill.losses.self_correction import SelfCorrection, corrected_target
-from stage2_distill.model.fusion import pool_under_mask
+from stage2_distill.model.fusion import MemoryBank, pool_under_mask
 from stage2_distill.model.speed import Speed, require_unused_parameters_found, step_seed
 from stage2_distill.model.student import Localization, Student
 
@@ -88,28 +88,36 @@ class Distillation(L.LightningModule):
         torch.manual_seed(step_seed(self.current_epoch, batch_index, self.global_rank))
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        """Loss of a batch, and the features under the teacher's masks for an EMA memory bank."""
+        """Loss of a batch. A memory bank that is updated by averages also gets the fused features."""
         answer = self.student(batch["image"])
         share = self.correction.share_at(self.global_step / self.trainer.estimated_stepping_batches)
         target = corrected_target(batch["pseudo_mask"], answer.logits, batch["box_mask"], share)
         total = self.trainer.strategy.reduce(batch["weight"].sum(), reduce_op="mean")
         loss = self.loss(answer.logits, target, batch["weight"], batch["box_mask"], total)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
-        pooled, present = pool_under_mask(answer.fused.detach(), batch["pseudo_mask"])
-        return {"loss": loss, "pooled": pooled, "present": present}
+        return {"loss": loss} if self._averaging_memory() is None else {"loss": loss, "fused": answer.fused.detach()}
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
-        """An EMA memory bank absorbs the features of all processes, so that every copy of it stays equal."""
-        memory = self.student.fusion.memory
-        if memory is not None and not memory.learned:
-            pooled, present = (self._of_all_processes(outputs[name]) for name in ("pooled", "present"))
+        """Update an averaging memory bank by the features of all processes, so that every copy of it stays equal."""
+        if (memory := self._averaging_memory()) is not None:
+            features = pool_under_mask(outputs["fused"], batch["pseudo_mask"])
+            pooled, present = (self._of_all_processes(each) for each in features)
             memory.ema_update(pooled[present])
 
+    def _averaging_memory(self) -> MemoryBank | None:
+        memory = self.student.fusion.memory
+        return None if memory is None or memory.learned else memory
+
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Localization]:
-        """Agreement with the teacher, and with the truth where it is known. Callbacks get the answer to look into."""
+        """Agreement with the teacher, and with the truth where it is known; the loss and each of its terms, unweighted.
+
+        Callbacks get the answer to look into.
+        """
         answer = self._scored_answer(batch["image"])
-        loss = self.loss(answer.logits, batch["pseudo_mask"], batch["weight"], batch["box_mask"])
-        self.log("val/loss", loss, sync_dist=True, batch_size=len(batch["image"]))
+        terms = self.loss.terms(answer.logits, batch["pseudo_mask"], batch["box_mask"], unweighted=True)
+        means = {"loss": self.loss.total(terms, batch["weight"])} | {name: term.mean() for name, term in terms.items()}
+        for name, value in means.items():
+            self.log(f"val/{name}", value, sync_dist=True, batch_size=len(batch["image"]))
         self.agreement.update(batch, torch.sigmoid(answer.logits))
         return {"answer": answer}
 

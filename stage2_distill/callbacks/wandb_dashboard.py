@@ -25,8 +25,6 @@ from stage2_distill.callbacks.gate_statistics import Bank, FusionStatistics
 from stage2_distill.callbacks.hardest_images import HardestImages
 from stage2_distill.evaluation.metrics import PIXEL_SCORES
 from stage2_distill.evaluation.scores import per_image
-from stage2_distill.losses.box_prior import outside_per_image, tightness_per_image
-from stage2_distill.losses.distillation import bce_per_image, dice_per_image
 from stage2_distill.model.student import Localization, count_parameters
 from stage2_distill.module import Distillation
 
@@ -93,17 +91,9 @@ class Dashboard(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Terms of the loss on their own, whatever the loss weighs them by; gates and memory in some batches."""
+        """Gates and memory, in some batches."""
         assert isinstance(pl_module, Distillation)
         answer: Localization = outputs["answer"]
-        terms = {
-            "bce": bce_per_image(answer.logits, batch["pseudo_mask"]),
-            "dice": dice_per_image(answer.logits, batch["pseudo_mask"]),
-            "outside": outside_per_image(answer.logits, batch["box_mask"]),
-            "tightness": tightness_per_image(answer.logits, batch["box_mask"], pl_module.loss.margin),
-        }
-        for name, values in terms.items():
-            pl_module.log(f"val/{name}", values.mean(), sync_dist=True, batch_size=len(values))
         if self.statistics is not None:
             stride = max(1, int(trainer.num_val_batches[dataloader_idx]) // self.batches)
             if batch_idx % stride == 0 and batch_idx // stride < self.batches:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -94,26 +96,41 @@ class DistillationLoss(nn.Module):
         self.tightness = tightness
         self.margin = margin
 
-    def forward(
-        self, logits: Tensor, target: Tensor, weight: Tensor, box_mask: Tensor, total: Tensor | None = None
-    ) -> Tensor:
-        """Scalar loss of logits against a target in [0, 1], given what lies inside a box; all three (B, 1, H, W).
+    def terms(self, logits: Tensor, target: Tensor, box_mask: Tensor, unweighted: bool = False) -> dict[str, Tensor]:
+        """Terms of the loss by name, each (B,), before they are weighted.
 
         Args:
-            logits: the student's.
-            target: the teacher's mask.
+            logits: (B, 1, H, W), the student's.
+            target: (B, 1, H, W) in [0, 1], the teacher's mask.
+            box_mask: (B, 1, H, W), 1 inside any box.
+            unweighted: also compute those whose weight is 0.
+        """
+        every: dict[str, Callable[[], Tensor]] = {
+            "bce": lambda: bce_per_image(logits, target),
+            "dice": lambda: dice_per_image(logits, target),
+            "focal": lambda: focal_per_image(logits, target, self.focal_gamma),
+            "outside": lambda: outside_per_image(logits, box_mask),
+            "tightness": lambda: tightness_per_image(logits, box_mask, self.margin),
+        }
+        return {name: term() for name, term in every.items() if unweighted or name == "bce" or getattr(self, name)}
+
+    def total(self, terms: Mapping[str, Tensor], weight: Tensor, divisor: Tensor | None = None) -> Tensor:
+        """Scalar loss of the terms.
+
+        Args:
+            terms: as `terms` gives them.
             weight: (B,), of each image.
-            box_mask: 1 inside any box.
-            total: what the weighted sum is divided by; by default the sum of the weights. Several processes train as
+            divisor: what the weighted sum is divided by; by default the sum of the weights. Several processes train as
                 one if each is given the mean of their sums.
         """
-        loss = self.bce * bce_per_image(logits, target)
-        if self.dice:
-            loss = loss + self.dice * dice_per_image(logits, target)
-        if self.focal:
-            loss = loss + self.focal * focal_per_image(logits, target, self.focal_gamma)
-        if self.outside:
-            loss = loss + self.outside * outside_per_image(logits, box_mask)
-        if self.tightness:
-            loss = loss + self.tightness * tightness_per_image(logits, box_mask, self.margin)
-        return (loss * weight).sum() / (weight.sum() if total is None else total).clamp(min=1e-6)
+        loss = self.bce * terms["bce"]
+        for name in ("dice", "focal", "outside", "tightness"):
+            if factor := getattr(self, name):
+                loss = loss + factor * terms[name]
+        return (loss * weight).sum() / (weight.sum() if divisor is None else divisor).clamp(min=1e-6)
+
+    def forward(
+        self, logits: Tensor, target: Tensor, weight: Tensor, box_mask: Tensor, divisor: Tensor | None = None
+    ) -> Tensor:
+        """`total` of the `terms`, with their arguments."""
+        return self.total(self.terms(logits, target, box_mask), weight, divisor)

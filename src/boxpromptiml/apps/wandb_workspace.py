@@ -25,7 +25,7 @@ CURVES: Mapping[str, Mapping[str, Sequence[str] | str]] = {
     },
     "Loss": {
         "loss": ["train/loss", "val/loss"],
-        "terms, unweighted": ["val/bce", "val/dice"],
+        "terms, unweighted": ["val/bce", "val/dice", "val/focal"],
         "terms of the boxes, unweighted": ["val/outside", "val/tightness"],
         "learning rate": "^lr-.+",
     },
