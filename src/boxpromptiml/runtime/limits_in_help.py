@@ -6,46 +6,52 @@ here its words are added to the help of functions, of classes, of their dataclas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar, cast, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser
 
 from boxpromptiml.core.limits import ranges
 
-if TYPE_CHECKING:
-    _Parser = ArgumentParser
-else:
-    _Parser = object
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class LimitsInHelp(_Parser):
+def saying_limits(add: Callable[P, R]) -> Callable[P, R]:
+    """A method by which a parser adds the arguments of a function or a class, and then their limits to their help."""
+
+    @wraps(add)
+    def added(*args: P.args, **kwargs: P.kwargs) -> R:
+        found = add(*args, **kwargs)
+        given = signature(add).bind(*args, **kwargs).arguments
+        parser, owner = list(given.values())[:2]
+        _say_limits(cast(ArgumentParser, parser), owner, cast("str | None", given.get("nested_key")))
+        return found
+
+    return added
+
+
+class LimitsInHelp:
     """For a parser class to derive from first."""
 
-    def add_class_arguments(self, class_type: type, nested_key: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        """jsonargparse's; the limits of the class's arguments go into their help."""
-        added = super().add_class_arguments(class_type, nested_key, *args, **kwargs)
-        self._say_limits(class_type, nested_key)
-        return added
-
-    def add_function_arguments(self, function: Any, nested_key: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        """jsonargparse's; the limits of the function's arguments go into their help."""
-        added = super().add_function_arguments(function, nested_key, *args, **kwargs)
-        self._say_limits(function, nested_key)
-        return added
-
-    def _say_limits(self, owner: Any, nested_key: str | None) -> None:
-        start = f"{nested_key}." if nested_key else ""
-        for action in self._actions:
-            words = _limits_of(owner, action.dest[len(start) :].split(".")) if action.dest.startswith(start) else ""
-            said = action.help or ""
-            if words and not said.endswith(f"({words})"):  # as by the dataclass that holds the field
-                action.help = f"{said} ({words})".lstrip()
+    add_class_arguments = saying_limits(ArgumentParser.add_class_arguments)
+    add_function_arguments = saying_limits(ArgumentParser.add_function_arguments)
 
 
 class CommandParser(LimitsInHelp, ArgumentParser):
     """Of the commands that are functions."""
+
+
+def _say_limits(parser: ArgumentParser, owner: Any, nested_key: str | None) -> None:
+    start = f"{nested_key}." if nested_key else ""
+    for action in parser._actions:
+        words = _limits_of(owner, action.dest[len(start) :].split(".")) if action.dest.startswith(start) else ""
+        said = action.help or ""
+        if words and not said.endswith(f"({words})"):  # as by the dataclass that holds the field
+            action.help = f"{said} ({words})".lstrip()
 
 
 def _limits_of(owner: Any, path: Sequence[str]) -> str:
