@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from boxpromptiml import __version__
-from boxpromptiml.runtime.configs import with_found
+from boxpromptiml.runtime.configs import with_bases, with_found
 from boxpromptiml.runtime.library_errors import plain_line
 from boxpromptiml.runtime.renamed import refuse_old_names
 from boxpromptiml.runtime.wandb_account import has_account
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"boxpromptiml: there is no command {command!r}\n\n{_overview()}", file=sys.stderr)
         return FAILED
     try:
-        refuse_old_names(words)
+        refuse_old_names(with_bases(words) if command in TRAINER else words)
         if command in TRAINER:
             return _run_trainer(command, words)
         return _run_tool(command, rest)

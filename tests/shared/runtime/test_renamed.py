@@ -60,6 +60,14 @@ def test_an_old_configuration_ends_in_one_line_with_the_new_name(tmp_path, capsy
     )
 
 
+def test_an_old_name_in_a_base_is_told_too(tmp_path, capsys):
+    base = tmp_path / "base.yaml"
+    base.write_text("model: {loss: {class_path: stage2_distill.loss.DistillationLoss}}")
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"base: {base}")
+    assert f"{base}: stage2_distill.loss.DistillationLoss is called" in said(capsys, "fit", "--config", str(path))
+
+
 def test_an_old_name_among_the_words_of_a_command_is_told_too(capsys):
     line = said(capsys, "fit", "--model.loss=stage2_distill.loss.DistillationLoss")
     assert "the command: stage2_distill.loss.DistillationLoss is called stage2_distill.losses" in line
