@@ -62,11 +62,11 @@ TOOLS = {
     "compare": ("boxpromptiml.apps.compare:compare", "is one recipe better than another, over seeds and images"),
     "report": ("boxpromptiml.apps.report.page:report", "one HTML page about a run"),
     "workspace": (
-        "boxpromptiml.apps.wandb_workspace:workspace",
+        "boxpromptiml.apps.wandb_workspace.command:workspace",
         "a saved view of a W&B project with panels of all that is logged",
     ),
     "configs": ("boxpromptiml.runtime.configs:configs", "list or copy the configurations that come with the package"),
-    "complexity": ("stage2_distill.model.student:complexity", "parameters and multiply-accumulates of a student"),
+    "complexity": ("stage2_distill.model.complexity:complexity", "parameters and multiply-accumulates of a student"),
 }
 TRAINER = {
     "fit": "stage two: train a student on pseudo-masks",
