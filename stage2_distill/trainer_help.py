@@ -65,7 +65,9 @@ OPTIONS = {
         Option("data.test_sets", "'{NAME: MANIFEST}'", "Named test sets, each a manifest with ground truth."),
         *HARDWARE,
         Option("model.scoring.threshold", "0.5", "Pixels with a higher probability count as manipulated."),
-        Option("model.scoring.resolution", "truth", "Score at the ground truth's size (truth) or the student's (network)."),
+        Option(
+            "model.scoring.resolution", "truth", "Score at the ground truth's size (truth) or the student's (network)."
+        ),
         FOLDER,
         OVERWRITE,
     ],
@@ -89,15 +91,15 @@ Writes test/scores.json, scores.md and scores.tex in the run's folder, with scor
 EXAMPLES = {
     "fit": [
         "boxpromptiml fit --config configs/demo.yaml",
-        "boxpromptiml fit --config configs/best.yaml --data.caches '[mine/pseudomasks]' --trainer.default_root_dir runs/mine",
+        "boxpromptiml fit --config configs/best.yaml --data.caches '[my/cache]' --trainer.default_root_dir runs/my",
     ],
     "validate": [
         "boxpromptiml validate --config configs/demo.yaml --ckpt_path runs/demo/fit/checkpoints/best.ckpt",
-        "boxpromptiml validate --config runs/mine/fit/version_0/config.yaml --ckpt_path last --data.val_sets '{new: new/pseudomasks}'",
+        "boxpromptiml validate --config configs/demo.yaml --ckpt_path last --data.val_sets '{new: my/cache}'",
     ],
     "test": [
         "boxpromptiml test --config configs/demo.yaml --ckpt_path runs/demo/fit/checkpoints/best.ckpt",
-        "boxpromptiml test --config configs/demo.yaml --ckpt_path last --data.test_sets '{mine: mine/manifest.json}'",
+        "boxpromptiml test --config configs/demo.yaml --ckpt_path last --data.test_sets '{new: my/manifest.json}'",
     ],
 }
 CONFIGS = """\

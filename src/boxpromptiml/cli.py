@@ -139,6 +139,12 @@ def _run_tool(command: str, rest: list[str]) -> int:
 
 
 def _run_trainer(command: str, words: list[str]) -> int:
+    from stage2_distill.trainer_help import HELP_ALL, short_help
+
+    if {"-h", "--help"} & set(words):
+        print(short_help(command))
+        return 0
+    words = ["--help" if word == HELP_ALL else word for word in words]
     _keep_wandb_quiet()
     if os.environ.get("WANDB_JOB_TYPE") in (None, *TRAINER):  # one that a user named stays
         os.environ["WANDB_JOB_TYPE"] = command

@@ -69,7 +69,7 @@ def robustness(
 
     from stage2_distill.data.dataset import scorable
     from stage2_distill.evaluation import robustness_report
-    from stage2_distill.evaluation.degraded_test import score_missing, unscored_photos
+    from stage2_distill.evaluation.degraded_scores import score_missing, unscored_photos
     from stage2_distill.inference.localizer import load_named
 
     degradations = levels.degradations()

@@ -1,5 +1,6 @@
 """The command line: what it lists, what it says about mistakes, and how fast it starts."""
 
+import json
 import os
 import subprocess
 import sys
@@ -26,6 +27,35 @@ def test_help_imports_nothing_heavy():
     script = "import sys, boxpromptiml.cli as c; c.main(['--help']); print(sorted({'torch', 'cv2'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines()[-1] == "[]"
+
+
+HEAVY = ("albumentations", "gradio", "lightning", "matplotlib", "scipy", "timm", "torch", "torchvision", "wandb")
+HELP_OF_EVERY_COMMAND = """
+import json, sys
+from contextlib import redirect_stdout, suppress
+from io import StringIO
+
+from boxpromptiml.cli import TOOLS, TRAINER, main
+from boxpromptiml.shards.maintenance import COMMANDS
+
+heavy, found = set(sys.argv[1:]), {}
+for line in [*TOOLS, *TRAINER, *(f"cache {name}" for name in COMMANDS)]:
+    shown = StringIO()
+    with redirect_stdout(shown), suppress(SystemExit):
+        main([*line.split(), "--help"])
+    assert shown.getvalue(), line
+    found[line] = sorted(heavy & set(sys.modules))
+print(json.dumps(found))
+"""
+
+
+def test_help_of_every_command_imports_nothing_heavy():
+    """What one command imports is found again in the ones that follow it: the first is to blame."""
+    command = [sys.executable, "-c", HELP_OF_EVERY_COMMAND, *HEAVY]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(answer.stdout)
+    assert set(TOOLS) | set(TRAINER) <= set(found)
+    assert {line: imported for line, imported in found.items() if imported} == {}
 
 
 def test_a_misspelt_command_lists_both_halves(capsys):
