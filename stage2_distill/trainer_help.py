@@ -43,7 +43,7 @@ OPTIONS = {
         *HARDWARE,
         FOLDER,
         Option("trainer.max_epochs", "20", "How many epochs to train."),
-        Option("trainer.precision", "bf16-mixed", "32-true, bf16-mixed or 16-mixed; the mixed ones are for GPUs."),
+        Option("trainer.precision", "bf16-mixed", "32-true, or bf16-mixed where the hardware has bf16 instructions."),
         Option("model.lr", "1e-3", "Peak learning rate."),
         Option("model.student.init_args.backbone", "NAME", "Any timm model that can return features."),
         Option("model.student.init_args.pretrained", "false", "Start from random instead of ImageNet weights."),
