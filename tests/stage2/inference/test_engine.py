@@ -9,7 +9,7 @@ from PIL import Image
 from boxpromptiml import Localizer
 from stage2_distill.inference.engine import localize_photos
 from stage2_distill.inference.outputs import Outputs
-from stage2_distill.inference.prediction_log import read, take_up
+from stage2_distill.inference.prediction_log import merge, take_up
 from stage2_distill.model.student import Student
 
 
@@ -32,7 +32,7 @@ def localized(localizer, photo, out, outputs=None, batch_size=8, **how):
     with take_up(out, settings, False):
         fabric = Fabric(accelerator="cpu", devices=1)
         localize_photos(fabric, localizer, {photo: photo.stem}, out, outputs or Outputs(), settings, batch_size, 0)
-        line = read(out)[str(photo)]
+        (line,) = merge(out)
     return line, np.asarray(Image.open(out / line["mask"])) / 255
 
 
