@@ -124,7 +124,9 @@ def _commands() -> str:
         lines += [f"## {command}", "", f"{text[0].upper()}{text[1:]}.", ""]
         names = re.search(r"^  \w+ +.*\{([\w,]+)\} \.\.\.", "  " + _printed(command, "--help"), re.M)
         for words in [[command], *([command, word] for word in (names[1].split(",") if names else []))]:
-            lines += [*_folded(" ".join(words), _printed(*words, "--help")), ""]
+            lines += [*_folded(f"{' '.join(words)} --help", _printed(*words, "--help")), ""]
+        if command in cli.TRAINER:
+            lines += [*_folded(f"{command} --help_all", _printed(command, "--help_all")), ""]
     return "\n".join(lines)
 
 
@@ -132,7 +134,7 @@ def _folded(command: str, text: str) -> list[str]:
     block = ["```text", *text.splitlines(), "```"]
     if len(block) <= LONG:
         return block
-    return [f'??? note "boxpromptiml {command} --help"', "", *(f"    {line}" for line in block)]
+    return [f'??? note "boxpromptiml {command}"', "", *(f"    {line}" for line in block)]
 
 
 def _printed(*words: str) -> str:

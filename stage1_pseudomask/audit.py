@@ -10,13 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy import stats
 
 from boxpromptiml.core.boxes import rasterize
 from boxpromptiml.core.records import Sample
 from boxpromptiml.images import Mask, visualization
 from boxpromptiml.runtime.provenance import write_json
-from boxpromptiml.scoring.scores import bootstrap_interval
 from boxpromptiml.shards import CacheError, ShardReader
 
 TOLERANCE = 0.008
@@ -128,6 +126,8 @@ def _grown(mask: Mask, radius: int) -> Mask:
 
 
 def _means(agreements: Sequence[MaskScores]) -> dict[str, float]:
+    from boxpromptiml.scoring.scores import bootstrap_interval  # seconds to import, and the help needs none of it
+
     names = ("pseudo_mask_iou", "box_iou", "boundary_f1")
     means = {name: round(float(np.mean([getattr(a, name) for a in agreements])), 4) for name in names}
     iou_of_each = [agreement.pseudo_mask_iou for agreement in agreements]
@@ -143,6 +143,8 @@ def _means(agreements: Sequence[MaskScores]) -> dict[str, float]:
 
 def _rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     """Spearman's; 0 where one of the two is the same for all images and orders nothing."""
+    from scipy import stats  # slow to import, too
+
     if min(np.ptp(a), np.ptp(b)) == 0:
         return 0.0
     return float(stats.spearmanr(a, b).statistic)

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, Devices, Share, Side, Workers, within_limits
@@ -20,9 +20,6 @@ from boxpromptiml.runtime.provenance import content_hash, file_sha256
 from boxpromptiml.shards import AGAIN, SCHEMA, CacheError, CacheIndex, read_index, shard_paths, write_index
 from stage1_pseudomask import resume
 from stage1_pseudomask.teachers import Teacher
-
-if TYPE_CHECKING:  # seconds to import, and a complete cache needs it not
-    from lightning.fabric import Fabric
 
 SET_ASIDE = 3
 """Exit code when everything else went well but some images were set aside."""
@@ -98,7 +95,7 @@ def pseudomasks(
         print(f"{out}: complete, nothing to do")
         return _report(read_index(out))
 
-    from lightning.fabric import Fabric
+    from lightning.fabric import Fabric  # seconds to import, and neither the help nor a complete cache needs it
 
     from stage1_pseudomask.batch_size import tuned
     from stage1_pseudomask.engine import Job, compute
@@ -123,7 +120,7 @@ def pseudomasks(
         pieces = resume.slices(records, shard_size)
         finished = shard_paths(out)
         unfinished = [piece for piece in pieces if piece.place not in finished]
-        _meet(fabric, out)  # from here on shards appear, and every process must have seen the same ones
+        _meet(fabric.barrier, out)  # from here on shards appear, and every process must have seen the same ones
         if unfinished:
             with fabric.rank_zero_first(local=True):  # so that one process downloads the weights for all
                 teacher.load(fabric.device)
@@ -131,7 +128,7 @@ def pseudomasks(
         with _reports_dead_processes(out, gone) if fabric.is_global_zero else nullcontext():
             if mine:
                 compute(fabric, mine, tuned(fabric, job))
-        _meet(fabric, out)
+        _meet(fabric.barrier, out)
         if not fabric.is_global_zero:
             return 0
         resume.tidy(out, pieces)
@@ -140,14 +137,14 @@ def pseudomasks(
     return _report(index)
 
 
-def _meet(fabric: Fabric, out: Path) -> None:
-    """Wait for the other processes.
+def _meet(barrier: Callable[[], None], out: Path) -> None:
+    """Wait for the other processes at a barrier of theirs.
 
     Raises:
         CacheError: one of them is gone.
     """
     try:
-        fabric.barrier()
+        barrier()
     except RuntimeError:  # which is how torch.distributed says it
         raise CacheError(f"{out}: another process stopped, its message says why; {AGAIN}") from None
 

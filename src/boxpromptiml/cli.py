@@ -62,11 +62,11 @@ TOOLS = {
     "compare": ("boxpromptiml.apps.compare:compare", "is one recipe better than another, over seeds and images"),
     "report": ("boxpromptiml.apps.report.page:report", "one HTML page about a run"),
     "workspace": (
-        "boxpromptiml.apps.wandb_workspace:workspace",
+        "boxpromptiml.apps.wandb_workspace.command:workspace",
         "a saved view of a W&B project with panels of all that is logged",
     ),
     "configs": ("boxpromptiml.runtime.configs:configs", "list or copy the configurations that come with the package"),
-    "complexity": ("stage2_distill.model.student:complexity", "parameters and multiply-accumulates of a student"),
+    "complexity": ("stage2_distill.model.complexity:complexity", "parameters and multiply-accumulates of a student"),
 }
 TRAINER = {
     "fit": "stage two: train a student on pseudo-masks",
@@ -139,6 +139,12 @@ def _run_tool(command: str, rest: list[str]) -> int:
 
 
 def _run_trainer(command: str, words: list[str]) -> int:
+    from stage2_distill.trainer_help import HELP_ALL, short_help
+
+    if {"-h", "--help"} & set(words):
+        print(short_help(command))
+        return 0
+    words = ["--help" if word == HELP_ALL else word for word in words]
     _keep_wandb_quiet()
     if os.environ.get("WANDB_JOB_TYPE") in (None, *TRAINER):  # one that a user named stays
         os.environ["WANDB_JOB_TYPE"] = command

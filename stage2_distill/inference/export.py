@@ -1,66 +1,21 @@
-"""A student as one file that runs without this package: ONNX, or PyTorch's own exported program."""
+"""The command ``boxpromptiml export``: a student as one ONNX file, or as PyTorch's own exported program."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import tempfile
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain, cycle
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.images import ImageError, Photo, read_photo, resize_photo
+from boxpromptiml.images import ImageError, Photo, read_photo
 from boxpromptiml.runtime.provenance import write_results
-from boxpromptiml.scoring.scores import counts_per_image, f1_from_counts
-from boxpromptiml.synthesis.photos import packaged_photos
 from stage2_distill.inference import released
-from stage2_distill.inference.exported_resize import resize_probability, shrink_photo
-from stage2_distill.inference.localizer import Localizer, load_named
 from stage2_distill.inference.photo_paths import photo_names
-
-if TYPE_CHECKING:  # comes with the extra `export`
-    import onnx
 
 TOLERANCE = 1e-2
 """Largest difference in probability that an fp32 export may have from `Localizer.predict`, at any pixel."""
-SIZES = ((0.5, 0.4), (1, 1), (2, 2), (1.1, 3.7), (6, 4), (8, 0.5))
-"""Heights and widths that packaged photos are compared at beside their own, in sides of the student's input."""
-LONGEST = 1 << 24
-"""Photos in a batch, or pixels along a side; without a limit older versions of torch find one themselves."""
-PRODUCTS = ["Conv", "MatMul", "Gemm"]
-"""Operators of ONNX that 8 bits can make faster."""
 MAX_CALIBRATION = 100
 """Photos that the ranges of int8 activations are measured on, at most."""
-
-
-class PhotoToProbability(nn.Module):
-    """All that happens between the pixels of a photo and its mask, so that an export needs nothing around it.
-
-    Answers as `Localizer.predict` does, whatever the photo's size.
-
-    Args:
-        localizer: on the CPU.
-    """
-
-    def __init__(self, localizer: Localizer) -> None:
-        super().__init__()
-        self.localizer = localizer
-        self.side = localizer.student.image_size
-
-    def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability (B, H, W) and score (B,), both in [0, 1], of photos (B, H, W, 3) uint8 RGB of any one size."""
-        small = self.localizer(shrink_photo(photo, self.side) / 255)
-        probability = resize_probability(small, photo.shape[1], photo.shape[2])[:, 0]
-        return probability, probability.amax((1, 2))
 
 
 def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None, overwrite: bool = False) -> int:
@@ -87,23 +42,30 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None,
     """
     if out.suffix not in (".onnx", ".pt2") or (int8 and out.suffix != ".onnx"):
         raise InputError(f"{out}: the suffix chooses the format: .onnx (also with int8), or .pt2 for torch.export")
+    import torch  # seconds to import, and the help needs none of it
+
+    from stage2_distill.inference import exported_program
+    from stage2_distill.inference.localizer import load_named
+
     samples, set_aside = _samples(int8) if int8 else ([], [])
     localizer = load_named(checkpoint)
-    network = PhotoToProbability(localizer).eval()
+    network = exported_program.PhotoToProbability(localizer).eval()
     if out.suffix == ".onnx":
         _require_onnx()
-    program = exported(network)
+    program = exported_program.exported(network)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.stem}.partial{out.suffix}")
     if out.suffix == ".pt2":
         torch.export.save(program, partial)
         answer = torch.export.load(partial).module()
     else:
-        write_onnx(program, localizer, partial)
+        exported_program.write_onnx(program, localizer, partial)
         if int8:
-            quantize(partial, samples)
-        answer = onnx_session(partial)
-    agreement = compare(localizer, answer, chain(_photos(localizer.student.image_size), samples[:4]))
+            exported_program.quantize(partial, samples)
+        answer = exported_program.onnx_session(partial)
+    agreement = exported_program.compare(
+        localizer, answer, chain(exported_program.comparison_photos(localizer.student.image_size), samples[:4])
+    )
     if not int8 and not agreement.difference <= TOLERANCE:
         partial.unlink()
         raise InputError(
@@ -117,137 +79,6 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None,
         print(f"set aside: {reason}")
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; {agreement}")
     return 3 if set_aside else 0
-
-
-def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
-    """The network as a program for any number of photos of any one size."""
-    example = torch.zeros(2, 2 * network.side - 1, 3 * network.side + 1, 3, dtype=torch.uint8)
-    any_size = {i: torch.export.Dim(name, min=1, max=LONGEST) for i, name in enumerate(("batch", "height", "width"))}
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The tensor attributes .*attention_bias_cache")  # TinyViT's, restored
-        return torch.export.export(network, (example,), dynamic_shapes=(any_size,), strict=False)
-
-
-def write_onnx(program: torch.export.ExportedProgram, localizer: Localizer, path: Path) -> None:
-    """Write an ONNX file that holds its weights, with the threshold and the student's arguments in its metadata."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the exporter's own plans
-        translated = torch.onnx.export(
-            program, (), input_names=["photo"], output_names=["probability", "score"], dynamo=True, verbose=False
-        )
-    assert translated is not None
-    facts = {
-        "threshold": f"{localizer.threshold:g}",
-        "calibration": localizer.calibration,
-        "student": json.dumps(localizer.student.arguments),
-    }
-    translated.model.metadata_props.update(facts)
-    translated.save(str(path), external_data=False)
-
-
-def quantize(path: Path, samples: Sequence[Photo]) -> None:
-    """Replace an ONNX file by one that computes in 8 bits where that pays, with ranges measured on photos.
-
-    Those are the convolutions and products with many weights. Depthwise convolutions, the one that sees pixels, and
-    products of two activations, as in attention, take longer in 8 bits than in 32, with the conversions around them.
-    """
-    import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):
-        """Photos one by one."""
-
-        def __init__(self) -> None:
-            self.left: Iterator[Photo] = iter(samples)
-
-        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-            """The next input, or None at the end."""
-            photo = next(self.left, None)
-            return None if photo is None else {"photo": photo[None]}
-
-    with tempfile.TemporaryDirectory() as folder:
-        folded = Path(folder) / "folded.onnx"  # batch norms go into convolutions first
-        quant_pre_process(path, folded, skip_symbolic_shape=True)
-        quantize_static(
-            folded,
-            path,
-            Reader(),
-            op_types_to_quantize=PRODUCTS,
-            nodes_to_exclude=_dear_in_8_bits(onnx.load(folded)),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            extra_options={
-                "CalibMovingAverage": True,  # the extremes of all photos would waste levels, and F1
-                "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],  # what follows them computes in 32 bits
-            },
-        )
-
-
-def _dear_in_8_bits(model: onnx.ModelProto) -> list[str]:
-    """Names of the products that are left in 32 bits."""
-    shapes = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
-
-    def is_dear(node: onnx.NodeProto) -> bool:
-        shape = shapes.get(node.input[1])
-        grouped = any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
-        return shape is None or grouped or (node.op_type == "Conv" and shape[1] == 3)
-
-    return [node.name for node in model.graph.node if node.op_type in PRODUCTS and is_dear(node)]
-
-
-def onnx_session(path: Path, threads: int = 0) -> Any:
-    """A function from photos to probability and score that runs an ONNX file on the CPU; 0 threads for all cores."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda photo: [torch.from_numpy(each) for each in session.run(None, {"photo": np.asarray(photo)})]
-
-
-@dataclass(frozen=True, slots=True)
-class ExportDifference:
-    """How an export answers beside `Localizer.predict`.
-
-    Attributes:
-        photos: how many were compared.
-        difference: largest difference in probability at any pixel.
-        f1: of the export's masks against those of ``predict``, both above the localizer's threshold; mean over photos.
-    """
-
-    photos: int
-    difference: float
-    f1: float
-
-    def __str__(self) -> str:
-        return (
-            f"on {self.photos} photos of many sizes, probabilities differ from predict's by {self.difference:.2g} at "
-            f"most, and its masks have F1 {self.f1:.4f} against predict's"
-        )
-
-
-def compare(localizer: Localizer, answer: Any, photos: Iterable[Photo]) -> ExportDifference:
-    """Ask a localizer and an export, as `onnx_session` gives it, about photos (H, W, 3)."""
-    differences, scores = [], []
-    for photo in photos:
-        expected = torch.from_numpy(localizer.predict(photo).probability)[None]
-        with torch.inference_mode():
-            probability = answer(torch.from_numpy(photo)[None])[0]
-        differences.append((probability - expected).abs().max())
-        counts = counts_per_image(probability, expected > localizer.threshold, localizer.threshold)
-        scores.append(f1_from_counts(*counts))
-    return ExportDifference(len(scores), torch.stack(differences).max().item(), torch.cat(scores).mean().item())
-
-
-def _photos(side: int) -> Iterator[Photo]:
-    """The packaged photos, each at its own size and at one of `SIZES`, and noise, whose every level is another."""
-    for photo, (height, width) in zip(packaged_photos(), cycle(SIZES), strict=False):
-        pixels = read_photo(photo.path)
-        yield pixels
-        yield resize_photo(pixels, int(width * side), int(height * side)).copy()
-    yield np.random.default_rng(0).integers(0, 256, (2 * side, 3 * side, 3), np.uint8)
 
 
 def _samples(folder: Path) -> tuple[list[Photo], list[str]]:

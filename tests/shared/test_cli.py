@@ -1,9 +1,9 @@
-"""The command line: what it lists, what it says about mistakes, and how fast it starts."""
+"""The command line: what it lists, what it says about mistakes, and what it imports."""
 
+import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,10 @@ import yaml
 from boxpromptiml.cli import TOOLS, TRAINER, main
 
 
-def test_help_is_instant_and_lists_every_command():
-    started = time.monotonic()
+def test_help_lists_every_command():
     answer = subprocess.run(
         [sys.executable, "-m", "boxpromptiml.cli", "--help"], capture_output=True, text=True, check=True
     )
-    assert time.monotonic() - started < 2
     listed = {line.split()[0] for line in answer.stdout.splitlines() if line.startswith("  ")}
     assert listed == set(TOOLS) | set(TRAINER)
 
@@ -26,6 +24,35 @@ def test_help_imports_nothing_heavy():
     script = "import sys, boxpromptiml.cli as c; c.main(['--help']); print(sorted({'torch', 'cv2'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines()[-1] == "[]"
+
+
+HEAVY = ("albumentations", "gradio", "lightning", "matplotlib", "scipy", "timm", "torch", "torchvision", "wandb")
+HELP_OF_EVERY_COMMAND = """
+import json, sys
+from contextlib import redirect_stdout, suppress
+from io import StringIO
+
+from boxpromptiml.cli import TOOLS, TRAINER, main
+from boxpromptiml.shards.maintenance import COMMANDS
+
+heavy, found = set(sys.argv[1:]), {}
+for line in [*TOOLS, *TRAINER, *(f"cache {each.__name__}" for each in COMMANDS)]:
+    shown = StringIO()
+    with redirect_stdout(shown), suppress(SystemExit):
+        main([*line.split(), "--help"])
+    assert shown.getvalue(), line
+    found[line] = sorted(heavy & set(sys.modules))
+print(json.dumps(found))
+"""
+
+
+def test_help_of_every_command_imports_nothing_heavy():
+    """What one command imports is found again in the ones that follow it: the first is to blame."""
+    command = [sys.executable, "-c", HELP_OF_EVERY_COMMAND, *HEAVY]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(answer.stdout)
+    assert set(TOOLS) | set(TRAINER) <= set(found)
+    assert {line: imported for line, imported in found.items() if imported} == {}
 
 
 def test_a_misspelt_command_lists_both_halves(capsys):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.segmentation import felzenszwalb
 
 from boxpromptiml.images import Mask, Photo, resize_mask, resize_photo
 from boxpromptiml.synthesis.recipe import log_uniform
@@ -101,6 +100,8 @@ def segment(photo: Photo, rng: np.random.Generator, area_min: float, area_max: f
     Returns:
         (H, W) bool without holes, or None when the photo has no segment of that size.
     """
+    from skimage.segmentation import felzenszwalb  # slow to import, and no help needs it
+
     height, width = photo.shape[:2]
     shrink = min(1.0, SEGMENTED_AT / max(height, width))
     small = resize_photo(photo, max(1, round(width * shrink)), max(1, round(height * shrink)))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.wandb_workspace import CURVES, MEDIA, TABLES
+from boxpromptiml.apps.wandb_workspace.view import CURVES, MEDIA, TABLES
 from boxpromptiml.cli import main
 
 SCALARS = {

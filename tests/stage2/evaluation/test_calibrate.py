@@ -11,22 +11,8 @@ from boxpromptiml import Localizer
 from boxpromptiml.cli import main
 from boxpromptiml.core.records import Stamp
 from boxpromptiml.shards import SCHEMA, ShardReader, write_index, write_shard
-from stage2_distill.evaluation.calibrate import THRESHOLDS, f1_by_threshold
+from stage2_distill.evaluation.threshold import THRESHOLDS
 from stage2_distill.model.student import Student
-
-
-def test_f1_at_every_threshold_is_that_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    probability = rng.random((3, 1, 20, 20)).astype(np.float32)
-    probability[0, 0, 0] = np.float32(THRESHOLDS[29])  # exactly at a threshold is not above it
-    truth = rng.random((3, 1, 20, 20)) < 0.3
-    found = f1_by_threshold(torch.from_numpy(probability), torch.from_numpy(truth).float())
-    assert found.shape == (3, len(THRESHOLDS))
-    for image in range(3):
-        for index in (0, 29, 30, 98):
-            predicted = probability[image] > np.float32(THRESHOLDS[index])
-            expected = f1_score(truth[image].ravel(), predicted.ravel())
-            assert found[image, index].item() == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.fixture
@@ -81,7 +67,7 @@ def test_an_empty_truth_of_a_manipulated_image_is_named_and_never_counted(checkp
 
 def test_without_anything_to_compare_with_it_says_so(checkpoint, cache, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
-        "stage2_distill.evaluation.calibrate._target", lambda b, _: (b["truth"], torch.zeros(len(b["image"])) > 0)
+        "stage2_distill.evaluation.threshold._target", lambda b, _: (b["truth"], torch.zeros(len(b["image"])) > 0)
     )
     arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--workers", "0", "--accelerator", "cpu"]
     assert main(["calibrate", *arguments, "--out", str(tmp_path / "model")]) == 2

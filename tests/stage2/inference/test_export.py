@@ -11,7 +11,7 @@ from PIL import Image
 from boxpromptiml import Localizer
 from boxpromptiml.cli import main
 from boxpromptiml.synthesis.photos import packaged_photos
-from stage2_distill.inference import export as exporting
+from stage2_distill.inference import exported_program
 from stage2_distill.model.student import Student
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -47,7 +47,7 @@ def test_any_number_of_photos_of_any_size_answers_as_in_pytorch(model, onnx_file
     photo = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     probability, score = session(onnx_file).run(None, {"photo": photo})
     with torch.no_grad():
-        expected = exporting.PhotoToProbability(Localizer.load(model))(torch.from_numpy(photo))
+        expected = exported_program.PhotoToProbability(Localizer.load(model))(torch.from_numpy(photo))
     np.testing.assert_allclose(probability, expected[0], atol=1e-5)
     np.testing.assert_allclose(score, expected[1], atol=1e-5)
 
@@ -69,7 +69,7 @@ def sensitive(tmp_path_factory):
 def answer(request, sensitive, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / f"student{request.param}"
     assert main(["export", "--checkpoint", str(sensitive), "--out", str(path)]) == 0
-    return exporting.onnx_session(path) if request.param == ".onnx" else torch.export.load(path).module()
+    return exported_program.onnx_session(path) if request.param == ".onnx" else torch.export.load(path).module()
 
 
 @pytest.mark.parametrize("index", range(3))
@@ -120,59 +120,6 @@ def _with_8_bit_weights(path):
     return {node.op_type for node in graph.node if wide & set(node.input)}
 
 
-@needs_onnx
-def test_eight_bits_are_left_out_where_they_cost_time(tmp_path):
-    """Depthwise convolutions, the first one, and products of two activations."""
-    import onnx
-    from onnx import TensorProto, helper
-
-    rng = np.random.default_rng(0)
-    weights = {"first": (8, 3, 3, 3), "depthwise": (8, 1, 3, 3), "pointwise": (8, 8, 1, 1), "linear": (8, 8)}
-    nodes = [
-        helper.make_node("Cast", ["photo"], ["a"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["a"], ["b"], perm=[0, 3, 1, 2]),
-        helper.make_node("Conv", ["b", "first"], ["c"], "first conv", pads=[1, 1, 1, 1]),
-        helper.make_node("Conv", ["c", "depthwise"], ["d"], "depthwise conv", group=8, pads=[1, 1, 1, 1]),
-        helper.make_node("Conv", ["d", "pointwise"], ["e"], "pointwise conv"),
-        helper.make_node("MatMul", ["e", "linear"], ["f"], "linear product"),
-        helper.make_node("MatMul", ["f", "f"], ["probability"], "attention"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info("photo", TensorProto.UINT8, [1, 8, 8, 3])],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, [1, 8, 8, 8])],
-        [onnx.numpy_helper.from_array(rng.normal(size=of).astype(np.float32), name) for name, of in weights.items()],
-    )
-    path = tmp_path / "network.onnx"
-    onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)]), path)
-    exporting.quantize(path, list(rng.integers(0, 256, (3, 8, 8, 3), np.uint8)))
-    eight = {each.name for each in onnx.load(path).graph.initializer if each.data_type == TensorProto.INT8}
-    assert {name.removesuffix("_quantized") for name in eight if name.endswith("_quantized")} == {"pointwise", "linear"}
-
-
-@needs_onnx
-def test_the_papers_backbone_can_be_exported(tmp_path):
-    torch.manual_seed(0)
-    localizer = Localizer.from_student(Student(pretrained=False))
-    network = exporting.PhotoToProbability(localizer).eval()
-    exporting.write_onnx(exporting.exported(network), localizer, tmp_path / "tiny_vit.onnx")
-    photo = np.random.default_rng(0).integers(0, 256, (250, 300, 3), np.uint8)
-    found = exporting.compare(localizer, exporting.onnx_session(tmp_path / "tiny_vit.onnx"), [photo])
-    assert found.difference < 1e-4
-
-
-@needs_onnx
-def test_the_forensic_branch_is_exported_as_well(tmp_path):
-    student = Student("mobilenetv3_small_050", False, image_size=64, channels=16, prototypes=4, forensic=2)
-    localizer = Localizer.from_student(student)
-    network = exporting.PhotoToProbability(localizer).eval()
-    exporting.write_onnx(exporting.exported(network), localizer, tmp_path / "forensic.onnx")
-    photo = np.random.default_rng(0).integers(0, 256, (100, 90, 3), np.uint8)
-    found = exporting.compare(localizer, exporting.onnx_session(tmp_path / "forensic.onnx"), [photo])
-    assert found.difference < 1e-5
-
-
 def test_pytorchs_own_program_answers_the_same(model, tmp_path):
     words = ["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.pt2")]
     assert main(words) == 0
@@ -180,7 +127,7 @@ def test_pytorchs_own_program_answers_the_same(model, tmp_path):
     photo = torch.randint(0, 256, (3, 77, 120, 3), dtype=torch.uint8)
     program = torch.export.load(tmp_path / "student.pt2").module()
     with torch.no_grad():
-        expected = exporting.PhotoToProbability(Localizer.load(model))(photo)
+        expected = exported_program.PhotoToProbability(Localizer.load(model))(photo)
     torch.testing.assert_close(program(photo)[0], expected[0])
 
 
@@ -192,27 +139,15 @@ def test_other_suffixes_are_refused(model, tmp_path, capsys, out, more):
 
 @pytest.mark.parametrize("difference", [0.02, float("nan")])
 def test_an_export_that_answers_differently_is_not_left_behind(model, tmp_path, capsys, monkeypatch, difference):
-    class Other(exporting.PhotoToProbability):
+    class Other(exported_program.PhotoToProbability):
         def forward(self, photo):
             probability, score = super().forward(photo)
             return probability + difference, score
 
-    monkeypatch.setattr(exporting, "PhotoToProbability", Other)
+    monkeypatch.setattr(exported_program, "PhotoToProbability", Other)
     assert main(["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.pt2")]) == 2
     assert f"differ from predict's by {difference:g}" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_what_is_printed_is_how_masks_and_probabilities_differ(model):
-    localizer = Localizer.load(model)
-    localizer.threshold = 0.5
-    photos = [np.full((10, 10, 3), level, np.uint8) for level in (0, 200)]
-    truths = [np.zeros((10, 10), np.float32), np.pad(np.ones((10, 4), np.float32), ((0, 0), (0, 6)))]
-    answers = [truths[0], np.roll(truths[1], 2, 1) * 0.75]
-    localizer.localize = lambda asked: [truths[int(asked[0].max() > 0)]]
-    found = exporting.compare(localizer, lambda photo: [torch.from_numpy(answers[int(photo.max() > 0)])[None]], photos)
-    assert (found.photos, found.difference) == (2, 1.0)
-    assert found.f1 == pytest.approx((1 + 0.5) / 2)
 
 
 def test_without_the_extra_it_says_what_to_install(model, tmp_path, capsys, monkeypatch):

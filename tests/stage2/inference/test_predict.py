@@ -162,23 +162,6 @@ def test_lines_hold_what_the_library_says(checkpoint, photos, tmp_path):
     assert json.loads((tmp_path / "out/predictions.json").read_text())["threshold"] == 0.45
 
 
-def test_tiles_are_those_of_the_library(checkpoint, photos, tmp_path, seen):
-    Image.fromarray(np.random.default_rng(1).integers(0, 255, (150, 130, 3), dtype=np.uint8)).save(photos / "large.png")
-    run(checkpoint, photos / "large.png", tmp_path / "out", "--tiled", "true", "--batch_size", "2")
-    assert max(seen) == 2
-    found = np.asarray(Image.open(tmp_path / "out/masks/large.png")) / 255
-    expected = Localizer.load(checkpoint).predict(photos / "large.png", tiled=True).probability
-    assert np.abs(found - expected).max() < 0.003
-
-
-def test_flips_are_those_of_the_library(checkpoint, photos, tmp_path):
-    run(checkpoint, photos / "deep/b.jpg", tmp_path / "out", "--flips", "true")
-    (mask,) = (tmp_path / "out/masks").rglob("*.png")
-    expected = Localizer.load(checkpoint).predict(photos / "deep/b.jpg", flips=True).probability
-    assert np.abs(np.asarray(Image.open(mask)) / 255 - expected).max() < 0.003
-    assert json.loads((tmp_path / "out/predictions.json").read_text())["flips"]
-
-
 def test_coco_masks_are_read_by_pycocotools(checkpoint, photos, tmp_path):
     arguments = (
         "--outputs.coco",

@@ -7,7 +7,6 @@ import timm
 import torch
 from fvcore.nn import FlopCountAnalysis
 
-from boxpromptiml.cli import main
 from stage2_distill.model.student import Student, WeightsError, count_macs, count_parameters
 
 
@@ -39,12 +38,6 @@ def test_macs_agree_with_an_independent_count(default_student):
     convolutions_and_linears = sum(counter.by_operator()[name] for name in ("conv", "linear"))
     attention = count_macs(default_student) - convolutions_and_linears  # fvcore does not know fused attention
     assert 0 < attention < 0.15e9
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
-def test_budget_command(capsys):
-    assert main(["complexity", "--backbone", "mobilenetv4_conv_small", "--image_size", "128"]) == 0
-    assert "parameters  1.521 M" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("backbone", ["tiny_vit_5m_224", "mobilenetv4_conv_small", "mobilenetv3_small_050", "resnet18"])

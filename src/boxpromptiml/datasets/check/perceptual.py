@@ -15,8 +15,6 @@ import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from boxpromptiml.datasets.check.hamming import Hashes, Pairs, near_pairs
 from boxpromptiml.images import Photo
@@ -69,6 +67,9 @@ def look_alikes(fingerprints: Sequence[Fingerprint], limit: int, mirrored: bool)
     Returns:
         (N,) number of each image's group.
     """
+    from scipy.sparse import coo_array  # slow to import, and no help needs it
+    from scipy.sparse.csgraph import connected_components
+
     hashes = np.array([image.phash for image in fingerprints], np.uint64)
     flipped = np.array([image.mirrored for image in fingerprints], np.uint64)
     thumbnails = np.array([image.thumbnail for image in fingerprints], np.uint8).reshape(-1, SIDE, SIDE)

@@ -1,15 +1,11 @@
-"""A saved view of a W&B project, with panels of what training and tests log. docs/wandb.md says what each is."""
+"""What a view of a W&B project shows of what training and tests log. docs/wandb.md says what each panel is."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.runtime import provenance
-from boxpromptiml.runtime.wandb_account import has_account
 
 if TYPE_CHECKING:  # an extra, and seconds to import
     import wandb_workspaces.workspaces as ws
@@ -62,46 +58,6 @@ SWEPT = (
 ORDER = ("Agreement with the teacher", "Pictures", "Worst cases", "Loss", "Gates", "Memory", "Speed", "Test", "Sweep")
 
 
-def workspace(
-    project: str = "boxpromptiml",
-    entity: str | None = None,
-    name: str = "BoxPromptIML",
-    out: Path | None = None,
-    dry_run: bool = False,
-    overwrite: bool = False,
-) -> int:
-    """Save a view of a W&B project with panels of all that training and tests log, runs grouped by study.
-
-    Args:
-        project: of the runs, as the logger of the config names it.
-        entity: user or team that owns the project; by default that of the account.
-        name: of the view, in the project's list of saved views.
-        out: also write what the view holds as JSON.
-        dry_run: only say and write what the view would hold; needs neither account nor network.
-        overwrite: replace a file that is there with other content.
-
-    Raises:
-        InputError: wandb-workspaces is not installed, there is no account, the server refuses, or another file is in
-            the way.
-    """
-    if importlib.util.find_spec("wandb_workspaces") is None:
-        raise InputError("wandb-workspaces is not installed; run: pip install 'boxpromptiml[dashboards]'")
-    if not dry_run and not has_account():
-        raise InputError(
-            "there is no W&B account here; run `wandb login` or set WANDB_API_KEY, or look at the view without one: "
-            "--dry_run true --out view.json"
-        )
-    view = build(project, entity or "", name)
-    for section in view.sections:
-        print(f"{section.name:<28} {len(section.panels)} panels")
-    if out is not None:
-        provenance.write_results({out: provenance.json_bytes(described(view))}, overwrite)
-        print(f"view: {out}")
-    if not dry_run:
-        _save(view, entity)
-    return 0
-
-
 def build(project: str, entity: str, name: str) -> ws.Workspace:
     """The view, not saved; needs no network."""
     import wandb_workspaces.reports.v2 as wr
@@ -152,7 +108,12 @@ def described(view: ws.Workspace) -> dict[str, Any]:
     }
 
 
-def _save(view: ws.Workspace, entity: str | None) -> None:
+def save(view: ws.Workspace, entity: str | None) -> None:
+    """Save a view at W&B and print its address; ``entity`` is the owner of the project, by default the account's.
+
+    Raises:
+        InputError: the server refuses or cannot be reached.
+    """
     import wandb
 
     try:

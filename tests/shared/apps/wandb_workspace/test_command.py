@@ -6,7 +6,8 @@ import pytest
 import wandb
 from wandb_workspaces.workspaces import internal
 
-from boxpromptiml.apps import wandb_workspace
+from boxpromptiml.apps.wandb_workspace import command
+from boxpromptiml.apps.wandb_workspace.view import ORDER
 from boxpromptiml.cli import main
 
 
@@ -22,24 +23,19 @@ def test_a_dry_run_writes_what_the_view_holds(no_account, tmp_path, capsys):
     assert main(["workspace", "--project", "mine", "--entity", "us", "--dry_run", "true", "--out", str(out)]) == 0
     view = json.loads(out.read_text())
     assert (view["entity"], view["project"]) == ("us", "mine")
-    assert [section["name"] for section in view["sections"]] == list(wandb_workspace.ORDER)
+    assert [section["name"] for section in view["sections"]] == list(ORDER)
     assert all(section["panels"] for section in view["sections"])
     kinds = {panel["kind"] for section in view["sections"] for panel in section["panels"]}
     assert kinds >= {"LinePlot", "MediaBrowser", "WeavePanelSummaryTable", "ParallelCoordinatesPlot"}
     assert str(out) in capsys.readouterr().out
 
 
-def test_it_is_the_same_every_time():
-    one, two = (wandb_workspace.described(wandb_workspace.build("p", "e", "n")) for _ in range(2))
-    assert one == two
-
-
 def test_what_is_saved_is_what_was_described(monkeypatch, capsys):
     saved = []
-    monkeypatch.setattr(wandb_workspace, "has_account", lambda: True)
+    monkeypatch.setattr(command, "has_account", lambda: True)
     monkeypatch.setattr(internal, "upsert_view2", lambda view: saved.append(view) or {"upsertView": {"view": REPLY}})
     monkeypatch.setattr(wandb, "Api", lambda: type("Api", (), {"default_entity": "me", "client": CLIENT})())
-    assert wandb_workspace.workspace(project="mine") == 0
+    assert command.workspace(project="mine") == 0
     [view] = saved
     assert (view.entity, view.project, view.display_name) == ("me", "mine", "BoxPromptIML")
     spec = json.dumps(view.spec.model_dump(by_alias=True, exclude_none=True, mode="json"))
@@ -64,13 +60,13 @@ def test_a_server_that_refuses_is_one_line(monkeypatch, capsys):
     def refuse():
         raise wandb.CommError("permission denied\nand a long story")
 
-    monkeypatch.setattr(wandb_workspace, "has_account", lambda: True)
+    monkeypatch.setattr(command, "has_account", lambda: True)
     monkeypatch.setattr(wandb, "Api", refuse)
     assert main(["workspace"]) == 2
     assert "(permission denied); check network" in capsys.readouterr().err
 
 
 def test_without_the_extra_it_says_how_to_get_it(monkeypatch, capsys):
-    monkeypatch.setattr(wandb_workspace.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
     assert main(["workspace", "--dry_run", "true"]) == 2
     assert "boxpromptiml[dashboards]" in capsys.readouterr().err

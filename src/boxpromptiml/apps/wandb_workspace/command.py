@@ -1,0 +1,52 @@
+"""The command ``boxpromptiml workspace``."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime import provenance
+from boxpromptiml.runtime.wandb_account import has_account
+
+
+def workspace(
+    project: str = "boxpromptiml",
+    entity: str | None = None,
+    name: str = "BoxPromptIML",
+    out: Path | None = None,
+    dry_run: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Save a view of a W&B project with panels of all that training and tests log, runs grouped by study.
+
+    Args:
+        project: of the runs, as the logger of the config names it.
+        entity: user or team that owns the project; by default that of the account.
+        name: of the view, in the project's list of saved views.
+        out: also write what the view holds as JSON.
+        dry_run: only say and write what the view would hold; needs neither account nor network.
+        overwrite: replace a file that is there with other content.
+
+    Raises:
+        InputError: wandb-workspaces is not installed, there is no account, the server refuses, or another file is in
+            the way.
+    """
+    if importlib.util.find_spec("wandb_workspaces") is None:
+        raise InputError("wandb-workspaces is not installed; run: pip install 'boxpromptiml[dashboards]'")
+    if not dry_run and not has_account():
+        raise InputError(
+            "there is no W&B account here; run `wandb login` or set WANDB_API_KEY, or look at the view without one: "
+            "--dry_run true --out view.json"
+        )
+    from boxpromptiml.apps.wandb_workspace.view import build, described, save  # seconds to import
+
+    view = build(project, entity or "", name)
+    for section in view.sections:
+        print(f"{section.name:<28} {len(section.panels)} panels")
+    if out is not None:
+        provenance.write_results({out: provenance.json_bytes(described(view))}, overwrite)
+        print(f"view: {out}")
+    if not dry_run:
+        save(view, entity)
+    return 0

@@ -1,0 +1,42 @@
+"""What `predict` writes for each photo, and whether what an earlier run wrote still stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is written beside the lists.
+
+    Attributes:
+        masks: masks/NAME.png, 8 bit, 255 = certainly manipulated, at the photo's own size.
+        overlays: overlays/NAME.jpg, the photo with the manipulated region tinted.
+        coco: coco.json with a mask in run-length encoding for each photo in which something was found.
+    """
+
+    masks: bool = True
+    overlays: bool = True
+    coco: bool = False
+
+
+def pictures(name: str, outputs: Outputs) -> tuple[str | None, str | None]:
+    """Where a photo's mask and overlay lie in the folder; None for what is not written."""
+    return f"masks/{name}.png" if outputs.masks else None, f"overlays/{name}.jpg" if outputs.overlays else None
+
+
+def state(file: Path) -> dict[str, int]:
+    """Size and time of a photo, by which a later run knows that it has not changed."""
+    status = file.stat()
+    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+
+
+def holds(entry: dict[str, Any] | None, file: Path, name: str, outputs: Outputs, out: Path) -> bool:
+    """Whether a line of an earlier run still says what this run would."""
+    if entry is None or "reason" in entry or not file.exists():
+        return False
+    written = pictures(name, outputs)
+    same = (entry["mask"], entry["overlay"]) == written and state(file).items() <= entry.items()
+    return same and all((out / path).exists() for path in written if path is not None)

@@ -1,0 +1,52 @@
+"""The command ``boxpromptiml complexity``."""
+
+from __future__ import annotations
+
+from boxpromptiml.core.limits import Count, Side, Whole, within_limits
+
+
+@within_limits
+def complexity(
+    backbone: str = "tiny_vit_5m_224",
+    image_size: Side = 224,
+    fusion_stride: Count = 8,
+    channels: Count = 96,
+    prototypes: Count = 64,
+    gating: bool = True,
+    memory: bool = True,
+    forensic: Whole = 0,
+    displacements: Whole = 0,
+) -> int:
+    """Print the parameters and multiply–accumulates of a student, without downloading weights.
+
+    Args:
+        backbone: any timm model with `features_only`.
+        image_size: side of the input in pixels.
+        fusion_stride: stride of the fusion grid.
+        channels: width of the fusion module.
+        prototypes: size of the memory bank.
+        gating: gate the features.
+        memory: read the memory bank.
+        forensic: high-pass filters for each colour; 0 for none.
+        displacements: of the branch that looks for copies; 0 for none.
+    """
+    from stage2_distill.model.student import Student, count_macs, count_parameters  # seconds to import
+
+    student = Student(
+        backbone,
+        False,
+        image_size,
+        fusion_stride,
+        channels,
+        gating,
+        memory,
+        prototypes,
+        forensic=forensic,
+        displacements=displacements,
+    )
+    backbone_parameters = count_parameters(student.backbone)
+    parameters, macs = count_parameters(student), count_macs(student)
+    print(f"student     {backbone} at {image_size} × {image_size}, fusion at stride {fusion_stride}")
+    print(f"parameters  {parameters / 1e6:.3f} M (backbone {backbone_parameters / 1e6:.3f} M)")
+    print(f"MACs        {macs / 1e9:.3f} G an image ({2 * macs / 1e9:.3f} GFLOPs)")
+    return 0

@@ -1,0 +1,17 @@
+"""Rows of scores of degraded photos. Whole runs are tested with the command."""
+
+import numpy as np
+
+from boxpromptiml.core.records import ImageRecord
+from stage2_distill.evaluation.degraded_scores import unscored_photos
+
+
+def test_a_photo_without_scores_is_named(tmp_path):
+    boxes = np.zeros((0, 4), np.float32)
+    sets = {
+        name: [ImageRecord(i, tmp_path / name / f"{i}.png", 8, 8, boxes, "test", name) for i in range(2)]
+        for name in ("one", "two")
+    }
+    rows = np.array([[0, 0, 0.5, 0.5], [0, 1, np.nan, 1], [1, 0, np.nan, np.nan], [1, 1, 0, 0]])
+    (reason,) = unscored_photos(rows, sets)
+    assert reason.startswith(str(tmp_path / "two/0.png"))
