@@ -47,7 +47,7 @@ def audit(cache: Path, out: Path | None = None) -> int:
         out: folder for audit.json and audit.png; by default the cache.
 
     Returns:
-        0, or 3 when manipulated images were set aside because their truth is empty.
+        0, or 3 when manipulated images were skipped because their truth is empty.
     """
     reader = ShardReader(cache)
     by_source: dict[str, list[MaskScores]] = defaultdict(list)
@@ -64,7 +64,7 @@ def audit(cache: Path, out: Path | None = None) -> int:
         by_source[sample.source].append(agreement)
         order.append((agreement.pseudo_mask_iou, i))
     for each in lost:
-        print(f"set aside: {each}: manipulated, and its truth is empty; correct its mask")
+        print(f"skipped: {each}: manipulated, and its truth is empty; correct its mask")
     if not order:
         raise CacheError(f"{cache}: no manipulated image has ground truth; name mask files in the manifest to audit it")
 

@@ -22,7 +22,7 @@ from stage1_pseudomask import resume
 from stage1_pseudomask.teachers import Teacher
 
 SET_ASIDE = 3
-"""Exit code when everything else went well but some images were set aside."""
+"""Exit code when everything else went well but some images were skipped."""
 WATCH = 0.1
 """Seconds between two looks at whether all processes of the run are alive."""
 SHOWN = 20
@@ -51,7 +51,7 @@ def pseudomasks(
     """Stage one: let a frozen teacher turn coarse boxes into pseudo-masks, cached as HDF5 shards.
 
     Interrupted at any moment, even by a kill or a full disk, the same command goes on where it stopped, with any number
-    of processes; a complete cache is left as it is. Images that cannot be read are set aside, listed at the end, and
+    of processes; a complete cache is left as it is. Images that cannot be read are skipped, listed at the end, and
     make the exit code 3.
 
     Args:
@@ -72,7 +72,7 @@ def pseudomasks(
         devices: how many processes on each machine, or auto for one on each GPU. torchrun and SLURM are recognised.
         num_nodes: how many machines. They need a shared folder.
         precision: of the teacher's network.
-        retry: read images once more that an earlier run set aside, after their files were repaired.
+        retry: read images once more that an earlier run skipped, after their files were repaired.
         dry_run: only say how many images, boxes, bytes and hours lie ahead, judged by what is done or by a few images
             that are computed and thrown away; write nothing.
     """
@@ -176,9 +176,9 @@ def _named(stamp: Stamp, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _report(index: CacheIndex) -> int:
     for item in index.set_aside[:SHOWN]:
-        print(f"set aside: {item.file}: {item.reason}", file=sys.stderr)
+        print(f"skipped: {item.file}: {item.reason}", file=sys.stderr)
     if len(index.set_aside) > SHOWN:
-        print(f"set aside: {len(index.set_aside) - SHOWN} more, see index.json", file=sys.stderr)
+        print(f"skipped: {len(index.set_aside) - SHOWN} more, see index.json", file=sys.stderr)
     if index.set_aside:
-        print("set aside: after repairing files, the same command with --retry true reads them again", file=sys.stderr)
+        print("skipped: after repairing files, the same command with --retry true reads them again", file=sys.stderr)
     return SET_ASIDE if index.set_aside else 0

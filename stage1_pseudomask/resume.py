@@ -158,7 +158,7 @@ def merge(cache: Path, piece: Slice, stamp: Stamp, process: int) -> None:
 
 
 def ask_again(cache: Path, stamp: Stamp) -> None:
-    """Forget which images were set aside, so that they are read once more; samples stay.
+    """Forget which images were skipped, so that they are read once more; samples stay.
 
     Raises:
         CacheError: a shard is damaged, or cannot be written.

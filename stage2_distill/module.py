@@ -134,7 +134,7 @@ class Distillation(L.LightningModule):
         probability = torch.sigmoid(self._scored_answer(batch["image"]).logits.float())
         for i, truth in enumerate(batch["truth"]):
             if truth is None:
-                print(f"set aside: {batch['problem'][i]}")
+                print(f"skipped: {batch['problem'][i]}")
             self.scoreboard.update(dataloader_idx, batch["index"][i], probability[i, 0], truth)
 
     def _scored_answer(self, image: Tensor) -> Localization:

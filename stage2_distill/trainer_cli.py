@@ -170,7 +170,7 @@ def run(arguments: list[str]) -> int:
     the environment.
 
     Returns:
-        0, or 3 when inputs were set aside; in the first process alone, which Lightning kills for what others return.
+        0, or 3 when inputs were skipped; in the first process alone, which Lightning kills for what others return.
     """
     exit_code = 1
     try:

@@ -262,7 +262,7 @@ def scorable(manifest: Manifest) -> list[ImageRecord]:
         ManifestError: there is none, or a manipulated image has no ground truth.
     """
     for aside in manifest.set_aside:
-        print(f"set aside: {manifest.path}: {aside.file}: {aside.reason}")
+        print(f"skipped: {manifest.path}: {aside.file}: {aside.reason}")
     records = [record for record in manifest.records if record.split == "test"]
     if not records:
         raise ManifestError(f'{manifest.path}: no image has "split": "test"; mark the images to score')

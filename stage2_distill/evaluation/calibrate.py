@@ -50,7 +50,7 @@ def calibrate(
         overwrite: replace another student in the folder, or this one as calibrated otherwise.
 
     Returns:
-        0, or 3 when manipulated images were set aside because their truth is empty.
+        0, or 3 when manipulated images were skipped because their truth is empty.
 
     Raises:
         InputError: a cache has nothing to compare with, or the folder holds such a student or a run at work.
@@ -77,6 +77,6 @@ def calibrate(
         threshold, calibration = chosen(scores, alarms, against, false_alarms)
         Localizer.from_student(localizer.student.cpu(), threshold, calibration).save(out, half)
         for image_id in lost:
-            print(f"set aside: image {image_id}: manipulated, and its truth is empty; correct its mask")
+            print(f"skipped: image {image_id}: manipulated, and its truth is empty; correct its mask")
         print(f"threshold {threshold:g}: {calibration}\nsaved: {out}")
         return 3 if lost else 0

@@ -59,7 +59,7 @@ def robustness(
         overwrite: replace results of another student or of other sets or rules; levels may differ without.
 
     Returns:
-        0, or 3 when photos were set aside.
+        0, or 3 when photos were skipped.
 
     Raises:
         InputError: a set cannot be read, or the folder holds such results or a run at work.
@@ -150,4 +150,4 @@ def _write(
     print(robustness_report.text(summary))
     print(f"every level: {out / 'robustness.md'}, {out / 'robustness.json'}; curves: {out / 'robustness.png'}")
     for reason in set_aside:
-        print(f"set aside: {reason}")
+        print(f"skipped: {reason}")

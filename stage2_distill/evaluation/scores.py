@@ -129,7 +129,7 @@ class WriteScores(L.Callback):
         print("best: F1 with each image at its own best threshold, a bound and no result")
         self.set_aside = sum(len(of_set["set_aside"]) for of_set in summary.values())
         if self.set_aside:
-            print(f"set aside: {self.set_aside} photos without a score; scores.json says why of each")
+            print(f"skipped: {self.set_aside} photos without a score; scores.json says why of each")
         print(f"scores of every image: {self.folder / 'scores.json'}; tables: scores.md, scores.tex")
 
 

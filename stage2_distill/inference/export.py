@@ -34,7 +34,7 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None,
         overwrite: replace a file that is there with other content.
 
     Returns:
-        0, or 3 when photos to measure ranges on were set aside because they cannot be read.
+        0, or 3 when photos to measure ranges on were skipped because they cannot be read.
 
     Raises:
         InputError: the suffix is another, there is no student or no photo, the export answers differently, or another
@@ -76,7 +76,7 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None,
     partial.unlink()
     write_results({out: content}, overwrite)
     for reason in set_aside:
-        print(f"set aside: {reason}")
+        print(f"skipped: {reason}")
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; {agreement}")
     return 3 if set_aside else 0
 

@@ -62,7 +62,7 @@ def predict(
         overwrite: replace predictions of another student or of other settings that the folder holds.
 
     Returns:
-        0, or 3 when photos were set aside.
+        0, or 3 when photos were skipped.
 
     Raises:
         InputError: there is no photo or no student, or the folder holds such predictions or a run at work.
@@ -99,7 +99,7 @@ def predict(
 
 
 def _summarize(out: Path, files: list[Path], checkpoint: str, settings: dict[str, Any]) -> int:
-    """Put all processes' lines together and write what is made of them; returns how many photos were set aside."""
+    """Put all processes' lines together and write what is made of them; returns how many photos were skipped."""
     of_file = {entry["file"]: entry for entry in merge(out)}
     entries = [of_file[file] for file in sorted(printable(str(file)) for file in files)]
     done = [entry for entry in entries if "reason" not in entry]
@@ -118,7 +118,7 @@ def _summarize(out: Path, files: list[Path], checkpoint: str, settings: dict[str
         provenance.write_json(out / "coco.json", _coco(done))
     print(f"{len(done)} photos localized: {out / 'predictions.jsonl'}, {out / 'predictions.json'}")
     for entry in set_aside:
-        print(f"set aside: {entry['reason']}")
+        print(f"skipped: {entry['reason']}")
     return len(set_aside)
 
 

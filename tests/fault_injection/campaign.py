@@ -70,7 +70,7 @@ class Trial:
 
     Attributes:
         told: its explanation, one line.
-        lost: samples and images set aside that differ from the undisturbed ones.
+        lost: samples and images skipped that differ from the undisturbed ones.
         again: photos that the teacher was asked about more than once.
     """
 
@@ -335,7 +335,7 @@ def _bad_images(bench: Bench, cache: Cache, chance: random.Random, count: int, e
     lost = losses(Content({i: s for i, s in found.samples.items() if i not in spoiled}, set()), Content(healthy, set()))
     lost += len({item.image_id for item in index.set_aside} ^ bad)
     lost += sum("\n" in item.reason or not item.reason for item in index.set_aside)
-    told = f"{len(bad)} of {len(spoiled)} set aside, such as: {chance.choice(index.set_aside).reason}"
+    told = f"{len(bad)} of {len(spoiled)} skipped, such as: {chance.choice(index.set_aside).reason}"
 
     for path, data in whole.items():
         path.write_bytes(data)

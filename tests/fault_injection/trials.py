@@ -144,7 +144,7 @@ def content(cache: Path) -> Content:
 
 
 def losses(found: Content, wanted: Content) -> int:
-    """How many samples, and images set aside, are missing, different or too much."""
+    """How many samples, and images skipped, are missing, different or too much."""
     ids = found.samples.keys() & wanted.samples.keys()
     different = sum(not _same(found.samples[i], wanted.samples[i]) for i in ids)
     return different + len(found.samples.keys() ^ wanted.samples.keys()) + len(found.set_aside ^ wanted.set_aside)

@@ -56,7 +56,7 @@ def test_predict_sets_them_aside_and_goes_on(folder, localizer, tmp_path, capsys
     assert wrong == {}
     assert [item["file"].rsplit("/", 1)[1] for item in found["images"]] == list(GOOD)
     said = capsys.readouterr()
-    assert all(f"set aside: {reason}\n" in said.out for reason in reasons.values())
+    assert all(f"skipped: {reason}\n" in said.out for reason in reasons.values())
     assert "Traceback" not in said.out + said.err
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert {path.name for path in tmp_path.iterdir()} == {"model", "out"}

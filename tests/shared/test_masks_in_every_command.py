@@ -79,7 +79,7 @@ def at_prepare(record, folder, capsys):
     images.write_photo(folder / "photos/good.png", photo())
     images.write_mask(folder / "masks/good.png", MARKED)
     prepare(folder / "set.json", images=folder / "photos", masks=folder / "masks", workers=1)
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("set aside: ")]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped: ")]
     return lines[0].replace("no mask named", "no such file:") if lines else ""
 
 
@@ -94,7 +94,7 @@ def at_redraw(record, folder, capsys):
     other = ImageRecord(2, record.path, WIDTH, HEIGHT, as_boxes([]), "test", "set", authentic=True)
     write_manifest(folder / "set.json", [record, other])
     redraw(folder / "set.json", folder / "again.json", workers=1)
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("set aside: ")]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped: ")]
     return lines[0] if lines else ""
 
 

@@ -1,4 +1,4 @@
-"""Photos one pixel thin, in every command: they are used, or set aside with a reason, and cost nothing else."""
+"""Photos one pixel thin, in every command: they are used, or skipped with a reason, and cost nothing else."""
 
 import json
 

@@ -106,7 +106,7 @@ def test_an_empty_truth_of_a_manipulated_image_is_named_and_never_scored(tmp_pat
     assert audit(write_cache(tmp_path, samples)) == 3
     scores = json.loads((tmp_path / "audit.json").read_text())
     assert (scores["images"], scores["images_set_aside"], scores["pseudo_mask_iou"]) == (1, 1, 1)
-    assert "set aside: image 1 of a: manipulated, and its truth is empty" in capsys.readouterr().out
+    assert "skipped: image 1 of a: manipulated, and its truth is empty" in capsys.readouterr().out
 
 
 def test_iou_of_two_empty_masks_is_one():

@@ -53,5 +53,5 @@ def test_a_disk_that_is_too_small_is_said_beforehand(run, capsys, monkeypatch):
 
 def test_nothing_lies_ahead_of_a_finished_cache(run, capsys):
     run()
-    assert run(dry_run=True) == 3  # as without: complete, two images set aside
+    assert run(dry_run=True) == 3  # as without: complete, two images skipped
     assert "nothing to do" in capsys.readouterr().out

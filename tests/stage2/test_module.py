@@ -48,7 +48,7 @@ def test_fit_then_test_then_predict(tiny_config, tmp_path, test_manifest):
     assert Image.open(tmp_path / "panels/epoch-024.png").width > 300
 
     printed = cli("test", "--config", tiny_config, "--ckpt_path", tmp_path / "checkpoints/best.ckpt", code=3)
-    assert "set aside: 1 photos without a score" in printed
+    assert "skipped: 1 photos without a score" in printed
     scores = json.loads((tmp_path / "test/scores.json").read_text())
     row = scores["sets"]["squares"]
     assert row["images"] == 4

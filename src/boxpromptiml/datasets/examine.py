@@ -125,12 +125,12 @@ class Examined:
         manipulated, authentic = (f"{n:,}" + ("" if of is None else f" of {of:,}") for n, of in numbers)
         return (
             f"{manipulated} manipulated images, {authentic} authentic; {self.listed:,} images listed, "
-            f"{len(self.set_aside)} files set aside"
+            f"{len(self.set_aside)} files skipped"
         )
 
     def report(self) -> None:
-        """Print a line for each file that was set aside, changed or is doubtful, and what was not looked at."""
-        for word, lines in (("set aside", self.set_aside), ("changed", self.changed), ("look at", self.doubtful)):
+        """Print a line for each file that was skipped, changed or is doubtful, and what was not looked at."""
+        for word, lines in (("skipped", self.set_aside), ("changed", self.changed), ("look at", self.doubtful)):
             for line in lines:
                 print(f"{word}: {line}")
         if self.others:

@@ -21,7 +21,7 @@ from boxpromptiml.runtime.processes import processes
 from boxpromptiml.runtime.provenance import write_results
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-HEADER = ("set", "use", "distribution", "found", "expected", "train", "val", "test", "authentic", "set aside")
+HEADER = ("set", "use", "distribution", "found", "expected", "train", "val", "test", "authentic", "skipped")
 
 
 @dataclass(frozen=True)  # without slots: jsonargparse reads defaults from __dict__
@@ -99,7 +99,7 @@ def mixture(
         overwrite: replace manifests and masks in the folder that are there with other content.
 
     Returns:
-        0, or 3 when files were set aside or a set is incomplete.
+        0, or 3 when files were skipped or a set is incomplete.
 
     Raises:
         InputError: a set is missing, no image can be used, an argument has no meaning, or another manifest or mask is

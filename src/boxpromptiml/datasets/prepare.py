@@ -67,7 +67,7 @@ def prepare(
         overwrite: replace the manifest, or masks beside it, that are there with other content.
 
     Returns:
-        0, or 3 when files were set aside or the set is incomplete.
+        0, or 3 when files were skipped or the set is incomplete.
 
     Raises:
         InputError: a folder does not exist, no image can be used, an argument has no meaning, or another manifest or

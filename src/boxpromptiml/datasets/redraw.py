@@ -45,7 +45,7 @@ def redraw(
         overwrite: replace a file that is there with other content.
 
     Returns:
-        0, or 3 when images were set aside because they have no usable ground truth.
+        0, or 3 when images were skipped because they have no usable ground truth.
 
     Raises:
         InputError: the manifest cannot be used, an argument has no meaning, or another file is in the way.
@@ -64,13 +64,13 @@ def redraw(
             else:
                 records.append(replace(record, boxes_xyxy=boxes))
     for reason in set_aside:
-        print(f"set aside: {reason}")
+        print(f"skipped: {reason}")
     if not records:
         raise InputError(f"{manifest}: no image has ground truth to draw boxes from; add mask_file to its images")
     words = f"{manifest.name} with boxes drawn anew"
     write_results({out: manifest_bytes(out, records, words, common_folder(records))}, overwrite)
     count = sum(len(record.boxes_xyxy) for record in records)
-    print(f"{out}: {len(records)} images, {count} boxes drawn anew, {len(set_aside)} images set aside")
+    print(f"{out}: {len(records)} images, {count} boxes drawn anew, {len(set_aside)} images skipped")
     return 3 if set_aside else 0
 
 

@@ -89,7 +89,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest. No image file is opened.
 
     Images with a defect of their own (a file name that leaves the folder, a box outside the image, neither a box nor
-    ``authentic``) are set aside; boxes that reach over the border are cut to the image.
+    ``authentic``) are skipped; boxes that reach over the border are cut to the image.
 
     Raises:
         ManifestError: the file is missing, is not such JSON, or holds an id twice; its boxes have several categories,

@@ -192,7 +192,7 @@ def salvage(path: Path, stamp: Stamp | None) -> tuple[list[Sample], list[SetAsid
         stamp: what the shard must have been produced by, or None to accept any of this schema.
 
     Returns:
-        The samples that are whole, the images set aside, and one error for each damaged sample, or one for the shard
+        The samples that are whole, the images skipped, and one error for each damaged sample, or one for the shard
         when nothing can be read.
 
     Raises:

@@ -120,7 +120,7 @@ def synthesize(
         print(remark)
     print(f"{len(_jobs(settings))} images in {out} ({', '.join(f'{s} {_written(settings, s)}' for s in SPLITS)})")
     for reason in plan.set_aside:
-        print(f"set aside: {reason}")
+        print(f"skipped: {reason}")
     return 3 if plan.set_aside else 0
 
 

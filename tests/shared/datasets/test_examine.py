@@ -76,7 +76,7 @@ def test_a_bad_photo_is_set_aside_and_the_rest_goes_on(pair_with, prepared, monk
     answer = prepared("tp_gt")
     assert answer.code == 3
     assert set(answer.records) == {"Tp/good.jpg"}
-    (aside,) = answer.lines("set aside")
+    (aside,) = answer.lines("skipped")
     assert words in aside
 
 
@@ -86,7 +86,7 @@ def test_a_bad_mask_is_set_aside_by_its_own_name(pair_with, prepared, tree, cont
     (tree.root / "Gt/odd.png").write_bytes(content)
     answer = prepared("tp_gt")
     assert set(answer.records) == {"Tp/good.jpg"}
-    (aside,) = answer.lines("set aside")
+    (aside,) = answer.lines("skipped")
     assert aside.startswith(str(tree.root / "Gt/odd.png"))
 
 
@@ -98,7 +98,7 @@ def test_masks_of_nearly_the_right_size_are_resized_on_request_only(tree, prepar
         tree.masks(f"Gt/{name}.png", region=region)
     tree.photos("Tp/good.jpg")
     tree.masks("Gt/good.png")
-    assert len(prepared("tp_gt").lines("set aside")) == 2
+    assert len(prepared("tp_gt").lines("skipped")) == 2
     assert not (tmp_path / "out/mini-masks").exists()
 
     assert prepare(tmp_path / "out.json", "tp_gt", tree.root, mismatched="resize", looseness=0) == 3
@@ -129,7 +129,7 @@ def test_links_that_leave_the_root_are_set_aside(tree, prepared, tmp_path):
     (tree.root / "Tp/inner.jpg").symlink_to(tree.root / "Tp/good.jpg")
     tree.masks("Gt/inner.png")
     answer = prepared("tp_gt")
-    (aside,) = answer.lines("set aside")
+    (aside,) = answer.lines("skipped")
     assert "Tp/link.jpg: leads out of" in aside
     assert len(answer.said) == 2, "a link inside the root is a file like others"
 

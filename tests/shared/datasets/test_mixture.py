@@ -57,7 +57,7 @@ def test_one_training_manifest_and_one_for_each_test(sets, tmp_path, capsys):
     assert len(ids) == len(set(ids))
 
     said = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("set aside: ") for line in said) == 1
+    assert sum(line.startswith("skipped: ") for line in said) == 1
     rows = {line.split()[0]: line.split() for line in said[-7:-3]}
     assert rows["coverage"][1:6] == ["both", "in", "10", "100", rows["coverage"][5]]
     assert rows["coverage"][7:] == ["3", "10", "0"]

@@ -35,7 +35,7 @@ def plain(folders, out, **more):
 def test_a_clean_set_is_described_completely(folders, tmp_path, capsys):
     code, manifest = plain(folders, tmp_path / "lists" / "squares.json", looseness=0, split="train")
     assert code == 0
-    assert "4 manipulated images, 2 authentic; 6 images listed, 0 files set aside" in capsys.readouterr().out
+    assert "4 manipulated images, 2 authentic; 6 images listed, 0 files skipped" in capsys.readouterr().out
     forged, authentic = manifest.records[:4], manifest.records[4:]
     assert [r.boxes_xyxy.tolist() for r in forged] == [[[10 * i, 10, 10 * i + 10, 20]] for i in range(4)]
     assert [r.path.stem for r in authentic] == ["x", "y"]
@@ -72,7 +72,7 @@ def test_files_that_cannot_be_used_are_listed(folders, tree, tmp_path, capsys):
     code, manifest = plain(folders, tmp_path / "set.json")
     assert code == 3
     assert [record.path.stem for record in manifest.records] == ["d", "x", "y"]
-    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("set aside: ")]
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped: ")]
     for line, words in zip(sorted(said), ("cut off", "61×40", "the mask is empty", "without an image"), strict=True):
         assert words in line
 
@@ -116,7 +116,7 @@ def test_a_set_with_less_than_it_should_have_is_told_by_the_exit_code(tree, tmp_
     assert "1 of 201 manipulated images" in capsys.readouterr().out
     assert prepare(tmp_path / "wild.json", "in_the_wild", tree.root, allow_incomplete=True) == 0
     tree.photos("label_in_wild/images/2.jpg")
-    assert prepare(tmp_path / "wild.json", "in_the_wild", tree.root, allow_incomplete=True) == 3, "a file set aside"
+    assert prepare(tmp_path / "wild.json", "in_the_wild", tree.root, allow_incomplete=True) == 3, "a file was skipped"
 
 
 def test_arguments_without_meaning_are_refused_before_any_work(folders, tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_real_forgeries_are_prepared_whole(lab, tmp_path, name, capsys):
     manifest = read_manifest(out)
     assert manifest.set_aside == []
     assert len(manifest.records) == len([p for p in folder.rglob("*") if p.is_file() and "masks" not in p.parts])
-    assert "0 files set aside" in capsys.readouterr().out
+    assert "0 files skipped" in capsys.readouterr().out
     for record in manifest.records:
         if record.mask_path is not None:
             _, mask = read_record(record)
@@ -201,6 +201,6 @@ def test_names_with_colons_are_names_and_those_of_drives_cost_one_file(folders, 
     code, manifest = plain(folders, tmp_path / "set.json")
     assert (code, manifest.set_aside) == (3, [])
     assert "shot 10:20:30.jpg" in {record.path.name for record in manifest.records}
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("set aside")]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped")]
     assert sorted(line.split(":", 1)[1].strip().rsplit(":", 1)[0] for line in lines) == ["C:x.jpg", "x\\..\\y.jpg"]
     assert all("a manifest cannot hold this name; rename the file" in line for line in lines)

@@ -121,7 +121,7 @@ def test_bad_photos_are_set_aside_and_listed(photo_folder, tmp_path, capsys):
     for _ in range(2):  # a second run tells again
         assert synthesize(tmp_path / "out", photo_folder, **FEW) == 3
         said = capsys.readouterr().out
-        assert said.count("set aside: ") == 2
+        assert said.count("skipped: ") == 2
         assert "empty.jpg: the file is empty" in said
     assert len(read_manifest(tmp_path / "out" / "manifest.json").records) == 34
 

@@ -106,7 +106,7 @@ def test_in_eight_bits_it_is_smaller_and_close(model, onnx_file, tmp_path, capsy
     assert 0 < np.abs(exact - close).mean() < 0.05
     said = capsys.readouterr().out
     assert "F1" in said
-    assert f"set aside: {photos / 'broken.png'}: " in said
+    assert f"skipped: {photos / 'broken.png'}: " in said
     assert _with_8_bit_weights(path) == {"Conv"}  # of this backbone; see the next test
 
 

@@ -40,7 +40,7 @@ def export_boxes(
         overwrite: coco and label_studio only. Replace a file that is there with other content.
 
     Returns:
-        0, or 3 when images were set aside.
+        0, or 3 when images were skipped.
 
     Raises:
         InputError: the manifest cannot be read, or something is in the way of the output.
@@ -71,6 +71,6 @@ def export_boxes(
         set_aside += missing
         written -= len(missing)
     for reason in set_aside:
-        print(f"set aside: {reason}")
-    print(f"{out}: {written} images, {len(set_aside)} set aside")
+        print(f"skipped: {reason}")
+    print(f"{out}: {written} images, {len(set_aside)} skipped")
     return 3 if set_aside else 0

@@ -79,7 +79,7 @@ def import_boxes(
         overwrite: replace a file that is there with other content.
 
     Returns:
-        0, or 3 when images were set aside.
+        0, or 3 when images were skipped.
 
     Raises:
         InputError: the annotations cannot be read, no image can be used, arguments do not go together, or another file
@@ -117,7 +117,7 @@ def import_boxes(
     ]:
         print(f"note: {note}")
     for reason in set_aside:
-        print(f"set aside: {reason}")
+        print(f"skipped: {reason}")
     if len(records) == kept:
         raise InputError(f"{annotations}: {len(drawings.images)} annotated images and none that can be used; see above")
     paths = [path.resolve() for record in records for path in (record.path, record.mask_path) if path is not None]
@@ -125,7 +125,7 @@ def import_boxes(
     write_results({out: manifest_bytes(out, records, source or out.stem, root)}, overwrite)
     authentic = sum(record.authentic for record in records)
     as_before = f" ({kept} as they were in {into})" if kept else ""
-    print(f"{out}: {len(records)} images{as_before}, {boxes} boxes, {authentic} authentic, {len(set_aside)} set aside")
+    print(f"{out}: {len(records)} images{as_before}, {boxes} boxes, {authentic} authentic, {len(set_aside)} skipped")
     splits = Counter(record.split for record in records)
     print(f"{out}: " + ", ".join(f"{splits[name]} {name}" for name in get_args(Split) if splits[name]))
     return 3 if set_aside else 0

@@ -84,4 +84,4 @@ def _print(report: Report, folder: Path) -> None:
         known = CODES[code]
         print(f"{known.severity:<7} {count:6,} × {code}: {known.meaning}; {known.remedy}")
     aside = sum(len(ids) for ids in report.set_aside.values())
-    print(f"{report.verdict}: {report.images:,} images, {aside:,} to set aside; {folder / 'check.json'} and check.png")
+    print(f"{report.verdict}: {report.images:,} images, {aside:,} to skip; {folder / 'check.json'} and check.png")

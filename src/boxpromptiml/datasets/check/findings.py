@@ -35,7 +35,7 @@ CODES = {
         "error", "the same photo as in another split", "take it out, or keep all images of one photo in one split"
     ),
     "nothing_usable": Code(
-        "error", "a split without a usable image", "repair the images that are set aside, or add others"
+        "error", "a split without a usable image", "repair the images that are skipped, or add others"
     ),
     "unusable_entry": Code("warning", "an entry of the manifest that cannot be used", "correct the manifest"),
     "missing_file": Code("warning", "the image file is missing", "restore it, or correct its name in the manifest"),

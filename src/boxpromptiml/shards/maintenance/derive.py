@@ -32,7 +32,7 @@ def derive(
         shards: to take samples from, in order.
         keep: says whether a sample is wanted.
         stamp: of the new cache.
-        set_aside: every image that was set aside for the old ones.
+        set_aside: every image that was skipped for the old ones.
         settings: what the new cache was made with, by name.
 
     Raises:

@@ -31,7 +31,7 @@ def info(cache: Path) -> int:
     print(f"{'all':<{width}}  {'':<5}  {'':<10}  {len(reader):7d}  {_shown(reader.confidence)}")
     print()
     print(f"{len(index.shards)} shards, {size / 1e6:,.1f} MB, {size / max(1, len(reader)):,.0f} bytes a sample")
-    print(f"{len(index.set_aside)} images set aside; {index.seconds:,.0f} s of computing")
+    print(f"{len(index.set_aside)} images skipped; {index.seconds:,.0f} s of computing")
     stamp = index.stamp
     print(
         f"size {stamp.size}, teacher {stamp.teacher}, weights {stamp.weights_sha256[:16] or 'none'}, "

@@ -156,7 +156,7 @@ def _against_index(cache: Path, examined: Sequence[Examined], index: CacheIndex)
     if index.samples != sum(entry.samples for entry in index.shards):
         yield Problem(INDEX, None, f"says {index.samples} samples, and another sum over its shards")
     if not {item for shard in examined for item in shard.set_aside} <= set(index.set_aside):
-        yield Problem(INDEX, None, "lacks images that shards list as set aside")
+        yield Problem(INDEX, None, "lacks images that shards list as skipped")
 
 
 def _against_manifest(
@@ -172,7 +172,7 @@ def _against_manifest(
     for image_id in sorted(there - wanted):
         yield Problem(path.name, image_id, "in the cache, and not in the manifest")
     if index and set(index.set_aside) != {*set_aside, *manifest.set_aside}:
-        yield Problem(INDEX, None, "its images set aside are not those of the manifest and the shards")
+        yield Problem(INDEX, None, "its images skipped are not those of the manifest and the shards")
 
 
 def _report(

@@ -154,9 +154,9 @@ def test_what_cannot_be_exported_is_said(tmp_path, manifest, capsys):
     (manifest.parent / "images" / "b.png").unlink()
     assert export_boxes(manifest, "voc", tmp_path / "voc") == 3
     said = capsys.readouterr().out
-    assert "set aside: " in said
+    assert "skipped: " in said
     assert "b.png: no such file" in said
-    assert "2 images, 1 set aside" in said
+    assert "2 images, 1 skipped" in said
     content = json.loads(manifest.read_text())
     content["annotations"] = []
     manifest.write_text(json.dumps(content))

@@ -35,11 +35,11 @@ def coco(path, images, boxes=(), **more):
 
 
 def imported(annotations, out, capsys, **more):
-    """Exit code, records by file name, and the lines about what was set aside."""
+    """Exit code, records by file name, and the lines about what was skipped."""
     code = import_boxes("coco", annotations, out, overwrite=True, **more)
     manifest = read_manifest(out)
     assert manifest.set_aside == []
-    said = [line.removeprefix("set aside: ") for line in capsys.readouterr().out.splitlines() if "set aside: " in line]
+    said = [line.removeprefix("skipped: ") for line in capsys.readouterr().out.splitlines() if "skipped: " in line]
     assert (code == 3) == bool(said)
     return code, {record.path.name: record for record in manifest.records}, said
 
@@ -226,7 +226,7 @@ def test_the_command_line_says_how_it_went(tmp_path, pictured, capsys):
     out = tmp_path / "out.json"
     command = ["import_boxes", "--format", "coco", "--annotations", str(path), "--out", str(out), "--labels", "[f]"]
     assert main(command) == 0
-    assert "2 images, 2 boxes, 0 authentic, 0 set aside" in capsys.readouterr().out
+    assert "2 images, 2 boxes, 0 authentic, 0 skipped" in capsys.readouterr().out
     whole = out.read_bytes()
     (tmp_path / "b.jpg").unlink()
     assert main([*command, "--overwrite", "true"]) == 3

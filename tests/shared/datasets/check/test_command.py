@@ -145,7 +145,7 @@ def test_a_clean_set_is_fit_and_shown(clean, capsys):
         "train: 3 manipulated, 3 of them with a mask; 1 authentic, 0 of them beside their forgery",
         "val: 1 manipulated, 1 of them with a mask; 1 authentic, 0 of them beside their forgery",
         "test: 2 manipulated, 2 of them with a mask; 1 authentic, 0 of them beside their forgery",
-        f"fit: 9 images, 0 to set aside; {clean.folder / 'set-check/check.json'} and check.png",
+        f"fit: 9 images, 0 to skip; {clean.folder / 'set-check/check.json'} and check.png",
     ]
 
 

@@ -20,7 +20,7 @@ def test_the_published_archives_with_their_image_without_a_mask(tree, prepared, 
         f"{COPY_MOVE}.jpg": "copy_move",
     }
     assert answer.authentic == {"CASIA 1.0 dataset/Au/Au_pla_0023.jpg"}
-    (aside,) = answer.lines("set aside")
+    (aside,) = answer.lines("skipped")
     assert f"{MASKLESS}.jpg: no mask named {MASKLESS}_gt" in aside
     assert "2 of 920 manipulated images, 1 of 800 authentic; 4 images listed, 1 file" in answer.said[1]
     found = groups(casia_v1.find(tree.root))
@@ -43,7 +43,7 @@ def test_both_versions_below_one_root_as_cat_net_documents(tree, prepared, secon
         "Au_pla_0023.jpg",
     }
     assert {name.rpartition("/")[2] for name in two.records} == {f"{forged}.tif", "Au_ani_00001.jpg"}
-    assert one.lines("set aside") == two.lines("set aside") == []
+    assert one.lines("skipped") == two.lines("skipped") == []
 
 
 def test_masks_of_the_other_version_are_not_asked(tree):

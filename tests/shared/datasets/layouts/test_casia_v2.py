@@ -19,7 +19,7 @@ def test_both_suffixes_a_third_mask_name_and_a_turned_mask(tree, prepared, group
     answer = prepared("casia_v2", mismatched="resize", split="train")
     assert set(answer.forged) == {f"Tp/{TIF}.tif", f"Tp/{JPG}.jpg", f"Tp/{OTHER}.jpg"}
     assert {record.split for record in answer.records.values()} == {"train"}
-    (aside,) = answer.lines("set aside")
+    (aside,) = answer.lines("skipped")
     assert f"{TURNED}_gt.png: the mask is 16×24 and its image 24×16, another shape" in aside
     assert answer.code == 3
     assert groups(casia_v2.find(tree.root))[f"{JPG}.jpg"] == groups(casia_v2.find(tree.root))["Au_pla_00005.jpg"]

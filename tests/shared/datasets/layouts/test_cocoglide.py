@@ -8,6 +8,6 @@ def test_three_ways_to_name_a_photo_meet_in_its_coco_id(tree, prepared):
         "fake/glide_inpainting_val2017_114871_up.png": "inpainting"
     }
     assert len(answer.authentic) == 2
-    stray, maskless = answer.lines("set aside")
+    stray, maskless = answer.lines("skipped")
     assert "cat_948_mask.png: a mask without an image" in stray
     assert "9483_up.png: no mask named 9483" in maskless

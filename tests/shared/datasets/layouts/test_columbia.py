@@ -23,7 +23,7 @@ def test_green_in_the_coloured_edge_masks_is_what_was_spliced(tree, prepared, gr
     answer = prepared("columbia")
     assert [record.kind for record in answer.forged.values()] == ["splice", "splice"]
     assert len(answer.authentic) == 2
-    assert answer.lines("set aside") == []
+    assert answer.lines("skipped") == []
     assert answer.code == 3, "two of 180"
     written = answer.records[f"4cam_splc/{SPLICED[0]}.tif"].mask_path
     assert written.resolve() == tmp_path / f"out/mini-masks/4cam_splc/{SPLICED[0]}.tif.png"
@@ -42,7 +42,7 @@ def test_jpeg_copies_beside_the_tiffs_are_not_second_photos(tree, prepared):
     answer = prepared("columbia")
     assert {name.rpartition(".")[2] for name in answer.records} == {"tif"}
     assert len(answer.records) == 3
-    assert [line[line.index("4cam") :] for line in answer.lines("set aside")] == [
+    assert [line[line.index("4cam") :] for line in answer.lines("skipped")] == [
         "4cam_splc/0jpg: 2 copies of photos that are there as TIFF, which are used",
         "4cam_auth/0jpg: 1 copies of photos that are there as TIFF, which are used",
     ]
@@ -53,4 +53,4 @@ def test_where_only_the_copies_are_there_they_are_used(tree, prepared):
     tree.masks(f"4cam_splc/edgemask/{SPLICED[0]}_edgemask.jpg", marked=(0, 200, 0), rest=(200, 0, 0))
     answer = prepared("columbia")
     assert list(answer.records) == [f"4cam_splc/0jpg/{SPLICED[0]}.jpg"]
-    assert answer.lines("set aside") == []
+    assert answer.lines("skipped") == []

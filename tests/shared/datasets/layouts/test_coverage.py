@@ -20,7 +20,7 @@ def test_forged_masks_count_and_masks_of_another_size_do_not(tree, miniature, pr
     assert set(answer.forged) == {"image/1t.tif", "image/2t.tif"}
     assert answer.authentic == {"image/1.tif", "image/2.tif", "image/41.tif", "image/95.tif"}
     assert {record.kind for record in answer.forged.values()} == {"copy_move"}
-    scaled, other = answer.lines("set aside")
+    scaled, other = answer.lines("skipped")
     assert "41forged.tif: the mask is 48×32 and its image 24×16; export the mask at the image's size" in scaled
     assert "--mismatched resize" in scaled
     assert "95forged.tif: the mask is 40×16 and its image 24×16, another shape" in other

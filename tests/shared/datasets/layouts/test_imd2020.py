@@ -10,7 +10,7 @@ def test_originals_versions_and_masks_share_a_folder(tree, prepared, groups):
     answer = prepared("imd2020")
     assert set(answer.forged) == {"IMD2020/1a07yi/c8swtoq_0.jpg", "IMD2020/1a07yi/c8t01_0.PNG"}
     assert answer.authentic == {"IMD2020/1a07yi/1a07yi_orig.jpg", "IMD2020/z14/00030_orig.jpg"}
-    stray, mismatch, maskless = answer.lines("set aside")
+    stray, mismatch, maskless = answer.lines("skipped")
     assert "nobody_mask.png: a mask without an image" in stray
     assert "00030_fake_mask.png: the mask is 24×20 and its image 24×16" in mismatch
     assert "00031_fake.jpg: no mask named z15/00031_fake_mask" in maskless

@@ -25,7 +25,7 @@ def test_pairs_are_read_from_the_list_and_never_leave_its_folder(tree, prepared)
     assert set(answer.forged) == {"Tp/a.jpg", "Tp/b.jpg"}
     assert answer.records["Tp/b.jpg"].mask_path.name == "of b.png"
     assert answer.authentic == {"Au/x.jpg"}
-    twice, leaves, gone, maskless = answer.lines("set aside")
+    twice, leaves, gone, maskless = answer.lines("skipped")
     assert "Tp/b.jpg: listed more than once in list.json" in twice
     assert "../outside.jpg: leaves the folder" in leaves
     assert "a2.jpg: no such file" in gone

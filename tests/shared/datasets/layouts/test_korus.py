@@ -14,6 +14,6 @@ def test_all_cameras_upper_case_suffixes_and_grey_counts_as_tampered(tree, prepa
     answer = prepared("korus")
     assert len(answer.forged) == len(answer.authentic) == 2
     assert all("pristine" in name for name in answer.authentic)
-    (aside,) = answer.lines("set aside")
+    (aside,) = answer.lines("skipped")
     assert "Sony_A57/tampered-realistic/P2.TIF: no mask" in aside
     assert groups(korus.find(tree.root)) == {"P1.TIF": "Sony_A57/P1"}, "each camera numbers its own photos"

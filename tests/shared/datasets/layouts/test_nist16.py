@@ -45,7 +45,7 @@ def test_the_table_says_what_belongs_together_and_black_is_manipulated(tree, tab
         "NC2016_3.jpg": "removal",
     }
     assert answer.authentic == {"NC2016_Test0613/probe/NC2016_4.jpg"}
-    duplicate, maskless, gone, outside = answer.lines("set aside")
+    duplicate, maskless, gone, outside = answer.lines("skipped")
     assert "NC2016_1.jpg: listed more than once" in duplicate
     assert "NC2016_5.jpg: manipulated, but NC2016-manipulation-ref.csv names no mask" in maskless
     assert "NC2016_96.png: no such file" in gone

@@ -18,7 +18,7 @@ def test_a_deleted_mask_costs_one_image_and_shifts_no_other(tree, casia_like, pr
     (tree.root / "Gt/b_gt.png").unlink()
     rest = prepared("tp_gt", source="set")
     assert rest.code == 3
-    (aside,) = rest.lines("set aside")
+    (aside,) = rest.lines("skipped")
     assert "Tp/b.JPG: no mask named b or b_gt or b_mask" in aside
     assert set(whole.records) - set(rest.records) == {"Tp/b.JPG"}
     for name, record in rest.records.items():

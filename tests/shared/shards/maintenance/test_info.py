@@ -31,7 +31,7 @@ def test_sizes_and_origin_are_said(cache, stamp, capsys):
     printed = capsys.readouterr().out
     stored = sum(path.stat().st_size for path in cache.glob("*.h5"))
     assert f"2 shards, {stored / 1e6:.1f} MB, {stored / 6:,.0f} bytes a sample" in printed
-    assert "2 images set aside; 3 s of computing" in printed
+    assert "2 images skipped; 3 s of computing" in printed
     assert f"teacher grabcut, weights none, config {stamp.config_hash}, schema 2, boxpromptiml 0.1.0" in printed
 
 
