@@ -114,7 +114,7 @@ $(INDEX): configs/pseudomasks/$(PROFILE).yaml $(MANIFEST) | $(STAMP)
 $(AUDIT): $(INDEX)
 	$(BIN)/boxpromptiml audit --cache $(<D) $(GO_ON)
 
-$(FITTED): configs/$(PROFILE).yaml $(INDEX) | $(STAMP)
+$(FITTED): configs/$(PROFILE).yaml $(wildcard configs/base/training.yaml) $(INDEX) | $(STAMP)
 	$(BIN)/boxpromptiml fit --config $< $(RESUME)
 
 $(SCORES): $(FITTED) $(UNSEEN)

@@ -56,15 +56,15 @@ def with_bases(words: Sequence[str]) -> list[str]:
     for word in words:
         if resolved and resolved[-1] == "--config":
             resolved.pop()
-            resolved += [part for file in _chain(Path(word)) for part in ("--config", str(file))]
+            resolved += [part for file in chain(Path(word)) for part in ("--config", str(file))]
         elif word.startswith("--config="):
-            resolved += [f"--config={file}" for file in _chain(Path(word.removeprefix("--config=")))]
+            resolved += [f"--config={file}" for file in chain(Path(word.removeprefix("--config=")))]
         else:
             resolved.append(word)
     return resolved
 
 
-def _chain(file: Path) -> list[Path]:
+def chain(file: Path) -> list[Path]:
     """A configuration after its base, after the base of that, and so on."""
     chain = [file]
     while (named := _base(chain[0])) is not None:

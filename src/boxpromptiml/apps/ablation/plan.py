@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.runtime.configs import found
+from boxpromptiml.runtime.configs import chain, found
 from boxpromptiml.runtime.provenance import file_sha256
 
 Options = dict[str, Any]
@@ -176,7 +176,7 @@ def _settings(base: Path, variant: Variant, arguments: Sequence[str], made: str)
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise InputError(f"{missing[0]}: no such config; `boxpromptiml configs` lists those that come with the package")
-    return json.dumps([*arguments, *map(file_sha256, files), made])
+    return json.dumps([*arguments, *(file_sha256(part) for file in files for part in chain(file)), made])
 
 
 def _key(variant: Variant) -> str:

@@ -47,8 +47,11 @@ def test_settings_follow_the_configs_content_and_the_inputs(studies, base, tmp_p
     before = settings()
     assert settings() == before
     assert settings("other inputs") != before
-    base.write_text("trainer: {max_epochs: 3}\n")
-    assert settings() != before
+    (shared := tmp_path / "shared.yaml").write_text("model: {lr: 1}\n")
+    base.write_text(f"base: {shared}\ntrainer: {{max_epochs: 3}}\n")
+    assert (changed := settings()) != before
+    shared.write_text("model: {lr: 2}\n")
+    assert settings() != changed
 
 
 @pytest.mark.parametrize(
