@@ -288,8 +288,7 @@ def _count(value: Number) -> str:
 
 
 def _announce(page: Path, results: Results, rows: Sequence[Row]) -> int:
-    bars = beside_trivial(headline_set(results)[1])
-    for bar in bars[:2]:
+    for bar in beside_trivial(headline_set(results)[1])[:2]:
         interval = "" if bar.low is None or bar.high is None else f" (95 % interval {bar.low:.3f} to {bar.high:.3f})"
         print(f"F1 {bar.value:.3f}{interval}: {bar.label}")
     if results.audit:
