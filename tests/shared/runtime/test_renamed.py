@@ -20,7 +20,8 @@ OLD = {
 
 
 @pytest.mark.parametrize(
-    "module", {*PACKAGES.values(), *MODULES.values(), *(path.rpartition(".")[0] for path in CLASSES.values())}
+    "module",  # in an order that every process of the tests shares
+    sorted({*PACKAGES.values(), *MODULES.values(), *(path.rpartition(".")[0] for path in CLASSES.values())}),
 )
 def test_every_new_name_is_one_that_is_there(module):
     assert find_spec(module)
