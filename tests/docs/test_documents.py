@@ -42,6 +42,7 @@ LANGUAGES = {"sh", "python", "yaml", "json", "mermaid", "xml"}
 STAYS = {"app", "serve"}
 """Commands that run until they are stopped; they are parsed."""
 STUDENT = """--model.student.init_args.backbone mobilenetv3_small_050 --model.student.init_args.channels 16
+    --model.student.init_args.pretrained false
     --data.image_size 64 --data.batch_size 8 --data.workers 0 --trainer.enable_progress_bar false"""
 SMALL = {
     "synthesize": "--train 16 --val 8 --test 8 --size 64 --workers 1",

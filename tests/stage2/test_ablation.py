@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_two_variants_are_trained_tested_and_compared(cache, test_manifest, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    student = {"backbone": "mobilenetv3_small_050", "channels": 16, "prototypes": 4}
+    student = {"backbone": "mobilenetv3_small_050", "pretrained": False, "channels": 16, "prototypes": 4}
     options = {f"model.student.init_args.{name}": value for name, value in student.items()} | {
         "data.caches": [str(cache)],
         "data.test_sets": {"squares": str(test_manifest)},

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,10 @@ from stage2_distill.model.student import Student, read_checkpoint
 CONFIGS = Path(__file__).parents[2] / "configs"
 TRAINING = sorted(CONFIGS.glob("*.yaml"))
 OVERLAYS = sorted(CONFIGS.glob("ablation/*.yaml"))
+SMALL_STUDENT = [
+    *("--model.student.init_args.backbone", "mobilenetv3_small_050", "--model.student.init_args.channels", 16),
+    *("--model.student.init_args.pretrained", "false"),
+]
 SWITCHES = {
     "baseline": (False, False),
     "without_memory": (True, False),
@@ -42,7 +48,9 @@ def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_pat
     ]
     if config.stem == "released":  # its sources have to be fetched
         on_small_data += ["--data.streams", "null", "--data.source_weights", "null", "--data.val_sets", "null"]
-    assert main(list(map(str, ["fit", "--config", config, *on_small_data]))) == 0
+    words = [sys.executable, "-m", "boxpromptiml.cli", "fit", "--config", config, *on_small_data]
+    trained = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=250)
+    assert trained.returncode == 0, trained.stderr
     record = json.loads((tmp_path / "fit/fit.json").read_text())
     assert Path(record["checkpoint"]).is_relative_to(tmp_path)
     stated = yaml.safe_load((tmp_path / "fit/version_0/config.yaml").read_text())["data"]["image_size"]
@@ -55,8 +63,7 @@ def test_a_stopped_run_goes_on_from_its_last_epoch_even_if_that_was_no_better(
     cache, test_manifest, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    student = ("--model.student.init_args.backbone", "mobilenetv3_small_050", "--model.student.init_args.channels", 16)
-    words = ["fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", tmp_path, *student]
+    words = ["fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", tmp_path, *SMALL_STUDENT]
     words += ["--data.caches", f"[{cache}]", "--data.image_size", 64, "--data.workers", 0, "--model.lr", 0]
     assert main([*map(str, words), "--trainer.max_epochs", "3"]) == 0  # at a rate of zero no epoch is better
     checkpoints = tmp_path / "fit/checkpoints"
@@ -72,7 +79,7 @@ def test_a_processor_without_bf16_trains_in_32_bits_and_says_so(cache, tmp_path,
     words = ["fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", tmp_path]
     words += ["--trainer.max_epochs", 1, "--trainer.precision", "bf16-mixed", "--trainer.accelerator", "cpu"]
     words += ["--trainer.limit_train_batches", 1]
-    words += ["--model.student.init_args.backbone", "mobilenetv3_small_050", "--model.student.init_args.channels", 16]
+    words += SMALL_STUDENT
     words += ["--data.caches", f"[{cache}]", "--data.image_size", 64, "--data.workers", 0]
     assert main(list(map(str, words))) == 0
     assert "precision: 32-true" in capsys.readouterr().out

@@ -55,7 +55,7 @@ def test_a_tool_reads_one_outside_the_checkout(capsys):
 def test_a_study_finds_the_configurations_it_names(capsys):
     assert main(["ablation", "--config", "configs/studies/demo.yaml", "--dry_run", "true"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any("--config configs/demo.yaml" in line for line in lines)  # as they would be typed
+    assert any("--config configs/base/scratch.yaml" in line for line in lines)  # as they would be typed
 
 
 def test_all_are_listed_with_what_they_are_for(capsys):

@@ -83,7 +83,7 @@ def test_what_is_printed_is_how_masks_and_probabilities_differ():
     photos = [np.full((10, 10, 3), level, np.uint8) for level in (0, 200)]
     truths = [np.zeros((10, 10), np.float32), np.pad(np.ones((10, 4), np.float32), ((0, 0), (0, 6)))]
     answers = [truths[0], np.roll(truths[1], 2, 1) * 0.75]
-    localizer.localize = lambda asked: [truths[int(asked[0].max() > 0)]]
+    localizer.localize = lambda asked, **how: [truths[int(asked[0].max() > 0)]]
     found = compare(localizer, lambda photo: [torch.from_numpy(answers[int(photo.max() > 0)])[None]], photos)
     assert (found.photos, found.difference) == (2, 1.0)
     assert found.f1 == pytest.approx((1 + 0.5) / 2)
