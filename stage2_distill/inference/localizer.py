@@ -162,7 +162,7 @@ class Localizer(
         if tiled:
             probability = localize_tiled(pixels, self.student.image_size, partial(self.localize, flips=flips))
         else:
-            probability = self.localize([pixels], flips)[0]
+            probability = self.localize([pixels], flips=flips)[0]
         limit = self.threshold if threshold is None else threshold
         return Prediction(probability, probability > limit, float(probability.max()), find_regions(probability, limit))
 
