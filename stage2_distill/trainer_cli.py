@@ -16,7 +16,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, hold
-from boxpromptiml.runtime.configs import with_bases
 from boxpromptiml.runtime.devices import existing_devices, trains_in_bf16
 from boxpromptiml.runtime.limits_in_help import LimitsInHelp
 from boxpromptiml.runtime.locks import sole_use
@@ -177,7 +176,7 @@ def run(arguments: list[str]) -> int:
         command = TrainerCLI(
             Distillation,
             PseudoMaskData,
-            args=with_bases(arguments),
+            args=arguments,
             save_config_callback=SaveAndLogConfig,
             save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,

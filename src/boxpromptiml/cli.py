@@ -75,7 +75,7 @@ TRAINER = {
 }
 SIMILAR = str.maketrans({"×": "x", "–": "-", "−": "-", "…": "...", "±": "+-", "≤": "<=", "≥": ">=", "α": "alpha"})
 FAILED = 2
-"""Exit code when a command could not run; 3 says that it ran and set some inputs aside, each with its reason."""
+"""Exit code when a command could not run; 3 says that it ran and skipped some inputs, each with its reason."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"boxpromptiml: there is no command {command!r}\n\n{_overview()}", file=sys.stderr)
         return FAILED
     try:
-        refuse_old_names(with_bases(words) if command in TRAINER else words)
+        words = with_bases(words) if command in TRAINER else words
+        refuse_old_names(words)
         if command in TRAINER:
             return _run_trainer(command, words)
         return _run_tool(command, rest)

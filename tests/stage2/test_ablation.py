@@ -23,7 +23,7 @@ def test_two_variants_are_trained_tested_and_compared(cache, test_manifest, tmp_
     study = Study("What is memory worth?", variants, "complete")
     out = tmp_path / "out"
     assert ablation(Path("configs/demo.yaml"), out, {"memory": study}, [0], options, jobs=2) == 3
-    assert capsys.readouterr().out.count("`test` set photos aside") == 2  # one of them is empty on disk
+    assert capsys.readouterr().out.count("`test` skipped photos") == 2  # one of them is empty on disk
     rows = json.loads((out / "ablation.json").read_text())["studies"]["memory"]["rows"]
     assert {(row["variant"], row["images"]) for row in rows} == {("without memory", 4), ("complete", 4)}
     assert (out / "memory.png").stat().st_size > 1000

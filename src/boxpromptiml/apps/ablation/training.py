@@ -58,7 +58,7 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
     A run that was stopped goes on from its last checkpoint. What a run prints is in ``log.txt`` in its folder.
 
     Returns:
-        A line for each run that failed, or whose test set photos aside.
+        A line for each run that failed, or whose test skipped photos.
     """
     left = [run for run in runs if not _is_complete(run)]
     started: list[subprocess.Popen[bytes]] = []
@@ -76,7 +76,7 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
                 process = subprocess.Popen(_program(words), stdout=log, stderr=subprocess.STDOUT, env=of_run)
                 started.append(process)
                 if (code := process.wait()) == SET_ASIDE:
-                    return f"{run.folder}: `{words[0]}` set photos aside; {log.name} names them"
+                    return f"{run.folder}: `{words[0]}` skipped photos; {log.name} names them"
                 if code:
                     return f"{run.folder}: `{words[0]}` ended with {code}; {log.name} says why"
         return None

@@ -67,7 +67,7 @@ def import_boxes(
         into: a manifest whose boxes to replace, such as the one that they were exported from. Its images need not be
             here; their splits, sources, masks and kinds stay. Images that nobody annotated keep their boxes.
         labels: names of the categories whose boxes mean manipulated; needed where the boxes have several.
-        unboxed: what an image without a box is. The default sets it aside, unless the annotations call it authentic
+        unboxed: what an image without a box is. The default skips it, unless the annotations call it authentic
             themselves, as an empty YOLO label file does beside others that are not empty.
         units: of the numbers in coco and voc; shares are of the image's width and height, from 0 to 1, as yolo and
             label_studio have them anyway.
