@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.core.boxes import boxes_from_mask, rasterize
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.images import Mask, Photo, read_record, resize_mask
@@ -51,8 +52,8 @@ def train(manifest: Path, out: Path, steps: int = 2400, batch_size: int = 16, lr
             optimizer.step()
             schedule.step()
             bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({name: weight.half() for name, weight in model.state_dict().items()}, out)
+    with atomic_path(out) as partial:
+        torch.save({name: weight.half() for name, weight in model.state_dict().items()}, partial)
     return 0
 
 

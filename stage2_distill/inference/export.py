@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from itertools import chain
 from pathlib import Path
 
@@ -53,27 +54,25 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None,
     if out.suffix == ".onnx":
         _require_onnx()
     program = exported_program.exported(network)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.stem}.partial{out.suffix}")
-    if out.suffix == ".pt2":
-        torch.export.save(program, partial)
-        answer = torch.export.load(partial).module()
-    else:
-        exported_program.write_onnx(program, localizer, partial)
-        if int8:
-            exported_program.quantize(partial, samples)
-        answer = exported_program.onnx_session(partial)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder, out.name)
+        if out.suffix == ".pt2":
+            torch.export.save(program, written)
+            answer = torch.export.load(written).module()
+        else:
+            exported_program.write_onnx(program, localizer, written)
+            if int8:
+                exported_program.quantize(written, samples)
+            answer = exported_program.onnx_session(written)
+        content = written.read_bytes()
     agreement = exported_program.compare(
         localizer, answer, chain(exported_program.comparison_photos(localizer.student.image_size), samples[:4])
     )
     if not int8 and not agreement.difference <= TOLERANCE:
-        partial.unlink()
         raise InputError(
             f"{out}: probabilities differ from predict's by {agreement.difference:.2g}, more than {TOLERANCE:g}; "
             "this backbone cannot be exported"
         )
-    content = partial.read_bytes()
-    partial.unlink()
     write_results({out: content}, overwrite)
     for reason in set_aside:
         print(f"skipped: {reason}")

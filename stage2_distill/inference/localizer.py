@@ -21,6 +21,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from boxpromptiml.core.atomic_files import move_into_place
 from boxpromptiml.core.limits import Threshold, within_limits
 from boxpromptiml.images import Mask, Photo, Probability, resize_photo, resize_probability
 from boxpromptiml.images.regions import Region, find_regions
@@ -139,7 +140,7 @@ class Localizer(
             folder.mkdir(exist_ok=True)
             for written in sorted(Path(name).iterdir(), reverse=True):
                 if written.name != "README.md" or not (folder / written.name).exists():
-                    written.replace(folder / written.name)
+                    move_into_place(written, folder / written.name)
 
     @within_limits
     def predict(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.runtime.run_folder import run_folder
 
 LINES = "predictions.jsonl"
@@ -52,10 +53,8 @@ def merge(folder: Path) -> list[dict[str, Any]]:
     """Put all parts into ``predictions.jsonl``, sorted by file; of two lines for a file the later counts."""
     entries = {entry["file"]: entry for path in _parts(folder) for entry in _lines(path)}
     ordered = [entries[file] for file in sorted(entries)]
-    partial = folder / f".{LINES}.partial"
-    with partial.open("w", encoding="utf-8") as stream:
+    with atomic_path(folder / LINES) as partial, partial.open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n" for entry in ordered)
-    partial.replace(folder / LINES)
     for path in _parts(folder)[1:]:
         path.unlink()
     return ordered

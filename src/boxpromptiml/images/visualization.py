@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.images import Mask, Photo, Probability, resize_photo, to_uint8
 
@@ -88,8 +89,8 @@ def sheet(rows: Sequence[Sequence[Photo]], columns: Sequence[str], captions: Seq
             if row == 0:
                 axis.set_title(columns[column], fontsize=9)
         axes[row][0].set_ylabel(caption, fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:])
 
 
 def data_uri(photo: Photo) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.images.arrays import Mask, Photo, Probability
 from boxpromptiml.images.errors import ImageError
 
@@ -73,11 +73,9 @@ def _upright() -> Image.Exif:
 
 
 def _save(path: Path, image: Image.Image, exif: Image.Exif | bytes = b"") -> None:
-    partial = path.with_name(f".{path.name}.partial{path.suffix}")
+    file_format = Image.registered_extensions()[path.suffix.lower()]
     try:
-        image.save(partial, quality=92, compress_level=COMPRESSION, exif=exif)
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            image.save(partial, format=file_format, quality=92, compress_level=COMPRESSION, exif=exif)
     except OSError as error:  # the disk is full, or the folder is missing or read-only
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise ImageError(f"{path}: cannot be written ({error.strerror}); free space or choose another folder") from None

@@ -20,11 +20,11 @@ from typing import cast, get_args
 import msgspec
 
 from boxpromptiml.core import boxes as box_geometry
+from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.core.records import LARGEST_ID, ImageRecord, InputError, SetAside, Split
 from boxpromptiml.manifests.coco import BoxTable, Coco, CocoError, Image, box_table, read_coco, size_reason
 from boxpromptiml.manifests.labels import open_question
-from boxpromptiml.runtime.provenance import write_whole
 
 CATEGORY: dict[str, str | int] = {"id": 1, "name": "manipulated"}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError
-from boxpromptiml.runtime.provenance import write_whole
 
 FOLDER = "configs"
 """What their names begin with."""

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError
 
 PACKAGES = ("torch", "lightning", "timm", "segment-anything", "transformers", "albumentations", "numpy", "h5py")
@@ -101,18 +102,3 @@ def is_written(path: Path, content: bytes, overwrite: bool = False) -> bool:
             f"{path}: is there with other content; name another file, or replace it with --overwrite true"
         )
     return False
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that a reader sees whole or not at all, after a power cut too.
-
-    A link that somebody put in its place is replaced, never followed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    with partial.open("xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)

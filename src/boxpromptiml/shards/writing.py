@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.core.records import Sample, SetAside, Stamp
 from boxpromptiml.shards import raw_chunks
 from boxpromptiml.shards.shard import AGAIN, BOX, PIXELS, CacheError
@@ -47,18 +48,11 @@ def write_shard(
         file.attrs["seconds"] = seconds
         _write_samples(file, samples, stamp.size)
         _write(file, "set_aside", np.frombuffer(msgspec.json.encode(list(set_aside)), np.uint8))
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
-            stream.write(memory.getbuffer())
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            partial.write_bytes(memory.getbuffer())
         _keep_name(path)
     except OSError as error:
-        with suppress(OSError):  # a disk that has become read-only
-            partial.unlink(missing_ok=True)
         raise CacheError(
             f"{path}: cannot be written ({error.strerror}); what was finished before is kept: make room or choose "
             f"another folder, then {AGAIN}"

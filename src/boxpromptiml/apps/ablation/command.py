@@ -11,6 +11,7 @@ from boxpromptiml.apps.ablation.plan import Options, Run, Study, commands, plan,
 from boxpromptiml.apps.ablation.tables import answer, draw, markdown
 from boxpromptiml.apps.ablation.training import input_words, make_inputs, replace_others, train_and_test
 from boxpromptiml.apps.run_results import Ablation
+from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.limits import Count, Seed, within_limits
 from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime import provenance
@@ -91,7 +92,7 @@ def _write(out: Path, studies: Mapping[str, Study], seeds: list[int], runs: Mapp
             draw(answers[name], out / f"{name}.png")
     content = Ablation(answers, seeds, provenance.command_line(), {**provenance.environment()})
     page = markdown(studies, content)
-    (out / "ablation.md").write_text(page, encoding="utf-8")
+    write_whole(out / "ablation.md", page.encode())
     provenance.write_json(out / "ablation.json", msgspec.to_builtins(content))
     print(page)
     print(f"tables and figures: {out / 'ablation.md'}")

@@ -11,6 +11,7 @@ import numpy as np
 from boxpromptiml.apps.ablation.plan import Study
 from boxpromptiml.apps.compare import ScoreName, common_images, difference, scores_of_images
 from boxpromptiml.apps.run_results import Ablation, AblationRow, Difference, Scores, StudyRows, read_scores
+from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.core.records import InputError
 
 if TYPE_CHECKING:  # seconds to import, and only a finished study draws
@@ -88,7 +89,8 @@ def draw(answered: StudyRows, path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y" if answered.axis else "x", color="0.9")
     axes.set_axisbelow(True)
-    figure.savefig(path, dpi=120)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:], dpi=120)
 
 
 def _row(

@@ -15,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from boxpromptiml.apps.ablation.plan import Run, commands
+from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime import provenance
 from boxpromptiml.runtime.run_folder import REPLACE, found, replace
@@ -67,7 +68,7 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
 
     def make(run: Run) -> str | None:
         run.folder.mkdir(parents=True, exist_ok=True)
-        _settings_file(run).write_text(run.settings, encoding="utf-8")
+        write_whole(_settings_file(run), run.settings.encode())
         with (run.folder / "log.txt").open("ab") as log:
             for words in commands(run):
                 if stopped.is_set():

@@ -16,6 +16,7 @@ from boxpromptiml import __version__
 from boxpromptiml.apps.report.charts import training_curves
 from boxpromptiml.apps.run_results import Case, Results, SetScores, read_results
 from boxpromptiml.core import boxes
+from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import ImageRecord, InputError
 from boxpromptiml.images import ImageError, Probability, read_pair, read_photo, resize_probability, visualization
 from boxpromptiml.runtime.provenance import OtherResultsError, write_json
@@ -98,8 +99,7 @@ def report(run: Path, out: Path | None = None, overwrite: bool = False) -> int:
         splits=Counter(record.split for record in results.manifest.records) if results.manifest else {},
         configs={path.relative_to(run): path.read_text("utf-8", "replace") for path in configs},
     )
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(html, encoding="utf-8", errors="replace")
+    write_whole(page, html.encode(errors="replace"))
     write_json(page.with_name("metrics.json"), metrics)
     return _announce(page, results, [*itertools.chain(*cases.values()), *samples])
 

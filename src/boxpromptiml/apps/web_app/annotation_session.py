@@ -34,13 +34,13 @@ from boxpromptiml.apps.web_app.annotation_files import (
     reason_against,
 )
 from boxpromptiml.core import boxes as box_geometry
+from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.boxes import Boxes, as_boxes
 from boxpromptiml.core.records import ImageRecord, Split
 from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.images import look_through, read_size
 from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.runtime.locks import sole_use
-from boxpromptiml.runtime.provenance import write_whole
 
 UNDOABLE = 200
 """Steps that are remembered."""

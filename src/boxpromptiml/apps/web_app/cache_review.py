@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from boxpromptiml.apps.web_app.annotation_files import inside
+from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError, Sample
-from boxpromptiml.runtime.provenance import write_whole
 from boxpromptiml.scoring.scores import counts_per_image, iou_from_counts
 from boxpromptiml.shards import CacheError, ShardReader, read_index
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from boxpromptiml.core.atomic_files import atomic_folder
 from boxpromptiml.datasets.annotations.drawn import AnnotationError
 
 
@@ -21,14 +22,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise AnnotationError(f"{out}: exists and is not an empty folder; name a new one")
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
-    partial.mkdir(parents=True)
-    try:
+    with atomic_folder(out) as partial:
         yield partial
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def refuse_shared_names(relatives: Iterable[PurePosixPath]) -> None:

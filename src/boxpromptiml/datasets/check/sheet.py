@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from boxpromptiml.core import boxes
+from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.datasets.check.findings import CODES, Report
 from boxpromptiml.datasets.check.measure import Entry
 from boxpromptiml.images import Photo, read_photo, read_record, resize_mask, visualization
@@ -89,8 +90,8 @@ def draw_sheet(report: Report, entries: Sequence[Entry], shown: int, path: Path)
                 below = (bottom - GAP / 2) / height
                 figure.text(left / width, below, tile.caption, fontsize=7, va="top", parse_math=False)
             top = bottom - CAPTION
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:])
 
 
 def _height(row: Sequence[_Tile]) -> float:

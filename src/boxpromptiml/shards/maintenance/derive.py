@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from boxpromptiml.core.atomic_files import atomic_folder
 from boxpromptiml.core.records import Sample, SetAside, Stamp
 from boxpromptiml.runtime.provenance import write_json
 from boxpromptiml.shards import CacheError, CacheIndex, open_shard, read_shard, write_index, write_shard
@@ -40,24 +40,18 @@ def derive(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CacheError(f"{out}: is there already; name a new folder for out")
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     try:
-        partial.mkdir(parents=True)
-        listed: set[SetAside] = set()
-        for place, path in enumerate(tqdm(shards, unit=" shards")):
-            samples, own = read_shard(path, None)
-            listed.update(own)
-            kept = [sample for sample in samples if keep(sample)]
-            write_shard(partial / f"shard-000-{place:05d}.h5", kept, own, stamp, open_shard(path, None).seconds)
-        write_json(partial / SETTINGS, settings)
-        index = write_index(partial, stamp, [item for item in set_aside if item not in listed])
-        partial.replace(out)
+        with atomic_folder(out) as partial:
+            listed: set[SetAside] = set()
+            for place, path in enumerate(tqdm(shards, unit=" shards")):
+                samples, own = read_shard(path, None)
+                listed.update(own)
+                kept = [sample for sample in samples if keep(sample)]
+                write_shard(partial / f"shard-000-{place:05d}.h5", kept, own, stamp, open_shard(path, None).seconds)
+            write_json(partial / SETTINGS, settings)
+            return write_index(partial, stamp, [item for item in set_aside if item not in listed])
     except OSError as error:
         raise CacheError(f"{out}: cannot be written ({error.strerror}); make room or choose another out") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return index
 
 
 def read_settings(cache: Path) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from boxpromptiml.core.boxes import as_boxes
 from boxpromptiml.core.records import ImageRecord, InputError
 from boxpromptiml.images import write_mask
 from boxpromptiml.manifests.manifest import read_manifest, write_manifest
-from boxpromptiml.runtime import provenance
 from boxpromptiml.runtime.locks import LockedError
 
 BOX = as_boxes([(5, 6, 20, 18)])
@@ -158,7 +157,7 @@ def test_a_disk_that_fails_loses_no_decision(folder, monkeypatch, failing):
             raise OSError(28, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr(provenance.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     for place, decide in enumerate([lambda p: session.accept(p, BOX), session.authentic, session.authentic]):
         try:
             session.show(place)
