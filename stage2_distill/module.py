@@ -14,9 +14,9 @@ from torch.optim import Optimizer
 from boxpromptiml.core.limits import NotNegative, Share, Whole, within_limits
 from boxpromptiml.core.records import Batch, InputError
 from boxpromptiml.scoring.protocol import Scoring
-from stage2_distill.data.dataset import ScoredBatch
+from stage2_distill.data.test_set import ScoredBatch
 from stage2_distill.evaluation.agreement import TeacherAgreement, averages
-from stage2_distill.evaluation.metrics import Scoreboard, in_precision
+from stage2_distill.evaluation.metrics import ImageScores, in_precision
 from stage2_distill.losses.distillation import DistillationLoss
 from stage2_distill.losses.self_correction import SelfCorrection, corrected_target
 from stage2_distill.model.fusion import MemoryBank, pool_under_mask
@@ -68,7 +68,7 @@ class Distillation(L.LightningModule):
         self.warmup = warmup
         self.correction = correction
         self.agreement = TeacherAgreement()
-        self.scoreboard = Scoreboard(scoring)
+        self.image_scores = ImageScores(scoring)
         self.speed = speed
 
     def setup(self, stage: str) -> None:
@@ -132,10 +132,9 @@ class Distillation(L.LightningModule):
     def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Score each photo against its ground truth."""
         probability = torch.sigmoid(self._scored_answer(batch["image"]).logits.float())
-        for i, truth in enumerate(batch["truth"]):
-            if truth is None:
-                print(f"skipped: {batch['problem'][i]}")
-            self.scoreboard.update(dataloader_idx, batch["index"][i], probability[i, 0], truth)
+        self.image_scores.update_batch(dataloader_idx, batch, probability)
+        for problem in filter(None, batch["problem"]):
+            print(f"skipped: {problem}")
 
     def _scored_answer(self, image: Tensor) -> Localization:
         """In the precision that scores are in; while training, in that of training.
@@ -150,7 +149,7 @@ class Distillation(L.LightningModule):
                 f"trainer.precision {self.trainer.precision} keeps the student in {kept}, and scores are of one in "
                 "float32; add --trainer.precision 32-true"
             )
-        with in_precision(self.scoreboard.scoring.precision, self.device):
+        with in_precision(self.image_scores.scoring.precision, self.device):
             return self.student(image.float())
 
     def _of_all_processes(self, rows: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ class TrainerCLI(LightningCLI):
         """The folder of results of these settings, of this checkpoint and by these rules."""
         known = {
             "checkpoint_sha256": file_sha256(checkpoint),
-            "scoring": asdict(self.model.scoreboard.scoring),
+            "scoring": asdict(self.model.image_scores.scoring),
             "image_size": self.datamodule.image_size,
             **settings,
             "package_version": __version__,

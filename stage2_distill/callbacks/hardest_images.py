@@ -16,7 +16,8 @@ from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.images import visualization
 from boxpromptiml.runtime import provenance
 from stage2_distill.callbacks.panels import COLUMNS, picture_rows
-from stage2_distill.data.dataset import PseudoMaskDataset, ScoredDataset
+from stage2_distill.data.dataset import PseudoMaskDataset
+from stage2_distill.data.test_set import ScoredDataset
 from stage2_distill.evaluation import agreement
 from stage2_distill.evaluation.scores import per_image
 from stage2_distill.module import Distillation
@@ -85,7 +86,7 @@ def of_test(
     Args:
         pl_module: in evaluation mode.
         sets: name → records, in the order of the set indices.
-        rows: as `Scoreboard.compute` gives them.
+        rows: as `ImageScores.compute` gives them.
         size: side of the student's input in pixels.
         count: at most so many images of either.
     """

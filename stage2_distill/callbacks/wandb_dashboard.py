@@ -120,7 +120,7 @@ class Dashboard(L.Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the scores of each test set; the first process draws the worst cases."""
         assert isinstance(pl_module, Distillation)
-        rows = pl_module.scoreboard.compute().numpy()
+        rows = pl_module.image_scores.compute().numpy()
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         sets: dict[str, list[ImageRecord]] = datamodule.test_records
         _log(trainer, _test_scalars(per_image(rows, sets)))

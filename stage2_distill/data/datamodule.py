@@ -21,14 +21,11 @@ from stage2_distill.data.dataset import (
     PackedItem,
     PseudoMaskDataset,
     SampleStream,
-    ScoredBatch,
-    ScoredDataset,
-    collate_scored,
-    scorable,
     unpack,
 )
 from stage2_distill.data.sampling import Mixture, SeededDraws
 from stage2_distill.data.target import Target
+from stage2_distill.data.test_set import ScoredBatch, ScoredItem, scorable, scored_loaders
 
 
 class PseudoMaskData(L.LightningDataModule):
@@ -131,17 +128,9 @@ class PseudoMaskData(L.LightningDataModule):
         """Take up the count."""
         self._first_epoch = state_dict["next_epoch"]
 
-    def test_dataloader(self) -> list[DataLoader]:
+    def test_dataloader(self) -> list[DataLoader[ScoredItem]]:
         """One loader for each named set, in the order of the configuration."""
-        return [
-            DataLoader(
-                ScoredDataset(records, self.image_size),
-                self.batch_size,
-                collate_fn=collate_scored,
-                **loader_processes(self.workers, ScoredDataset.__module__),
-            )
-            for records in self.test_records.values()
-        ]
+        return scored_loaders(self.test_records.values(), self.image_size, self.batch_size, self.workers)
 
     def _training_set(self) -> PseudoMaskDataset:
         readers = _readers(self.caches, "train")

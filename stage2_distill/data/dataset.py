@@ -1,9 +1,9 @@
-"""Torch datasets: pseudo-masks from caches and streams for training, photos with ground truth for scoring."""
+"""The torch dataset of training and validation: pseudo-masks from caches and streams."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -13,14 +13,15 @@ from torch.utils.data import Dataset
 
 from boxpromptiml import images
 from boxpromptiml.core import boxes
-from boxpromptiml.core.records import Batch, ImageRecord, Sample
-from boxpromptiml.manifests.manifest import Manifest, ManifestError
+from boxpromptiml.core.records import Batch, Sample
 from stage2_distill.data.augmentation import Resize
-from stage2_distill.data.degradations import Degradation
 from stage2_distill.data.target import Target, training_mask
 
 if TYPE_CHECKING:  # augmentation.py imports it without letting it ask the network for a newer release
     import albumentations as A
+
+Reference = Literal["pseudo_mask", "truth"]
+"""What answers are compared with."""
 
 
 class SampleReader(Protocol):
@@ -190,107 +191,17 @@ class PseudoMaskDataset(Dataset[PackedItem]):
         return self.streams[origin - len(self.readers)].draw(index, seed)
 
 
-class ScoredItem(TypedDict):
-    """One photo to be scored.
+def target_of(batch: Batch, against: Reference) -> tuple[Tensor, Tensor]:
+    """What answers to a batch are scored against, and which of its images have such a score.
 
-    Attributes:
-        image: (3, S, S) float in [0, 1] at the student's size; zeros when the photo cannot be scored.
-        truth: (H, W) bool at the (degraded) photo's own size, True = manipulated; None when the photo cannot be scored.
-        index: position in the test set's records.
-        problem: why the photo cannot be scored, or an empty string.
+    Returns:
+        (B, 1, H, W) in [0, 1], manipulated above one half; (B,) bool: images with boxes, the others being authentic,
+        and against the truth those of them whose truth marks something.
     """
-
-    image: Tensor
-    truth: Tensor | None
-    index: int
-    problem: str
-
-
-class ScoredBatch(TypedDict):
-    """Photos to be scored; truths keep their own sizes, so they stay a list. See `ScoredItem`."""
-
-    image: Tensor
-    truth: list[Tensor | None]
-    index: list[int]
-    problem: list[str]
-
-
-class ScoredDataset(Dataset[ScoredItem]):
-    """Photos of one test set with their ground truth.
-
-    Args:
-        records: what to score. An authentic image needs no mask.
-        size: the student's input size in pixels.
-        degradation: done to each photo at its own resolution, before it is resized to the student's size.
-    """
-
-    def __init__(self, records: Sequence[ImageRecord], size: int, degradation: Degradation | None = None) -> None:
-        self.records = records
-        self.size = size
-        self.degradation = degradation
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, index: int) -> ScoredItem:
-        try:
-            photo, mask = images.read_record(self.records[index])
-            truth = np.zeros(photo.shape[:2], bool) if mask is None else mask
-            if self.degradation is not None:
-                photo, truth = self.degradation.apply(photo, truth, self.records[index].image_id)
-        except images.ImageError as error:
-            blank = torch.zeros(3, self.size, self.size)
-            return ScoredItem(image=blank, truth=None, index=index, problem=_about(self.records[index], error))
-        image = image_tensor(images.resize_photo(photo, self.size, self.size))
-        return ScoredItem(image=image, truth=torch.from_numpy(truth), index=index, problem="")
-
-
-def collate_scored(items: list[ScoredItem]) -> ScoredBatch:
-    """Stack what can be stacked."""
-    return ScoredBatch(
-        image=torch.stack([item["image"] for item in items]),
-        truth=[item["truth"] for item in items],
-        index=[item["index"] for item in items],
-        problem=[item["problem"] for item in items],
-    )
-
-
-def scorable(manifest: Manifest) -> list[ImageRecord]:
-    """Records of a manifest's test split, all of which have ground truth.
-
-    Raises:
-        ManifestError: there is none, or a manipulated image has no ground truth.
-    """
-    for aside in manifest.set_aside:
-        print(f"skipped: {manifest.path}: {aside.file}: {aside.reason}")
-    records = [record for record in manifest.records if record.split == "test"]
-    if not records:
-        raise ManifestError(f'{manifest.path}: no image has "split": "test"; mark the images to score')
-    for record in records:
-        if not record.authentic and record.mask_path is None:
-            raise ManifestError(f"{manifest.path}: {record.path.name} has no mask_file; scores need ground truth")
-    return records
-
-
-def unscored(record: ImageRecord) -> str:
-    """Why a photo has no score, in one line that begins with a file; its files are read once more."""
-    try:
-        images.read_record(record)
-    except images.ImageError as error:
-        return _about(record, error)
-    return f"{record.path}: nothing is left of its truth at the student's size; score at the truth's own resolution"
-
-
-def scorable_truth(batch: Batch) -> Tensor:
-    """(B,) bool: manipulated images with a truth that marks something. Without boxes an image is authentic."""
     boxed = batch["box_mask"].flatten(1).any(1)
-    return boxed & batch["has_truth"] & batch["truth"].flatten(1).any(1)
-
-
-def _about(record: ImageRecord, error: images.ImageError) -> str:
-    """The error with the file that it is about; what a degradation says names none."""
-    names = [str(file) for file in (record.path, record.mask_path) if file is not None]
-    return str(error) if str(error).startswith(tuple(names)) else f"{record.path}: {error}"
+    if against == "pseudo_mask":
+        return batch["pseudo_mask"], boxed
+    return batch["truth"], boxed & batch["has_truth"] & batch["truth"].flatten(1).any(1)
 
 
 def image_tensor(photo: images.Photo) -> Tensor:

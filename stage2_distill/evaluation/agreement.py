@@ -17,7 +17,7 @@ from boxpromptiml.core.records import Batch
 from boxpromptiml.runtime import provenance
 from boxpromptiml.scoring.scores import counts_per_image, f1_from_counts, iou_from_counts
 from boxpromptiml.scoring.tables import cell
-from stage2_distill.data.dataset import PseudoMaskDataset, scorable_truth
+from stage2_distill.data.dataset import PseudoMaskDataset, Reference, target_of
 from stage2_distill.evaluation.metrics import RowPerImage
 from stage2_distill.evaluation.scores import means
 
@@ -35,12 +35,11 @@ class TeacherAgreement(RowPerImage):
 
     def update(self, batch: Batch, probability: Tensor) -> None:
         """Score a batch: ``probability`` (B, 1, H, W) in [0, 1]."""
-        boxed = batch["box_mask"].flatten(1).any(1)
-        against_teacher = self._score(probability, batch["pseudo_mask"], boxed)
-        against_truth = self._score(probability, batch["truth"], scorable_truth(batch))
+        against_teacher, against_truth = (self._score(probability, batch, of) for of in ("pseudo_mask", "truth"))
         self.rows.append(torch.cat([batch["position"].double()[:, None], against_teacher, against_truth], 1))
 
-    def _score(self, probability: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+    def _score(self, probability: Tensor, batch: Batch, against: Reference) -> Tensor:
+        target, counted = target_of(batch, against)
         counts = counts_per_image(probability, target > 0.5, self.threshold)
         scores = torch.stack([f1_from_counts(*counts), iou_from_counts(*counts)], 1).double()
         return scores.where(counted[:, None], torch.nan)
@@ -112,7 +111,7 @@ class WriteAgreement(L.Callback):
                 "sets": summary,
                 "all": together["all images"],
                 "not_scored_against_truth": lost,
-                "precision": pl_module.scoreboard.scoring.precision,  # type: ignore[union-attr]
+                "precision": pl_module.image_scores.scoring.precision,  # type: ignore[union-attr]
                 "checkpoint": trainer.ckpt_path and str(trainer.ckpt_path),
                 "command": provenance.command_line(),
                 "environment": provenance.environment(),

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import lightning as L
 import numpy as np
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.core.records import ImageRecord
-from boxpromptiml.runtime.processes import loader_processes
 from boxpromptiml.scoring.protocol import Scoring
-from stage2_distill.data.dataset import ScoredBatch, ScoredDataset, collate_scored, unscored
 from stage2_distill.data.degradations import Degradation
-from stage2_distill.evaluation.metrics import Scoreboard, in_precision
+from stage2_distill.data.test_set import ScoredBatch, scored_loaders, unscored
+from stage2_distill.evaluation.metrics import ImageScores, in_precision
 from stage2_distill.evaluation.scores import Rows
 from stage2_distill.inference.localizer import Localizer
 
@@ -32,7 +31,7 @@ class DegradedTest(L.LightningModule):
         bar: is moved on by each image.
 
     Attributes:
-        rows: of the last run, from all processes; see `Scoreboard.compute`.
+        rows: of the last run, from all processes; see `ImageScores.compute`.
     """
 
     rows: Rows
@@ -40,21 +39,20 @@ class DegradedTest(L.LightningModule):
     def __init__(self, localizer: Localizer, scoring: Scoring, bar: tqdm) -> None:
         super().__init__()
         self.localizer = localizer
-        self.scoreboard = Scoreboard(scoring)
+        self.image_scores = ImageScores(scoring)
         self.bar = bar
 
     def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Score each photo against its truth."""
-        with in_precision(self.scoreboard.scoring.precision, self.device):
-            probability = self.localizer(batch["image"])[:, 0]
-        for i, truth in enumerate(batch["truth"]):
-            self.scoreboard.update(dataloader_idx, batch["index"][i], probability[i], truth)
+        with in_precision(self.image_scores.scoring.precision, self.device):
+            probability = self.localizer(batch["image"])
+        self.image_scores.update_batch(dataloader_idx, batch, probability)
         self.bar.update(len(batch["index"]) * self.trainer.world_size)
 
     def on_test_epoch_end(self) -> None:
         """Gather the rows of all processes."""
-        self.rows = self.scoreboard.compute().numpy()
-        self.scoreboard.reset()
+        self.rows = self.image_scores.compute().numpy()
+        self.image_scores.reset()
 
 
 def score_missing(
@@ -74,7 +72,7 @@ def score_missing(
         module = DegradedTest(localizer, scoring, bar)
         for degradation in left:
             bar.set_postfix_str(str(degradation or "as they are"))
-            loaders = _loaders(sets, localizer.student.image_size, degradation, batch_size, workers)
+            loaders = scored_loaders(sets.values(), localizer.student.image_size, batch_size, workers, degradation)
             trainer.test(module, loaders, verbose=False)
             if trainer.is_global_zero:
                 _save(files[degradation], module.rows)
@@ -89,27 +87,6 @@ def unscored_photos(clean: Rows, sets: Mapping[str, Sequence[ImageRecord]]) -> l
 
 
 def _save(path: Path, rows: Rows) -> None:
-    """Keep the rows of a finished degradation; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as stream:
+    """Keep the rows of a finished degradation."""
+    with atomic_path(path) as partial, partial.open("wb") as stream:
         np.save(stream, rows)
-    partial.replace(path)
-
-
-def _loaders(
-    sets: Mapping[str, Sequence[ImageRecord]],
-    size: int,
-    degradation: Degradation | None,
-    batch_size: int,
-    workers: int,
-) -> list[DataLoader]:
-    return [
-        DataLoader(
-            ScoredDataset(records, size, degradation),
-            batch_size,
-            collate_fn=collate_scored,
-            **loader_processes(workers, ScoredDataset.__module__),
-        )
-        for records in sets.values()
-    ]

@@ -20,6 +20,7 @@ from boxpromptiml.scoring.scores import (
     inverted,
     iou_from_counts,
 )
+from stage2_distill.data.test_set import ScoredBatch
 
 TRIVIAL = ("f1_all_positive", "f1_nothing", "f1_random", "f1_centre_box")
 """Predictors that look at no pixel: everything, nothing, random at the true rate, the middle half of each side."""
@@ -63,7 +64,7 @@ class RowPerImage(Metric):
         return rows[first]
 
 
-class Scoreboard(RowPerImage):
+class ImageScores(RowPerImage):
     """Rows of `COLUMNS`, one for each image of the test sets.
 
     Args:
@@ -75,6 +76,11 @@ class Scoreboard(RowPerImage):
     def __init__(self, scoring: Scoring = Scoring()) -> None:  # noqa: B008 (frozen)
         super().__init__(scoring.threshold)
         self.scoring = scoring
+
+    def update_batch(self, set_index: int, batch: ScoredBatch, probability: Tensor) -> None:
+        """Score a batch of photos of one test set: ``probability`` (B, 1, S, S) in [0, 1]."""
+        for index, of_image, truth in zip(batch["index"], probability[:, 0], batch["truth"], strict=True):
+            self.update(set_index, index, of_image, truth)
 
     def update(self, set_index: int, index: int, probability: Tensor, truth: Tensor | None) -> None:
         """Score one image.

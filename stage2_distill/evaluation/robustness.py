@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from boxpromptiml import __version__
+from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.limits import Count, Workers, within_limits
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.manifests.manifest import ManifestError, read_manifest
@@ -67,7 +68,7 @@ def robustness(
     import lightning as L  # seconds to import, and the help needs none of it
     import numpy as np
 
-    from stage2_distill.data.dataset import scorable
+    from stage2_distill.data.test_set import scorable
     from stage2_distill.evaluation import robustness_report
     from stage2_distill.evaluation.degraded_scores import score_missing, unscored_photos
     from stage2_distill.inference.localizer import load_named
@@ -145,7 +146,7 @@ def _write(
             "environment": provenance.environment(),
         },
     )
-    (out / "robustness.md").write_text(robustness_report.markdown(summary, scoring), encoding="utf-8")
+    write_whole(out / "robustness.md", robustness_report.markdown(summary, scoring).encode())
     robustness_report.draw(summary, out / "robustness.png")
     print(robustness_report.text(summary))
     print(f"every level: {out / 'robustness.md'}, {out / 'robustness.json'}; curves: {out / 'robustness.png'}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.scoring.protocol import Scoring
 from boxpromptiml.scoring.scores import bootstrap_interval_of
@@ -35,7 +36,7 @@ def summarize(
     """Scores of each test set as it is and at each level, and how much of the first the curves keep.
 
     Args:
-        clean: rows of `Scoreboard.compute` for the photos as they are.
+        clean: rows of `ImageScores.compute` for the photos as they are.
         degraded: the same for each degradation.
         sets: name → records, in the order of the rows' set indices.
     """
@@ -104,8 +105,8 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
         of_set[0].legend(fontsize=8)
         for unused in of_set[len(kinds) :]:
             unused.set_axis_off()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:])
 
 
 def _line(

@@ -12,6 +12,7 @@ import lightning as L
 import numpy as np
 from numpy.typing import NDArray
 
+from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.runtime import provenance
 from boxpromptiml.scoring import tables
@@ -23,8 +24,8 @@ from boxpromptiml.scoring.scores import (
     bootstrap_interval,
     bootstrap_interval_of,
 )
-from stage2_distill.data.dataset import unscored
-from stage2_distill.evaluation.metrics import COLUMNS, PIXEL_SCORES, SCORES, THRESHOLDS, TRIVIAL, Scoreboard
+from stage2_distill.data.test_set import unscored
+from stage2_distill.evaluation.metrics import COLUMNS, PIXEL_SCORES, SCORES, THRESHOLDS, TRIVIAL, ImageScores
 
 AREAS = {"below 1 %": 0.0, "1 to 5 %": 0.01, "5 to 25 %": 0.05, "from 25 %": 0.25}
 """Name → lowest share of the photo that was manipulated."""
@@ -43,7 +44,7 @@ def summarize(
     told apart by their largest probability.
 
     Args:
-        rows: as `Scoreboard.compute` gives them.
+        rows: as `ImageScores.compute` gives them.
         sets: name → records, in the order of the set indices.
         scoring: the rules that the rows were made by.
     """
@@ -103,8 +104,8 @@ class WriteScores(L.Callback):
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gather the rows of all processes and write them on the first."""
-        board = pl_module.scoreboard
-        assert isinstance(board, Scoreboard)
+        board = pl_module.image_scores
+        assert isinstance(board, ImageScores)
         rows = board.compute().numpy()
         if not trainer.is_global_zero:
             return
@@ -123,8 +124,8 @@ class WriteScores(L.Callback):
                 "per_image": per_image(rows, sets),
             },
         )
-        (self.folder / "scores.md").write_text(tables.markdown(summary, board.scoring), encoding="utf-8")
-        (self.folder / "scores.tex").write_text(tables.latex(summary, board.scoring), encoding="utf-8")
+        write_whole(self.folder / "scores.md", tables.markdown(summary, board.scoring).encode())
+        write_whole(self.folder / "scores.tex", tables.latex(summary, board.scoring).encode())
         print(tables.text(summary))
         print("best: F1 with each image at its own best threshold, a bound and no result")
         self.set_aside = sum(len(of_set["set_aside"]) for of_set in summary.values())

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from boxpromptiml.core.records import Batch, InputError
-from boxpromptiml.scoring.scores import f1_from_counts
+from boxpromptiml.core.records import InputError
+from boxpromptiml.scoring.scores import RankedPixels, f1_from_counts
 from stage2_distill.data.datamodule import PseudoMaskData
-from stage2_distill.data.dataset import scorable_truth, unpack
+from stage2_distill.data.dataset import Reference, target_of, unpack
 from stage2_distill.inference.localizer import Localizer
 
 THRESHOLDS = torch.linspace(0.01, 0.99, 99)
-Reference = Literal["pseudo_mask", "truth"]
 
 
 def by_threshold(
@@ -39,10 +37,10 @@ def by_threshold(
     with torch.inference_mode():
         for packed in tqdm(data.val_dataloader(), unit="batch", desc="calibrate"):
             batch = unpack(packed)
-            target, counted = _target(batch, against)
+            target, counted = target_of(batch, against)
             clean = authentic[batch["position"]]
             if against == "truth":
-                lost += batch["image_id"][_boxed(batch) & batch["has_truth"] & ~counted].tolist()
+                lost += batch["image_id"][target_of(batch, "pseudo_mask")[1] & batch["has_truth"] & ~counted].tolist()
             probability = localizer(batch["image"].to(localizer.student.mean.device)).cpu()
             scores += [f1_by_threshold(probability[counted], target[counted])] if counted.any() else []
             alarms += [marked_by_threshold(probability[clean])] if clean.any() else []
@@ -84,34 +82,11 @@ def f1_by_threshold(probability: Tensor, target: Tensor) -> Tensor:
         probability: (B, …) in [0, 1].
         target: (B, …) of the same shape; manipulated above one half.
     """
-    # passed = how many thresholds a pixel lies above; each count of pixels by passed, summed from the top, is a count
-    # of predicted pixels at one threshold
-    passed = torch.bucketize(probability.flatten(1), THRESHOLDS)
-    positive = (target > 0.5).flatten(1)
-    counts = [
-        torch.stack([_histogram(p[m]) for p, m in zip(passed, mask, strict=True)]) for mask in (positive, ~positive)
-    ]
-    tp, fp = (count.flip(1).cumsum(1).flip(1)[:, 1:] for count in counts)
-    return f1_from_counts(tp, fp, positive.sum(1, keepdim=True) - tp)
+    ranked = [RankedPixels(*image) for image in zip(probability, target > 0.5, strict=True)]
+    return torch.stack([f1_from_counts(*pixels.counts(THRESHOLDS)) for pixels in ranked])
 
 
 def marked_by_threshold(probability: Tensor) -> Tensor:
     """Share (B, T) of the pixels of each image that lies above each of `THRESHOLDS`; probability is (B, …)."""
-    passed = torch.bucketize(probability.flatten(1), THRESHOLDS)
-    counts = torch.stack([_histogram(row) for row in passed])
-    return counts.flip(1).cumsum(1).flip(1)[:, 1:] / passed.shape[1]
-
-
-def _histogram(passed: Tensor) -> Tensor:
-    return torch.bincount(passed, minlength=len(THRESHOLDS) + 1)
-
-
-def _target(batch: Batch, against: Reference) -> tuple[Tensor, Tensor]:
-    """What to compare with, and which images count: those with a box, and with a truth that marks something."""
-    if against == "truth":
-        return batch["truth"], scorable_truth(batch)
-    return batch["pseudo_mask"], _boxed(batch)
-
-
-def _boxed(batch: Batch) -> Tensor:
-    return batch["box_mask"].flatten(1).any(1)
+    ranked = [RankedPixels(image, torch.zeros_like(image)) for image in probability]
+    return torch.stack([pixels.counts(THRESHOLDS)[1] / probability[0].numel() for pixels in ranked])

@@ -21,7 +21,7 @@ from boxpromptiml.datasets.prepare import prepare
 from boxpromptiml.datasets.redraw import redraw
 from boxpromptiml.manifests.manifest import write_manifest
 from stage1_pseudomask.loading import Prompts
-from stage2_distill.data.dataset import ScoredDataset, unscored
+from stage2_distill.data.test_set import ScoredDataset, unscored
 
 WIDTH, HEIGHT = 64, 48
 BOX = as_boxes([(10, 8, 40, 30)])

@@ -17,8 +17,8 @@ from boxpromptiml.shards import read_index
 from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers.grabcut import GrabCut
 from stage1_pseudomask.teachers.sam import SegmentAnything
-from stage2_distill.data.dataset import ScoredDataset
 from stage2_distill.data.degradations import Levels
+from stage2_distill.data.test_set import ScoredDataset
 
 SHAPES = {"flat": (1, 600), "narrow": (600, 1), "dot": (1, 1), "usual": (48, 64)}
 """Height and width by name."""
@@ -116,13 +116,13 @@ def test_the_page_opens_them_or_says_why(records):
 def test_scores_take_areas_as_predict_does():
     """A probability at the student's size, brought to a truth one pixel high."""
     from boxpromptiml.scoring.protocol import Scoring
-    from stage2_distill.evaluation.metrics import COLUMNS, Scoreboard
+    from stage2_distill.evaluation.metrics import COLUMNS, ImageScores
 
     probability = torch.zeros(32, 32)
     probability[:8] = 1
     truth = torch.zeros(1, 600, dtype=torch.bool)
     truth[0, :300] = True
-    board = Scoreboard(Scoring())
+    board = ImageScores(Scoring())
     board.update(0, 0, probability, truth)
     row = dict(zip(COLUMNS, board.compute()[0].tolist(), strict=True))
     assert row["image_score"] == pytest.approx(0.25)

@@ -10,7 +10,8 @@ from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.shards import ShardReader
 from stage2_distill.callbacks import hardest_images
 from stage2_distill.data.augmentation import Resize
-from stage2_distill.data.dataset import PseudoMaskDataset, scorable
+from stage2_distill.data.dataset import PseudoMaskDataset
+from stage2_distill.data.test_set import scorable
 from stage2_distill.evaluation.metrics import COLUMNS
 from stage2_distill.losses.distillation import DistillationLoss
 from stage2_distill.model.student import Student

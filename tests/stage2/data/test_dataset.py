@@ -1,4 +1,4 @@
-"""What the student is fed, and what it is scored on."""
+"""What the student is fed."""
 
 import pickle
 
@@ -7,11 +7,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from boxpromptiml import images
-from boxpromptiml.manifests.manifest import ManifestError, read_manifest
 from boxpromptiml.shards import ShardReader
 from stage2_distill.data.augmentation import Augmentation, Resize, training_transform
-from stage2_distill.data.dataset import PseudoMaskDataset, ScoredDataset, collate_scored, scorable, unpack
+from stage2_distill.data.dataset import PseudoMaskDataset, unpack
 from stage2_distill.data.sampling import Mixture, SeededDraws
 
 
@@ -92,28 +90,3 @@ def test_a_dataset_can_be_sent_to_a_spawned_worker(cache):
     dataset = PseudoMaskDataset([ShardReader(cache)], Resize(64))
     before = dataset[5]["image"]
     assert np.array_equal(pickle.loads(pickle.dumps(dataset))[5]["image"], before)
-
-
-def test_truth_keeps_its_own_size(test_manifest):
-    records = scorable(read_manifest(test_manifest))
-    batch = collate_scored([ScoredDataset(records, 32)[i] for i in range(2)])
-    assert batch["image"].shape == (2, 3, 32, 32)
-    for truth, record in zip(batch["truth"], records, strict=False):
-        assert (truth.numpy() == images.read_mask(record.mask_path)).all()
-
-
-def test_an_unreadable_photo_is_reported_and_not_scored(test_manifest):
-    dataset = ScoredDataset(scorable(read_manifest(test_manifest)), 32)
-    assert dataset[3]["truth"] is None
-    assert "3.png: the file is empty" in dataset[3]["problem"]
-    assert not dataset[5]["truth"].any()  # authentic
-
-
-def test_a_manifest_without_truth_cannot_be_scored(tmp_path):
-    path = tmp_path / "m.json"
-    image = '{"id": 1, "file_name": "a.png", "width": 8, "height": 8, "split": "%s"}'
-    box = '{"id": 1, "image_id": 1, "bbox": [1, 1, 2, 2]}'
-    for split, message in (("train", '"split": "test"'), ("test", r"a.png has no mask_file")):
-        path.write_text(f'{{"images": [{image % split}], "annotations": [{box}]}}')
-        with pytest.raises(ManifestError, match=message):
-            scorable(read_manifest(path))

@@ -1,4 +1,4 @@
-"""The rows of the scoreboard against independent implementations, under every rule, and over two processes."""
+"""Scores of images against independent implementations, under every rule, and over two processes."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import f1_score, jaccard_score, roc_auc_score
 
 from boxpromptiml.scoring.protocol import Scoring
-from stage2_distill.evaluation.metrics import COLUMNS, Scoreboard
+from stage2_distill.evaluation.metrics import COLUMNS, ImageScores
 
 MODES = ("origin", "reverse", "double")
 
@@ -31,7 +31,7 @@ def case(seed):
 
 
 def scored(probability, truth, scoring=Scoring()):  # noqa: B008 (frozen)
-    board = Scoreboard(scoring)
+    board = ImageScores(scoring)
     board.update(0, 0, torch.from_numpy(probability), torch.from_numpy(truth))
     return dict(zip(COLUMNS, board.compute()[0].tolist(), strict=True))
 
@@ -127,11 +127,11 @@ import sys
 import numpy as np
 import torch
 from torch import distributed
-from stage2_distill.evaluation.metrics import Scoreboard
+from stage2_distill.evaluation.metrics import ImageScores
 
 store, out, mine = sys.argv[1], sys.argv[2], sys.argv[4:]
 distributed.init_process_group("gloo", init_method=f"file://{store}", rank=int(sys.argv[3]), world_size=2)
-board = Scoreboard()
+board = ImageScores()
 for index in map(int, mine):
     rng = np.random.default_rng(index)
     truth = None if index == 3 else torch.from_numpy(rng.random((9, 7)) < 0.3)
@@ -152,7 +152,7 @@ def test_two_processes_give_the_rows_of_one(tmp_path):
         for rank, share in enumerate(shares)
     ]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    alone = Scoreboard()
+    alone = ImageScores()
     for index in range(9):
         rng = np.random.default_rng(index)
         truth = None if index == 3 else torch.from_numpy(rng.random((9, 7)) < 0.3)

@@ -13,7 +13,7 @@ from boxpromptiml.cli import main
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.scoring.protocol import Scoring
 from boxpromptiml.scoring.tables import text
-from stage2_distill.evaluation.metrics import Scoreboard
+from stage2_distill.evaluation.metrics import ImageScores
 from stage2_distill.evaluation.scores import per_image, summarize
 
 
@@ -30,7 +30,7 @@ def scored():
         "a": [record(1), record(2, kind="removal"), record(3), record(4, authentic=True)],
         "b": [record(5), record(6)],
     }
-    board, arrays = Scoreboard(), {}
+    board, arrays = ImageScores(), {}
     for s, name in enumerate(sets):
         for i, each in enumerate(sets[name]):
             truth = np.zeros((8, 8), bool) if each.authentic else rng.random((8, 8)) < 0.3
@@ -78,7 +78,7 @@ def test_means_are_over_manipulated_images_and_authentic_ones_have_their_own_row
 
 def test_a_set_of_authentic_images_has_false_alarms_and_no_invented_score():
     sets = {"authentic": [record(1, authentic=True)], "whole": [record(2)]}
-    board = Scoreboard()
+    board = ImageScores()
     board.update(0, 0, torch.full((8, 8), 0.9), torch.zeros(8, 8, dtype=torch.bool))
     board.update(1, 0, torch.full((8, 8), 0.9), torch.ones(8, 8, dtype=torch.bool))
     summary = summarize(board.compute().numpy(), sets)
@@ -100,7 +100,7 @@ def test_kinds_have_the_scores_of_a_set(scored):
 
 def test_images_are_grouped_by_the_area_of_the_manipulated_region():
     sets = {"a": [record(i) for i in range(1, 6)] + [record(6, authentic=True)]}
-    board = Scoreboard()
+    board = ImageScores()
     for i, manipulated in enumerate([9, 10, 499, 500, 2500, 0]):  # of 1,000 pixels, then of 10,000
         truth = torch.zeros(1000 if i < 2 else 10_000, dtype=torch.bool)
         truth[:manipulated] = True
@@ -121,7 +121,7 @@ def test_the_threshold_of_a_set_is_best_for_the_mean_of_its_images():
     sets = {"a": [record(i) for i in range(5)]}
     truths = rng.random((5, 10, 10)) < 0.3
     probabilities = np.clip(0.2 * truths + rng.random((5, 10, 10)), 0, 1).astype(np.float32)
-    board = Scoreboard()
+    board = ImageScores()
     for i in range(5):
         board.update(0, i, torch.from_numpy(probabilities[i]), torch.from_numpy(truths[i]))
     row = summarize(board.compute().numpy(), sets)["a"]
@@ -141,7 +141,7 @@ def test_whole_images_are_told_apart_by_their_largest_probability():
     rng = np.random.default_rng(0)
     authentic = rng.random(60) < 0.4
     sets = {"both": [record(i, bool(a)) for i, a in enumerate(authentic)], "one": [record(100)]}
-    board, largest = Scoreboard(), np.clip(rng.normal(0.6 - 0.2 * authentic, 0.2), 0.1, 0.9).astype(np.float32)
+    board, largest = ImageScores(), np.clip(rng.normal(0.6 - 0.2 * authentic, 0.2), 0.1, 0.9).astype(np.float32)
     for i, score in enumerate(largest):
         probability = torch.full((4, 4), 0.1)
         probability[1, 2] = float(score)
