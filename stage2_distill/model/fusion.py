@@ -112,14 +112,14 @@ class MemoryGuidedGatedFusion(nn.Module):
     def __init__(
         self,
         in_channels: Sequence[int],
-        channels: int = 96,
-        gating: bool = True,
-        memory: bool = True,
-        prototypes: int = 64,
-        alpha: float = 0.5,
-        learn_alpha: bool = False,
-        memory_update: MemoryUpdate = "gradient",
-        memory_decay: float = 0.99,
+        channels: int,
+        gating: bool,
+        memory: bool,
+        prototypes: int,
+        alpha: float,
+        learn_alpha: bool,
+        memory_update: MemoryUpdate,
+        memory_decay: float,
     ) -> None:
         super().__init__()
         if not 0 <= alpha <= 1 or (learn_alpha and alpha in (0, 1)):

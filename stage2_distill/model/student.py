@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -17,6 +18,9 @@ from boxpromptiml.core.limits import Count, Share, Side, Whole, within_limits
 from stage2_distill.model import noise_residual, self_similarity
 from stage2_distill.model.fusion import MemoryGuidedGatedFusion, MemoryUpdate
 from stage2_distill.model.pretrained import WeightsError, create_backbone
+
+FIRST_WEIGHTS = ("pretrained", "weights")
+"""Arguments that say where a student's weights come from, and nothing about its shape."""
 
 
 class Localization(NamedTuple):
@@ -60,6 +64,10 @@ class Student(nn.Module):
         weights: training checkpoint of an earlier student of this shape to start from, for fine-tuning; None for a
             fresh start.
 
+    Attributes:
+        arguments: those that say what the student is. Checkpoints and saved students keep them; given to `Student`,
+            they make another like it.
+
     Raises:
         WeightsError: the pretrained weights cannot be downloaded, or ``weights`` cannot be read or do not fit.
     """
@@ -86,21 +94,10 @@ class Student(nn.Module):
         displacements: Whole = 0,
         weights: str | None = None,
     ) -> None:
+        given = dict(locals())  # before there are other variables
         super().__init__()
         self.arguments: dict[str, Any] = {
-            "backbone": backbone,
-            "image_size": image_size,
-            "fusion_stride": fusion_stride,
-            "channels": channels,
-            "gating": gating,
-            "memory": memory,
-            "prototypes": prototypes,
-            "alpha": alpha,
-            "learn_alpha": learn_alpha,
-            "memory_update": memory_update,
-            "memory_decay": memory_decay,
-            "forensic": forensic,
-            "displacements": displacements,
+            name: given[name] for name in signature(Student).parameters if name not in FIRST_WEIGHTS
         }
         self.image_size = image_size
         self.fusion_stride = fusion_stride

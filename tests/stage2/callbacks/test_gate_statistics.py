@@ -12,7 +12,15 @@ from stage2_distill.model.student import Localization
 
 def fusion_and_answer(**arguments):
     torch.manual_seed(0)
-    fusion = MemoryGuidedGatedFusion([3, 4], channels=8, prototypes=5, **arguments).eval()
+    given = {
+        "gating": True,
+        "memory": True,
+        "alpha": 0.5,
+        "learn_alpha": False,
+        "memory_update": "gradient",
+        "memory_decay": 0.99,
+    } | arguments
+    fusion = MemoryGuidedGatedFusion([3, 4], channels=8, prototypes=5, **given).eval()
     features = [torch.randn(2, 3, 6, 6), torch.randn(2, 4, 3, 3)]
     return fusion, Localization(*fusion(features, (6, 6)))
 

@@ -8,6 +8,14 @@ from boxpromptiml.core.records import InputError
 from stage2_distill.model.fusion import MemoryBank, MemoryGuidedGatedFusion, pool_under_mask
 
 CHANNELS = (4, 6, 8, 10)
+PLAIN = {
+    "gating": True,
+    "memory": True,
+    "alpha": 0.5,
+    "learn_alpha": False,
+    "memory_update": "gradient",
+    "memory_decay": 0.99,
+}
 
 
 @pytest.fixture
@@ -18,7 +26,7 @@ def features():
 
 def fusion(**arguments):
     torch.manual_seed(0)
-    return MemoryGuidedGatedFusion(CHANNELS, channels=8, prototypes=5, **arguments).eval()
+    return MemoryGuidedGatedFusion(CHANNELS, channels=8, prototypes=5, **{**PLAIN, **arguments}).eval()
 
 
 def test_the_equations(features):

@@ -119,3 +119,12 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     torch.save({"student": {"backbone": "mobilenetv3_small_050"}, "state_dict": {}}, path)
     with pytest.raises(WeightsError, match=r"other.ckpt: does not hold a student of this version"):
         Student.from_checkpoint(path)
+
+
+def test_arguments_are_all_that_another_student_of_this_shape_needs():
+    given = {"backbone": "mobilenetv3_small_050", "channels": 16, "prototypes": 4, "forensic": 2, "alpha": 0.7}
+    student = Student(**given, pretrained=False)
+    assert not {"self", "pretrained", "weights"} & set(student.arguments)
+    assert student.arguments == {**student.arguments, **given}
+    again = Student(**student.arguments, pretrained=False)
+    assert {n: v.shape for n, v in again.state_dict().items()} == {n: v.shape for n, v in student.state_dict().items()}
