@@ -130,7 +130,7 @@ endif
 
 # --------------------------------------------------------------------------------------------------- the benchmarks
 
-SUBJECTS := $(filter-out table,$(basename $(notdir $(wildcard benchmarks/*.py))))
+SUBJECTS := $(filter-out table training_photos,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 bench: $(STAMP) ## ours against the obvious way, side by side; tables in benchmarks/results; ONLY=synthesis for one
 	@for subject in $(or $(ONLY),$(SUBJECTS)); do $(BIN)/python benchmarks/$$subject.py || exit; done

@@ -7,11 +7,12 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from boxpromptiml.runtime.provenance import environment
 
@@ -20,6 +21,7 @@ QUICK = os.environ.get("BENCH") == "quick"
 """Small sizes: shows that a benchmark runs, and measures nothing."""
 PAUSE = 0.05
 """Seconds before a way's turn, in which the threads of the one before fall asleep: they wait actively for a while."""
+T = TypeVar("T")
 
 
 def seconds_each(
@@ -44,19 +46,19 @@ def seconds_each(
 
 
 def seconds_and_peak(work: Callable[..., Any], *arguments: Any) -> tuple[float, float]:
-    """Seconds of some work, and by how many MB it raised the peak of resident memory, in a fresh process.
+    """Seconds of some work, and by how many MB it raised the peak of resident memory, in a process `apart`."""
+    return apart(_measured, work, arguments)
+
+
+def apart(work: Callable[..., T], *arguments: Any) -> T:
+    """What some work returns in a fresh process, which holds no memory of the work before it.
 
     Args:
         work: a function of a module, so that the process can import it.
         arguments: of the function, picklable.
     """
-    context = get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measured, args=(sender, work, arguments))
-    process.start()
-    seconds, megabytes = receiver.recv()
-    process.join()
-    return seconds, megabytes
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        return executor.submit(work, *arguments).result()
 
 
 def write_table(subject: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str) -> None:
@@ -83,12 +85,13 @@ def write_table(subject: str, title: str, columns: Sequence[str], rows: Sequence
         (RESULTS / f"{subject}-{kind}.md").write_text(text, encoding="utf-8")
 
 
-def _measured(sender: Any, work: Callable[..., Any], arguments: Sequence[Any]) -> None:
+def _measured(work: Callable[..., Any], arguments: Sequence[Any]) -> tuple[float, float]:
     before = _peak()
     start = time.perf_counter()
     kept = work(*arguments)
-    sender.send((time.perf_counter() - start, _peak() - before))
+    seconds, megabytes = time.perf_counter() - start, _peak() - before
     del kept
+    return seconds, megabytes
 
 
 def _peak() -> float:

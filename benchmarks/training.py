@@ -10,8 +10,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +18,11 @@ import numpy as np
 import torch
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.profilers import SimpleProfiler
-from PIL import Image
-from table import QUICK, write_table
+from table import QUICK, apart, write_table
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
+from torch.utils.data import DataLoader
+from training_photos import FILES, PHOTO, SIZE, STORED, Files, write_photos
 
-from boxpromptiml import images
-from boxpromptiml.core.boxes import as_boxes
-from boxpromptiml.core.records import Sample, Split, Stamp
-from boxpromptiml.shards import SCHEMA, write_index, write_shard
 from stage2_distill.data.augmentation import Augmentation
 from stage2_distill.data.datamodule import PseudoMaskData
 from stage2_distill.losses.distillation import DistillationLoss
@@ -42,12 +35,6 @@ BATCH = 4 if QUICK else 64 if GPU else 8
 STEPS = 2 if QUICK else 60 if GPU else 6
 """Steps of a turn, after as many for warming up as `WARM` says."""
 WARM = 1 if QUICK else 20 if GPU else 2
-SIZE = 64 if QUICK else 224
-STORED = 256
-"""Side of a cached sample in pixels."""
-PHOTO = (384, 512)
-"""Height and width of a photo file."""
-FILES = 16 if QUICK else 256
 WORKERS = int(os.environ.get("WORKERS", 0 if QUICK else 8 if GPU else 1))
 PRECISION = "bf16-mixed" if GPU else "32-true"
 BACKBONE = "mobilenetv3_small_050" if QUICK else os.environ.get("BACKBONE", "tiny_vit_5m_224")
@@ -81,30 +68,6 @@ class Plain(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """As it comes."""
         return torch.optim.AdamW(self.parameters(), 1e-4)
-
-
-class Files(Dataset[tuple[Tensor, Tensor]]):
-    """Photos and masks from files through PIL, with torchvision's transforms."""
-
-    def __init__(self, folder: Path) -> None:
-        self.photos = sorted(folder.glob("*.jpg"))
-        self.transform = v2.Compose(
-            [
-                v2.RandomResizedCrop((SIZE, SIZE), scale=(0.6, 1.0), ratio=(0.8, 1.25), antialias=True),
-                v2.RandomHorizontalFlip(),
-                v2.RandomVerticalFlip(),
-                v2.ToImage(),
-                v2.ToDtype(torch.float32, scale=True),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        photo = Image.open(self.photos[index]).convert("RGB")
-        mask = Image.open(self.photos[index].with_suffix(".png")).convert("L")
-        return self.transform(photo, mask)
 
 
 class Rate(L.Callback):
@@ -164,15 +127,15 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _make(folder)
+        write_photos(folder)
         loaders = {"files": _images_per_second(_files(folder)), "cache": _images_per_second(_cached(folder))}
         rows, rates = [], {}
         for way, options in ways.items():
-            rates[way], busy, megabytes = _apart(_train, folder, way == PLAIN, options)
+            rates[way], busy, megabytes = apart(_train, folder, way == PLAIN, options)
             loader = loaders["files" if way == PLAIN else "cache"]
             row = [way, rates[way], rates[way] / rates[PLAIN], loader, megabytes]
             rows.append([*row, f"{busy:.0%}"] if busy is not None else row)
-        shares = _apart(_profile, folder)
+        shares = apart(_profile, folder)
     columns = ["way", "training images/s", "× plain", "its loader alone, images/s", "peak memory, MB"]
     split = ", ".join(f"{part} {share:.1%}" for part, share in shares.items())
     write_table(
@@ -268,35 +231,6 @@ def _images_per_second(loader: DataLoader) -> float:
     start = time.perf_counter()
     batches = sum(1 for _ in loader)
     return batches * BATCH / (time.perf_counter() - start)
-
-
-def _make(folder: Path) -> None:
-    """Photos with one bright region each, as files and as a cache."""
-    rng = np.random.default_rng(0)
-    samples = []
-    for index in range(FILES):
-        coarse = rng.integers(0, 256, (PHOTO[0] // 8, PHOTO[1] // 8, 3), np.uint8)
-        photo = images.resize_photo(coarse, PHOTO[1], PHOTO[0])
-        mask = np.zeros(PHOTO, bool)
-        mask[100:250, 150:300] = True
-        images.write_photo(folder / f"{index:04d}.jpg", photo)
-        images.write_mask(folder / f"{index:04d}.png", mask)
-        small = images.resize_mask(mask, STORED, STORED).astype(np.uint8) * 255
-        boxes = as_boxes([(75, 66, 150, 167)])
-        pixels = images.resize_photo(photo, STORED, STORED)
-        ones = np.ones(1, np.float32)
-        split: Split = "train" if index else "val"
-        samples.append(Sample(index, pixels, small, None, boxes, ones, "made", split, False, "", PHOTO[1], PHOTO[0]))
-    (folder / "cache").mkdir()
-    stamp = Stamp(SCHEMA, STORED, "none", "", "0", "0")
-    write_shard(folder / "cache/shard-000-00000.h5", samples, [], stamp)
-    write_index(folder / "cache", stamp)
-
-
-def _apart(work: Any, *arguments: Any) -> Any:
-    """What some work returns in a fresh process, which holds no memory of the work before it."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
-        return executor.submit(work, *arguments).result()
 
 
 def _synchronize() -> None:
