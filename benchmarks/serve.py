@@ -23,6 +23,7 @@ from PIL import Image
 from table import QUICK, write_table
 
 from boxpromptiml import Localizer
+from boxpromptiml.runtime.processes import command_words
 from stage2_distill.model.student import Student
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/fuzz"))
@@ -176,17 +177,7 @@ def _service(model: Path) -> Iterator[tuple[Sender, int]]:
     """The command in a process of its own: who sends to it, and its number."""
     limits = {"megabytes": MEGABYTES, "megapixels": MEGAPIXELS, "readers": READERS, "requests": 64, "seconds": 20}
     words = [word for name, value in limits.items() for word in (f"--limits.{name}", str(value))]
-    command = [
-        sys.executable,
-        "-m",
-        "boxpromptiml.cli",
-        "serve",
-        "--checkpoint",
-        str(model),
-        "--port",
-        "0",
-        *words,
-    ]
+    command = command_words(["serve", "--checkpoint", str(model), "--port", "0", *words])
     served = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert served.stdout is not None

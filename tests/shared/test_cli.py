@@ -10,12 +10,11 @@ import pytest
 import yaml
 
 from boxpromptiml.cli import TOOLS, TRAINER, main
+from boxpromptiml.runtime.processes import command_words
 
 
 def test_help_lists_every_command():
-    answer = subprocess.run(
-        [sys.executable, "-m", "boxpromptiml.cli", "--help"], capture_output=True, text=True, check=True
-    )
+    answer = subprocess.run(command_words(["--help"]), capture_output=True, text=True, check=True)
     listed = {line.split()[0] for line in answer.stdout.splitlines() if line.startswith("  ")}
     assert listed == set(TOOLS) | set(TRAINER)
 
@@ -96,7 +95,7 @@ def test_help_is_readable_in_a_plain_locale():
         "PYTHONCOERCECLOCALE": "0",
         "PYTHONIOENCODING": "ascii",
     }
-    command = [sys.executable, "-m", "boxpromptiml.cli", "complexity", "--help"]
+    command = command_words(["complexity", "--help"])
     answer = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert "multiply-accumulates" in answer.stdout.decode("ascii")

@@ -4,7 +4,6 @@ import csv
 import json
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -13,6 +12,7 @@ import yaml
 from PIL import Image
 
 from boxpromptiml.cli import main
+from boxpromptiml.runtime.processes import command_words
 from stage2_distill.data.datamodule import PseudoMaskData
 from stage2_distill.model.student import Student, read_checkpoint
 from stage2_distill.trainer_cli import run
@@ -22,7 +22,7 @@ AVERAGING = ["--trainer.callbacks+", EMA, "--trainer.callbacks.decay", "0.5"]
 
 
 def cli(*words, code=0):
-    command = [sys.executable, "-m", "boxpromptiml.cli", *map(str, words)]
+    command = command_words(map(str, words))
     answer = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert answer.returncode == code, answer.stderr[-3000:]
     return answer.stdout
@@ -129,7 +129,7 @@ def test_a_killed_run_resumes_to_the_same_weights(request, tmp_path, workers, co
     last = tmp_path / "checkpoints/last.ckpt"
     straight = read_checkpoint(last)
     last.unlink()
-    again = [sys.executable, "-m", "boxpromptiml.cli", *map(str, fit), "--overwrite", "true"]
+    again = command_words([*map(str, fit), "--overwrite", "true"])
     process = subprocess.Popen(again, stderr=subprocess.DEVNULL)
     while not last.exists():
         assert process.poll() is None
@@ -197,9 +197,7 @@ def test_a_checkpoint_carries_the_student_alone(tiny_config, tmp_path):
 
 def test_ctrl_c_is_not_a_finished_run_and_says_how_to_go_on(tiny_config, tmp_path):
     words = ["fit", "--config", tiny_config, "--trainer.max_epochs", 500]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "boxpromptiml.cli", *map(str, words)], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command_words(map(str, words)), stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "checkpoints/last.ckpt").exists():
         assert process.poll() is None
         time.sleep(0.01)

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import torch
 import yaml
 
 from boxpromptiml.cli import main
+from boxpromptiml.runtime.processes import command_words
 from stage2_distill.model.student import Student, read_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -48,7 +48,7 @@ def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_pat
     ]
     if config.stem == "released":  # its sources have to be fetched
         on_small_data += ["--data.streams", "null", "--data.source_weights", "null", "--data.val_sets", "null"]
-    words = [sys.executable, "-m", "boxpromptiml.cli", "fit", "--config", config, *on_small_data]
+    words = command_words(["fit", "--config", config, *on_small_data])
     trained = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=250)
     assert trained.returncode == 0, trained.stderr
     record = json.loads((tmp_path / "fit/fit.json").read_text())

@@ -1,8 +1,9 @@
-"""Processes that inherit nothing: work spread over them, in order and under a progress bar, and loaders of samples."""
+"""How processes are started, so that they inherit nothing: commands, work spread over a pool, loaders of samples."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -11,8 +12,16 @@ from multiprocessing import get_all_start_methods, get_context, parent_process
 from threading import Thread
 from typing import Any, Protocol
 
-import cv2
 from tqdm import tqdm
+
+
+def command_words(words: Iterable[str]) -> list[str]:
+    """A command of this program, to be started by `subprocess` with this interpreter and its packages.
+
+    Args:
+        words: of the command, without the program's name.
+    """
+    return [sys.executable, "-m", "boxpromptiml.cli", *words]
 
 
 class Spread(Protocol):
@@ -61,10 +70,14 @@ def loader_processes(workers: int, module: str) -> dict[str, Any]:
 def _begin_loading(environment: dict[str, str], worker: int) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    import cv2  # not before: commands that start no such process do without
+
     cv2.setNumThreads(0)  # the other processes have the other cores
 
 
 def _begin() -> None:
+    import cv2
+
     cv2.setNumThreads(1)
     Thread(target=_end_with_parent, daemon=True).start()
 

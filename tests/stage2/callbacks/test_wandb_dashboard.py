@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from PIL import Image
 
 from boxpromptiml.apps.wandb_workspace.view import CURVES, MEDIA, TABLES
 from boxpromptiml.cli import main
+from boxpromptiml.runtime.processes import command_words
 
 SCALARS = {
     *("val/bce", "val/dice", "val/outside", "val/tightness", "val/loss", "val/f1_pseudo_mask", "train/loss"),
@@ -135,7 +135,7 @@ def test_worst_cases_are_a_table_and_a_file_without_wandb(folder, fit, tested):
     assert (folder / "worst/test-worst.png").exists()
 
 
-def test_test_scores_are_those_of_the_scoreboard(folder, tested):
+def test_scores_of_test_sets_are_those_of_scores_json(folder, tested):
     row = json.loads((folder / "test/scores.json").read_text())["sets"]["squares"]
     [logged] = [step for step in tested.history if "test/f1/squares" in step]
     for name in ("f1", "iou", "auc", "false_alarm_area"):
@@ -167,7 +167,7 @@ def test_two_processes_are_one_run_with_the_numbers_of_one(folder, with_wandb, t
     words = ["validate", "--config", str(config), "--ckpt_path", str(folder / "checkpoints/last.ckpt")]
     assert main(words) == 0
     assert "gate_mean" not in capsys.readouterr().out  # what people read there stays short
-    command = [sys.executable, "-m", "boxpromptiml.cli", *words, "--trainer.devices", "2", "--data.batch_size", "3"]
+    command = command_words([*words, "--trainer.devices", "2", "--data.batch_size", "3"])
     answer = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert answer.returncode == 0, answer.stderr[-3000:]
     one, two = (

@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from PIL import Image
 from boxpromptiml.cli import main
 from boxpromptiml.core.records import InputError
 from boxpromptiml.manifests.manifest import read_manifest, write_manifest
+from boxpromptiml.runtime.processes import command_words
 from boxpromptiml.scoring.protocol import Scoring
 from stage2_distill.data.degradations import Levels
 from stage2_distill.evaluation.robustness import robustness
@@ -115,9 +115,7 @@ def test_two_processes_score_as_one(student, test_manifest, tmp_path):
     words = ["robustness", "--checkpoint", student, "--test_sets", json.dumps({"squares": str(test_manifest)})]
     words += ["--accelerator", "cpu", "--workers", 0, "--devices", 2, "--out", tmp_path / "two", "--batch_size", 2]
     words += [w for name, levels in FEW.items() for w in (f"--levels.{name}", json.dumps(levels))]
-    answer = subprocess.run(
-        [sys.executable, "-m", "boxpromptiml.cli", *map(str, words)], capture_output=True, text=True, timeout=240
-    )
+    answer = subprocess.run(command_words(map(str, words)), capture_output=True, text=True, timeout=240)
     assert answer.returncode == 3, answer.stderr[-3000:]
     assert answer.stdout.count("F1 kept") == 1
     run(student, test_manifest, tmp_path / "one", batch_size=2)

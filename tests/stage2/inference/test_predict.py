@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 
 from boxpromptiml import Localizer
 from boxpromptiml.cli import main
+from boxpromptiml.runtime.processes import command_words
 from stage2_distill.model.student import Student
 
 
@@ -88,7 +89,7 @@ def test_an_unreadable_photo_is_listed_and_the_rest_goes_on(checkpoint, photos, 
 def test_two_processes_write_what_one_writes(checkpoint, photos, tmp_path):
     run(checkpoint, photos, tmp_path / "one", "--accelerator", "cpu")
     arguments = ["predict", "--checkpoint", checkpoint, "--images", photos, "--out", tmp_path / "two"]
-    command = [sys.executable, "-m", "boxpromptiml.cli", *map(str, arguments), "--accelerator", "cpu"]
+    command = command_words([*map(str, arguments), "--accelerator", "cpu"])
     subprocess.run([*command, "--devices", "2", "--workers", "0"], check=True, timeout=120)
     one, two = (json.loads((tmp_path / out / "predictions.json").read_text())["images"] for out in ("one", "two"))
     assert one == two

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from boxpromptiml.cli import main
+from boxpromptiml.runtime.processes import command_words
 
 STUDENT = "--model.student.init_args"
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has one")
@@ -157,7 +158,7 @@ def test_training_needs_nothing_of_the_home_folder(with_wandb, tmp_path):
     home.write_text("")  # no folder, so that nothing can be written below it, not even by root
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "XDG"))}
     environment = {**kept, "HOME": str(home), "WANDB_MODE": "offline"}
-    command = [sys.executable, "-m", "boxpromptiml.cli", "fit", "--config", str(config), "--trainer.max_epochs", "1"]
+    command = command_words(["fit", "--config", str(config), "--trainer.max_epochs", "1"])
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr[-2000:]
     assert home.read_text() == ""

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,6 +17,7 @@ from boxpromptiml.apps.ablation.plan import Run, commands
 from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime import provenance
+from boxpromptiml.runtime.processes import command_words
 from boxpromptiml.runtime.run_folder import REPLACE, found, replace
 
 SET_ASIDE = 3
@@ -41,7 +41,7 @@ def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
             continue
         for line in lines:
             print(f"{name}: {line}")
-            code = subprocess.run(_program(input_words(line)), check=False).returncode
+            code = subprocess.run(command_words(input_words(line)), check=False).returncode
             if code not in (0, SET_ASIDE):
                 raise InputError(f"input {name}: `{line}` ended with {code}; mend it, then run the same command again")
         provenance.write_json(record, lines)
@@ -74,7 +74,7 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
                 if stopped.is_set():
                     return None
                 of_run = environment | _for_wandb(run)
-                process = subprocess.Popen(_program(words), stdout=log, stderr=subprocess.STDOUT, env=of_run)
+                process = subprocess.Popen(command_words(words), stdout=log, stderr=subprocess.STDOUT, env=of_run)
                 started.append(process)
                 if (code := process.wait()) == SET_ASIDE:
                     return f"{run.folder}: `{words[0]}` skipped photos; {log.name} names them"
@@ -136,10 +136,6 @@ def _made_by_hand(run: Run) -> bool:
 
 def _settings_file(run: Run) -> Path:
     return run.folder / "settings.json"
-
-
-def _program(words: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "boxpromptiml.cli", *words]
 
 
 def _environment(jobs: int) -> dict[str, str]:

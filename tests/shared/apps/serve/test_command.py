@@ -4,13 +4,13 @@ import importlib.util
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from types import SimpleNamespace
 
 import pytest
 
 from boxpromptiml.cli import main
+from boxpromptiml.runtime.processes import command_words
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def model(localizer, tmp_path_factory):
 
 
 def test_it_serves_until_it_is_stopped(model):
-    command = [sys.executable, "-m", "boxpromptiml.cli", "serve", "--checkpoint", str(model), "--port", "0"]
+    command = command_words(["serve", "--checkpoint", str(model), "--port", "0"])
     served = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         address = served.stdout.readline().split()[0]

@@ -4,17 +4,17 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import urllib.request
 
 import pytest
 
 from boxpromptiml.apps.web_app import command
 from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime.processes import command_words
 
 
 def test_it_prints_its_address_and_leaves_nothing_behind(tmp_path):
-    words = [sys.executable, "-m", "boxpromptiml.cli", "app", "--open_browser", "false"]
+    words = command_words(["app", "--open_browser", "false"])
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert "the released one, which comes with the package" in process.stdout.readline()
