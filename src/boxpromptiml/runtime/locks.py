@@ -3,6 +3,8 @@
 The file ``.lock`` has a line for each process of a run: its number, machine and command. The process holds a lock of
 the operating system on its line, which is gone the moment the process is, however that ended: lines of the dead do not
 count, and nothing has to be cleaned up after a crash.
+
+The package ``filelock`` locks whole files: it names no holder, and does not tell which of a run's processes has died.
 """
 
 from __future__ import annotations
