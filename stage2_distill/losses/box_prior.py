@@ -25,14 +25,14 @@ def outside_per_image(logits: Tensor, box_mask: Tensor) -> Tensor:
     return (F.softplus(logits.float()) * outside).sum((1, 2, 3)) / outside.sum((1, 2, 3)).clamp(min=1)
 
 
-def tightness_per_image(logits: Tensor, box_mask: Tensor, margin: float = 0.15) -> Tensor:
+def tightness_per_image(logits: Tensor, box_mask: Tensor, tightness_margin: float = 0.15) -> Tensor:
     """−log of the largest probability on each line that crosses a box, averaged over lines (box tightness prior).
 
     A region that touches all four sides of its tight box meets every row and every column of the box, so the largest
     probability on each should be 1 (Hsu et al., Weakly Supervised Instance Segmentation using the Bounding Box
     Tightness Prior, NeurIPS 2019; BoxInst projects in the same way). Coarse boxes are loose, so rows within
-    ``margin`` of the top and bottom say nothing, nor do columns within it of the left and right (ours). Nor does a box
-    that touches the image's border, because a crop may have cut the region off it.
+    ``tightness_margin`` of the top and bottom say nothing, nor do columns within it of the left and right (ours). Nor
+    does a box that touches the image's border, because a crop may have cut the region off it.
 
     Lines are the runs of ``box_mask``: boxes that overlap were merged, so a run crosses one box. A merged box whose
     regions leave a gap between them is taken for one region.
@@ -40,7 +40,7 @@ def tightness_per_image(logits: Tensor, box_mask: Tensor, margin: float = 0.15) 
     Args:
         logits: (B, 1, H, W).
         box_mask: (B, 1, H, W), 1 inside any box.
-        margin: share of the box's side, in [0, 0.5); 0.15 is as loose as this project draws boxes.
+        tightness_margin: share of the box's side, in [0, 0.5); 0.15 is as loose as this project draws boxes.
 
     Returns:
         (B,), at least 0; 0 for an image without a box that says something.
@@ -48,8 +48,8 @@ def tightness_per_image(logits: Tensor, box_mask: Tensor, margin: float = 0.15) 
     inside = box_mask[:, 0] > 0
     rows, columns = _runs(inside), _runs(inside.mT)
     whole = inside & ~rows.cut & ~columns.cut.mT
-    across = _misses(logits[:, 0], rows, whole & (columns.depth.mT >= margin))
-    down = _misses(logits[:, 0].mT, columns, whole.mT & (rows.depth.mT >= margin))
+    across = _misses(logits[:, 0], rows, whole & (columns.depth.mT >= tightness_margin))
+    down = _misses(logits[:, 0].mT, columns, whole.mT & (rows.depth.mT >= tightness_margin))
     missed, lines = (one + other for one, other in zip(across, down, strict=True))
     return missed / lines.clamp(min=1)
 

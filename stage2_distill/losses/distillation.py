@@ -70,10 +70,11 @@ class DistillationLoss(nn.Module):
         focal_gamma: how little pixels count that are already right.
         outside: weight of the cross-entropy over pixels outside every box, which are authentic for certain.
         tightness: weight of the term by which the lines that cross a box must meet the manipulated region.
-        margin: share of a box's side, at each end, whose lines may miss the region because boxes are loose.
+        tightness_margin: of that term: share of a box's side, at each end, whose lines may miss the region because
+            boxes are loose. It has nothing to do with the margin of `boxpromptiml pseudomasks`.
 
     Raises:
-        InputError: a weight is below 0, or the margin leaves no line.
+        InputError: a weight is below 0, or ``tightness_margin`` leaves no line.
     """
 
     @within_limits
@@ -85,7 +86,7 @@ class DistillationLoss(nn.Module):
         focal_gamma: NotNegative = 2.0,
         outside: NotNegative = 0.0,
         tightness: NotNegative = 0.0,
-        margin: ShareBelowHalf = 0.15,
+        tightness_margin: ShareBelowHalf = 0.15,
     ) -> None:
         super().__init__()
         self.bce = bce
@@ -94,7 +95,7 @@ class DistillationLoss(nn.Module):
         self.focal_gamma = focal_gamma
         self.outside = outside
         self.tightness = tightness
-        self.margin = margin
+        self.tightness_margin = tightness_margin
 
     def terms(self, logits: Tensor, target: Tensor, box_mask: Tensor, unweighted: bool = False) -> dict[str, Tensor]:
         """Terms of the loss by name, each (B,), before they are weighted.
@@ -110,7 +111,7 @@ class DistillationLoss(nn.Module):
             "dice": lambda: dice_per_image(logits, target),
             "focal": lambda: focal_per_image(logits, target, self.focal_gamma),
             "outside": lambda: outside_per_image(logits, box_mask),
-            "tightness": lambda: tightness_per_image(logits, box_mask, self.margin),
+            "tightness": lambda: tightness_per_image(logits, box_mask, self.tightness_margin),
         }
         return {name: term() for name, term in every.items() if unweighted or name == "bce" or getattr(self, name)}
 

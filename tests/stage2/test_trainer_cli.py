@@ -132,7 +132,7 @@ def test_the_full_config_is_the_papers_protocol():
     assert config["model"]["loss"]["init_args"] == {
         "bce": 1.0,
         **dict.fromkeys(("dice", "focal", "outside", "tightness"), 0.0),
-        **{"focal_gamma": 2.0, "margin": 0.15},  # of terms that are off
+        **{"focal_gamma": 2.0, "tightness_margin": 0.15},  # of terms that are off
     }
     assert student["forensic"] == config["model"]["correction"]["share"] == config["data"]["confidence_power"] == 0
     assert not config["data"]["authentic"]

@@ -99,7 +99,13 @@ CLASSES: Mapping[str, str] = MappingProxyType(
     {"stage2_distill.callbacks.RunRecord": "stage2_distill.callbacks.run_record.RunRecord"}
 )
 """Classes that left their module."""
-OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType({"pseudomasks": {"rank": "select_by"}})
+_OF_TRAINING = {
+    "model.loss.init_args.margin": "model.loss.init_args.tightness_margin",
+    "model.loss.margin": "model.loss.tightness_margin",
+}
+OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"pseudomasks": {"rank": "select_by"}, **dict.fromkeys(("fit", "validate", "test"), _OF_TRAINING)}
+)
 """Command → old option → new one."""
 CLASS_PATH = re.compile(r"(?<![\w./])((?:boxpromptiml|stage1_pseudomask|stage2_distill)[\w.]*)\.([A-Z]\w*)")
 
@@ -128,8 +134,9 @@ def refuse_old_names(words: Sequence[str]) -> None:
         _refuse(word, "the command")
     for path in _configurations(words):
         content = _content(path)
+        options = set(_options(content))
         for option, new in OPTIONS.get(words[0], {}).items():
-            if isinstance(content, dict) and option in content:
+            if option in options:
                 raise InputError(f"{path}: {option} is called {new} now; write that instead")
         for text in _texts(content):
             _refuse(text, str(path))
@@ -157,6 +164,18 @@ def _content(path: Path) -> object:
         return msgspec.yaml.decode(path.read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def _options(content: object, prefix: str = "") -> Iterator[str]:
+    """Dotted names of a configuration's options, without those of other people's classes."""
+    if not isinstance(content, dict):
+        return
+    named = content.get("class_path")
+    if named is not None and not CLASS_PATH.fullmatch(str(named)):
+        return
+    for name, value in content.items():
+        yield f"{prefix}{name}"
+        yield from _options(value, f"{prefix}{name}.")
 
 
 def _texts(content: object) -> Iterator[str]:

@@ -81,6 +81,16 @@ def test_an_old_option_is_told_its_new_name(tmp_path, capsys):
     assert f"{path}: rank is called select_by now" in said(capsys, "pseudomasks", "--config", str(path))
 
 
+def test_an_old_argument_of_the_loss_is_told_its_new_name(tmp_path, capsys):
+    old, new = "model.loss.init_args.margin", "model.loss.init_args.tightness_margin"
+    assert f"--{old} is called --{new} now" in said(capsys, "fit", f"--{old}=0.1")
+    path = tmp_path / "old.yaml"
+    path.write_text("model: {loss: {init_args: {margin: 0.1}}}")
+    assert f"{path}: {old} is called {new} now" in said(capsys, "test", "--config", str(path))
+    path.write_text("model: {loss: {class_path: mine.Loss, init_args: {margin: 0.1}}}")
+    assert "is called" not in said(capsys, "fit", "--config", str(path)), "a class of one's own names its arguments"
+
+
 def test_a_comment_may_hold_an_old_name(tmp_path):
     path = tmp_path / "new.yaml"
     path.write_text("# was stage2_distill.loss.DistillationLoss\nbackbone: mobilenetv3_small_050\nimage_size: 64\n")

@@ -76,7 +76,7 @@ def test_each_term_is_added_by_its_weight(batch, name, term):
     logits, target, box_mask = batch
     boxed = {"outside": outside_per_image, "tightness": lambda *given: tightness_per_image(*given, 0.25)}
     each = term(logits, target) if term else boxed[name](logits, box_mask)
-    with_term = DistillationLoss(bce=2.0, focal_gamma=1.5, margin=0.25, **{name: 0.3})
+    with_term = DistillationLoss(bce=2.0, focal_gamma=1.5, tightness_margin=0.25, **{name: 0.3})
     expected = (2 * bce_per_image(logits, target) + 0.3 * each).mean()
     torch.testing.assert_close(with_term(logits, target, torch.ones(3), box_mask), expected)
 
@@ -91,5 +91,5 @@ def test_on_an_authentic_image_every_term_lowers_every_pixel_or_is_silent(batch)
 
 
 def test_a_margin_that_leaves_no_line_is_refused():
-    with pytest.raises(InputError, match=r"margin is 0.5; name a share from 0 to below 0.5"):
-        DistillationLoss(margin=0.5)
+    with pytest.raises(InputError, match=r"tightness_margin is 0.5; name a share from 0 to below 0.5"):
+        DistillationLoss(tightness_margin=0.5)

@@ -1,7 +1,7 @@
 """Line charts as coordinates, which a template draws.
 
-So they follow the reader's light or dark theme; the colours of matplotlib's own SVG are fixed when it is written, and its
-letters are paths that cannot be selected or searched. Only its choice of round numbers for the ticks is used.
+So they follow the reader's light or dark theme: the colours of matplotlib's own SVG are fixed when it is written. Only
+its choice of round numbers for the ticks is used.
 """
 
 from __future__ import annotations
