@@ -135,8 +135,8 @@ def _means(agreements: Sequence[MaskScores]) -> dict[str, float]:
     return {
         "images": len(agreements),
         **means,
-        "pseudo_mask_iou_low": round(low, 4),
-        "pseudo_mask_iou_high": round(high, 4),
+        "pseudo_mask_iou_ci_low": round(low, 4),
+        "pseudo_mask_iou_ci_high": round(high, 4),
         "confidence_rank_correlation": round(_rank_correlation([a.confidence for a in agreements], iou_of_each), 4),
     }
 
@@ -155,7 +155,7 @@ def _print_table(groups: dict[str, list[MaskScores]]) -> None:
     print(f"{'source':<{width}}  images  pseudo-mask IoU (95 %)  box IoU  boundary F1  confidence knows")
     for name, agreements in groups.items():
         mean = _means(agreements)
-        interval = f"({mean['pseudo_mask_iou_low']:.3f}-{mean['pseudo_mask_iou_high']:.3f})"
+        interval = f"({mean['pseudo_mask_iou_ci_low']:.3f}-{mean['pseudo_mask_iou_ci_high']:.3f})"
         print(
             f"{name:<{width}}  {mean['images']:6d}  {mean['pseudo_mask_iou']:8.3f} {interval}  {mean['box_iou']:7.3f}  "
             f"{mean['boundary_f1']:11.3f}  {mean['confidence_rank_correlation']:+16.2f}"

@@ -66,6 +66,7 @@ def test_scores_are_those_worked_out_by_hand(tmp_path, capsys):
     scores = json.loads((tmp_path / "report/audit.json").read_text())
     assert scores["images"] == 3
     assert scores["pseudo_mask_iou"] == pytest.approx(1.25 / 3, abs=1e-4)
+    assert scores["pseudo_mask_iou_ci_low"] < scores["pseudo_mask_iou"] < scores["pseudo_mask_iou_ci_high"]
     assert scores["box_iou"] == pytest.approx(1.5 / 3, abs=1e-4)
     assert (scores["a/images"], scores["a/pseudo_mask_iou"], scores["a/box_iou"]) == (2, 0.625, 0.25)
     assert (scores["b/images"], scores["b/pseudo_mask_iou"], scores["b/box_iou"]) == (1, 0, 1)

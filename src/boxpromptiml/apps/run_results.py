@@ -175,6 +175,8 @@ class Audit(msgspec.Struct):
 
     pseudo_mask_iou: float
     box_iou: float
+    pseudo_mask_iou_ci_low: float | None = None
+    pseudo_mask_iou_ci_high: float | None = None
     boundary_f1: float | None = None
 
 

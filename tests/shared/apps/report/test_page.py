@@ -73,7 +73,10 @@ def run(tmp_path, monkeypatch):
     stamp = records.Stamp(shards.SCHEMA, SIZE, "grabcut", "", "0", "0.1.0")
     shards.write_shard(run / "pseudomasks/shard-000-00000.h5", samples, [], stamp, seconds=12.5)
     shards.write_index(run / "pseudomasks", stamp)
-    write_json(run / "pseudomasks/audit.json", {"pseudo_mask_iou": 0.7, "box_iou": 0.45, "boundary_f1": 0.5})
+    interval = {"pseudo_mask_iou_ci_low": 0.66, "pseudo_mask_iou_ci_high": 0.74}
+    write_json(
+        run / "pseudomasks/audit.json", {"pseudo_mask_iou": 0.7, "box_iou": 0.45, "boundary_f1": 0.5, **interval}
+    )
     write_json(
         run / "fit/fit.json",
         {"seconds_fit": 61.0, "images_train": 800, "command": "boxpromptiml fit", "environment": {"torch": "2.9"}},
