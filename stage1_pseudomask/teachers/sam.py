@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of them
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding:
+class SamEmbedding:
     """Encoded photos.
 
     Attributes:
@@ -97,7 +97,7 @@ class SegmentAnything(Teacher):
         """Fetch, verify and load the weights."""
         self.model = sam_weights.load(self.variant, self.checkpoint, self.download_folder).to(device)
 
-    def embed(self, photos: Sequence[Photo]) -> Embedding:
+    def embed(self, photos: Sequence[Photo]) -> SamEmbedding:
         """One call of the image encoder for the whole batch."""
         import torch
 
@@ -108,9 +108,9 @@ class SegmentAnything(Teacher):
             images = [torch.from_numpy(photo).to(model.device, non_blocking=True) for photo in photos]
             pixels = torch.stack([model.preprocess(image.permute(2, 0, 1)) for image in images])
             features = encode(model.image_encoder, pixels, self.kernel, self.compiled)
-        return Embedding(features, [photo.shape[:2] for photo in photos])
+        return SamEmbedding(features, [photo.shape[:2] for photo in photos])
 
-    def propose(self, embedding: Embedding, boxes: Sequence[Boxes], frames: Sequence[Size]) -> list[Candidates]:
+    def propose(self, embedding: SamEmbedding, boxes: Sequence[Boxes], frames: Sequence[Size]) -> list[Candidates]:
         """Candidates for every box, on the device; the scores are SAM's own estimates of their IoU."""
         import torch
         from segment_anything.utils.transforms import ResizeLongestSide

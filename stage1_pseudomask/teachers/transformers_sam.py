@@ -33,7 +33,7 @@ BEHIND_THE_BLOCKS = ("vision_encoder.neck", "mask_decoder.conv_s0", "mask_decode
 
 
 @dataclass(frozen=True, slots=True)
-class Embedding:
+class TransformersEmbedding:
     """Encoded photos.
 
     Attributes:
@@ -121,7 +121,7 @@ class TransformersSam(Teacher):
         if self.compiled:
             self.model.vision_encoder.compile()
 
-    def embed(self, photos: Sequence[Photo]) -> Embedding:
+    def embed(self, photos: Sequence[Photo]) -> TransformersEmbedding:
         """One call of the image encoder for the whole batch."""
         import torch
 
@@ -135,9 +135,11 @@ class TransformersSam(Teacher):
         arguments: dict[str, Any] = {"image_embeddings": found}
         if isinstance(found, tuple):  # SAM-HQ, whose decoder reads the first of the encoder's layers as well
             arguments = {"image_embeddings": found[0], "intermediate_embeddings": found[1][:1]}
-        return Embedding(arguments, [photo.shape[:2] for photo in photos])
+        return TransformersEmbedding(arguments, [photo.shape[:2] for photo in photos])
 
-    def propose(self, embedding: Embedding, boxes: Sequence[Boxes], frames: Sequence[Size]) -> list[Candidates]:
+    def propose(
+        self, embedding: TransformersEmbedding, boxes: Sequence[Boxes], frames: Sequence[Size]
+    ) -> list[Candidates]:
         """Candidates for every box, on the device; the scores are the model's own estimates of their IoU."""
         import torch
 
@@ -161,7 +163,7 @@ class TransformersSam(Teacher):
         """Every box of a batch with the features of its own image, ``boxes_at_once`` at a time.
 
         Args:
-            arguments: of the images, see `Embedding`.
+            arguments: of the images, see `TransformersEmbedding`.
             prompts: (N, 4) corner boxes at the encoder's input, image by image.
             counts: how many of them each image has.
 

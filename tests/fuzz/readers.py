@@ -173,7 +173,7 @@ def requests(folder: Path) -> Iterator[Target]:
     """Requests to the service, byte by byte. Its student is a stand-in that finds nothing."""
     from service_client import served
 
-    from boxpromptiml.apps.serve.request_limits import Limits
+    from boxpromptiml.apps.serve.request_limits import RequestLimits
 
     form = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\n\r\n'.encode()
     form += photo() + f"\r\n--{BOUNDARY}--\r\n".encode()
@@ -199,7 +199,7 @@ def requests(folder: Path) -> Iterator[Target]:
         weights_sha256=lambda: "",
         localize=lambda photos: [np.zeros((16, 16), np.float32)] * len(photos),
     )
-    with served(student, Limits(megabytes=1, megapixels=1, seconds=0.1)) as sender:
+    with served(student, RequestLimits(megabytes=1, megapixels=1, seconds=0.1)) as sender:
         yield Target([Path(name) for name in contents], [partial(_sent, sender.port)])
 
 

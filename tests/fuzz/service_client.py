@@ -15,7 +15,7 @@ from typing import Any
 from boxpromptiml import Localizer
 from boxpromptiml.apps.http_security import LOOPBACK
 from boxpromptiml.apps.serve.command import server
-from boxpromptiml.apps.serve.request_limits import Limits
+from boxpromptiml.apps.serve.request_limits import RequestLimits
 from boxpromptiml.apps.serve.service import service
 
 
@@ -62,7 +62,7 @@ class Sender:
 
 
 @contextmanager
-def served(localizer: Localizer, limits: Limits) -> Iterator[Sender]:
+def served(localizer: Localizer, limits: RequestLimits) -> Iterator[Sender]:
     """A service in a thread of this process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = server(service(localizer, limits, LOOPBACK), limits)

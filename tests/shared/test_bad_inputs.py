@@ -72,9 +72,9 @@ def test_the_service_refuses_them_and_answers_the_others(localizer, opened):
     pytest.importorskip("uvicorn", reason="the service is the extra `serve`: pip install 'boxpromptiml[serve]'")
     from service_client import served
 
-    from boxpromptiml.apps.serve.request_limits import Limits
+    from boxpromptiml.apps.serve.request_limits import RequestLimits
 
-    with served(localizer, Limits()) as send, ThreadPoolExecutor(8) as pool:
+    with served(localizer, RequestLimits()) as send, ThreadPoolExecutor(8) as pool:
         opened.clear()
         good = [pool.submit(send.photo, photo(form), name) for name, form in GOOD.items()]
         bad = {kind: pool.submit(send.photo, kind.content(), kind.name) for kind in KINDS}
@@ -141,9 +141,9 @@ def test_names_that_lead_elsewhere_read_and_write_nothing(localizer, opened):
 
     from service_client import served
 
-    from boxpromptiml.apps.serve.request_limits import Limits
+    from boxpromptiml.apps.serve.request_limits import RequestLimits
 
-    with served(localizer, Limits()) as send:
+    with served(localizer, RequestLimits()) as send:
         send.photo(photo())
         opened.clear()
         for name in ESCAPES:

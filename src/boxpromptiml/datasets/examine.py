@@ -12,7 +12,7 @@ from typing import Literal
 from boxpromptiml.core.boxes import Boxes, as_boxes
 from boxpromptiml.core.records import ImageRecord, InputError, Split
 from boxpromptiml.datasets.drawing import Drawing
-from boxpromptiml.datasets.layout import Entry, Expected, Found, Unpaired
+from boxpromptiml.datasets.layout import Expected, Found, ListedImage, Unpaired
 from boxpromptiml.images import (
     ImageError,
     MaskForm,
@@ -63,7 +63,7 @@ class Usable:
         doubtful: what a person should look at in its mask, or None.
     """
 
-    entry: Entry
+    entry: ListedImage
     width: int
     height: int
     boxes_xyxy: Boxes
@@ -88,7 +88,7 @@ class Usable:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class ExaminedSet:
     """A set after its files were decoded.
 
     Attributes:
@@ -137,16 +137,16 @@ class Examined:
             print(f"not looked at, beside the set's files: {self.others}")
 
 
-def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 1) -> Examined:
+def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 1) -> ExaminedSet:
     """Decode every file of a set in many processes, write the masks that need it, and draw the boxes.
 
     Raises:
         ImageError: a converted mask cannot be written.
         OtherResultsError: one is there with other content, and is not to be replaced.
     """
-    entries = [entry for entry in found.images if isinstance(entry, Entry)]
+    entries = [entry for entry in found.images if isinstance(entry, ListedImage)]
     answers = iter(spread(partial(_look, treatment), entries, "images"))
-    examined = Examined(len(found.images), set_aside=[stray.reason for stray in found.strays], others=_others(found))
+    examined = ExaminedSet(len(found.images), set_aside=[stray.reason for stray in found.strays], others=_others(found))
     for image_id, entry in enumerate(found.images, start=first_id):
         answer = entry.reason if isinstance(entry, Unpaired) else next(answers)
         if isinstance(answer, str):
@@ -174,12 +174,14 @@ def common_folder(records: Iterable[ImageRecord]) -> Path:
 
 def _others(found: Found) -> str:
     """Files in the folders of a set's images and masks that are neither."""
-    files = [file for entry in found.images if isinstance(entry, Entry) for file in (entry.image, entry.mask) if file]
+    files = [
+        file for entry in found.images if isinstance(entry, ListedImage) for file in (entry.image, entry.mask) if file
+    ]
     files += [entry.path for entry in (*found.images, *found.strays) if isinstance(entry, Unpaired)]
     return named(beside(files))
 
 
-def _look(treatment: Treatment, entry: Entry) -> Usable | str:
+def _look(treatment: Treatment, entry: ListedImage) -> Usable | str:
     """Examine one image; a text is the reason why it cannot be used."""
     try:
         for file in (entry.image, entry.mask):

@@ -14,7 +14,7 @@ from boxpromptiml.images import MaskForm
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListedImage:
     """One image of a data set.
 
     Attributes:
@@ -49,7 +49,7 @@ class Found:
     """
 
     root: Path
-    images: list[Entry | Unpaired]
+    images: list[ListedImage | Unpaired]
     strays: list[Unpaired]
 
 

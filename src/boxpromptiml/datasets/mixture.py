@@ -12,8 +12,8 @@ from boxpromptiml.core.boxes import BoxMode
 from boxpromptiml.core.limits import Count, Seed, Share, ShareBelowOne, within_limits
 from boxpromptiml.core.records import ImageRecord, InputError, Split
 from boxpromptiml.datasets.drawing import Drawing
-from boxpromptiml.datasets.examine import Examined, Mismatched, Treatment, common_folder, examine, workers_for
-from boxpromptiml.datasets.layout import Entry, Expected, Found
+from boxpromptiml.datasets.examine import ExaminedSet, Mismatched, Treatment, common_folder, examine, workers_for
+from boxpromptiml.datasets.layout import Expected, Found, ListedImage
 from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in
 from boxpromptiml.datasets.splits import draw_groups, in_val
 from boxpromptiml.manifests.manifest import manifest_bytes
@@ -127,7 +127,7 @@ def mixture(
             complete &= enough
             print(f"{spec.name}: {'' if enough else 'incomplete: '}{examined.counts(spec.expected)}")
             first_id += len(found.images)
-            manipulated = sum(not isinstance(entry, Entry) or entry.mask is not None for entry in found.images)
+            manipulated = sum(not isinstance(entry, ListedImage) or entry.mask is not None for entry in found.images)
             records = _records(spec, examined, val_share, seed)
             parts.append(_Part(spec, manipulated, len(examined.set_aside), records))
     if not any(part.records for part in parts):
@@ -167,7 +167,7 @@ def _listings(sets: Sequence[SourceSet], allow_incomplete: bool) -> dict[str, Fo
     return listings
 
 
-def _records(spec: SourceSet, examined: Examined, val_share: ShareBelowOne, seed: int) -> list[ImageRecord]:
+def _records(spec: SourceSet, examined: ExaminedSet, val_share: ShareBelowOne, seed: int) -> list[ImageRecord]:
     """The usable images of a set, each in its split."""
     tested: set[str] = set()
     if spec.use == "both":

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.datasets.layout import Entry, Unpaired
+from boxpromptiml.datasets.layout import ListedImage, Unpaired
 from boxpromptiml.images import list_images
 
 DEPTH = 3
@@ -33,7 +33,7 @@ def pair(
     group: Callable[[Path], str] = stem,
     kind: Callable[[Path], str | None] = lambda image: None,
     shared: bool = False,
-) -> tuple[list[Entry | Unpaired], list[Unpaired]]:
+) -> tuple[list[ListedImage | Unpaired], list[Unpaired]]:
     """Give every image the one mask that its name asks for.
 
     Args:
@@ -41,8 +41,8 @@ def pair(
         masks: mask files.
         mask_names: the names that an image's mask may have.
         mask_name: the name of a mask file that is compared with them.
-        group: of an image, see `Entry`.
-        kind: of an image, see `Entry`.
+        group: of an image, see `ListedImage`.
+        kind: of an image, see `ListedImage`.
         shared: several images may have one mask.
 
     Returns:
@@ -53,10 +53,10 @@ def pair(
         named[mask_name(mask)].append(mask)
     found = [[mask for name in mask_names(image) for mask in named.get(name, [])] for image in images]
     taken = Counter(mask for partners in found for mask in partners)
-    paired: list[Entry | Unpaired] = []
+    paired: list[ListedImage | Unpaired] = []
     for image, partners in zip(images, found, strict=True):
         reason = _reason_against(image, partners, mask_names(image), not shared and any(taken[m] > 1 for m in partners))
-        paired.append(Unpaired(image, reason) if reason else Entry(image, partners[0], group(image), kind(image)))
+        paired.append(Unpaired(image, reason) if reason else ListedImage(image, partners[0], group(image), kind(image)))
     return paired, [Unpaired(mask, f"{mask}: a mask without an image") for mask in masks if mask not in taken]
 
 
@@ -133,9 +133,9 @@ def need_folder(root: Path, *names: str) -> Path:
     return folder
 
 
-def untouched(images: Iterable[Path], group: Callable[[Path], str] = stem) -> list[Entry]:
+def untouched(images: Iterable[Path], group: Callable[[Path], str] = stem) -> list[ListedImage]:
     """Entries of authentic images."""
-    return [Entry(image, None, group(image)) for image in images]
+    return [ListedImage(image, None, group(image)) for image in images]
 
 
 def _reason_against(image: Path, partners: Sequence[Path], names: Sequence[str], contested: bool) -> str | None:

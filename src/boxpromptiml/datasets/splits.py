@@ -13,10 +13,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from boxpromptiml.core.limits import Seed, ShareBelowOne, within_limits
-from boxpromptiml.datasets.layout import Entry
+from boxpromptiml.datasets.layout import ListedImage
 
 
-def draw_groups(entries: Iterable[Entry], wanted: int, seed: int) -> set[str]:
+def draw_groups(entries: Iterable[ListedImage], wanted: int, seed: int) -> set[str]:
     """Draw the groups of a test set with so many manipulated images, or as near to it as whole groups allow.
 
     Groups are taken in shuffled order. Those of authentic images alone are drawn in proportion.

@@ -49,7 +49,7 @@ class DamageError(CacheError):
     """A shard, or a sample in it, that is not what was written."""
 
 
-class Facts(NamedTuple):
+class SampleFacts(NamedTuple):
     """One row of the table ``facts``."""
 
     image_id: int
@@ -72,7 +72,7 @@ class Shard:
     Attributes:
         path: the HDF5 file.
         stamp: what produced it.
-        facts: (n,) table, one row for each sample; see `Facts`.
+        facts: (n,) table, one row for each sample; see `SampleFacts`.
         boxes: (total,) table with xyxy and score.
         first_box: (n + 1,) int64, the boxes of sample i are first_box[i] to first_box[i + 1].
         stored: name → (n, 3) int64: where the bytes of the sample's pixels begin, how many they are, and HDF5's mask of
@@ -112,7 +112,7 @@ class Shard:
         Raises:
             DamageError: the sample is damaged.
         """
-        facts = Facts(*self.facts[row].item())
+        facts = SampleFacts(*self.facts[row].item())
         stored = [raw_chunks.read(file, *self.stored[name][row, :2].tolist()) for name in PIXELS]
         if raw_chunks.crc32(stored) != facts.crc32:
             raise DamageError(f"{self.path}: image {facts.image_id} is damaged (its checksum differs); {REPAIR}")
@@ -154,7 +154,7 @@ def open_shard(path: Path, stamp: Stamp | None) -> Shard:
         _refuse_other_stamp(path, found, stamp)
         facts, boxes = file["facts"][:], file["boxes"][:]
         first_box = np.cumsum([0, *facts["boxes"]], dtype=np.int64)
-        if facts.dtype.names != Facts._fields or boxes.dtype != BOX or first_box[-1] != len(boxes):
+        if facts.dtype.names != SampleFacts._fields or boxes.dtype != BOX or first_box[-1] != len(boxes):
             raise ValueError("its tables do not fit together")
         return Shard(
             path=path,

@@ -52,7 +52,7 @@ class SourcePhoto:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class ExaminedPhoto:
     """A file that was decoded once: ``defect`` is None when it can be used, ``digest`` tells identical files apart."""
 
     path: Path
@@ -65,18 +65,20 @@ def packaged_photos() -> list[SourcePhoto]:
     return [SourcePhoto(_package_folder(package) / file, scene, split) for package, file, scene, split in _PACKAGED]
 
 
-def examine(path: Path) -> Examined:
+def examine(path: Path) -> ExaminedPhoto:
     """Decode a photo to learn whether it can be used."""
     try:
         height, width = images.read_photo(path).shape[:2]
     except images.ImageError as error:
-        return Examined(path, "", str(error))
+        return ExaminedPhoto(path, "", str(error))
     if min(width, height) < SMALLEST_SIDE:
-        return Examined(path, "", f"{path}: {width}×{height} pixels, below {SMALLEST_SIDE}; use a larger photo")
-    return Examined(path, file_sha256(path), None)
+        return ExaminedPhoto(path, "", f"{path}: {width}×{height} pixels, below {SMALLEST_SIDE}; use a larger photo")
+    return ExaminedPhoto(path, file_sha256(path), None)
 
 
-def split_photos(examined: Iterable[Examined], wanted: Mapping[Split, int], least: int, seed: int) -> list[SourcePhoto]:
+def split_photos(
+    examined: Iterable[ExaminedPhoto], wanted: Mapping[Split, int], least: int, seed: int
+) -> list[SourcePhoto]:
     """Share usable photos among the splits in proportion to the images wanted from each.
 
     Files with identical content are one scene, so a copy of a training photo never reaches another split.

@@ -17,7 +17,7 @@ from boxpromptiml.core.records import InputError, Split
 from boxpromptiml.runtime.processes import Spread
 from boxpromptiml.runtime.provenance import content_hash, write_json
 from boxpromptiml.synthesis.objects import SourceObjects, examine_objects, list_objects, split_objects
-from boxpromptiml.synthesis.photos import Examined, SourcePhoto, examine, packaged_photos, split_photos
+from boxpromptiml.synthesis.photos import ExaminedPhoto, SourcePhoto, examine, packaged_photos, split_photos
 from boxpromptiml.synthesis.recipe import Kind, Recipe
 
 PLAN_FILE = "synthesis.json"
@@ -95,7 +95,7 @@ def make_plan(settings: Settings, photos: Path | None, objects: Sequence[Path], 
     if photos is None:
         usable, set_aside = packaged_photos(), []
     else:
-        examined: list[Examined] = list(spread(examine, images.list_images(photos), "photos"))
+        examined: list[ExaminedPhoto] = list(spread(examine, images.list_images(photos), "photos"))
         set_aside = [photo.defect for photo in examined if photo.defect]
         least = 2 if "splice" in settings.kinds else 1  # a donor shows another scene than its host
         usable = split_photos(examined, settings.counts, least, settings.seed)

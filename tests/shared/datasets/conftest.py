@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from boxpromptiml.datasets.layout import Entry
+from boxpromptiml.datasets.layout import ListedImage
 from boxpromptiml.datasets.prepare import prepare
 from boxpromptiml.images import read_record, write_photo
 from boxpromptiml.manifests.manifest import read_manifest
@@ -93,6 +93,6 @@ def groups():
     """Groups of a listing by image name."""
 
     def of(found):
-        return {entry.image.name: entry.group for entry in found.images if isinstance(entry, Entry)}
+        return {entry.image.name: entry.group for entry in found.images if isinstance(entry, ListedImage)}
 
     return of

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.datasets.layout import Entry, Unpaired
+from boxpromptiml.datasets.layout import ListedImage, Unpaired
 from boxpromptiml.datasets.pairing import find_folder, images_in, need_folder, pair
 from boxpromptiml.images import ImageError
 
@@ -21,7 +21,7 @@ def test_every_image_gets_the_mask_that_its_name_asks_for():
         kind=lambda image: "copy_move",
     )
     first, second, third = paired
-    assert first == Entry(Path("i/1t.tif"), Path("m/1forged.tif"), "1", "copy_move")
+    assert first == ListedImage(Path("i/1t.tif"), Path("m/1forged.tif"), "1", "copy_move")
     assert isinstance(second, Unpaired)
     assert second.reason == "i/2t.tif: no mask named 2forged; add it, or move the image away"
     assert third.mask == Path("m/3forged.tif")

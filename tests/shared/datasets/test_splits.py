@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.datasets.layout import Entry
+from boxpromptiml.datasets.layout import ListedImage
 from boxpromptiml.datasets.splits import draw_groups, in_val
 
 SIZES = st.lists(st.integers(1, 12), min_size=1, max_size=9)
@@ -15,8 +15,10 @@ SIZES = st.lists(st.integers(1, 12), min_size=1, max_size=9)
 
 def entries(sizes, authentic=()):
     """A set whose i-th group has so many manipulated images."""
-    manipulated = [Entry(Path(f"{g}-{i}"), Path("m"), f"g{g}") for g, size in enumerate(sizes) for i in range(size)]
-    return manipulated + [Entry(Path(group), None, group) for group in authentic]
+    manipulated = [
+        ListedImage(Path(f"{g}-{i}"), Path("m"), f"g{g}") for g, size in enumerate(sizes) for i in range(size)
+    ]
+    return manipulated + [ListedImage(Path(group), None, group) for group in authentic]
 
 
 @given(SIZES, st.integers(0, 60), st.integers(0, 5))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from boxpromptiml.core.records import InputError
 from boxpromptiml.images import read_photo, write_photo
-from boxpromptiml.synthesis.photos import Examined, examine, packaged_photos, split_photos
+from boxpromptiml.synthesis.photos import ExaminedPhoto, examine, packaged_photos, split_photos
 
 
 def test_packaged_photos_are_there_in_colour_and_no_scene_is_in_two_splits():
@@ -27,7 +27,7 @@ def test_packaged_photos_are_there_in_colour_and_no_scene_is_in_two_splits():
 
 @given(st.integers(6, 60), st.integers(0, 3), *[st.integers(1, 3000)] * 3, st.integers(0, 99))
 def test_every_scene_goes_to_one_split_and_each_split_gets_enough(scenes, copies, train, val, test, seed):
-    examined = [Examined(Path(f"{i}.jpg"), f"digest {i % scenes}", None) for i in range(scenes + copies)]
+    examined = [ExaminedPhoto(Path(f"{i}.jpg"), f"digest {i % scenes}", None) for i in range(scenes + copies)]
     chosen = split_photos(examined, {"train": train, "val": val, "test": test}, 2, seed)
     assert [photo.path for photo in chosen] == [photo.path for photo in examined]
     split_of_scene = {photo.scene: photo.split for photo in chosen}
@@ -37,7 +37,7 @@ def test_every_scene_goes_to_one_split_and_each_split_gets_enough(scenes, copies
 
 
 def test_photos_are_shared_in_proportion_and_another_seed_shares_them_otherwise():
-    examined = [Examined(Path(f"{i}.jpg"), str(i), None) for i in range(300)]
+    examined = [ExaminedPhoto(Path(f"{i}.jpg"), str(i), None) for i in range(300)]
     wanted = {"train": 800, "val": 100, "test": 100}
     first, second = (split_photos(examined, wanted, 2, seed) for seed in (0, 1))
     assert Counter(photo.split for photo in first) == pytest.approx({"train": 240, "val": 30, "test": 30}, abs=4)
@@ -46,12 +46,16 @@ def test_photos_are_shared_in_proportion_and_another_seed_shares_them_otherwise(
 
 
 def test_splits_without_images_get_no_photo():
-    examined = [Examined(Path(f"{i}.jpg"), str(i), None) for i in range(4)]
+    examined = [ExaminedPhoto(Path(f"{i}.jpg"), str(i), None) for i in range(4)]
     assert {p.split for p in split_photos(examined, {"train": 5, "val": 0, "test": 0}, 2, 0)} == {"train"}
 
 
 def test_too_few_photos_are_counted_without_the_bad_and_the_double_ones():
-    examined = [Examined(Path("a"), "1", None), Examined(Path("b"), "1", None), Examined(Path("c"), "", "broken")]
+    examined = [
+        ExaminedPhoto(Path("a"), "1", None),
+        ExaminedPhoto(Path("b"), "1", None),
+        ExaminedPhoto(Path("c"), "", "broken"),
+    ]
     with pytest.raises(InputError, match="found 1 different usable photos, but train, test need at least 2 each"):
         split_photos(examined, {"train": 5, "val": 0, "test": 5}, 2, 0)
 

@@ -9,7 +9,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from boxpromptiml.apps.http_security import LOOPBACK
-from boxpromptiml.apps.serve.request_limits import Limits
+from boxpromptiml.apps.serve.request_limits import RequestLimits
 from boxpromptiml.core.limits import Port, within_limits
 from boxpromptiml.core.records import InputError
 from stage2_distill.inference import released
@@ -24,7 +24,7 @@ CONNECTIONS = 4
 
 @within_limits
 def serve(
-    checkpoint: str = released.NAME, host: str = "127.0.0.1", port: Port = 8000, limits: Limits = Limits()
+    checkpoint: str = released.NAME, host: str = "127.0.0.1", port: Port = 8000, limits: RequestLimits = RequestLimits()
 ) -> int:
     """Answer photos over HTTP with masks, scores and regions: POST them to /localize.
 
@@ -66,7 +66,7 @@ def serve(
     return 0
 
 
-def server(app: FastAPI, limits: Limits) -> uvicorn.Server:
+def server(app: FastAPI, limits: RequestLimits) -> uvicorn.Server:
     """What answers connections with a service; its ``run([socket])`` does so until a signal, or ``should_exit``."""
     import uvicorn
 

@@ -8,7 +8,7 @@ from boxpromptiml.core.limits import Count, Positive, hold_fields
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """What a request may take of the service.
 
     Of memory, all of them together take at most about requests × megabytes, and readers × megapixels × 25 bytes.

@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 from boxpromptiml import __version__
 from boxpromptiml.apps.serve.batching import Batcher
 from boxpromptiml.apps.serve.middleware import ServiceMiddleware
-from boxpromptiml.apps.serve.request_limits import Limits
+from boxpromptiml.apps.serve.request_limits import RequestLimits
 from boxpromptiml.apps.serve.upload import FIELD, Upload, read_upload
 from boxpromptiml.core.limits import Threshold
 from boxpromptiml.images import (
@@ -111,7 +111,7 @@ class Health(BaseModel):
     requests: int
 
 
-class Desk:
+class RequestHandler:
     """Takes photos in, has the student look at them, and hands answers out.
 
     Args:
@@ -119,7 +119,7 @@ class Desk:
         limits: of each request.
     """
 
-    def __init__(self, localizer: Localizer, limits: Limits) -> None:
+    def __init__(self, localizer: Localizer, limits: RequestLimits) -> None:
         self.localizer = localizer
         self.limits = limits
         self.requests = 0
@@ -181,7 +181,7 @@ class Desk:
         return resize_photo(photo, side, side), photo.shape[1], photo.shape[0]
 
 
-def service(localizer: Localizer, limits: Limits, hosts: frozenset[str] | None) -> FastAPI:
+def service(localizer: Localizer, limits: RequestLimits, hosts: frozenset[str] | None) -> FastAPI:
     """The service, not served yet.
 
     Args:
@@ -196,13 +196,13 @@ def service(localizer: Localizer, limits: Limits, hosts: frozenset[str] | None) 
         redoc_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    desk = Desk(localizer, limits)
+    handler = RequestHandler(localizer, limits)
     weights = localizer.weights_sha256()
 
     @app.get("/health")
     async def health() -> Health:
         """Whether the service is there, and what it serves."""
-        return Health(weights_sha256=weights, threshold=localizer.threshold, requests=desk.requests)
+        return Health(weights_sha256=weights, threshold=localizer.threshold, requests=handler.requests)
 
     @app.post(
         "/localize",
@@ -217,8 +217,8 @@ def service(localizer: Localizer, limits: Limits, hosts: frozenset[str] | None) 
         threshold: Annotated[Threshold | None, Query(description="in place of the student's own")] = None,
     ) -> Response:
         """Localize manipulations in one photo: the file `photo` of a form, or the body itself. Nothing is kept."""
-        with desk.place():
-            content = await desk.answered(await desk.received(request), mask, probability, threshold)
+        with handler.place():
+            content = await handler.answered(await handler.received(request), mask, probability, threshold)
         return Response(content, media_type="application/json")
 
     app.add_exception_handler(HTTPException, _refused)

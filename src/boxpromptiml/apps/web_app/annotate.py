@@ -11,7 +11,7 @@ import gradio as gr
 from gradio_image_annotation import image_annotator
 
 from boxpromptiml.apps.web_app import markup
-from boxpromptiml.apps.web_app.annotation_files import MANIFEST, AnnotationError
+from boxpromptiml.apps.web_app.annotation_files import MANIFEST, AnnotationSessionError
 from boxpromptiml.apps.web_app.annotation_session import AnnotationSession
 from boxpromptiml.apps.web_app.canvas_boxes import ARROWS, drawn_boxes, factors, nudged, on_canvas
 from boxpromptiml.apps.web_app.teacher_preview import Opened, Previewer
@@ -109,7 +109,7 @@ def show(desk: Desk, place: int, said: str = "") -> Shown:
     session.show(place)
     try:
         photo = desk.previewer.open(session.path(place))
-    except (ImageError, AnnotationError) as error:
+    except (ImageError, AnnotationSessionError) as error:
         said += markup.notice(f"{_local(session, error)}\nContinue with the next photo.", "error")
         return None, place, title(session, place, None), said, progress(session)
     boxes_xyxy = session.boxes(place)
@@ -129,7 +129,7 @@ def show_next(desk: Desk, place: int) -> Shown:
     while (following := session.next_open(place)) is not None:
         try:
             desk.previewer.open(session.path(following))
-        except (ImageError, AnnotationError) as error:
+        except (ImageError, AnnotationSessionError) as error:
             session.set_aside(following)
             said += markup.notice(f"left out: {_local(session, error)}", "error")
         else:
@@ -189,7 +189,7 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
         try:
             return int(raw)
         except (TypeError, ValueError, OverflowError):
-            raise AnnotationError("no photo is open; reload the page") from None
+            raise AnnotationSessionError("no photo is open; reload the page") from None
 
     def step(do: Callable[[int, Any], Shown], of_the_photo: bool = True) -> Callable[[Any, Any], Any]:
         def run(raw: Any, payload: Any) -> Any:

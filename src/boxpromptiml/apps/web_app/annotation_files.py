@@ -16,7 +16,7 @@ BEFORE = "manifest.before-annotation.json"
 """A copy of the manifest that was there first, because other tools' own fields do not survive a rewriting."""
 
 
-class AnnotationError(InputError):
+class AnnotationSessionError(InputError):
     """A folder that cannot be annotated, or a decision that cannot be taken. Its text is one line with the remedy."""
 
 
@@ -57,11 +57,11 @@ def inside(folder: Path, name: str) -> Path:
     """The file of a name below a resolved folder, with links resolved.
 
     Raises:
-        AnnotationError: it leads out of the folder.
+        AnnotationSessionError: it leads out of the folder.
     """
     path = (folder / name).resolve()
     if not path.is_relative_to(folder):
-        raise AnnotationError(f"{name}: leads out of {folder}; put the file itself there, not a link to it")
+        raise AnnotationSessionError(f"{name}: leads out of {folder}; put the file itself there, not a link to it")
     return path
 
 
@@ -72,7 +72,7 @@ def reason_against(folder: Path, name: str) -> str:
         return f"{shown}: a manifest cannot hold this name; rename the file"
     try:
         inside(folder, name)
-    except (AnnotationError, OSError, RuntimeError) as error:
+    except (AnnotationSessionError, OSError, RuntimeError) as error:
         return str(error)
     return ""
 
@@ -89,12 +89,12 @@ def read_records(folder: Path) -> dict[str, ImageRecord]:
     manifest = read_manifest(inside(folder, MANIFEST))
     if manifest.set_aside:
         first = manifest.set_aside[0]
-        raise AnnotationError(
+        raise AnnotationSessionError(
             f"{path}: {len(manifest.set_aside)} images cannot be used and would be lost, the first is {first.file}: "
             f"{first.reason}; or move the manifest away"
         )
     if manifest.root.resolve() != folder:
-        raise AnnotationError(f"{path}: its image_root leads to {manifest.root}; open that folder instead")
+        raise AnnotationSessionError(f"{path}: its image_root leads to {manifest.root}; open that folder instead")
     return {record.path.relative_to(manifest.root).as_posix(): record for record in manifest.records}
 
 
@@ -102,7 +102,7 @@ def read_notes(folder: Path) -> Notes:
     """The notes of earlier sessions.
 
     Raises:
-        AnnotationError: they cannot be read.
+        AnnotationSessionError: they cannot be read.
     """
     path = folder / NOTES
     if not path.is_symlink() and not path.exists():
@@ -111,7 +111,7 @@ def read_notes(folder: Path) -> Notes:
         return msgspec.json.decode(inside(folder, NOTES).read_bytes(), type=Notes)
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         reason = f"{path}: cannot be read ({error})"
-        raise AnnotationError(f"{reason}; move it away: every decision is in {MANIFEST} as well") from None
+        raise AnnotationSessionError(f"{reason}; move it away: every decision is in {MANIFEST} as well") from None
 
 
 def label_of(boxes_xyxy: Boxes, authentic: bool = False) -> Label:

@@ -24,7 +24,7 @@ from boxpromptiml.apps.web_app.annotation_files import (
     BEFORE,
     MANIFEST,
     NOTES,
-    AnnotationError,
+    AnnotationSessionError,
     Label,
     Step,
     inside,
@@ -94,7 +94,7 @@ class AnnotationSession:
                 (self.left_out if reason else self.names).append(reason or name)
         if not self.names:
             seen = f" ({self.not_looked_at})" if self.not_looked_at else ""
-            raise AnnotationError(f"{folder}: no photo found{seen}; name a folder of photos")
+            raise AnnotationSessionError(f"{folder}: no photo found{seen}; name a folder of photos")
         self._places = {name: place for place, name in enumerate(self.names)}
         self._notes = read_notes(self.folder)
         self._notes.steps = [step for step in self._notes.steps if step.file in self._places]
@@ -116,7 +116,7 @@ class AnnotationSession:
         """The photo's file, with links resolved.
 
         Raises:
-            AnnotationError: there is no such place, or its file has become a link that leads out of the folder.
+            AnnotationSessionError: there is no such place, or its file has become a link that leads out of the folder.
         """
         return inside(self.folder, self._name(place))
 
@@ -193,13 +193,13 @@ class AnnotationSession:
         """Decide that these boxes hold what was manipulated.
 
         Raises:
-            AnnotationError: there is no box inside the photo.
+            AnnotationSessionError: there is no box inside the photo.
             ImageError: the photo cannot be read.
         """
         width, height = read_size(self.path(place))
         usable = [box for box in boxes_xyxy if box_geometry.defect(box, width, height) is None]
         if not usable:
-            raise AnnotationError("there is no box in this photo; draw one, or say that nothing was manipulated")
+            raise AnnotationSessionError("there is no box in this photo; draw one, or say that nothing was manipulated")
         self._decide(place, label_of(box_geometry.clip(as_boxes(usable), width, height)))
 
     def authentic(self, place: int) -> None:
@@ -275,7 +275,7 @@ class AnnotationSession:
 
     def _name(self, place: int) -> str:
         if not 0 <= place < len(self.names):
-            raise AnnotationError(f"there is no photo {place}; the folder has {len(self.names)}")
+            raise AnnotationSessionError(f"there is no photo {place}; the folder has {len(self.names)}")
         return self.names[place]
 
 
@@ -287,6 +287,6 @@ def opened(folder: Path, val_share: float = 0.0, seed: int = 0) -> Iterator[Anno
         InputError: see `AnnotationSession`; or another program is at work in the folder.
     """
     if not folder.is_dir():
-        raise AnnotationError(f"{folder}: no such folder; name a folder of photos")
+        raise AnnotationSessionError(f"{folder}: no such folder; name a folder of photos")
     with sole_use(folder):
         yield AnnotationSession(folder, val_share, seed)

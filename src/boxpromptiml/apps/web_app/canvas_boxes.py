@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boxpromptiml.apps.web_app.annotation_files import AnnotationError
+from boxpromptiml.apps.web_app.annotation_files import AnnotationSessionError
 from boxpromptiml.apps.web_app.teacher_preview import HEIGHT, WIDTH, Opened
 from boxpromptiml.core.boxes import Boxes, area, as_boxes, clip
 from boxpromptiml.images import visualization
@@ -30,7 +30,7 @@ def drawn_boxes(payload: Any, photo: Opened) -> Boxes:
         photo: the photo on the canvas.
 
     Raises:
-        AnnotationError: the browser sent something else than boxes.
+        AnnotationSessionError: the browser sent something else than boxes.
     """
     try:
         found = payload["boxes"][: MAX_BOXES + 1]
@@ -38,9 +38,9 @@ def drawn_boxes(payload: Any, photo: Opened) -> Boxes:
         if payload.get("orientation"):
             raise ValueError("rotated")
     except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, OverflowError):
-        raise AnnotationError("the boxes did not arrive as they were drawn; reload the page") from None
+        raise AnnotationSessionError("the boxes did not arrive as they were drawn; reload the page") from None
     if len(rows) > MAX_BOXES:
-        raise AnnotationError(f"there are more than {MAX_BOXES} boxes; draw coarse ones")
+        raise AnnotationSessionError(f"there are more than {MAX_BOXES} boxes; draw coarse ones")
     corners = (as_boxes(rows) - _corner(photo)) * factors(photo)
     corners = np.concatenate(
         [np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])], 1

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from boxpromptiml.core.records import InputError
 from boxpromptiml.core.text_decoding import decode_json
-from boxpromptiml.datasets.layout import Entry, Expected, Found, MaskForm, Unpaired
+from boxpromptiml.datasets.layout import Expected, Found, ListedImage, MaskForm, Unpaired
 
 EXPECTED = Expected()
 MASKS: MaskForm = "white"
@@ -23,17 +23,17 @@ AUTHENTIC = "Negative"
 def find(root: Path) -> Found:
     """List the images of the JSON file ``root``."""
     folder = root.parent.resolve()
-    images: list[Entry | Unpaired] = []
+    images: list[ListedImage | Unpaired] = []
     listed: set[Path] = set()
     for name, mask_name in _rows(root):
         names = [name] if mask_name == AUTHENTIC else [name, mask_name]
         image, mask = folder / name, folder / mask_name if len(names) > 1 else None
         reason = f"{image}: listed more than once in {root.name}; the first row counts" if image in listed else None
         reason = next((r for given in names if (r := _reason_against(folder, given))), reason)
-        images.append(Unpaired(image, reason) if reason else Entry(image, mask, image.stem))
+        images.append(Unpaired(image, reason) if reason else ListedImage(image, mask, image.stem))
         listed.add(image)
     folders = {
-        file.parent for entry in images if isinstance(entry, Entry) for file in (entry.image, entry.mask) if file
+        file.parent for entry in images if isinstance(entry, ListedImage) for file in (entry.image, entry.mask) if file
     }
     return Found(Path(os.path.commonpath(folders)) if folders else folder, images, [])
 

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.datasets.layout import Entry, Expected, Found, MaskForm, Unpaired
+from boxpromptiml.datasets.layout import Expected, Found, ListedImage, MaskForm, Unpaired
 from boxpromptiml.datasets.pairing import need_folder
 
 EXPECTED = Expected(manipulated=564, train=414, test=150)
@@ -36,7 +36,7 @@ KINDS = {"Splice": "splice", "CopyClone": "copy_move", "Removal": "removal"}
 def find(root: Path) -> Found:
     """List the set at ``root``."""
     top = need_folder(root, "reference").parent
-    images: list[Entry | Unpaired] = []
+    images: list[ListedImage | Unpaired] = []
     listed: set[str] = set()
     for row in _rows(top / TABLE):
         probe = row["ProbeFileName"]
@@ -58,18 +58,18 @@ def _rows(table: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _entry(top: Path, row: Mapping[str, str]) -> Entry | Unpaired:
+def _entry(top: Path, row: Mapping[str, str]) -> ListedImage | Unpaired:
     image = top / row["ProbeFileName"]
     group = Path(row.get("BaseFileName") or row["ProbeFileName"]).stem
     target = _says(row["IsTarget"])
     if target is None:
         return Unpaired(image, f"{image}: {TABLE.name} says {row['IsTarget']!r} for IsTarget; write Y or N")
     if not target:
-        return Entry(image, None, group)
+        return ListedImage(image, None, group)
     if not row["ProbeMaskFileName"]:
         return Unpaired(image, f"{image}: manipulated, but {TABLE.name} names no mask for it; it cannot be used")
     kinds = [kind for name, kind in KINDS.items() if _says(row.get(f"IsManipulationType{name}", ""))]
-    return Entry(image, top / row["ProbeMaskFileName"], group, kinds[0] if len(kinds) == 1 else None)
+    return ListedImage(image, top / row["ProbeMaskFileName"], group, kinds[0] if len(kinds) == 1 else None)
 
 
 def _says(text: str) -> bool | None:

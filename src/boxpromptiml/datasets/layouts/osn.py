@@ -19,7 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.datasets.layout import Entry, Expected, Found, MaskForm, Unpaired
+from boxpromptiml.datasets.layout import Expected, Found, ListedImage, MaskForm, Unpaired
 from boxpromptiml.datasets.layouts import casia_v1
 from boxpromptiml.datasets.pairing import images_in, pair
 
@@ -33,7 +33,7 @@ def find(root: Path) -> Found:
     folders = [path for path in (root, *sorted(root.rglob("*"))) if path.is_dir() and _on_a_network(path)]
     if not folders:
         raise InputError(f"{root}: no folder such as Casia_Facebook here; data/README.md shows the set's folders")
-    images: list[Entry | Unpaired] = []
+    images: list[ListedImage | Unpaired] = []
     strays: list[Unpaired] = []
     for folder in folders:
         truth = _masks_of(folder)

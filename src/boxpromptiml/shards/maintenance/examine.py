@@ -29,7 +29,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Examined:
+class ExaminedShard:
     """What was found in one shard.
 
     Attributes:
@@ -49,13 +49,13 @@ class Examined:
     damaged: bool
 
 
-def examine(path: Path) -> Examined:
+def examine(path: Path) -> ExaminedShard:
     """Read one shard as training does and as HDF5 does."""
     try:
         shard = open_shard(path, None)
     except CacheError as error:
         problem = Problem(path.name, None, str(error).removeprefix(f"{path}: "))
-        return Examined(path, np.zeros(0, np.int64), [], None, [problem], isinstance(error, DamageError))
+        return ExaminedShard(path, np.zeros(0, np.int64), [], None, [problem], isinstance(error, DamageError))
     problems = []
     with path.open("rb") as stream, opened(path) as file:
         for row, image_id in enumerate(shard.image_ids.tolist()):
@@ -67,7 +67,7 @@ def examine(path: Path) -> Examined:
                 problems.append(Problem(path.name, image_id, "damaged, its checksum differs"))
             except OSError:
                 problems.append(Problem(path.name, image_id, "damaged, HDF5's checksum differs"))
-    return Examined(path, shard.image_ids, shard.set_aside, shard.stamp, problems, bool(problems))
+    return ExaminedShard(path, shard.image_ids, shard.set_aside, shard.stamp, problems, bool(problems))
 
 
 def take_apart(path: Path) -> None:

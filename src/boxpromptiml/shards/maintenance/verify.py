@@ -21,7 +21,7 @@ from boxpromptiml.runtime.processes import processes
 from boxpromptiml.runtime.provenance import content_hash, file_sha256, json_bytes, write_results
 from boxpromptiml.shards import AGAIN, CacheError, CacheIndex, place_of, read_index, shard_paths
 from boxpromptiml.shards.maintenance.derive import SETTINGS, read_settings
-from boxpromptiml.shards.maintenance.examine import Examined, Problem, examine, take_apart
+from boxpromptiml.shards.maintenance.examine import ExaminedShard, Problem, examine, take_apart
 
 WHOLE, REPAIRED, DAMAGED = 0, 3, 4
 """Exit codes."""
@@ -66,7 +66,7 @@ def verify(
             read_index(cache)  # says what is the matter
         settings, index, problems = _beside_shards(cache)
         with processes(workers or min(8, os.cpu_count() or 1)) as spread:
-            examined: list[Examined] = list(spread(examine, paths, "shards"))
+            examined: list[ExaminedShard] = list(spread(examine, paths, "shards"))
         problems += [problem for shard in examined for problem in shard.problems]
         problems += [Problem(path.name, None, what) for path, what in _foreign(examined).items()]
         problems += [
@@ -108,7 +108,7 @@ def _beside_shards(cache: Path) -> tuple[dict[str, Any] | None, CacheIndex | Non
     return settings, index, problems
 
 
-def _fits(settings: dict[str, Any], examined: Sequence[Examined]) -> bool:
+def _fits(settings: dict[str, Any], examined: Sequence[ExaminedShard]) -> bool:
     """Whether the settings are those of which the shards carry the hash."""
     hashes = {shard.stamp.config_hash for shard in examined if shard.stamp}
     stamped = {each.name for each in fields(Stamp)}
@@ -116,7 +116,7 @@ def _fits(settings: dict[str, Any], examined: Sequence[Examined]) -> bool:
     return not hashes or own in hashes or any(origin in settings for origin in DERIVED)
 
 
-def _foreign(examined: Sequence[Examined]) -> dict[Path, str]:
+def _foreign(examined: Sequence[ExaminedShard]) -> dict[Path, str]:
     """Shards of another run, and how one can tell. Most shards say what this run is; the index has no checksum."""
     stamps = Counter(shard.stamp for shard in examined if shard.stamp)
     usual = asdict(stamps.most_common(1)[0][0]) if stamps else {}
@@ -128,7 +128,7 @@ def _foreign(examined: Sequence[Examined]) -> dict[Path, str]:
     return found
 
 
-def _doubles(examined: Sequence[Examined]) -> Iterator[tuple[int, Path, Path]]:
+def _doubles(examined: Sequence[ExaminedShard]) -> Iterator[tuple[int, Path, Path]]:
     """Images that are in two shards, and those two."""
     ids = np.concatenate([np.zeros(0, np.int64), *(shard.image_ids for shard in examined)])
     shard_of = np.repeat(np.arange(len(examined)), [len(shard.image_ids) for shard in examined])
@@ -138,7 +138,7 @@ def _doubles(examined: Sequence[Examined]) -> Iterator[tuple[int, Path, Path]]:
         yield int(ids[order[place]]), first, second
 
 
-def _against_index(cache: Path, examined: Sequence[Examined], index: CacheIndex) -> Iterator[Problem]:
+def _against_index(cache: Path, examined: Sequence[ExaminedShard], index: CacheIndex) -> Iterator[Problem]:
     counts = {shard.path.name: len(shard.image_ids) for shard in examined if len(shard.image_ids) or not shard.damaged}
     names = [entry.name for entry in index.shards]
     if all(shard.stamp != index.stamp for shard in examined if shard.stamp):
@@ -160,7 +160,7 @@ def _against_index(cache: Path, examined: Sequence[Examined], index: CacheIndex)
 
 
 def _against_manifest(
-    path: Path, settings: dict[str, Any], examined: Sequence[Examined], index: CacheIndex | None
+    path: Path, settings: dict[str, Any], examined: Sequence[ExaminedShard], index: CacheIndex | None
 ) -> Iterator[Problem]:
     manifest = read_manifest(path)
     splits = settings.get("splits")
@@ -176,7 +176,7 @@ def _against_manifest(
 
 
 def _report(
-    cache: Path, examined: Sequence[Examined], problems: Sequence[Problem], out: Path | None, overwrite: bool
+    cache: Path, examined: Sequence[ExaminedShard], problems: Sequence[Problem], out: Path | None, overwrite: bool
 ) -> None:
     samples = sum(len(shard.image_ids) for shard in examined)
     for problem in problems[:SHOWN]:
@@ -192,7 +192,7 @@ def _report(
         write_results({out: json_bytes(report)}, overwrite)
 
 
-def _repair(cache: Path, settings: dict[str, Any] | None, examined: Sequence[Examined]) -> None:
+def _repair(cache: Path, settings: dict[str, Any] | None, examined: Sequence[ExaminedShard]) -> None:
     for origin in DERIVED:
         if settings and origin in settings:
             raise CacheError(f"{cache}: was {origin} from other caches; delete it and make it from them again")

@@ -19,9 +19,9 @@ def start():
 @pytest.fixture(scope="session")
 def send(start, localizer):
     """A service with small limits."""
-    from boxpromptiml.apps.serve.request_limits import Limits
+    from boxpromptiml.apps.serve.request_limits import RequestLimits
 
-    with start(localizer, Limits(megabytes=1, megapixels=1, seconds=20)) as sender:
+    with start(localizer, RequestLimits(megabytes=1, megapixels=1, seconds=20)) as sender:
         yield sender
 
 

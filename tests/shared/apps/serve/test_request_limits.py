@@ -1,8 +1,8 @@
-"""Limits that make sense."""
+"""RequestLimits that make sense."""
 
 import pytest
 
-from boxpromptiml.apps.serve.request_limits import Limits
+from boxpromptiml.apps.serve.request_limits import RequestLimits
 from boxpromptiml.core.records import InputError
 
 
@@ -11,4 +11,4 @@ def test_limits_are_above_zero(wrong):
     with pytest.raises(
         InputError, match=rf"^limits.{next(iter(wrong))} is .*; name a (number above 0|whole number from 1)$"
     ):
-        Limits(**wrong)
+        RequestLimits(**wrong)

@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from boxpromptiml import Localizer
-from boxpromptiml.apps.serve.request_limits import Limits
+from boxpromptiml.apps.serve.request_limits import RequestLimits
 from boxpromptiml.images import to_uint8
 
 
@@ -106,7 +106,7 @@ def slow(localizer, monkeypatch):
 
 
 def test_more_requests_than_places_are_asked_to_come_again(start, localizer, slow, photo_file):
-    with start(localizer, Limits(requests=2)) as send, ThreadPoolExecutor(2) as pool:
+    with start(localizer, RequestLimits(requests=2)) as send, ThreadPoolExecutor(2) as pool:
         first = [pool.submit(send.photo, photo_file.read_bytes()) for _ in range(2)]
         while send("GET", "/health").content["requests"] < 2:
             time.sleep(0.01)
@@ -120,7 +120,7 @@ def test_more_requests_than_places_are_asked_to_come_again(start, localizer, slo
 
 
 def test_what_takes_too_long_is_given_up(start, localizer, slow, photo_file):
-    with start(localizer, Limits(seconds=0.3)) as send:
+    with start(localizer, RequestLimits(seconds=0.3)) as send:
         late = send.photo(photo_file.read_bytes())
         assert (late.status, late.headers["retry-after"]) == (503, "1")
         with socket.create_connection(("127.0.0.1", send.port)) as sending:
@@ -133,7 +133,7 @@ def test_what_takes_too_long_is_given_up(start, localizer, slow, photo_file):
 
 def test_a_failure_is_told_without_its_traceback(start, localizer, photo_file, monkeypatch, capsys):
     monkeypatch.setattr(Localizer, "localize", lambda self, photos: [][0])
-    with start(localizer, Limits()) as send:
+    with start(localizer, RequestLimits()) as send:
         reply = send.photo(photo_file.read_bytes())
     assert reply.status == 500
     assert reply.content == {"error": "the service failed; its log says why"}

@@ -6,7 +6,7 @@ import os
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.web_app.annotation_files import BEFORE, MANIFEST, NOTES, AnnotationError
+from boxpromptiml.apps.web_app.annotation_files import BEFORE, MANIFEST, NOTES, AnnotationSessionError
 from boxpromptiml.apps.web_app.annotation_session import AnnotationSession, opened
 from boxpromptiml.core.boxes import as_boxes
 from boxpromptiml.core.records import ImageRecord
@@ -49,7 +49,7 @@ def test_links_lead_nowhere(folder, tmp_path):
         (folder / "a.png").unlink()
         (folder / "a.png").symlink_to(secret)  # after the session had begun
         for call in (session.path, session.authentic):
-            with pytest.raises(AnnotationError, match="leads out of"):
+            with pytest.raises(AnnotationSessionError, match="leads out of"):
                 call(0)
         session.authentic(1)
         session.show(2)
@@ -61,7 +61,7 @@ def test_links_lead_nowhere(folder, tmp_path):
 def test_files_of_the_session_that_are_links_are_refused(folder, tmp_path, name):
     (tmp_path / "elsewhere.json").write_text('{"images": [], "annotations": []}')
     (folder / name).symlink_to(tmp_path / "elsewhere.json")
-    with pytest.raises(AnnotationError, match="leads out of"):
+    with pytest.raises(AnnotationSessionError, match="leads out of"):
         AnnotationSession(folder)
 
 
@@ -87,7 +87,7 @@ def test_odd_names_are_names(folder, name):
 def test_broken_notes_are_named_and_the_manifest_is_safe(folder, content):
     AnnotationSession(folder).accept(0, BOX)
     (folder / NOTES).write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(AnnotationError, match=r"annotation\.json: cannot be read .*move it away"):
+    with pytest.raises(AnnotationSessionError, match=r"annotation\.json: cannot be read .*move it away"):
         AnnotationSession(folder)
     assert set(records(folder)) == {"a.png"}
 
@@ -95,11 +95,11 @@ def test_broken_notes_are_named_and_the_manifest_is_safe(folder, content):
 def test_a_manifest_that_would_lose_something_is_refused(folder):
     records = [ImageRecord(i, folder / f"{n}.png", 40, 30, BOX[:i], "train", "x") for i, n in enumerate("ab")]
     write_manifest(folder / MANIFEST, records)
-    with pytest.raises(AnnotationError, match="1 images cannot be used and would be lost, the first is a"):
+    with pytest.raises(AnnotationSessionError, match="1 images cannot be used and would be lost, the first is a"):
         AnnotationSession(folder)
 
 
 def test_a_manifest_of_another_folders_photos_is_refused(folder, tmp_path):
     write_manifest(folder / MANIFEST, [ImageRecord(1, folder / "a.png", 40, 30, BOX, "train", "x")], root=tmp_path)
-    with pytest.raises(AnnotationError, match="image_root leads to"):
+    with pytest.raises(AnnotationSessionError, match="image_root leads to"):
         AnnotationSession(folder)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.web_app.annotation_files import BEFORE, MANIFEST, AnnotationError
+from boxpromptiml.apps.web_app.annotation_files import BEFORE, MANIFEST, AnnotationSessionError
 from boxpromptiml.apps.web_app.annotation_session import AnnotationSession, opened
 from boxpromptiml.core.boxes import as_boxes
 from boxpromptiml.core.records import ImageRecord, InputError
@@ -187,7 +187,7 @@ def test_no_other_program_works_in_the_folder_meanwhile(folder):
 
 @pytest.mark.parametrize(("place", "boxes"), [(0, []), (0, [(50, 50, 60, 60)]), (0, [(9, 9, 3, 3)])])
 def test_without_a_usable_box_nothing_is_accepted(folder, place, boxes):
-    with pytest.raises(AnnotationError, match="no box in this photo"):
+    with pytest.raises(AnnotationSessionError, match="no box in this photo"):
         AnnotationSession(folder).accept(place, as_boxes(boxes))
     assert not (folder / MANIFEST).exists()
 
@@ -196,7 +196,7 @@ def test_without_a_usable_box_nothing_is_accepted(folder, place, boxes):
 def test_a_place_that_is_none_is_refused(folder, place):
     session = AnnotationSession(folder)
     for call in (session.path, session.show, session.authentic, session.label, session.boxes):
-        with pytest.raises(AnnotationError, match="there is no photo"):
+        with pytest.raises(AnnotationSessionError, match="there is no photo"):
             call(place)
 
 
@@ -211,9 +211,9 @@ def test_a_photo_that_cannot_be_read_is_not_offered_again(folder):
 
 
 def test_folders_without_photos_are_named(tmp_path):
-    with pytest.raises(AnnotationError, match="no photo found"):
+    with pytest.raises(AnnotationSessionError, match="no photo found"):
         AnnotationSession(tmp_path)
-    with pytest.raises(AnnotationError, match="no such folder"), opened(tmp_path / "none"):
+    with pytest.raises(AnnotationSessionError, match="no such folder"), opened(tmp_path / "none"):
         pass
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from boxpromptiml.apps.web_app.annotation_files import AnnotationError
+from boxpromptiml.apps.web_app.annotation_files import AnnotationSessionError
 from boxpromptiml.apps.web_app.canvas_boxes import MAX_BOXES, drawn_boxes, nudged, on_canvas
 from boxpromptiml.apps.web_app.teacher_preview import HEIGHT, WIDTH, Previewer
 from boxpromptiml.core.boxes import as_boxes
@@ -59,7 +59,7 @@ def test_boxes_are_cut_to_the_photo_and_specks_dropped(photo):
     ],
 )
 def test_anything_else_than_boxes_is_refused_in_words(photo, payload):
-    with pytest.raises(AnnotationError, match=r"reload the page|draw coarse ones"):
+    with pytest.raises(AnnotationSessionError, match=r"reload the page|draw coarse ones"):
         drawn_boxes(payload, photo)
 
 
