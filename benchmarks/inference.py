@@ -45,7 +45,7 @@ class SegFormerSized(nn.Module):
         features = self.encoder(image)
         size = features[0].shape[-2:]
         projected = [project(feature) for project, feature in zip(self.project, features, strict=True)]
-        logits = self.fuse(torch.cat([F.interpolate(each, size, mode="bilinear") for each in projected], 1))
+        logits = self.fuse(torch.cat([F.interpolate(feature, size, mode="bilinear") for feature in projected], 1))
         return F.interpolate(logits, image.shape[-2:], mode="bilinear")
 
 

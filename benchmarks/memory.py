@@ -56,8 +56,8 @@ class Certain(Teacher):
     def propose(self, embedding: Any, boxes: Sequence[Boxes], frames: Sequence[Size]) -> list[Candidates]:
         """Ones everywhere; selection cuts them to the boxes."""
         return [
-            Candidates(np.ones((len(each), 1, height, width), np.float32), np.ones((len(each), 1), np.float32))
-            for each, (width, height) in zip(boxes, frames, strict=True)
+            Candidates(np.ones((len(of_image), 1, height, width), np.float32), np.ones((len(of_image), 1), np.float32))
+            for of_image, (width, height) in zip(boxes, frames, strict=True)
         ]
 
 

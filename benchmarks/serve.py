@@ -78,12 +78,13 @@ def main() -> None:
         grown = _megabytes(process, "VmHWM") - before
         left = sender("GET", "/health").content["requests"]
     rows = []
-    for kind in dict.fromkeys(each.case.kind for each in done):
-        some = [each for each in done if each.case.kind == kind]
-        right = sum(each.status == each.case.status for each in some)
-        statuses = Counter(each.status for each in some)
+    wrong = sum(request.status != request.case.status for request in done)
+    for kind in dict.fromkeys(request.case.kind for request in done):
+        some = [request for request in done if request.case.kind == kind]
+        right = sum(request.status == request.case.status for request in some)
+        statuses = Counter(request.status for request in some)
         told = ", ".join(f"{status}: {count:,}" for status, count in sorted(statuses.items()))
-        times = np.percentile([each.seconds * 1000 for each in some], [50, 95, 99, 100])
+        times = np.percentile([request.seconds * 1000 for request in some], [50, 95, 99, 100])
         rows.append([kind, len(some), right, told, *map(float, times)])
     write_table(
         "serve",
@@ -91,13 +92,13 @@ def main() -> None:
         ["request", "sent", "as it must be", "statuses", "median, ms", "95 %", "99 %", "slowest"],
         rows,
         f"{len(done) / seconds:.0f} requests a second on loopback, each on its own connection, from a process on the "
-        f"same cores; {sum(each.status != each.case.status for each in done)} got another status than they must. The "
+        f"same cores; {wrong} got another status than they must. The "
         f"service grew by {grown:.0f} MB (limit {GROWTH}: {AT_ONCE} × {MEGABYTES} MB sent, {READERS} × {MEGAPIXELS} "
         f"megapixels × 25 bytes, 100 for the rest) over {before:.0f} MB with its student loaded, and had {left} "
         f"requests left in it. Load average of the machine before and after: {load:.1f}, {os.getloadavg()[0]:.1f}. "
         f"Settings: {f'RUN=runs/{RUN.name}' if checkpoint.exists() else 'an untrained student'}.",
     )
-    if any(each.status != each.case.status for each in done) or grown > GROWTH or left:
+    if wrong or grown > GROWTH or left:
         sys.exit("the service did not keep what it promises; see the table")
 
 

@@ -90,7 +90,7 @@ class Rate(L.Callback):
             self.kernels.start()
         elif last and GPU:
             self.kernels.stop()
-            microseconds = sum(each.self_device_time_total for each in self.kernels.key_averages())
+            microseconds = sum(kernel.self_device_time_total for kernel in self.kernels.key_averages())
             self.busy = microseconds / 1e6 / (self.ends[-1] - self.ends[0])
 
     def images_per_second(self) -> float:

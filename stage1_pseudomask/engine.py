@@ -140,14 +140,16 @@ def ask(
     with torch.inference_mode():
         with fabric.autocast():
             proposed = teacher.propose(teacher.embed([prompt.photo for prompt in prompts]), boxes, frames)
-        selected = [select(each, xyxy, margin, select_by) for each, xyxy in zip(proposed, boxes, strict=True)]
+        selected = [
+            select(candidates, xyxy, margin, select_by) for candidates, xyxy in zip(proposed, boxes, strict=True)
+        ]
         return torch.stack([stored(mask, size) for mask, _ in selected]), [scores for _, scores in selected]
 
 
 def _complete(batch: MaskBatch) -> list[Sample | SetAside]:
     """The samples of a batch with their masks and scores; waits for the device."""
     masks = iter(batch.masks.cpu().numpy())
-    scores = (each.float().cpu().numpy() for each in batch.scores)
+    scores = (of_image.float().cpu().numpy() for of_image in batch.scores)
     return [
         replace(item.sample, pseudo_mask=next(masks), teacher_scores=next(scores)) if isinstance(item, Prompt) else item
         for item in batch.loaded

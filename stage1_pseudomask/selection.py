@@ -41,13 +41,13 @@ def select(
         return probability.new_zeros((height, width)), scores.new_zeros(0)
     if select_by == "quality":
         scores = quality(probability, scores, boxes_xyxy)
-    best, each = scores.argmax(1), torch.arange(count, device=scores.device)
+    best, box = scores.argmax(1), torch.arange(count, device=scores.device)
     reach = _inside(with_margin(boxes_xyxy, margin, width, height), height, width, scores.device)
-    masks = probability[each, best] * reach
+    masks = probability[box, best] * reach
     found = masks.amax((1, 2)) > 0.5
     whole = _inside(boxes_xyxy, height, width, scores.device)
     masks = torch.where(found[:, None, None], masks, whole.to(masks.dtype))
-    return masks.amax(0), scores[each, best] * found
+    return masks.amax(0), scores[box, best] * found
 
 
 def quality(probability: Tensor, scores: Tensor, boxes_xyxy: Boxes) -> Tensor:

@@ -101,7 +101,7 @@ class Distillation(L.LightningModule):
         """Update an averaging memory bank by the features of all processes, so that every copy of it stays equal."""
         if (memory := self._averaging_memory()) is not None:
             features = pool_under_mask(outputs["fused"], batch["pseudo_mask"])
-            pooled, present = (self._of_all_processes(each) for each in features)
+            pooled, present = (self._of_all_processes(rows) for rows in features)
             memory.ema_update(pooled[present])
 
     def _averaging_memory(self) -> MemoryBank | None:

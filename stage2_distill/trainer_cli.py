@@ -125,8 +125,8 @@ class TrainerCLI(LightningCLI):
     def test(self, **options: Any) -> None:
         """Score the student of a checkpoint."""
         path = checkpoints.to_score(self.trainer, self.model, options["ckpt_path"])
-        manifests = {name: Path(each) for name, each in self.datamodule.test_manifests.items()}
-        settings = {"sets": {name: file_sha256(each) for name, each in manifests.items() if each.is_file()}}
+        manifests = {name: Path(manifest) for name, manifest in self.datamodule.test_manifests.items()}
+        settings = {"sets": {name: file_sha256(file) for name, file in manifests.items() if file.is_file()}}
         results = ("scores.json", "scores.md", "scores.tex")
         with self._results(_folder(self.trainer, WriteScores, "test"), "scores", path, settings, results):
             self.trainer.test(**options | {"ckpt_path": path})
@@ -205,11 +205,11 @@ def keep_wandb_in(folder: Path) -> None:
 
 def _set_aside(trainer: L.Trainer) -> int:
     """How many inputs the writers of results had to leave out."""
-    writers = (each for each in trainer.callbacks if isinstance(each, WriteAgreement | WriteScores))  # type: ignore[attr-defined]
-    return sum(each.set_aside for each in writers)
+    writers = (callback for callback in trainer.callbacks if isinstance(callback, WriteAgreement | WriteScores))  # type: ignore[attr-defined]
+    return sum(callback.set_aside for callback in writers)
 
 
 def _folder(trainer: L.Trainer, writer: type[RunRecord | WriteAgreement | WriteScores], name: str) -> Path:
     """Where a callback writes the results of a command."""
-    writers = (each for each in trainer.callbacks if isinstance(each, writer))  # type: ignore[attr-defined]
-    return next((each.folder for each in writers), Path(trainer.default_root_dir) / name)
+    writers = (callback for callback in trainer.callbacks if isinstance(callback, writer))  # type: ignore[attr-defined]
+    return next((callback.folder for callback in writers), Path(trainer.default_root_dir) / name)

@@ -115,9 +115,9 @@ class SegmentAnything(Teacher):
         import torch
         from segment_anything.utils.transforms import ResizeLongestSide
 
-        model, counts = self._loaded(), [len(each) for each in boxes]
+        model, counts = self._loaded(), [len(of_image) for of_image in boxes]
         resize = ResizeLongestSide(model.image_encoder.img_size)
-        prompts = [resize.apply_boxes(each, (h, w)) for each, (w, h) in zip(boxes, frames, strict=True)]
+        prompts = [resize.apply_boxes(of_image, (h, w)) for of_image, (w, h) in zip(boxes, frames, strict=True)]
         with torch.inference_mode(), torch.autocast(model.device.type, enabled=False):
             logits, scores = self._decode(embedding.features, torch.from_numpy(np.concatenate(prompts)), counts)
             return [

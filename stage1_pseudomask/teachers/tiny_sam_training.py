@@ -104,10 +104,10 @@ def _loss(model: Sam, pixels: Sequence[Tensor], boxes: Tensor, truths: Tensor) -
     shares = logits.sigmoid()
     overlap = 2 * (shares * target).sum((2, 3)) + 1
     dice = 1 - overlap / (shares.sum((2, 3)) + target.sum((2, 3)) + 1)
-    each = 5 * F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((2, 3)) + dice
+    losses = 5 * F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((2, 3)) + dice
     masks, wanted = logits.detach() > 0, target > 0.5
     iou = (masks & wanted).sum((2, 3)) / (masks | wanted).sum((2, 3)).clamp(min=1)
-    return (each[:, 0] + each[:, 1:].amin(1)).mean() + F.mse_loss(scores, iou)
+    return (losses[:, 0] + losses[:, 1:].amin(1)).mean() + F.mse_loss(scores, iou)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def network(folder: Path) -> Any:
         )
     except Exception as error:  # a damaged file raises a different type for each way it can be damaged
         raise _unusable(folder, WEIGHTS, error) from None
-    if lacking := sorted({*report["missing_keys"], *(str(each) for each in report["mismatched_keys"])}):
+    if lacking := sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])}):
         raise CheckpointError(
             f"{folder}: {len(lacking)} weights are missing or of another shape, such as {lacking[0]}; name a whole "
             "model, or download it again"

@@ -127,7 +127,7 @@ class TransformersSam(Teacher):
 
         model = self._loaded()
         with torch.inference_mode():
-            images = [torch.from_numpy(each).permute(2, 0, 1).to(model.device, non_blocking=True) for each in photos]
+            images = [torch.from_numpy(photo).permute(2, 0, 1).to(model.device, non_blocking=True) for photo in photos]
             inputs = self.processor(
                 images, do_resize=False, input_data_format="channels_first", device=model.device, return_tensors="pt"
             )
@@ -143,10 +143,10 @@ class TransformersSam(Teacher):
         """Candidates for every box, on the device; the scores are the model's own estimates of their IoU."""
         import torch
 
-        model, counts = self._loaded(), [len(each) for each in boxes]
+        model, counts = self._loaded(), [len(of_image) for of_image in boxes]
         prompts = [
-            scale(each, w / frame[0], h / frame[1])
-            for each, (h, w), frame in zip(boxes, embedding.sizes, frames, strict=True)
+            scale(of_image, w / frame[0], h / frame[1])
+            for of_image, (h, w), frame in zip(boxes, embedding.sizes, frames, strict=True)
         ]
         with torch.inference_mode(), torch.autocast(model.device.type, enabled=False):
             logits, scores = self._decode(embedding.arguments, torch.from_numpy(np.concatenate(prompts)), counts)
@@ -225,7 +225,7 @@ def resized(photo: Photo, processor: Any) -> Photo:
 
 def _of(images: torch.Tensor, value: Any) -> Any:
     """The features of some images, in full precision."""
-    return [_of(images, each) for each in value] if isinstance(value, list | tuple) else value[images].float()
+    return [_of(images, part) for part in value] if isinstance(value, list | tuple) else value[images].float()
 
 
 def _keep_full_precision(part: nn.Module, device_type: str) -> None:
@@ -242,4 +242,4 @@ def _keep_full_precision(part: nn.Module, device_type: str) -> None:
 
 
 def _floats(inputs: Any) -> Any:
-    return type(inputs)(_floats(each) for each in inputs) if isinstance(inputs, list | tuple) else inputs.float()
+    return type(inputs)(_floats(part) for part in inputs) if isinstance(inputs, list | tuple) else inputs.float()

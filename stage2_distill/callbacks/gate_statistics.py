@@ -39,7 +39,7 @@ class GateStatistics(Metric):
         """Take in gates (B, L, h, w) in [0, 1]."""
         gates = gates.float()
         near_0, near_1 = (gates < SATURATED).float(), (gates > 1 - SATURATED).float()
-        self.moments += torch.stack([each.mean((2, 3)).sum(0) for each in (gates, gates**2, near_0, near_1)])
+        self.moments += torch.stack([values.mean((2, 3)).sum(0) for values in (gates, gates**2, near_0, near_1)])
         self.images += len(gates)
 
     def compute(self) -> dict[str, Tensor]:

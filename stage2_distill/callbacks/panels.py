@@ -72,6 +72,6 @@ def _row(batch: Batch, answer: Any, i: int) -> list[images.Photo]:
     boxed = visualization.outlined(photo, batch["box_mask"][i, 0].numpy() > 0)
     maps = [torch.sigmoid(answer.logits), answer.gate_prior, answer.memory_prior]
     drawn = [
-        visualization.heat(images.resize_probability(each[i, 0].float().cpu().numpy(), side, side)) for each in maps
+        visualization.heat(images.resize_probability(prior[i, 0].float().cpu().numpy(), side, side)) for prior in maps
     ]
     return [boxed, visualization.grey(batch["pseudo_mask"][i, 0].numpy()), *drawn]

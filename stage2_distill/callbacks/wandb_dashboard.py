@@ -169,7 +169,7 @@ def _wandb_loggers(trainer: L.Trainer) -> list[WandbLogger]:
 
 def _bank_media(bank: Bank, usage: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
     """The bank for people: a table of prototypes, most read first; who was read when; who resembles whom."""
-    mass, (cosine, nearest) = bank.mass.cpu(), (each.cpu() for each in bank.nearest())
+    mass, (cosine, nearest) = bank.mass.cpu(), (of_prototypes.cpu() for of_prototypes in bank.nearest())
     order = mass.argsort(descending=True)
     rows = [[k, mass[k].item(), nearest[k].item(), cosine[k].item()] for k in order.tolist()]
     read = np.stack(usage, 1) * len(mass) / FULL_SCALE

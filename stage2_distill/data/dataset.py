@@ -154,10 +154,10 @@ class PseudoMaskDataset(Dataset[PackedItem]):
         self.authentic: NDArray[np.bool_] = np.concatenate([np.zeros(0, bool), *flags])
         if names is None:
             stated = [np.asarray(origin.sources)[kept] for origin, kept in zip(origins, served, strict=True)]
-            each = np.concatenate([np.zeros(0, str), *stated])
+            origin_names = np.concatenate([np.zeros(0, str), *stated])
         else:
-            each = np.array(names)[self._origin_of]
-        found, self.source_of = np.unique(np.where(each == "", "unnamed", each), return_inverse=True)
+            origin_names = np.array(names)[self._origin_of]
+        found, self.source_of = np.unique(np.where(origin_names == "", "unnamed", origin_names), return_inverse=True)
         self.sources: list[str] = found.tolist()
 
     def __len__(self) -> int:

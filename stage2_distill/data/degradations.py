@@ -96,7 +96,7 @@ class Levels:
             InputError: a level is named twice.
         """
         named = [Degradation(kind, level) for kind, levels in asdict(self).items() for level in levels]
-        twice = [each for i, each in enumerate(named) if each in named[:i]]
+        twice = [degradation for i, degradation in enumerate(named) if degradation in named[:i]]
         if twice:
             raise InputError(f"levels.{twice[0].kind} names {twice[0].level:g} twice; name each level once")
         return named

@@ -65,7 +65,7 @@ def score_missing(
     workers: int,
 ) -> None:
     """Write the rows of every degradation whose file is not there; None stands for photos as they are."""
-    left = [each for each, file in files.items() if not file.exists()]
+    left = [degradation for degradation, file in files.items() if not file.exists()]
     images = sum(map(len, sets.values()))
     done = (len(files) - len(left)) * images
     with tqdm(total=len(files) * images, initial=done, unit="image", disable=not trainer.is_global_zero) as bar:

@@ -81,7 +81,10 @@ def robustness(
     localizer = load_named(checkpoint)
     settings = _settings(localizer.weights_sha256(), test_sets, scoring)
     folder = out / "rows" / _fingerprint(settings, sets)
-    files = {each: folder / f"{str(each or 'clean').replace(' ', '-')}.npy" for each in (None, *degradations)}
+    files = {
+        degradation: folder / f"{str(degradation or 'clean').replace(' ', '-')}.npy"
+        for degradation in (None, *degradations)
+    }
     with existing_devices(accelerator, devices):
         trainer = L.Trainer(
             accelerator=accelerator,
@@ -95,7 +98,8 @@ def robustness(
     alone = run_folder(out, SETTINGS, settings, RESULTS, overwrite) if trainer.is_global_zero else nullcontext()
     with alone:
         score_missing(files, trainer, localizer, scoring, sets, batch_size, workers)
-        clean, degraded = np.load(files[None]), {each: np.load(files[each]) for each in degradations}
+        clean = np.load(files[None])
+        degraded = {degradation: np.load(files[degradation]) for degradation in degradations}
         set_aside = unscored_photos(clean, sets)
         if trainer.is_global_zero:
             _write(out, robustness_report.summarize(clean, degraded, sets), scoring, levels, checkpoint, set_aside)
@@ -115,7 +119,7 @@ def _settings(weights_sha256: str, test_sets: Mapping[str, Path], scoring: Scori
 
 def _fingerprint(settings: Mapping[str, Any], sets: Mapping[str, Sequence[ImageRecord]]) -> str:
     """Of all that decides the rows, but for the degradation: rows of other photos and masks lie in other folders."""
-    photos = [_state(file) for of in sets.values() for each in of for file in (each.path, each.mask_path) if file]
+    photos = [_state(file) for of in sets.values() for record in of for file in (record.path, record.mask_path) if file]
     return provenance.content_hash({**settings, "photos": photos})
 
 

@@ -66,9 +66,9 @@ def text(summary: Mapping[str, Any]) -> str:
     for name, row in summary.items():
         lines.append(f"{name}: {row['clean']['images']} images, {_as_they_are(row['clean'])}")
         rows = [HEADER, *_brief(row)]
-        widths = [max(len(each[column]) for each in rows) for column in range(len(HEADER))]
+        widths = [max(len(line[column]) for line in rows) for column in range(len(HEADER))]
         lines += [
-            "  " + "   ".join(each.ljust(width) for each, width in zip(line, widths, strict=True)).rstrip()
+            "  " + "   ".join(cell_text.ljust(width) for cell_text, width in zip(line, widths, strict=True)).rstrip()
             for line in rows
         ]
     return "\n".join([*lines, f"{NOTE}."])

@@ -139,7 +139,7 @@ def onnx_session(path: Path, threads: int = 0) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda photo: [torch.from_numpy(each) for each in session.run(None, {"photo": np.asarray(photo)})]
+    return lambda photo: [torch.from_numpy(output) for output in session.run(None, {"photo": np.asarray(photo)})]
 
 
 @dataclass(frozen=True, slots=True)

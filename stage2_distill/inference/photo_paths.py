@@ -29,8 +29,8 @@ def photo_names(given: list[Path]) -> tuple[dict[Path, str], list[str]]:
     """
     files: dict[Path, PurePosixPath] = {}
     remarks: list[str] = []
-    for each in given:
-        found, remark = _photos(each)
+    for path in given:
+        found, remark = _photos(path)
         remarks += [remark] if remark else []
         for file, relative in found.items():
             files.setdefault(file, relative)

@@ -168,9 +168,9 @@ def _beside(
     """
     turn = upright.orientation if own is None and upright.orientation else 1
     other = turned(grid, turn)
-    fit, other_fits = (_size(each) == upright.size for each in (grid, other))
+    fit, other_fits = (_size(picture) == upright.size for picture in (grid, other))
     if resize and not fit and not other_fits:
-        fit, other_fits = (_same_shape(_size(each), upright.size) for each in (grid, other))
+        fit, other_fits = (_same_shape(_size(picture), upright.size) for picture in (grid, other))
     if fit and other_fits and not (grid.shape == other.shape and np.array_equal(grid, other)):
         raise OrientationError(
             f"{path}: the photo's EXIF turns it (orientation {turn}), this file has no EXIF, and the sizes do not tell "

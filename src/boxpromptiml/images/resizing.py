@@ -81,9 +81,9 @@ def side_weights(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.int6
     centres = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
     before = np.floor(centres).astype(np.int64)
     after, part = np.minimum(before + 1, old - 1), centres - before
-    each = np.arange(new, dtype=np.int64)
+    place = np.arange(new, dtype=np.int64)
     weights = np.concatenate([1 - part, part]).astype(np.float32)
-    return np.concatenate([each, each]), np.concatenate([before, after]), weights
+    return np.concatenate([place, place]), np.concatenate([before, after]), weights
 
 
 @lru_cache(maxsize=64)

@@ -106,9 +106,9 @@ def configs(names: list[str] | None = None, out: Path | None = None) -> int:
     chosen = {path.relative_to(folder): path for path in sorted(folder.rglob("*.yaml"))}
     if names is not None:
         wanted = [Path(name).relative_to(FOLDER) if Path(name).parts[:1] == (FOLDER,) else Path(name) for name in names]
-        if unknown := [name for name in wanted if not any(_is_or_holds(name, each) for each in chosen)]:
+        if unknown := [name for name in wanted if not any(_is_or_holds(name, path) for path in chosen)]:
             raise InputError(f"there is no configuration {unknown[0]}; `boxpromptiml configs` lists them")
-        chosen = {name: path for name, path in chosen.items() if any(_is_or_holds(each, name) for each in wanted)}
+        chosen = {name: path for name, path in chosen.items() if any(_is_or_holds(other, name) for other in wanted)}
     for name, path in chosen.items():
         if out is None:
             print(f"{Path(FOLDER) / name!s:<34} {_purpose(path)}")

@@ -71,9 +71,9 @@ def _hints(owner: Any) -> dict[str, Any]:
 
 def _resolved(owners: Iterable[Any]) -> dict[str, Any]:
     hints: dict[str, Any] = {}
-    for each in owners:
+    for owner in owners:
         try:
-            hints |= get_type_hints(each, include_extras=True)
+            hints |= get_type_hints(owner, include_extras=True)
         except (NameError, TypeError):  # of a library, that imports names for type checkers alone; none of ours
             continue
     return hints

@@ -58,13 +58,13 @@ def text(summary: Mapping[str, Row]) -> str:
 def markdown(summary: Mapping[str, Row], scoring: Scoring) -> str:
     """A GitHub table, and below it the rules and the sources."""
     lines = ["| " + " | ".join(HEADER) + " |", "|---|" + "---:|" * (len(HEADER) - 2) + "---|"]
-    lines += ["| " + " | ".join(each.replace("|", r"\|") for each in row) + " |" for row in _rows(summary)]
+    lines += ["| " + " | ".join(cell_text.replace("|", r"\|") for cell_text in row) + " |" for row in _rows(summary)]
     return "\n".join([*lines, "", *(f"- {note}." for note in _notes(summary, scoring)), ""])
 
 
 def latex(summary: Mapping[str, Row], scoring: Scoring) -> str:
     r"""A tabular for ``\usepackage{booktabs}`` in a document in UTF-8, with the rules and the sources as comments."""
-    rows = [" & ".join(each.translate(TEX) for each in row) + r" \\" for row in (HEADER, *_rows(summary))]
+    rows = [" & ".join(cell_text.translate(TEX) for cell_text in row) + r" \\" for row in (HEADER, *_rows(summary))]
     return "\n".join(
         [
             *(f"% {note}." for note in _notes(summary, scoring)),
@@ -99,7 +99,7 @@ def _row(name: str, row: Row) -> list[str]:
         *(cell(row, "image_auc"), cell(row, "image_balanced_accuracy"), alarms),
         ", ".join(map(str, published(name))),
     ]
-    return [each.strip() for each in cells]
+    return [cell_text.strip() for cell_text in cells]
 
 
 def _parts(row: Row) -> list[tuple[str, Row]]:

@@ -144,8 +144,8 @@ class AnnotationSession:
         """The first undecided place after this one, then from the start; None when all are decided or unreadable."""
         with self._lock:
             order = chain(range(place + 1, len(self)), range(place + 1))
-            waiting = (each for each in order if self.names[each] not in self._records)
-            return next((each for each in waiting if each not in self._unreadable), None)
+            waiting = (candidate for candidate in order if self.names[candidate] not in self._records)
+            return next((candidate for candidate in waiting if candidate not in self._unreadable), None)
 
     def set_aside(self, place: int) -> None:
         """Do not offer a photo any more that cannot be read; a new session tries it again."""

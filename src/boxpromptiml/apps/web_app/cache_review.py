@@ -77,7 +77,7 @@ class CacheReview:
         """Put a sample on the list, or take it off; the file is written at once."""
         with self._lock:
             changed = self._dropped ^ {int(self.reader.image_ids[row])}
-            write_whole(self.cache / DROPPED, "".join(f"{each}\n" for each in sorted(changed)).encode())
+            write_whole(self.cache / DROPPED, "".join(f"{image_id}\n" for image_id in sorted(changed)).encode())
             self._dropped = changed
 
     @property
@@ -90,7 +90,7 @@ def agreement(sample: Sample) -> float:
     """IoU of a pseudo-mask, where it is above one half, with the truth; NaN where there is none."""
     if sample.truth is None:
         return float("nan")
-    probability, truth = (torch.from_numpy(each)[None].float() / 255 for each in (sample.pseudo_mask, sample.truth))
+    probability, truth = (torch.from_numpy(mask)[None].float() / 255 for mask in (sample.pseudo_mask, sample.truth))
     return float(iou_from_counts(*counts_per_image(probability, truth)))
 
 

@@ -87,7 +87,7 @@ def look(localizer: Localizer, photo: Photo, name: str, tiled: bool = False) -> 
     with torch.inference_mode():
         answer = localizer.student(image)
     maps = (torch.sigmoid(answer.logits), answer.gate_prior, answer.memory_prior)
-    probability, gate_prior, memory_prior = (each[0, 0].float().cpu().numpy() for each in maps)
+    probability, gate_prior, memory_prior = (of_batch[0, 0].float().cpu().numpy() for of_batch in maps)
     if tiled:
         probability = localize_tiled(photo, side, localizer.localize)
     height, width = photo.shape[:2]

@@ -55,8 +55,8 @@ def sheet(review: CacheReview, order: Order, rank: int) -> list[tuple[Photo, str
     """Small pictures of the samples around a rank, with what they are ranked by; dropped ones are grey."""
     first = rank - rank % SHEET
     cells = []
-    for each in range(first, min(first + SHEET, len(review))):
-        row = review.row(order, each)
+    for shown in range(first, min(first + SHEET, len(review))):
+        row = review.row(order, shown)
         picture = pair(review.reader[row], 160)[0]
         if review.is_dropped(row):
             picture = (picture // 3 + 150).astype(np.uint8)

@@ -148,7 +148,7 @@ def _splits(
         for entry in [entries] if isinstance(entries, str) else entries:
             # Roboflow writes ../train/images for the folder beside data.yaml; Ultralytics drops the dots as well
             name = entry.replace("\\", "/")
-            places = [_inside(root / each, root) for each in (name, name.removeprefix("../"))]
+            places = [_inside(root / written, root) for written in (name, name.removeprefix("../"))]
             place = next((place for place in places if place is not None and place.exists()), None)
             if place is None:
                 missing[split] = entry

@@ -111,7 +111,7 @@ def _beside_shards(cache: Path) -> tuple[dict[str, Any] | None, CacheIndex | Non
 def _fits(settings: dict[str, Any], examined: Sequence[ExaminedShard]) -> bool:
     """Whether the settings are those of which the shards carry the hash."""
     hashes = {shard.stamp.config_hash for shard in examined if shard.stamp}
-    stamped = {each.name for each in fields(Stamp)}
+    stamped = {field.name for field in fields(Stamp)}
     own = content_hash({name: value for name, value in settings.items() if name not in stamped})
     return not hashes or own in hashes or any(origin in settings for origin in DERIVED)
 
