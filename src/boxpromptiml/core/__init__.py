@@ -1,1 +1,4 @@
-"""What everything else is written in: records, limits of numbers, boxes, decoded text, whole files. Imports nothing of ours."""
+"""What everything else is written in: records, limits of numbers, boxes, decoded text, whole files.
+
+Imports nothing of ours.
+"""
