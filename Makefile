@@ -112,7 +112,7 @@ $(INDEX): configs/pseudomasks/$(PROFILE).yaml $(MANIFEST) | $(STAMP)
 	$(BIN)/boxpromptiml pseudomasks --config $< $(GO_ON)
 
 $(AUDIT): $(INDEX)
-	$(BIN)/boxpromptiml audit --cache $(<D) $(GO_ON)
+	$(BIN)/boxpromptiml audit --cache $(<D) $(REPLACE) $(GO_ON)
 
 $(FITTED): configs/$(PROFILE).yaml $(wildcard configs/base/training.yaml) $(INDEX) | $(STAMP)
 	$(BIN)/boxpromptiml fit --config $< $(RESUME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 
@@ -15,8 +15,11 @@ from boxpromptiml.core.boxes import rasterize
 from boxpromptiml.core.records import Sample
 from boxpromptiml.images import Mask, visualization
 from boxpromptiml.runtime.provenance import write_json
+from boxpromptiml.runtime.run_folder import relative_to, run_folder
 from boxpromptiml.shards import CacheError, ShardReader
 
+SETTINGS = "audit.settings.json"
+RESULTS = ("audit.json", "audit.png")
 TOLERANCE = 0.008
 """How far apart two borders may lie and still agree, as a share of the diagonal (DAVIS, Perazzi et al. 2016)."""
 COLUMNS = ("photo and boxes", "pseudo-mask", "truth")
@@ -34,7 +37,7 @@ class MaskScores:
     confidence: float
 
 
-def audit(cache: Path, out: Path | None = None) -> int:
+def audit(cache: Path, out: Path | None = None, overwrite: bool = False) -> int:
     """Compare the pseudo-masks of a cache with ground truth: is the teacher good enough, and better than bare boxes?
 
     Looks at every manipulated image that has a truth mask, at the cache's resolution. Prints a table by source and
@@ -45,11 +48,23 @@ def audit(cache: Path, out: Path | None = None) -> int:
     Args:
         cache: folder that `boxpromptiml pseudomasks` wrote.
         out: folder for audit.json and audit.png; by default the cache.
+        overwrite: replace what the folder holds of another cache.
 
     Returns:
-        0, or 3 when manipulated images were skipped because their truth is empty.
+        0, or 3 when manipulated images were skipped because their truth is empty; audit.json names them.
+
+    Raises:
+        InputError: the cache cannot be read or has no ground truth, or the folder holds results of another cache or a
+            run at work.
     """
     reader = ShardReader(cache)
+    folder = out or cache
+    settings = {"cache": relative_to(cache, folder), **asdict(reader.index.stamp)}
+    with run_folder(folder, SETTINGS, settings, RESULTS, overwrite):
+        return _audit(reader, folder)
+
+
+def _audit(reader: ShardReader, folder: Path) -> int:
     by_source: dict[str, list[MaskScores]] = defaultdict(list)
     order: list[tuple[float, int]] = []
     lost: list[str] = []
@@ -58,21 +73,23 @@ def audit(cache: Path, out: Path | None = None) -> int:
         if sample.truth is None:
             continue
         if sample.truth_is_lost:
-            lost.append(f"image {sample.image_id} of {sample.source}")
+            lost.append(f"image {sample.image_id} of {sample.source}: manipulated, and its truth is empty")
             continue
         agreement = compare(sample)
         by_source[sample.source].append(agreement)
         order.append((agreement.pseudo_mask_iou, i))
     for each in lost:
-        print(f"skipped: {each}: manipulated, and its truth is empty; correct its mask")
+        print(f"skipped: {each}; correct its mask")
     if not order:
-        raise CacheError(f"{cache}: no manipulated image has ground truth; name mask files in the manifest to audit it")
+        raise CacheError(
+            f"{reader.cache}: no manipulated image has ground truth; name mask files in the manifest to audit it"
+        )
 
     everything = [agreement for agreements in by_source.values() for agreement in agreements]
-    scores: dict[str, float] = {**_means(everything), "images_set_aside": len(lost)}
+    scores: dict[str, float | list[str]] = {**_means(everything), "images_set_aside": len(lost)}
     for source, agreements in sorted(by_source.items()):
         scores |= {f"{source}/{name}": value for name, value in _means(agreements).items()}
-    folder = out or cache
+    scores["set_aside"] = lost
     write_json(folder / "audit.json", scores)
     _sheet(reader, [i for _, i in sorted(order)], folder / "audit.png")
     _print_table({**dict(sorted(by_source.items())), "all": everything})

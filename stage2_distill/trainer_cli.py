@@ -130,7 +130,7 @@ class TrainerCLI(LightningCLI):
         results = ("scores.json", "scores.md", "scores.tex")
         with self._results(_folder(self.trainer, WriteScores, "test"), "scores", path, settings, results):
             self.trainer.test(**options | {"ckpt_path": path})
-        self.set_aside = self.datamodule.set_aside + _set_aside(self.trainer)
+        self.set_aside = _set_aside(self.trainer)
 
     def _results(
         self, folder: Path, name: str, checkpoint: Path, settings: Mapping[str, Any], results: tuple[str, ...]

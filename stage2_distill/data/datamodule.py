@@ -14,7 +14,7 @@ from boxpromptiml.core.limits import Count, NotNegative, Share, Side, Workers, w
 from boxpromptiml.core.records import Batch, ImageRecord, Split
 from boxpromptiml.manifests.manifest import ManifestError, read_manifest
 from boxpromptiml.runtime.processes import loader_processes
-from boxpromptiml.shards import CacheError, ShardReader
+from boxpromptiml.shards import CacheError, ShardReader, read_index
 from stage2_distill.data.augmentation import Augmentation, Resize, training_transform
 from stage2_distill.data.dataset import (
     PackedBatch,
@@ -22,6 +22,7 @@ from stage2_distill.data.dataset import (
     PseudoMaskDataset,
     SampleStream,
     unpack,
+    unusable,
 )
 from stage2_distill.data.sampling import Mixture, SeededDraws
 from stage2_distill.data.target import Target
@@ -85,17 +86,21 @@ class PseudoMaskData(L.LightningDataModule):
         self._first_epoch = 0
         self._draws: SeededDraws | None = None
         self.test_records: dict[str, list[ImageRecord]] = {}
-        self.set_aside = 0
-        """Images that manifests of tests list in a way that cannot be used."""
+        self.unusable: dict[str, list[str]] = {}
+        """Test set → images that its manifest lists in a way that cannot be used, each with the reason."""
 
     def setup(self, stage: str) -> None:
         """Open the caches for fit and validate, read the manifests for test."""
+        if stage in ("fit", "validate"):
+            _refuse_twice(self.caches)
         if stage == "fit":
             self.train_set = self._training_set()
             weights, epoch_size = self.source_weights, self.epoch_size
             self.mixture = Mixture(self.train_set.sources, self.train_set.source_of, weights, epoch_size)
             if self.trainer is None or self.trainer.is_global_zero:
                 print(self.mixture)
+                for remark in self._enlarged():
+                    print(remark)
         if stage in ("fit", "validate"):
             self.val_set = self._validation_set()
         if stage == "test":
@@ -103,7 +108,7 @@ class PseudoMaskData(L.LightningDataModule):
                 raise ManifestError("no test set is named; add data.test_sets, such as {casia1: data/casia1.json}")
             manifests = {name: read_manifest(Path(path)) for name, path in self.test_manifests.items()}
             self.test_records = {name: scorable(manifest) for name, manifest in manifests.items()}
-            self.set_aside = sum(len(manifest.set_aside) for manifest in manifests.values())
+            self.unusable = {name: unusable(manifest) for name, manifest in manifests.items()}
 
     def train_dataloader(self) -> DataLoader[PackedItem]:
         """Shuffled batches; the last, smaller one is dropped so that batch statistics stay comparable."""
@@ -131,6 +136,16 @@ class PseudoMaskData(L.LightningDataModule):
     def test_dataloader(self) -> list[DataLoader[ScoredItem]]:
         """One loader for each named set, in the order of the configuration."""
         return scored_loaders(self.test_records.values(), self.image_size, self.batch_size, self.workers)
+
+    def _enlarged(self) -> list[str]:
+        """A line for each cache whose images are smaller than what the student sees."""
+        sizes = {cache: read_index(Path(cache)).stamp.size for cache in self.caches}
+        return [
+            f"{cache}: holds images of {size} pixels, which are enlarged to the student's {self.image_size}; for sharp "
+            f"ones run `boxpromptiml pseudomasks --size {self.image_size}`"
+            for cache, size in sizes.items()
+            if size < self.image_size
+        ]
 
     def _training_set(self) -> PseudoMaskDataset:
         readers = _readers(self.caches, "train")
@@ -167,6 +182,15 @@ class PseudoMaskData(L.LightningDataModule):
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
             **loader_processes(self.workers, PseudoMaskDataset.__module__),
+        )
+
+
+def _refuse_twice(caches: Sequence[str]) -> None:
+    places = [Path(cache).resolve() for cache in caches]
+    if twice := [cache for cache, place in zip(caches, places, strict=True) if places.count(place) > 1]:
+        raise CacheError(
+            f"{twice[0]}: is named twice among the caches, so that each of its samples would count twice; name it once "
+            "(data.source_weights weigh sources)"
         )
 
 

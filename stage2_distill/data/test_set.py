@@ -89,8 +89,8 @@ def scorable(manifest: Manifest) -> list[ImageRecord]:
     Raises:
         ManifestError: there is none, or a manipulated image has no ground truth.
     """
-    for aside in manifest.set_aside:
-        print(f"skipped: {manifest.path}: {aside.file}: {aside.reason}")
+    for reason in unusable(manifest):
+        print(f"skipped: {reason}")
     records = [record for record in manifest.records if record.split == "test"]
     if not records:
         raise ManifestError(f'{manifest.path}: no image has "split": "test"; mark the images to score')
@@ -98,6 +98,11 @@ def scorable(manifest: Manifest) -> list[ImageRecord]:
         if not record.authentic and record.mask_path is None:
             raise ManifestError(f"{manifest.path}: {record.path.name} has no mask_file; scores need ground truth")
     return records
+
+
+def unusable(manifest: Manifest) -> list[str]:
+    """A line for each image that a manifest lists in a way that cannot be used."""
+    return [f"{manifest.path}: {aside.file}: {aside.reason}" for aside in manifest.set_aside]
 
 
 def unscored(record: ImageRecord) -> str:

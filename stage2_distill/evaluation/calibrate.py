@@ -8,12 +8,14 @@ from typing import Literal
 from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, Share, Workers, within_limits
 from boxpromptiml.runtime.devices import existing_devices
+from boxpromptiml.runtime.provenance import write_json
 from boxpromptiml.runtime.run_folder import run_folder
 from boxpromptiml.shards import read_index
 from stage2_distill.inference import released
 
 SETTINGS = "calibration.settings.json"
-RESULTS = ("model.safetensors", "config.json")
+CHOICE = "calibration.json"
+RESULTS = ("model.safetensors", "config.json", CHOICE)
 
 
 @within_limits
@@ -37,7 +39,8 @@ def calibrate(
 
     Args:
         caches: folders that `boxpromptiml pseudomasks` wrote.
-        out: folder to write model.safetensors, config.json and a model card to.
+        out: folder to write model.safetensors, config.json and a model card to; calibration.json there names the images
+            that were skipped.
         checkpoint: a .ckpt file that `boxpromptiml fit` wrote, or a saved student; by default the one that comes with
             the package.
         against: pseudo_mask, or truth, which leaves out images that have none.
@@ -76,7 +79,8 @@ def calibrate(
         scores, alarms, lost = by_threshold(localizer, caches, against, batch_size, workers)
         threshold, calibration = chosen(scores, alarms, against, false_alarms)
         Localizer.from_student(localizer.student.cpu(), threshold, calibration).save(out, half)
-        for image_id in lost:
-            print(f"skipped: image {image_id}: manipulated, and its truth is empty; correct its mask")
+        write_json(out / CHOICE, {"threshold": threshold, "calibration": calibration, "set_aside": lost})
+        for image in lost:
+            print(f"skipped: {image}: manipulated, and its truth is empty; correct its mask")
         print(f"threshold {threshold:g}: {calibration}\nsaved: {out}")
         return 3 if lost else 0

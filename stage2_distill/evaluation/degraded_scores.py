@@ -86,6 +86,24 @@ def unscored_photos(clean: Rows, sets: Mapping[str, Sequence[ImageRecord]]) -> l
     return [unscored(records[int(row[0])][int(row[1])]) for row in unread]
 
 
+def unscored_levels(
+    clean: Rows, degraded: Mapping[Degradation, Rows], sets: Mapping[str, Sequence[ImageRecord]]
+) -> dict[str, list[str]]:
+    """Photos that have scores as they are and none at a level, because nothing of their truth is left there.
+
+    Returns:
+        degradation in words → files.
+    """
+    records = list(sets.values())
+    scored = ~np.isnan(clean[:, 2:]).all(1)
+    lost = {each: rows[scored & np.isnan(rows[:, 2:]).all(1)] for each, rows in degraded.items()}
+    return {
+        str(each): [str(records[int(row[0])][int(row[1])].path) for row in rows]
+        for each, rows in lost.items()
+        if len(rows)
+    }
+
+
 def _save(path: Path, rows: Rows) -> None:
     """Keep the rows of a finished degradation."""
     with atomic_path(path) as partial, partial.open("wb") as stream:

@@ -68,9 +68,9 @@ def robustness(
     import lightning as L  # seconds to import, and the help needs none of it
     import numpy as np
 
-    from stage2_distill.data.test_set import scorable
+    from stage2_distill.data.test_set import scorable, unusable
     from stage2_distill.evaluation import robustness_report
-    from stage2_distill.evaluation.degraded_scores import score_missing, unscored_photos
+    from stage2_distill.evaluation.degraded_scores import score_missing, unscored_levels, unscored_photos
     from stage2_distill.inference.localizer import load_named
 
     degradations = levels.degradations()
@@ -100,11 +100,15 @@ def robustness(
         score_missing(files, trainer, localizer, scoring, sets, batch_size, workers)
         clean = np.load(files[None])
         degraded = {degradation: np.load(files[degradation]) for degradation in degradations}
-        set_aside = unscored_photos(clean, sets)
+        unscored = unscored_photos(clean, sets)
+        set_aside = [reason for manifest in manifests for reason in unusable(manifest)] + unscored
         if trainer.is_global_zero:
-            _write(out, robustness_report.summarize(clean, degraded, sets), scoring, levels, checkpoint, set_aside)
-    left_out = bool(set_aside) or any(manifest.set_aside for manifest in manifests)
-    return 3 if left_out and trainer.is_global_zero else 0  # Lightning kills the first process for what others return
+            summary = robustness_report.summarize(clean, degraded, sets)
+            not_scored = unscored_levels(clean, degraded, sets)
+            _write(out, summary, scoring, levels, checkpoint, set_aside, not_scored)
+            for reason in unscored:
+                print(f"skipped: {reason}")
+    return 3 if set_aside and trainer.is_global_zero else 0  # Lightning kills the first process for what others return
 
 
 def _settings(weights_sha256: str, test_sets: Mapping[str, Path], scoring: Scoring) -> dict[str, Any]:
@@ -135,6 +139,7 @@ def _write(
     levels: Levels,
     checkpoint: str,
     set_aside: Sequence[str],
+    not_scored: Mapping[str, Sequence[str]],
 ) -> None:
     from stage2_distill.evaluation import robustness_report
 
@@ -146,6 +151,7 @@ def _write(
             "scoring": asdict(scoring),
             "checkpoint": checkpoint,
             "set_aside": set_aside,
+            "not_scored": not_scored,
             "command": provenance.command_line(),
             "environment": provenance.environment(),
         },
@@ -154,5 +160,5 @@ def _write(
     robustness_report.draw(summary, out / "robustness.png")
     print(robustness_report.text(summary))
     print(f"every level: {out / 'robustness.md'}, {out / 'robustness.json'}; curves: {out / 'robustness.png'}")
-    for reason in set_aside:
-        print(f"skipped: {reason}")
+    for level, files in not_scored.items():
+        print(f"not scored at {level}: {len(files)} photos of whose truth nothing is left; robustness.json names them")

@@ -95,7 +95,7 @@ class WriteScores(L.Callback):
         folder: where to write them.
 
     Attributes:
-        set_aside: how many photos have no score; counted in the first process.
+        set_aside: how many photos of the manifests have no score; counted in the first process.
     """
 
     def __init__(self, folder: str) -> None:
@@ -111,6 +111,8 @@ class WriteScores(L.Callback):
             return
         sets: dict[str, list[ImageRecord]] = trainer.datamodule.test_records  # type: ignore[attr-defined]
         summary = summarize(rows, sets, board.scoring)
+        for name, reasons in trainer.datamodule.unusable.items():  # type: ignore[attr-defined]
+            summary[name]["set_aside"] = reasons + summary[name]["set_aside"]
         provenance.write_json(
             self.folder / "scores.json",
             {

@@ -20,12 +20,12 @@ THRESHOLDS = torch.linspace(0.01, 0.99, 99)
 
 def by_threshold(
     localizer: Localizer, caches: Sequence[Path], against: Reference, batch_size: int, workers: int
-) -> tuple[Tensor, Tensor, list[int]]:
+) -> tuple[Tensor, Tensor, list[str]]:
     """What each of `THRESHOLDS` would do on the val splits.
 
     Returns:
-        (N, T) F1 of manipulated images; (M, T) share of the pixels of authentic ones that is marked; ids of manipulated
-        images whose truth is empty.
+        (N, T) F1 of manipulated images; (M, T) share of the pixels of authentic ones that is marked; manipulated images
+        whose truth is empty, by id and source.
     """
     size = localizer.student.image_size
     data = PseudoMaskData(
@@ -33,6 +33,7 @@ def by_threshold(
     )
     data.setup("validate")
     authentic = torch.from_numpy(data.val_set.authentic)
+    sources = [data.val_set.sources[place] for place in data.val_set.source_of]
     scores, alarms, lost = [], [], []
     with torch.inference_mode():
         for packed in tqdm(data.val_dataloader(), unit="batch", desc="calibrate"):
@@ -40,7 +41,9 @@ def by_threshold(
             target, counted = target_of(batch, against)
             clean = authentic[batch["position"]]
             if against == "truth":
-                lost += batch["image_id"][target_of(batch, "pseudo_mask")[1] & batch["has_truth"] & ~counted].tolist()
+                empty = target_of(batch, "pseudo_mask")[1] & batch["has_truth"] & ~counted
+                found = zip(batch["image_id"][empty].tolist(), batch["position"][empty].tolist(), strict=True)
+                lost += [f"image {image_id} of {sources[position]}" for image_id, position in found]
             probability = localizer(batch["image"].to(localizer.student.mean.device)).cpu()
             scores += [f1_by_threshold(probability[counted], target[counted])] if counted.any() else []
             alarms += [marked_by_threshold(probability[clean])] if clean.any() else []

@@ -34,7 +34,7 @@ def to_score(trainer: L.Trainer, module: L.LightningModule, named: str | None) -
     path = newest_last(trainer) if named == LAST else Path(named)
     if path is None:
         raise InputError(f"{trainer.default_root_dir}: no last.ckpt there yet; name a checkpoint with --ckpt_path")
-    require_fit(module, path, read_checkpoint(path))
+    require_fit(module, path, read_checkpoint(path), "score it with the config that it was trained with")
     return path
 
 
@@ -58,7 +58,7 @@ def to_resume(trainer: L.Trainer, module: L.LightningModule, named: str | None) 
             f"{trainer.default_root_dir}: no last.ckpt there to go on from; leave --ckpt_path out to begin a run"
         )
     checkpoint = read_checkpoint(path)
-    require_fit(module, path, checkpoint)
+    require_fit(module, path, checkpoint, "leave --ckpt_path out and train this one")
     done, wanted = checkpoint.get("epoch", -1) + 1, trainer.max_epochs
     if wanted is not None and 0 <= wanted < done:
         raise InputError(
@@ -83,8 +83,14 @@ def newest_last(trainer: L.Trainer) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
-def require_fit(module: L.LightningModule, path: Path, checkpoint: dict[str, Any]) -> None:
+def require_fit(module: L.LightningModule, path: Path, checkpoint: dict[str, Any], otherwise: str) -> None:
     """Refuse a checkpoint of another student before Lightning does, by what differs in the config.
+
+    Args:
+        module: with the config's student.
+        path: of the checkpoint.
+        checkpoint: its content.
+        otherwise: what else can be done, in words.
 
     Raises:
         InputError: its student is another one.
@@ -102,5 +108,5 @@ def require_fit(module: L.LightningModule, path: Path, checkpoint: dict[str, Any
     words = ", ".join(f"{name} {stated.get(name)}, not {arguments[name]}" for name in different)
     raise InputError(
         f"{path}: its student has {words or 'other weights than this version'}; state the same in model.student, or "
-        "leave --ckpt_path out and train this one"
+        f"{otherwise}"
     )

@@ -42,6 +42,21 @@ COMMANDS = {
     ),
 }
 """Command → its words, and others that write the same file with other content."""
+FOLDERS = {
+    "check": (
+        "check --manifest set.json --out out --workers 1",
+        "check --manifest set.json --out out --workers 1 --outside 0.2",
+    ),
+    "export_boxes yolo": (
+        "export_boxes --manifest set.json --format yolo --out out",
+        "export_boxes --manifest set.json --format yolo --out out --label forged",
+    ),
+    "export_boxes voc": (
+        "export_boxes --manifest set.json --format voc --out out",
+        "export_boxes --manifest set.json --format voc --out out --label forged",
+    ),
+}
+"""The same for commands whose results are a folder."""
 
 
 @pytest.fixture
@@ -80,6 +95,35 @@ def test_the_same_may_be_repeated_and_other_content_is_refused_by_name(folder, c
     assert main([*others, "--overwrite", "true"]) == 0
     assert "replaced: out.json" in capsys.readouterr().out
     assert Path("out.json").read_bytes() != before
+
+
+def results():
+    """Files in the folder of results, but for the lock that a run leaves which was refused."""
+    files = (path for path in Path("out").rglob("*") if path.is_file() and path.name != ".lock")
+    return {path: path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("command", FOLDERS)
+def test_of_a_folder_as_well(folder, command, capsys):
+    words, others = (line.split() for line in FOLDERS[command])
+    said = main(words)
+    before = results()
+    assert main(words) == said
+    assert results() == before
+    capsys.readouterr()
+    assert main(others) == 2
+    assert "--overwrite true" in capsys.readouterr().err
+    assert results() == before
+    assert main([*others, "--overwrite", "true"]) == said
+    assert "replaced: out/" in capsys.readouterr().out
+    assert results() != before
+
+
+def test_a_check_may_be_repeated_after_its_manifest_was_corrected(folder):
+    assert main(FOLDERS["check"][0].split()) == 0
+    write_manifest(folder / "set.json", read_manifest(folder / "set.json").records[:1])
+    assert main(FOLDERS["check"][0].split()) == 0
+    assert json.loads(Path("out/check.json").read_text())["images"] == 1
 
 
 def test_a_stranger_in_the_way_is_no_less_safe(folder):

@@ -40,6 +40,17 @@ def palette(colour):
     return picture
 
 
+class Frames(tuple):
+    """Pictures of one file."""
+
+    def __new__(cls, *pictures):
+        return super().__new__(cls, pictures)
+
+    def save(self, path):
+        first, *others = map(Image.fromarray, self)
+        first.save(path, save_all=True, append_images=others)
+
+
 def turned(mask, orientation, side=WIDTH):
     return mask, {"orientation": orientation, "side": side}
 
@@ -62,6 +73,10 @@ MASKS = {
     "in grey and alpha": (np.dstack([WHITE * 0 + 255, WHITE]), "transparent"),
     "a cutout": (np.dstack([photo(), WHITE]), "has colours"),
     "a grey cutout": (photo()[..., 0] * MARKED, "greys between black and white"),
+    "numbers of objects": (np.tri(HEIGHT, WIDTH, 5).astype(np.uint8) * 85 + WHITE // 3, "areas of 2 greys (85, 170)"),
+    "unknown ground around it": (np.maximum(WHITE, 128 * np.roll(MARKED, 5, 0)).astype(np.uint8), "areas of 2 greys"),
+    "of one grey": ((MARKED * 200).astype(np.uint8), ""),
+    "frames of an animation": (Frames(WHITE, 255 - WHITE), "holds 2 pictures"),
     "floats to 255": (MARKED.astype(np.float32) * 255, "only 0 to 1 is sure"),
     "whole numbers": (MARKED.astype(np.int32), "32-bit whole numbers"),
     "empty": (WHITE * 0, "the mask is empty"),
@@ -127,7 +142,7 @@ def placed(tmp_path):
     """An image and its mask in two folders, as one record."""
 
     def place(given):
-        mask, more = given if isinstance(given, tuple) else (given, {})
+        mask, more = given if type(given) is tuple else (given, {})
         exif = Image.Exif()
         side = more.get("side", WIDTH)
         picture = Image.fromarray(photo(side))
@@ -143,7 +158,7 @@ def placed(tmp_path):
         if isinstance(mask, bytes):
             path.write_bytes(mask)
         elif mask is not None:
-            (mask if isinstance(mask, Image.Image) else Image.fromarray(mask)).save(path)
+            (mask if hasattr(mask, "save") else Image.fromarray(mask)).save(path)
         return ImageRecord(1, tmp_path / "photos/odd.png", side, HEIGHT, BOX, "test", "set", Path(path))
 
     return place

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from boxpromptiml import images
 from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
-from boxpromptiml.core.records import ImageRecord, Sample, Stamp
+from boxpromptiml.core.records import ImageRecord, InputError, Sample, Stamp
 from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.shards import SCHEMA, CacheError, write_index, write_shard
 from stage1_pseudomask.audit import audit, boundary_f1, iou
@@ -96,6 +96,22 @@ def test_results_go_beside_the_cache_by_default(tmp_path):
     assert (tmp_path / "audit.json").exists()
 
 
+def test_results_of_another_cache_are_not_replaced_unasked(tmp_path, capsys):
+    one, other = (
+        write_cache(tmp_path / name, [make_sample(0, square(4, 4, side), square(4, 4, 5), name)])
+        for name, side in (("one", 5), ("other", 3))
+    )
+    assert audit(one, tmp_path / "out") == 0
+    before = (tmp_path / "out/audit.json").read_bytes()
+    assert audit(one, tmp_path / "out") == 0
+    with pytest.raises(InputError, match=r"other settings \(cache \.\./one, now \.\./other\).*--overwrite true"):
+        audit(other, tmp_path / "out")
+    assert (tmp_path / "out/audit.json").read_bytes() == before
+    assert audit(other, tmp_path / "out", overwrite=True) == 0
+    assert "replaced: " in capsys.readouterr().out
+    assert (tmp_path / "out/audit.json").read_bytes() != before
+
+
 def test_without_ground_truth_there_is_nothing_to_audit(tmp_path):
     with pytest.raises(CacheError, match="no manipulated image has ground truth"):
         audit(write_cache(tmp_path, [make_sample(0, square(4, 4, 5), None, "a")]))
@@ -107,6 +123,7 @@ def test_an_empty_truth_of_a_manipulated_image_is_named_and_never_scored(tmp_pat
     assert audit(write_cache(tmp_path, samples)) == 3
     scores = json.loads((tmp_path / "audit.json").read_text())
     assert (scores["images"], scores["images_set_aside"], scores["pseudo_mask_iou"]) == (1, 1, 1)
+    assert scores["set_aside"] == ["image 1 of a: manipulated, and its truth is empty"]
     assert "skipped: image 1 of a: manipulated, and its truth is empty" in capsys.readouterr().out
 
 

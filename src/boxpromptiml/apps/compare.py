@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -56,8 +56,12 @@ def compare(
     """
     if not baseline or not candidate:
         raise InputError("a comparison needs a run on each side; name scores.json files for baseline and candidate")
+    named = [path.resolve() for path in (*baseline, *candidate)]
+    if twice := [path for path in named if named.count(path) > 1]:
+        raise InputError(f"{twice[0]}: is named twice; name every run once, on one side")
     files = {path: read_scores(path) for path in (*baseline, *candidate)}
     _check_rules(files)
+    _check_photos(files)
     before, after = ([scores_of_images(files[path], score, sets) for path in paths] for paths in (baseline, candidate))
     keys = common_images([*baseline, *candidate], [*before, *after])
     found = list(dict.fromkeys(name for name, _ in keys))
@@ -87,6 +91,20 @@ def _check_rules(files: Mapping[Path, Scores]) -> None:
             raise InputError(
                 f"{path} was scored by other rules ({scores.scoring}) than {first} ({rules}); test both by the same"
             )
+
+
+def _check_photos(files: Mapping[Path, Scores]) -> None:
+    """Refuse runs whose images of the same set and id are other photos; folders may differ, as machines do."""
+    called: dict[ImageKey, tuple[str, Path]] = {}
+    for path, scores in files.items():
+        for case in scores.per_image:
+            name = PurePath(case.file.replace("\\", "/")).name
+            known, where = called.setdefault((case.set_name, case.image_id), (name, path))
+            if known != name:
+                raise InputError(
+                    f"{path}: image {case.image_id} of {case.set_name} is {name}, and {known} in {where}; score all "
+                    "runs with the same data.test_sets"
+                )
 
 
 def scores_of_images(scores: Scores, score: ScoreName, sets: Sequence[str]) -> dict[ImageKey, float]:

@@ -238,7 +238,7 @@ def read_scores(path: Path) -> Scores:
     Raises:
         InputError: the file is missing, or is not what `boxpromptiml test` writes.
     """
-    scores = _read(path, Scores)
+    scores = _read(path, Scores, "test")
     if scores is None:
         raise InputError(f"{path}: no such file; name the scores.json that `boxpromptiml test` wrote")
     if "precision" not in msgspec.json.decode(path.read_bytes(), type=_Rules).scoring:
@@ -246,13 +246,15 @@ def read_scores(path: Path) -> Scores:
     return scores
 
 
-def _read(path: Path, content: type[Content]) -> Content | None:
+def _read(path: Path, content: type[Content], command: str | None = None) -> Content | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=content)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        command = {"agreement": "validate", "scores": "test", "predictions": "predict"}.get(path.stem, path.stem)
+        command = command or {"agreement": "validate", "scores": "test", "predictions": "predict"}.get(
+            path.stem, path.stem
+        )
         raise InputError(
             f"{path}: not what `boxpromptiml {command}` writes ({error}); delete it and run that command again"
         ) from None

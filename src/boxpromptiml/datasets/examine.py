@@ -29,6 +29,8 @@ from boxpromptiml.runtime.processes import Spread
 from boxpromptiml.runtime.provenance import is_written
 
 Mismatched = Literal["skip", "resize"]
+HALF = 0.5
+"""Share of an image that hardly any manipulation covers, from which on a mask may be an inverted one."""
 IMAGES_PER_PROCESS = 64
 """A process takes about as long to start as it takes to decode this many."""
 
@@ -61,6 +63,7 @@ class Usable:
     Attributes:
         changed: how its mask was brought to its size or turned, or None.
         doubtful: what a person should look at in its mask, or None.
+        share: of the image that its mask marks.
     """
 
     entry: ListedImage
@@ -70,6 +73,7 @@ class Usable:
     mask_path: Path | None
     changed: str | None = None
     doubtful: str | None = None
+    share: float = 0.0
 
     def record(self, image_id: int, split: Split, source: str) -> ImageRecord:
         """The image as a manifest's record."""
@@ -133,8 +137,21 @@ class ExaminedSet:
         for word, lines in (("skipped", self.set_aside), ("changed", self.changed), ("look at", self.doubtful)):
             for line in lines:
                 print(f"{word}: {line}")
+        if remark := self._inverted():
+            print(f"look at: {remark}")
         if self.others:
             print(f"not looked at, beside the set's files: {self.others}")
+
+    def _inverted(self) -> str:
+        """What masks that mark more than half of most images may mean; a single one may be right."""
+        shares = [image.share for image in self.usable.values() if image.entry.mask is not None]
+        large = sum(share > HALF for share in shares)
+        if 2 * large <= len(shares):
+            return ""
+        return (
+            f"{large:,} of {len(shares):,} masks mark more than half of their images; invert them if black means "
+            "manipulated in this set"
+        )
 
 
 def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 1) -> ExaminedSet:
@@ -210,6 +227,7 @@ def _look(treatment: Treatment, entry: ListedImage) -> Usable | str:
         path,
         f"{entry.mask}: {truth.changed}" if truth.changed else None,
         f"{entry.mask}: {reason}" if (reason := doubt(truth.mask)) else None,
+        float(truth.mask.mean()),
     )
 
 

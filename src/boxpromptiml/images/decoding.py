@@ -65,13 +65,19 @@ def read_photo(path: Path) -> Photo:
     return read_upright(path).photo()
 
 
-def read_upright(path: Path) -> Upright:
+def read_upright(path: Path, single: bool = False) -> Upright:
     """A photo or mask with its EXIF orientation.
+
+    Args:
+        path: of the file.
+        single: refuse a file of several pictures, of which only the first would be read.
 
     Raises:
         ImageError: as for `read_photo`.
     """
     with _open(path) as image:
+        if single and (pictures := _pictures(image, path)) > 1:
+            raise ImageError(f"{path}: holds {pictures} pictures, and nobody says which counts; export it as one")
         return _decode(image, path)
 
 
@@ -134,10 +140,9 @@ def max_pixels() -> int:
         ImageError: the variable holds something else than a whole number.
     """
     text = os.environ.get("BOXPROMPTIML_MAX_PIXELS", str(DEFAULT_MAX_PIXELS))
-    try:
-        return int(text)
-    except ValueError:
-        raise ImageError(f"BOXPROMPTIML_MAX_PIXELS is {text!r}; set it to a whole number of pixels") from None
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ImageError(f"BOXPROMPTIML_MAX_PIXELS is {text!r}; set it to a whole number of pixels")
+    return int(text)
 
 
 def _open(path: Path, content: bytes | None = None, limit: int | None = None) -> Image.Image:
@@ -195,6 +200,14 @@ def _decode(image: Image.Image, path: Path) -> Upright:
     except ImageError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, …
+        raise _broken(path, error) from None
+
+
+def _pictures(image: Image.Image, path: Path) -> int:
+    """How many pictures a file holds: pages of a TIFF, frames of an animation."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception as error:  # as in _decode
         raise _broken(path, error) from None
 
 

@@ -43,7 +43,9 @@ RECORDS = frozenset(
         "manifest.before-annotation.json",
         "synthesis.json",
         "check.json",
+        "check.settings.json",
         "audit.json",
+        "audit.settings.json",
     }
     | {"predictions.json", "predictions.jsonl", "predictions.settings.json"}
 )

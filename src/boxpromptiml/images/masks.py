@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,8 +31,11 @@ COLOURED = 64
 NOISE = 8
 """Differences of channels up to this are JPEG's."""
 OPAQUE = 250
+GREY_AREA = 0.02
+"""Share of what is not black from which on areas of one grey are more than a soft border's."""
 GREYS = 32
 """More grey values than this between black and white are no soft border."""
+SQUARE = np.ones((3, 3), np.uint8)
 NEARLY_EMPTY, NEARLY_FULL = 5e-5, 0.9
 """Shares of the image below and from which on a mask is worth a look."""
 
@@ -63,7 +67,7 @@ def read_mask_file(path: Path) -> Upright:
     if not path.exists():
         raise MissingMaskError(f"{path}: no such file; restore the mask, or set mask_file to null")
     try:
-        return read_upright(path)
+        return read_upright(path, single=True)
     except PixelRangeError as error:
         raise NotAMaskError(f"{error}, or export the mask with 8 bits and 255 for manipulated") from None
     except ImageError as error:
@@ -145,7 +149,24 @@ def _against_greys(grey: Levels) -> str:
             f"{between.mean():.0%} of the mask are greys between black and white, as in a photo or a cutout of one; "
             "name the mask, or export it in black and white"
         )
+    if between.sum() > GREY_AREA * (grey.size - black):
+        return _against_levels(grey)
     return ""
+
+
+def _against_levels(grey: Levels) -> str:
+    """Several greys with areas of their own are numbers of objects, or classes; a soft border has only lines of one."""
+    flat = cv2.erode(grey, SQUARE) == cv2.dilate(grey, SQUARE)
+    values, counts = np.unique(np.where(grey >= BRIGHT, 255, grey)[flat & (grey > DARK)], return_counts=True)
+    large = values[counts > GREY_AREA * (grey > DARK).sum()]
+    large = large[np.diff(large, prepend=0) > NOISE]
+    if len(large) < 2:
+        return ""
+    return (
+        f"the mask has areas of {len(large)} greys ({', '.join(map(str, large.tolist()))}), such as numbers of "
+        "objects, and nobody says which of them mean manipulated; export it with white for manipulated and black for "
+        "the rest"
+    )
 
 
 def _too_dark(brightest: int) -> str:

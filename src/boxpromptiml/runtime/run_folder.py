@@ -7,6 +7,7 @@ refused; ``--overwrite true`` replaces them. `provenance.write_results` holds th
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,14 @@ def run_folder(
             replace(f"{folder}: holds results {different}; {REPLACE}", there, overwrite)
         write_json(folder / record, settings)
         yield
+
+
+def relative_to(path: Path, folder: Path) -> str:
+    """How settings name an input: the same after both were moved together, and from whatever folder a command runs."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive of Windows
+        return path.resolve().as_posix()
 
 
 def found(folder: Path, results: Sequence[str]) -> list[Path]:

@@ -43,7 +43,9 @@ MASKS = {
     "opaque.png": np.dstack([GREY, GREY, GREY, GREY * 0 + 255]),
     "the same in alpha.png": np.dstack([GREY, GREY, GREY, GREY]),
     "soft.png": soft(),
-    "three levels.png": np.where(MARKED, GREY, np.uint8(100) * (np.indices((40, 60))[0] < 5).astype(np.uint8)),
+    "of one grey.png": GREY // 255 * 200,
+    "of one grey.jpg": np.dstack([GREY // 255 * 200] * 3),
+    "lines of a grey.png": np.where(MARKED, GREY, np.uint8(100) * (np.indices((40, 60))[0] % 39 == 2).astype(np.uint8)),
 }
 
 
@@ -54,6 +56,10 @@ def test_masks_of_every_sort_are_read(put, name):
 
 
 NO_MASKS = {
+    "three levels.png": (
+        np.where(MARKED, GREY, np.uint8(100) * (np.indices((40, 60))[0] < 5).astype(np.uint8)),
+        "areas of 2 greys",
+    ),
     "ones.png": (MARKED.astype(np.uint8), "grey value 1 of 255"),
     "ones.tif": (MARKED.astype(np.uint8), "grey value 1 of 255"),
     "voc.png": (palette((128, 0, 0)), "colours, such as 128 0 0"),

@@ -1,6 +1,7 @@
 """Which samples a run trains, validates and tests on."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -21,10 +22,23 @@ def test_splits_and_authentic_images(cache):
         assert sum(len(batch["image"]) for batch in data.val_dataloader()) == sizes[1]
 
 
-def test_several_caches_are_joined(cache):
-    data = PseudoMaskData([str(cache), str(cache)], image_size=64, workers=0)
+def test_several_caches_are_joined(cache, tmp_path):
+    shutil.copytree(cache, tmp_path / "other")
+    data = PseudoMaskData([str(cache), str(tmp_path / "other")], image_size=64, workers=0)
     data.setup("fit")
     assert len(data.train_set) == 46
+
+
+def test_a_cache_counts_once(cache):
+    for stage in ("fit", "validate"):  # the latter is `calibrate`'s as well
+        with pytest.raises(CacheError, match=r"named twice among the caches.* name it once"):
+            PseudoMaskData([str(cache), f"{cache}/../{cache.name}"], image_size=64).setup(stage)
+
+
+@pytest.mark.parametrize(("size", "remarks"), [(64, 0), (96, 1)])
+def test_images_that_are_enlarged_are_said_to_be(cache, capsys, size, remarks):
+    PseudoMaskData([str(cache)], image_size=size, workers=0).setup("fit")
+    assert capsys.readouterr().out.count(f"are enlarged to the student's {size}") == remarks
 
 
 def test_confidence_weighs_training_samples_and_no_others(cache):
@@ -100,14 +114,14 @@ def test_testing_without_a_test_set_says_what_to_add(cache):
         PseudoMaskData([str(cache)]).setup("test")
 
 
-def test_images_that_a_manifest_lists_wrongly_are_counted(cache, test_manifest, tmp_path):
+def test_images_that_a_manifest_lists_wrongly_are_named(cache, test_manifest, tmp_path):
     content = json.loads(test_manifest.read_text()) | {"info": {"image_root": str(test_manifest.parent)}}
     content["images"][0]["width"] = -1
     (tmp_path / "wrong.json").write_text(json.dumps(content))
     for manifest, count in ((test_manifest, 0), (tmp_path / "wrong.json", 1)):
         data = PseudoMaskData([str(cache)], test_sets={"squares": str(manifest)})
         data.setup("test")
-        assert data.set_aside == count
+        assert len(data.unusable["squares"]) == count
         assert len(data.test_records["squares"]) == 6 - count
 
 

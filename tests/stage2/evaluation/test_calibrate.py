@@ -61,7 +61,7 @@ def test_an_empty_truth_of_a_manipulated_image_is_named_and_never_counted(checkp
     words = [*arguments, "--workers", "0", "--accelerator", "cpu", "--out", str(tmp_path / "model")]
     assert main(["calibrate", *words]) == 3
     said = capsys.readouterr().out
-    assert f"skipped: image {samples[0].image_id}: manipulated, and its truth is empty" in said
+    assert f"skipped: image {samples[0].image_id} of {samples[0].source}: manipulated, and its truth is empty" in said
     assert f"over {len(samples) - 1} truths" in said
 
 

@@ -43,6 +43,8 @@ from boxpromptiml.images.regions import Polygon, find_regions, run_lengths
 from stage2_distill.inference.localizer import Localizer
 
 Form = Literal["png", "rle", "none"]
+OPTIONS = {"mask", "probability", "threshold"}
+"""Names that the query of a request may have."""
 WASTED = 4
 """Times the largest photo that is received of a request that is refused, so that its sender hears why."""
 SENT = {
@@ -217,6 +219,8 @@ def service(localizer: Localizer, limits: RequestLimits, hosts: frozenset[str] |
         threshold: Annotated[Threshold | None, Query(description="in place of the student's own")] = None,
     ) -> Response:
         """Localize manipulations in one photo: the file `photo` of a form, or the body itself. Nothing is kept."""
+        if unknown := sorted(set(request.query_params) - OPTIONS):
+            raise HTTPException(422, f"there is no option {unknown[0]!r}; there are: {', '.join(sorted(OPTIONS))}")
         with handler.place():
             content = await handler.answered(await handler.received(request), mask, probability, threshold)
         return Response(content, media_type="application/json")

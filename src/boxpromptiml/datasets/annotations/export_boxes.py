@@ -30,20 +30,20 @@ def export_boxes(
     Args:
         manifest: where the images and boxes are.
         format: coco is also what CVAT imports; label_studio makes tasks to import there.
-        out: a .json file (coco, label_studio) or a new folder (yolo, voc).
+        out: a .json file (coco, label_studio) or a folder (yolo, voc).
         label: name of the boxes' one category.
         prelabels: label_studio only. True writes predictions that annotators correct and submit, False annotations that
             count as done.
         image_address: label_studio only. Text before each image's path; by default local storage, whose document root
             is the folder above the manifest's images.
         copy_images: yolo and voc only. True copies the images into the new folder, False links to them.
-        overwrite: coco and label_studio only. Replace a file that is there with other content.
+        overwrite: replace a file or an export that is there with other content.
 
     Returns:
         0, or 3 when images were skipped.
 
     Raises:
-        InputError: the manifest cannot be read, or something is in the way of the output.
+        InputError: the manifest cannot be read, or something other than the same export is in the way.
     """
     if format in ("coco", "label_studio") and out.suffix.lower() != ".json":
         raise InputError(f"{out}: this format is one JSON file; give it a name such as {out.name or 'boxes'}.json")
@@ -67,7 +67,7 @@ def export_boxes(
             )
     else:
         write_folder = yolo.write if format == "yolo" else voc.write
-        missing = write_folder(out, found.records, found.root, label, copy_images)
+        missing = write_folder(out, found.records, found.root, label, copy_images, overwrite)
         set_aside += missing
         written -= len(missing)
     for reason in set_aside:

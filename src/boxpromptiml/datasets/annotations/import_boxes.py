@@ -19,7 +19,13 @@ from boxpromptiml.core.records import ImageRecord, InputError, Split
 from boxpromptiml.datasets.annotations import coco, label_studio, voc, yolo
 from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnImage
 from boxpromptiml.datasets.annotations.matching import ImageFinder, Match
-from boxpromptiml.datasets.annotations.questions import bare_splits, cut_off, not_counted, refuse_open_questions
+from boxpromptiml.datasets.annotations.questions import (
+    bare_splits,
+    cut_off,
+    not_counted,
+    refuse_foreign_numbers,
+    refuse_open_questions,
+)
 from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.images import list_images, read_size
 from boxpromptiml.manifests.manifest import manifest_bytes, read_manifest, stays_inside
@@ -103,11 +109,12 @@ def import_boxes(
     cut: list[int] = []
     if into is None:
         folder = (images or drawings.folder).resolve()
-        found = _new_records(drawings.images, folder, labels, unboxed, split, source, set_aside, cut)
+        sized, found = _new_records(drawings.images, folder, labels, unboxed, split, source, set_aside, cut)
         records = [_completed(record, out.stem, val_share, seed) for record in found]
         kept = 0
     else:
-        folder, records, kept = _redrawn_records(drawings.images, into, labels, unboxed, set_aside, cut)
+        sized, folder, records, kept = _redrawn_records(drawings.images, into, labels, unboxed, set_aside, cut)
+    refuse_foreign_numbers(annotations, sized)  # once more, with the sizes that the annotations do not give
     boxes = sum(len(record.boxes_xyxy) for record in records)
     for note in [
         *drawings.notes,
@@ -140,17 +147,21 @@ def _new_records(
     source: str | None,
     set_aside: list[str],
     cut: list[int],
-) -> list[ImageRecord]:
-    """Records of the images in a folder. Adds a line to ``set_aside`` for every entry that cannot be used, and to
-    ``cut`` how many boxes of an image reach over its border."""
+) -> tuple[list[DrawnImage], list[ImageRecord]]:
+    """Entries with the sizes of their images, and records of the images in a folder.
+
+    Adds a line to ``set_aside`` for every entry that cannot be used, and to ``cut`` how many boxes of an image reach
+    over its border.
+    """
     numbered = all(image.image_id is not None for image in drawn_images)
     matches = ImageFinder(folder, list_images(folder)).find_all([image.names for image in drawn_images])
     pairs = list(zip(drawn_images, matches, strict=True))
-    records = []
+    records, sized = [], []
     for number, (drawn, match) in enumerate(tqdm(pairs, unit=" images"), start=1):
         try:
             path = _image_of(drawn, match)
             width, height = read_size(path)
+            sized.append(replace(drawn, size=drawn.size or (width, height)))
             boxes = _boxes(drawn, labels, width, height, cut)
             if len(boxes) and drawn.authentic:
                 raise AnnotationError("it has a box and is marked authentic; remove one of the two")
@@ -173,7 +184,7 @@ def _new_records(
                 kind=drawn.kind,
             )
         )
-    return records
+    return sized, records
 
 
 def _completed(record: ImageRecord, source: str, val_share: float, seed: int) -> ImageRecord:
@@ -189,8 +200,8 @@ def _redrawn_records(
     unboxed: Unboxed,
     set_aside: list[str],
     cut: list[int],
-) -> tuple[Path, list[ImageRecord], int]:
-    """The folder that a manifest counts from, its images with new boxes, and how many of them keep their own."""
+) -> tuple[list[DrawnImage], Path, list[ImageRecord], int]:
+    """Entries with the sizes of their images; a manifest's folder, its images with new boxes, how many keep their own."""
     manifest = read_manifest(into)
     set_aside += [f"{into}: {aside.file}: {aside.reason}" for aside in manifest.set_aside]
     record_of = {record.path: record for record in manifest.records}
@@ -199,9 +210,11 @@ def _redrawn_records(
     matches = ImageFinder(manifest.root, record_of).find_all([image.names for image in drawn_images])
     redrawn: dict[Path, ImageRecord] = {}
     left_out: set[Path] = set()
+    sized: list[DrawnImage] = []
     for drawn, match in zip(drawn_images, matches, strict=True):
         try:
             record = record_of[_image_of(drawn, match)]
+            sized.append(replace(drawn, size=drawn.size or (record.width, record.height)))
             boxes = _boxes(drawn, labels, record.width, record.height, cut)
             if len(boxes) and record.authentic:
                 raise AnnotationError(f"it has a box and is marked authentic in {into}; remove one of the two")
@@ -215,7 +228,7 @@ def _redrawn_records(
             if match.path is not None:
                 left_out.add(match.path)
     records = [redrawn.get(path, record) for path, record in record_of.items() if path not in left_out]
-    return manifest.root.resolve(), records, len(records) - len(redrawn)
+    return sized, manifest.root.resolve(), records, len(records) - len(redrawn)
 
 
 def _image_of(drawn: DrawnImage, match: Match) -> Path:

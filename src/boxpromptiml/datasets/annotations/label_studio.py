@@ -49,6 +49,9 @@ class _Region(msgspec.Struct):
     keypointlabels: list[str] = []
     radiusX: float | None = None  # noqa: N815 - the tool's name
     rle: Any = None
+    imageDataURL: Any = None  # noqa: N815 - of a bitmask
+    vertices: Any = None
+    sequence: Any = None
     original_width: int | None = None
     original_height: int | None = None
     image_rotation: float | None = None
@@ -247,8 +250,9 @@ def _corners(region: _Region) -> Corners | str | None:
     if region.image_rotation or region.rotation:
         what = "image" if region.image_rotation else "box"
         return f"it has a rotated {what}; turn it upright in Label Studio and draw again"
-    if region.rle is not None or region.radiusX is not None or region.keypointlabels:
-        return "it has a brush stroke, an ellipse or a point; draw a box instead"
+    others = (region.rle, region.imageDataURL, region.vertices, region.sequence, region.radiusX)
+    if region.keypointlabels or any(other is not None for other in others):
+        return "it has a brush stroke, an ellipse, a point or a path; draw a box instead"
     if region.points:
         x1, y1, x2, y2 = around(region.points)
     elif None not in (region.x, region.y, region.width, region.height):

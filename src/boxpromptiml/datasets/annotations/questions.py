@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.core.records import ImageRecord, InputError
 from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnImage
-from boxpromptiml.manifests.coco import foreign_numbers
+from boxpromptiml.manifests.coco import SLACK, foreign_numbers
 from boxpromptiml.manifests.labels import listed, open_question
 
 
@@ -37,13 +37,27 @@ def refuse_open_questions(annotations: Path, drawings: Drawings, labels: list[st
         raise InputError(f"{annotations}: no box has the label {unknown[0]!r}; there are: {found}")
     if labels is None and (question := open_question(there)):
         raise InputError(f"{annotations}: {question}; name those that do with --labels '[…]'")
-    if strange := foreign_numbers(*_in_pixels(images)):
-        raise InputError(f"{annotations}: {strange}; for shares say --units shares, otherwise export them in pixels")
+    refuse_foreign_numbers(annotations, images)
     stated = any(image.authentic for image in images) and not drawings.inferred
     if images and not any(image.boxes or image.defect for image in images) and not may_be_bare and not stated:
         raise InputError(
             f"{annotations}: none of its {len(images):,} images has a box; if none of them is forged, say so with "
             "--unboxed authentic, else export them with their boxes"
+        )
+
+
+def refuse_foreign_numbers(annotations: Path, images: Sequence[DrawnImage]) -> None:
+    """Refuse boxes that together cannot be ``x y width height`` in pixels; see `foreign_numbers`.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if strange := foreign_numbers(*_in_pixels(images)):
+        raise InputError(f"{annotations}: {strange}; for shares say --units shares, otherwise export them in pixels")
+    if (over := _corners_for_sides(images)) is not None:
+        raise InputError(
+            f"{annotations}: {over:,} of its boxes reach over the border of their images, and all of them fit as "
+            "x1 y1 x2 y2 in shares of the image; write them as the format wants them"
         )
 
 
@@ -58,6 +72,20 @@ def _in_pixels(images: Sequence[DrawnImage]) -> tuple[Boxes, NDArray[np.float32]
     corners, sizes = np.array([c for c, _ in pairs], float), np.array([size for _, size in pairs], np.float32)
     with np.errstate(over="ignore"):
         return corners.reshape(-1, 4).astype(np.float32), sizes.reshape(-1, 2)
+
+
+def _corners_for_sides(images: Sequence[DrawnImage]) -> int | None:
+    """How many boxes in shares reach over the border, where two corners were written for a place and sides; or None.
+
+    The rule is that of `foreign_numbers`; whether the place was a corner or, as in YOLO, the centre does not matter.
+    """
+    found = [box.corners for image in images if image.shares for box in image.boxes if not isinstance(box.corners, str)]
+    boxes = np.array(found, float).reshape(-1, 4)
+    over = (boxes < -SLACK).any(1) | (boxes > 1 + SLACK).any(1)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    places = boxes[:, :2], boxes[:, :2] + sides / 2
+    fit = any(bool(((sides > place) & (sides <= 1 + SLACK) & (place >= 0)).all()) for place in places)
+    return int(over.sum()) if over.any() and over.mean() >= 0.5 and fit else None
 
 
 def not_counted(images: Sequence[DrawnImage], labels: list[str] | None) -> list[str]:

@@ -29,7 +29,7 @@ from boxpromptiml.datasets.annotations.drawn import (
     named_split,
     read_lines,
 )
-from boxpromptiml.datasets.annotations.export_folder import new_folder, place_image, refuse_shared_names
+from boxpromptiml.datasets.annotations.export_folder import export_folder, place_image, refuse_shared_names
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -55,7 +55,9 @@ def read(path: Path) -> Drawings:
     return Drawings(pictures if pictures.is_dir() else root, images)
 
 
-def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, copy_images: bool) -> list[str]:
+def write(
+    out: Path, records: Sequence[ImageRecord], root: Path, label: str, copy_images: bool, overwrite: bool = False
+) -> list[str]:
     """Write Annotations, JPEGImages and ImageSets/Main into a new folder.
 
     Returns:
@@ -68,7 +70,7 @@ def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, cop
         raise AnnotationError(f"{broken[0]!r}: a list of names cannot hold this one; rename the file")
     set_aside: list[str] = []
     listed: dict[str, list[str]] = {}
-    with new_folder(out) as folder:
+    with export_folder(out, overwrite) as folder:
         for record in tqdm(records, unit=" images"):
             name = names[record.image_id]
             try:

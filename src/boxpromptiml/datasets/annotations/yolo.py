@@ -33,7 +33,7 @@ from boxpromptiml.datasets.annotations.drawn import (
     named_split,
     read_lines,
 )
-from boxpromptiml.datasets.annotations.export_folder import new_folder, place_image, refuse_shared_names
+from boxpromptiml.datasets.annotations.export_folder import export_folder, place_image, refuse_shared_names
 from boxpromptiml.datasets.annotations.matching import spellings
 from boxpromptiml.images import list_images
 
@@ -93,7 +93,9 @@ def read(path: Path) -> Drawings:
     return Drawings(root, images, list(gone.values()), notes, inferred=True)
 
 
-def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, copy_images: bool) -> list[str]:
+def write(
+    out: Path, records: Sequence[ImageRecord], root: Path, label: str, copy_images: bool, overwrite: bool = False
+) -> list[str]:
     """Write ``<split>/images``, ``<split>/labels`` and data.yaml into a new folder.
 
     An image that lies in a folder ``images`` keeps its path below the split, so that Ultralytics finds its label.
@@ -105,7 +107,7 @@ def write(out: Path, records: Sequence[ImageRecord], root: Path, label: str, cop
     places = {record.image_id: record.split / inner[record.image_id] for record in records}
     refuse_shared_names([*inner.values(), *places.values()])  # coming back, either may be meant
     set_aside: list[str] = []
-    with new_folder(out) as folder:
+    with export_folder(out, overwrite) as folder:
         for split in ("train", "val"):  # Ultralytics wants both
             (folder / split).mkdir()
         for record in tqdm(records, unit=" images"):
@@ -248,7 +250,11 @@ class _Lines:
             number, *values = (float(text) for text in fields)
         except ValueError as error:
             return DrawnBox((), f"{where}: {error}; correct the line")
-        label = (self.classes.get(int(number), f"{number:g}"),) if math.isfinite(number) else ()
+        if not (math.isfinite(number) and number >= 0 and number == int(number)):
+            return DrawnBox((), f"{where}: {fields[0]} is no number of a class; a line begins with one, from 0")
+        if self.classes and int(number) not in self.classes:
+            return DrawnBox((), f"{where}: class {number:g} has no name in data.yaml or classes.txt; add it there")
+        label = (self.classes.get(int(number), f"{number:g}"),)
         values = values[:4] if self.keypoints else values
         strange = [value for value in values if not -TOLERANCE <= value <= 1 + TOLERANCE]  # NaN as well
         if strange:

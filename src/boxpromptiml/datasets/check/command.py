@@ -16,6 +16,10 @@ from boxpromptiml.images import beside, named
 from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.runtime.processes import processes
 from boxpromptiml.runtime.provenance import write_json
+from boxpromptiml.runtime.run_folder import relative_to, run_folder
+
+SETTINGS = "check.settings.json"
+RESULTS = ("check.json", "check.png")
 
 
 @within_limits
@@ -28,6 +32,7 @@ def check(
     mirrored: bool = True,
     shown: Whole = 6,
     workers: Count | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Say whether a data set is fit for training, and what is wrong with it.
 
@@ -46,27 +51,32 @@ def check(
         mirrored: also find mirrored copies.
         shown: how many pictures of each kind of finding check.png has at most.
         workers: number of processes; by default one for each core, at most 8.
+        overwrite: replace what the folder holds of other manifests or with other limits. The same manifests are checked
+            again without, whatever was corrected in them.
 
     Returns:
         0 when the data is fit for training, 3 when it is fit without the images that are listed, 4 when it is not: a
         photo is in two splits, or a split has no usable image.
 
     Raises:
-        InputError: a manifest cannot be read or holds no image, or an argument has no meaning.
+        InputError: a manifest cannot be read or holds no image, an argument has no meaning, or the folder holds other
+            findings or a run at work.
     """
     limits = Limits(outside, full, distance, mirrored)
     paths = list(dict.fromkeys(manifest if isinstance(manifest, list) else [manifest]))
     manifests = [read_manifest(path) for path in paths]
     if not any(found.records or found.set_aside for found in manifests):
         raise InputError(f"{', '.join(map(str, paths))}: no image is listed; name a manifest with images")
-    with processes(workers or min(8, os.cpu_count() or 1)) as spread:
-        listed = [(found.path, record) for found in manifests for record in found.records]
-        facts = spread(measure, [record for _, record in listed], "images")
-        entries = [Entry(path, record, seen) for (path, record), seen in zip(listed, facts, strict=True)]
-    report = assess(manifests, entries, limits)
     folder = out or paths[0].with_name(f"{paths[0].stem}-check")
-    write_json(folder / "check.json", asdict(report))
-    draw_sheet(report, entries, shown, folder / "check.png")
+    settings = {"manifests": [relative_to(path, folder) for path in paths], **asdict(limits), "shown": shown}
+    with run_folder(folder, SETTINGS, settings, RESULTS, overwrite):
+        with processes(workers or min(8, os.cpu_count() or 1)) as spread:
+            listed = [(found.path, record) for found in manifests for record in found.records]
+            facts = spread(measure, [record for _, record in listed], "images")
+            entries = [Entry(path, record, seen) for (path, record), seen in zip(listed, facts, strict=True)]
+        report = assess(manifests, entries, limits)
+        write_json(folder / "check.json", asdict(report))
+        draw_sheet(report, entries, shown, folder / "check.png")
     _print(report, folder)
     files = [file for _, record in listed for file in (record.path, record.mask_path) if file is not None]
     if others := named(beside([*files, *paths])):

@@ -149,7 +149,7 @@ def test_the_start_of_label_studio_is_explained(tmp_path, manifest, capsys):
 def test_what_cannot_be_exported_is_said(tmp_path, manifest, capsys):
     with pytest.raises(InputError, match=r"such as boxes\.json"):
         export_boxes(manifest, "coco", tmp_path / "boxes")
-    with pytest.raises(InputError, match="not an empty folder"):
+    with pytest.raises(InputError, match="nor an export"):
         export_boxes(manifest, "yolo", manifest.parent)
     (manifest.parent / "images" / "b.png").unlink()
     assert export_boxes(manifest, "voc", tmp_path / "voc") == 3

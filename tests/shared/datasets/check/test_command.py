@@ -15,7 +15,7 @@ from boxpromptiml.manifests.manifest import ManifestError
 
 
 def checked(data, exit_code, shown=0, **arguments):
-    assert check(data.write(), shown=shown, workers=1, **arguments) == exit_code
+    assert check(data.write(), shown=shown, workers=1, overwrite=True, **arguments) == exit_code
     return msgspec.json.decode((data.folder / "set-check/check.json").read_bytes(), type=Report)
 
 
