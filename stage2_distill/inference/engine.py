@@ -1,16 +1,19 @@
-"""The loop of `predict`: load photos, ask the student, write the pictures and a line for each. One process of many."""
+"""The work of `predict`: read photos, ask the student, write the pictures and a line for each. One process of many."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.fabric import Fabric
-from torch.utils.data import DataLoader, Dataset
+from PIL import Image
 from tqdm import tqdm
 
 from boxpromptiml.images import (
@@ -19,47 +22,94 @@ from boxpromptiml.images import (
     Mask,
     Photo,
     Probability,
-    read_photo,
-    resize_photo,
+    read_upright,
+    resize_picture,
     resize_probability,
     visualization,
     write_photo,
     write_probability,
 )
 from boxpromptiml.images.regions import find_regions, run_lengths
-from boxpromptiml.runtime.processes import loader_processes
 from stage2_distill.inference.localizer import Localizer
 from stage2_distill.inference.outputs import Outputs, holds, pictures, state
 from stage2_distill.inference.photo_paths import printable
 from stage2_distill.inference.prediction_log import PredictionLog, read
 from stage2_distill.inference.tiling import localize_tiled
 
+GPU_BATCH = 8
+MOST_WORKERS = 8
+"""Threads, unless more are asked for: between their steps they wait for Python's lock."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Item:
-    """A photo from a loader worker: as read, and as the student takes it (itself for tiles); or why there is none."""
+class _Work:
+    """What is done with some photos, from their files to their lines, in a thread of its own.
 
-    file: Path
-    photo: Photo | None
-    seen: Photo | None
-    problem: str = ""
+    Reading, the network and writing all leave Python's lock to others, so threads overlap them.
+    """
 
+    localizer: Localizer
+    names: dict[Path, str]
+    out: Path
+    outputs: Outputs
+    settings: dict[str, Any]
+    batch_size: int
+    log: PredictionLog
 
-class _Photos(Dataset[_Item]):
-    def __init__(self, files: list[Path], size: int | None) -> None:
-        self.files = files
-        self.size = size
+    def __call__(self, files: list[Path]) -> int:
+        """Look at photos, in one step unless they are tiled; returns how many files these were."""
+        read_ones: list[tuple[Path, Image.Image]] = []
+        for file in files:
+            try:
+                read_ones.append((file, read_upright(file).rgb()))
+            except ImageError as error:
+                self.log.add({"file": printable(str(file)), "reason": printable(str(error))})
+        for file, picture, probability in self._localized(read_ones):
+            self.log.add(self._write(file, picture, probability))
+        return len(files)
 
-    def __len__(self) -> int:
-        return len(self.files)
+    def _localized(
+        self, read_ones: list[tuple[Path, Image.Image]]
+    ) -> Iterator[tuple[Path, Image.Image, Probability]]:
+        """Photos with their probability at their own size."""
+        localize: Callable[[list[Photo]], list[Probability]] = partial(
+            self.localizer.localize, flips=self.settings["flips"]
+        )
+        side = self.localizer.student.image_size
+        if self.settings["tiled"]:
+            for file, picture in read_ones:
+                yield file, picture, localize_tiled(np.asarray(picture), side, localize, self.batch_size)
+        elif read_ones:
+            small = localize([resize_picture(picture, side, side) for _, picture in read_ones])
+            for (file, picture), probability in zip(read_ones, small, strict=True):
+                yield file, picture, resize_probability(probability, *picture.size)
 
-    def __getitem__(self, index: int) -> _Item:
-        file = self.files[index]
-        try:
-            photo = read_photo(file)
-        except ImageError as error:
-            return _Item(file, None, None, str(error))
-        return _Item(file, photo, None if self.size is None else resize_photo(photo, self.size, self.size))
+    def _write(self, file: Path, picture: Image.Image, probability: Probability) -> dict[str, Any]:
+        """Write a photo's pictures and return its line."""
+        threshold = self.settings["threshold"]
+        mask, overlay = pictures(self.names[file], self.outputs)
+        for path in (mask, overlay):
+            if path is not None:
+                (self.out / path).parent.mkdir(parents=True, exist_ok=True)
+        if mask is not None:
+            write_probability(self.out / mask, probability)
+        if overlay is not None:
+            tinted = visualization.overlay(np.asarray(picture), probability, threshold)
+            write_photo(self.out / overlay, visualization.thumbnail(tinted, JPEG_SIDE))
+        found = probability > threshold
+        regions = [asdict(region) for region in find_regions(probability, threshold)] if self.outputs.regions else None
+        return {
+            "file": printable(str(file)),
+            "mask": mask,
+            "overlay": overlay,
+            "score": float(probability.max()),
+            "area": float(found.mean()),
+            "width": picture.width,
+            "height": picture.height,
+            **({} if regions is None else {"regions": regions}),
+            **({"annotation": _annotation(found)} if self.outputs.coco and found.any() else {}),
+            **state(file),
+        }
 
 
 def localize_photos(
@@ -69,8 +119,8 @@ def localize_photos(
     out: Path,
     outputs: Outputs,
     settings: dict[str, Any],
-    batch_size: int,
-    workers: int,
+    batch_size: int | None = None,
+    workers: int | None = None,
 ) -> None:
     """Look at this process's photos and write what is found in them.
 
@@ -81,79 +131,41 @@ def localize_photos(
         out: folder to write to.
         outputs: what to write beside the lists.
         settings: as `predict` keeps them in predictions.json.
-        batch_size: photos or tiles a step.
-        workers: loader processes.
+        batch_size: photos or tiles a step; None for one on a CPU, where a thread for each photo is faster than a batch
+            that several threads share, and `GPU_BATCH` elsewhere.
+        workers: threads, each with a step of its own; None for one a core, `MOST_WORKERS` at most.
     """
-    limit, tiled = settings["threshold"], settings["tiled"]
-    localize = partial(localizer.localize, flips=settings["flips"])
     before = read(out)
     mine = list(names)[fabric.global_rank :: fabric.world_size]
     left = [file for file in mine if not holds(before.get(printable(str(file))), file, names[file], outputs, out)]
     fabric.barrier()  # all have read before anybody writes
-    loader = DataLoader(
-        _Photos(left, None if tiled else localizer.student.image_size),
-        batch_size=1 if tiled else batch_size,
-        collate_fn=list,
-        **loader_processes(workers if len(left) > batch_size else 0, __name__),  # starting them would take longer
-    )
+    size = batch_size or (1 if fabric.device.type == "cpu" else GPU_BATCH)
+    step = 1 if settings["tiled"] else size
+    steps = [left[first : first + step] for first in range(0, len(left), step)]
     log = PredictionLog(out, fabric.global_rank)
-    localizer.to(fabric.device)
+    work = _Work(localizer.to(fabric.device), names, out, outputs, settings, size, log)
     bar = tqdm(total=len(mine), initial=len(mine) - len(left), unit="image", disable=not fabric.is_global_zero)
-    with bar:
-        for items in loader:
-            for item, probability in _localized(localize, localizer.student.image_size, items, batch_size):
-                log.add(_write(out, names[item.file], item, probability, limit, outputs))
-            for item in items:
-                if item.photo is None:
-                    log.add({"file": printable(str(item.file)), "reason": printable(item.problem)})
-            bar.update(len(items))
+    with bar, _threads(workers, len(steps)) as pool:
+        for done in as_completed([pool.submit(work, files) for files in steps]):
+            bar.update(done.result())
     log.close()
     fabric.barrier()
 
 
-def _localized(
-    localize: Callable[[list[Photo]], list[Probability]], side: int, items: list[_Item], batch_size: int
-) -> Iterator[tuple[_Item, Probability]]:
-    """Readable items with their probability at the photo's own size."""
-    shrunk = [(item, item.seen) for item in items if item.seen is not None]
-    if shrunk:
-        small = localize([seen for _, seen in shrunk])
-        for (item, _), probability in zip(shrunk, small, strict=True):
-            assert item.photo is not None
-            yield item, resize_probability(probability, item.photo.shape[1], item.photo.shape[0])
-    for item in items:
-        if item.photo is not None and item.seen is None:
-            yield item, localize_tiled(item.photo, side, localize, batch_size)
+@contextmanager
+def _threads(workers: int | None, steps: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that share the cores, each with its part of those that torch computes on.
 
-
-def _write(
-    out: Path, name: str, item: _Item, probability: Probability, threshold: float, outputs: Outputs
-) -> dict[str, Any]:
-    """Write a photo's pictures and return its line."""
-    assert item.photo is not None
-    mask, overlay = pictures(name, outputs)
-    for path in (mask, overlay):
-        if path is not None:
-            (out / path).parent.mkdir(parents=True, exist_ok=True)
-    if mask is not None:
-        write_probability(out / mask, probability)
-    if overlay is not None:
-        tinted = visualization.overlay(item.photo, probability, threshold)
-        write_photo(out / overlay, visualization.thumbnail(tinted, JPEG_SIDE))
-    found = probability > threshold
-    height, width = found.shape
-    return {
-        "file": printable(str(item.file)),
-        "mask": mask,
-        "overlay": overlay,
-        "score": float(probability.max()),
-        "area": float(found.mean()),
-        "width": width,
-        "height": height,
-        "regions": [asdict(region) for region in find_regions(probability, threshold)],
-        **({"annotation": _annotation(found)} if outputs.coco and found.any() else {}),
-        **state(item.file),
-    }
+    When one fails, or the user stops the program, those at work end their step and no other begins.
+    """
+    cores = torch.get_num_threads()
+    count = max(1, min(steps, min(cores, MOST_WORKERS) if workers is None else workers))
+    pool = ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(max(1, cores // count)))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(cores)
 
 
 def _annotation(found: Mask) -> dict[str, Any]:

@@ -14,11 +14,13 @@ class Outputs:
     Attributes:
         masks: masks/NAME.png, 8 bit, 255 = certainly manipulated, at the photo's own size.
         overlays: overlays/NAME.jpg, the photo with the manipulated region tinted.
+        regions: each photo's regions, as boxes and polygons, in predictions.jsonl.
         coco: coco.json with a mask in run-length encoding for each photo in which something was found.
     """
 
     masks: bool = True
     overlays: bool = True
+    regions: bool = True
     coco: bool = False
 
 

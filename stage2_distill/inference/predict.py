@@ -29,8 +29,8 @@ def predict(
     tiled: bool = False,
     flips: bool = False,
     outputs: Outputs = Outputs(),  # noqa: B008 (frozen)
-    batch_size: Count = 8,
-    workers: Workers = 2,
+    batch_size: Count | None = None,
+    workers: Workers | None = None,
     accelerator: str = "auto",
     devices: Count = 1,
     num_nodes: Count = 1,
@@ -54,8 +54,9 @@ def predict(
         tiled: look at photos at their own resolution, in overlapping tiles, instead of shrunk to the student's size.
         flips: average the answers for each photo and its two mirror images; three times slower, a little better.
         outputs: what to write beside the lists.
-        batch_size: photos or tiles a step.
-        workers: loader processes.
+        batch_size: photos or tiles a step; by default 1 on a CPU, where more gain nothing, and 8 on a GPU.
+        workers: threads that read, ask the student and write, each with a step of its own; by default one a core, at
+            most 8.
         accelerator: cpu, gpu, or auto.
         devices: processes on this machine, each with a device of its own.
         num_nodes: machines, when started by torchrun or SLURM.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from boxpromptiml.core.atomic_files import atomic_path
@@ -25,12 +26,15 @@ class PredictionLog:
     """
 
     def __init__(self, folder: Path, rank: int) -> None:
+        self._lock = Lock()
         self._stream = (folder / f".predictions-{rank:03d}.jsonl").open("w", encoding="utf-8")
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Write down a photo whose results are on disk; ``file`` names it."""
-        self._stream.write(json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n")
-        self._stream.flush()
+        """Write down a photo whose results are on disk; ``file`` names it. Any thread may."""
+        line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
+        with self._lock:
+            self._stream.write(line)
+            self._stream.flush()
 
     def close(self) -> None:
         """Nothing follows."""

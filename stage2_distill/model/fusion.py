@@ -138,15 +138,17 @@ class MemoryGuidedGatedFusion(nn.Module):
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Fusion:
         """Fuse features (B, Cᵢ, hᵢ, wᵢ) on a grid of ``size`` = (h, w)."""
         aligned = [_align(align, feature, size) for align, feature in zip(self.align, features, strict=True)]
-        stacked = torch.stack(aligned)
         if self.gates is None:
-            fused = stacked.mean(0)
-            gates = torch.ones_like(stacked[:, :, :1])
+            fused = torch.stack(aligned).mean(0)
+            gates = torch.ones_like(torch.stack([feature[:, :1] for feature in aligned]))
         else:
             gates = torch.stack(
                 [torch.sigmoid(gate(feature)) for gate, feature in zip(self.gates, aligned, strict=True)]
             )
-            fused = (gates * stacked).sum(0) / gates.sum(0).clamp(min=1e-4)
+            fused = gates[0] * aligned[0]
+            for gate, feature in zip(gates[1:], aligned[1:], strict=True):  # stacked, they would be laid out anew
+                fused = torch.addcmul(fused, gate, feature)
+            fused = fused / gates.sum(0).clamp(min=1e-4)
         gate_prior = gates.mean(0)
         guided = torch.sigmoid(self.base(fused)) * gate_prior
         if self.memory is None:

@@ -31,7 +31,14 @@ from boxpromptiml.images.errors import (
 from boxpromptiml.images.files import FORMATS, IMAGE_SUFFIXES, FolderContent, beside, list_images, look_through, named
 from boxpromptiml.images.masks import MaskForm, doubt, read_mask
 from boxpromptiml.images.pairs import Truth, read_instances, read_pair, read_record, read_truth
-from boxpromptiml.images.resizing import resize_mask, resize_photo, resize_probability, resize_tensor, side_weights
+from boxpromptiml.images.resizing import (
+    resize_mask,
+    resize_photo,
+    resize_picture,
+    resize_probability,
+    resize_tensor,
+    side_weights,
+)
 from boxpromptiml.images.writing import (
     JPEG_SIDE,
     jpeg_round_trip,
@@ -87,6 +94,7 @@ __all__ = [
     "read_upright",
     "resize_mask",
     "resize_photo",
+    "resize_picture",
     "resize_probability",
     "resize_tensor",
     "side_weights",

@@ -50,7 +50,11 @@ class Upright:
 
     def photo(self) -> Photo:
         """(H, W, 3) uint8 RGB; alpha is dropped."""
-        return np.array(self.image.convert("RGB"))  # a copy, because torch refuses read-only memory
+        return np.array(self.rgb())  # a copy, because torch refuses read-only memory
+
+    def rgb(self) -> Image.Image:
+        """Pillow's RGB; alpha is dropped."""
+        return self.image if self.image.mode == "RGB" else self.image.convert("RGB")
 
 
 def read_photo(path: Path) -> Photo:

@@ -27,9 +27,13 @@ def resize_photo(photo: Photo, width: int, height: int) -> Photo:
     """Resize (H, W, 3) uint8 with an antialiased bilinear filter."""
     if photo.shape[:2] == (height, width):
         return photo
+    return resize_picture(Image.fromarray(photo, "RGB"), width, height)
+
+
+def resize_picture(picture: Image.Image, width: int, height: int) -> Photo:
+    """`resize_photo` of Pillow's RGB, which spares a large photo two copies."""
     how = Image.Resampling.BILINEAR  # the width first: of very tall photos Pillow would begin with the height
-    across = Image.fromarray(photo, "RGB").resize((width, photo.shape[0]), how)
-    return np.asarray(across.resize((width, height), how))
+    return np.asarray(picture.resize((width, picture.height), how).resize((width, height), how))
 
 
 def resize_mask(mask: Mask, width: int, height: int) -> Mask:
@@ -49,13 +53,13 @@ def resize_probability(probability: Probability, width: int, height: int) -> Pro
     """Resize an (H, W) float map: along each side area averages when it shrinks, linear when it grows."""
     old_height, old_width = probability.shape
     resized = np.asarray(probability, np.float32)
+    if (old_height, old_width) == (height, width):
+        return resized
+    if old_width != width:  # first, so that what is transposed is no longer than it was
+        resized = np.ascontiguousarray((_sparse(old_width, width) @ resized.T).T)
     if old_height != height:
         resized = _sparse(old_height, height) @ resized
-    if old_width != width:
-        resized = (_sparse(old_width, width) @ resized.T).T
-    if resized.shape == probability.shape:
-        return resized
-    return np.clip(np.ascontiguousarray(resized, np.float32), probability.min(), probability.max())
+    return np.clip(resized, probability.min(), probability.max(), out=resized)
 
 
 def resize_tensor(grid: Tensor, width: int, height: int) -> Tensor:

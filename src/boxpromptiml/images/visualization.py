@@ -35,17 +35,15 @@ def overlay(
         border: RGB of the outline.
     """
     region = probability > threshold
-    picture = photo.copy()
-    picture[region] = ((1 - opacity) * photo[region] + opacity * np.array(TINT)).astype(np.uint8)
-    return outlined(picture, region, border)
+    levels = (1 - opacity) * np.arange(256)[:, None] + opacity * np.array(TINT)
+    tinted = cv2.LUT(photo, levels.astype(np.uint8)[None])
+    picture = cv2.copyTo(tinted, region.view(np.uint8), photo.copy())
+    return _outline(picture, region, border)
 
 
 def outlined(photo: Photo, region: Mask, colour: tuple[int, int, int] = BOX_COLOUR) -> Photo:
     """Photo with the border of an (H, W) bool region drawn on it."""
-    picture = photo.copy()
-    outlines, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, outlines, -1, colour, _line_width(photo))
-    return picture
+    return _outline(photo.copy(), region, colour)
 
 
 def heat(probability: Probability) -> Photo:
@@ -104,6 +102,12 @@ def thumbnail(photo: Photo, side: int) -> Photo:
     height, width = photo.shape[:2]
     factor = min(1.0, side / max(height, width))
     return resize_photo(photo, max(1, round(width * factor)), max(1, round(height * factor)))
+
+
+def _outline(picture: Photo, region: Mask, colour: tuple[int, int, int]) -> Photo:
+    outlines, _ = cv2.findContours(region.view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, outlines, -1, colour, _line_width(picture))
+    return picture
 
 
 def _line_width(photo: Photo) -> int:
