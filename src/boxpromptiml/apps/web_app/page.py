@@ -139,8 +139,8 @@ def build(contents: Contents) -> gr.Blocks:
 
 
 def _first_tab(contents: Contents) -> str:
-    """The first tab that has something to show."""
-    if contents.localizer is None and contents.desk is not None:
+    """The first tab that has something to show; Annotate where a student proposes, which is there to be looked at."""
+    if contents.desk is not None and (contents.localizer is None or contents.desk.proposals is not None):
         return "annotate"
     return "review" if contents.localizer is None and contents.review is not None else "localize"
 

@@ -133,7 +133,9 @@ class Tally:
 
 def tally(outcomes: Iterable[Outcome]) -> Tally:
     """Seconds with and without proposals, and how many of these were right."""
-    asked, alone, offered, kept = [], [], 0, 0
+    asked: list[float] = []
+    alone: list[float] = []
+    offered = kept = 0
     for outcome in outcomes:
         (alone if outcome.offered is None else asked).append(outcome.seconds)
         if outcome.offered is not None:
