@@ -28,6 +28,7 @@ from boxpromptiml.images.errors import (
     TooLargeError,
     UnexpectedMaskError,
 )
+from boxpromptiml.images.file_facts import FileFacts, read_facts
 from boxpromptiml.images.files import FORMATS, IMAGE_SUFFIXES, FolderContent, beside, list_images, look_through, named
 from boxpromptiml.images.masks import MaskForm, doubt, read_mask
 from boxpromptiml.images.pairs import Truth, read_instances, read_pair, read_record, read_truth
@@ -55,6 +56,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "JPEG_SIDE",
     "EmptyMaskError",
+    "FileFacts",
     "FolderContent",
     "FullMaskError",
     "ImageError",
@@ -84,6 +86,7 @@ __all__ = [
     "mask_png",
     "max_pixels",
     "named",
+    "read_facts",
     "read_instances",
     "read_mask",
     "read_pair",

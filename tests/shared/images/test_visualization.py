@@ -27,6 +27,15 @@ def test_overlay_marks_the_region_and_leaves_the_rest_alone():
     assert np.array_equal(PHOTO, before), "the photo itself is not drawn on"
 
 
+def test_a_layer_over_the_photo_is_the_overlay():
+    probability = np.zeros((40, 60), np.float32)
+    probability[10:30, 20:50] = 1
+    with Image.open(BytesIO(visualization.overlay_layer(probability > 0.5, border=(0, 229, 255)))) as layer:
+        whole = Image.alpha_composite(Image.fromarray(PHOTO).convert("RGBA"), layer.convert("RGBA")).convert("RGB")
+    expected = visualization.overlay(PHOTO, probability, border=(0, 229, 255))
+    assert np.abs(np.asarray(whole, int) - expected).max() <= 2
+
+
 def test_overlay_without_a_region_is_the_photo():
     assert np.array_equal(visualization.overlay(PHOTO, np.zeros((40, 60), np.float32)), PHOTO)
 

@@ -14,6 +14,7 @@ from boxpromptiml.apps.web_app import markup
 from boxpromptiml.apps.web_app.annotation_files import MANIFEST, AnnotationSessionError
 from boxpromptiml.apps.web_app.annotation_session import AnnotationSession
 from boxpromptiml.apps.web_app.canvas_boxes import ARROWS, drawn_boxes, factors, nudged, on_canvas
+from boxpromptiml.apps.web_app.proposals import Proposals, snapped, summary
 from boxpromptiml.apps.web_app.teacher_preview import Opened, Previewer
 from boxpromptiml.core.boxes import Boxes, as_boxes
 from boxpromptiml.core.records import InputError
@@ -44,6 +45,8 @@ DRAWING = """() => {
 NO_FOLDER = """No folder is open, so there are no photos to annotate.
 $ boxpromptiml app --photos FOLDER
 Each decision is saved to manifest.json in that folder."""
+NOTHING_PROPOSED = """The student marks nothing in this photo.
+Press N if nothing was manipulated, or draw a box around what was."""
 DRAW = """Draw a box around what was manipulated; a coarse one will do.
 The teacher's pseudo-mask appears here."""
 
@@ -53,10 +56,11 @@ Shown = tuple[Any, int, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What is annotated, and the teacher beside it."""
+    """What is annotated, the teacher beside it, and what a student proposes, if one is asked."""
 
     session: AnnotationSession
     previewer: Previewer
+    proposals: Proposals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ def title(session: AnnotationSession, place: int, photo: Opened | None) -> str:
     """Which photo it is, and what was said about it."""
     label = session.label(place)
     state = "not done" if label is None else "authentic" if label.authentic else "done"
+    state = "proposed" if session.is_proposal(place) else state
     size = "" if photo is None else f", {photo.width} × {photo.height}"
     return markup.heading(f"{place + 1} of {len(session)}", session.names[place] + size, state)
 
@@ -106,20 +111,21 @@ def title(session: AnnotationSession, place: int, photo: Opened | None) -> str:
 def show(desk: Desk, place: int, said: str = "") -> Shown:
     """Bring a photo to the page, with the boxes it has; ``said`` is shown above the teacher's answer."""
     session = desk.session
-    session.show(place)
+    session.show(place, desk.proposals.boxes(session.names[place]) if desk.proposals else None)
     try:
         photo = desk.previewer.open(session.path(place))
     except (ImageError, AnnotationSessionError) as error:
         said += markup.notice(f"{_local(session, error)}\nContinue with the next photo.", "error")
         return None, place, title(session, place, None), said, progress(session)
     boxes_xyxy = session.boxes(place)
-    label = session.label(place)
-    below = (
-        markup.notice("You marked this photo as authentic. Draw a box to change that.", "done")
-        if label is not None and label.authentic and not len(boxes_xyxy)
-        else answer(desk, photo, boxes_xyxy)
-    )
-    canvas = on_canvas(photo, boxes_xyxy)
+    label, proposed = session.label(place), session.is_proposal(place)
+    if label is not None and label.authentic and not len(boxes_xyxy):
+        below = markup.notice("You marked this photo as authentic. Draw a box to change that.", "done")
+    elif proposed and not len(boxes_xyxy):
+        below = markup.notice(NOTHING_PROPOSED)
+    else:
+        below = answer(desk, photo, boxes_xyxy)
+    canvas = on_canvas(photo, boxes_xyxy, proposed)
     return canvas, place, title(session, place, photo), said + below, progress(session)
 
 
@@ -135,7 +141,8 @@ def show_next(desk: Desk, place: int) -> Shown:
         else:
             return show(desk, following, said)
     manifest, out = (shlex.quote(str(path)) for path in (session.given / MANIFEST, f"{session.given}-pseudomasks"))
-    words = f"""All photos that can be read are done. Stage one is next:
+    words = f"""All photos that can be read are done. {summary(session.outcomes())}
+Stage one is next:
 $ boxpromptiml pseudomasks --config configs/pseudomasks/demo.yaml --manifest {manifest} --out {out}"""
     return show(desk, place, said + markup.notice(words, "done"))
 
@@ -210,10 +217,12 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
         boxes_xyxy = drawn_boxes(payload, photo)
         if here != session.current or not session.draft(here, boxes_xyxy, tolerance=float(factors(photo).max())):
             return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        return gr.skip(), gr.skip(), gr.skip(), answer(desk, photo, boxes_xyxy), gr.skip()
+        return gr.skip(), gr.skip(), title(session, here, photo), answer(desk, photo, boxes_xyxy), gr.skip()
 
     def accepted(here: int, payload: Any) -> Shown:
-        session.accept(here, drawn_boxes(payload, desk.previewer.open(session.path(here))))
+        photo = desk.previewer.open(session.path(here))
+        drawn = drawn_boxes(payload, photo)
+        session.accept(here, snapped(drawn, session.offered(here), tolerance=float(factors(photo).max())))
         return show_next(desk, here)
 
     def authentic(here: int, payload: Any) -> Shown:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.core.records import ImageRecord, InputError
+from boxpromptiml.images import look_through
 from boxpromptiml.manifests.manifest import read_manifest, stays_inside
 
 MANIFEST = "manifest.json"
@@ -44,6 +47,7 @@ class Notes(msgspec.Struct):
         seconds: what a decision took, by photo.
         spent: seconds on photos that are not decided yet.
         steps: decisions that can be undone, the last one last.
+        offered: boxes that a student proposed, by photo; of photos that were shown with them alone.
     """
 
     current: str = ""
@@ -51,6 +55,15 @@ class Notes(msgspec.Struct):
     seconds: dict[str, float] = {}
     spent: dict[str, float] = {}
     steps: list[Step] = []
+    offered: dict[str, Label] = {}
+
+
+class PhotoList(NamedTuple):
+    """The photos of a folder by name, why some cannot be annotated, and in words what else is there."""
+
+    names: list[str]
+    left_out: list[str]
+    not_looked_at: str
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -75,6 +88,30 @@ def reason_against(folder: Path, name: str) -> str:
     except (AnnotationSessionError, OSError, RuntimeError) as error:
         return str(error)
     return ""
+
+
+def list_photos(folder: Path, given: Path, masks: Container[Path | None]) -> PhotoList:
+    """What a folder holds; masks are no photos.
+
+    Args:
+        folder: with links resolved.
+        given: the folder as it was given, for messages.
+        masks: files that are left out.
+
+    Raises:
+        AnnotationSessionError: there is no photo.
+    """
+    content = look_through(folder)
+    found = PhotoList([], [], content.remark().removeprefix(f"{folder}: "))
+    for path in content.images:
+        if path not in masks:
+            name = path.relative_to(folder).as_posix()
+            reason = reason_against(folder, name)
+            (found.left_out if reason else found.names).append(reason or name)
+    if not found.names:
+        seen = f" ({found.not_looked_at})" if found.not_looked_at else ""
+        raise AnnotationSessionError(f"{given}: no photo found{seen}; name a folder of photos")
+    return found
 
 
 def read_records(folder: Path) -> dict[str, ImageRecord]:

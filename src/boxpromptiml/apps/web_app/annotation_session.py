@@ -8,11 +8,10 @@ their place in the folder, never by a path.
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from threading import RLock
@@ -29,30 +28,22 @@ from boxpromptiml.apps.web_app.annotation_files import (
     Step,
     inside,
     label_of,
+    list_photos,
     read_notes,
     read_records,
-    reason_against,
 )
+from boxpromptiml.apps.web_app.annotation_time import LOOK_SECONDS, Outcome, Progress, SightClock, median
 from boxpromptiml.core import boxes as box_geometry
 from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.boxes import Boxes, as_boxes
 from boxpromptiml.core.records import ImageRecord, Split
 from boxpromptiml.datasets.splits import in_val
-from boxpromptiml.images import look_through, read_size
+from boxpromptiml.images import read_size
 from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.runtime.locks import sole_use
 
 UNDOABLE = 200
 """Steps that are remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the annotator is; the median is over photos decided here, in seconds, None before the first."""
-
-    done: int
-    photos: int
-    median_seconds: float | None
 
 
 class AnnotationSession:
@@ -80,37 +71,31 @@ class AnnotationSession:
     ) -> None:
         in_val("", val_share, seed)  # refuses a share without meaning
         self.folder, self.given = folder.resolve(), folder
-        self._val_share, self._seed, self._clock = val_share, seed, clock
+        self._val_share, self._seed = val_share, seed
         self._records = read_records(self.folder)
         masks = {record.mask_path for record in self._records.values()}
-        self.names: list[str] = []
-        self.left_out: list[str] = []
-        content = look_through(self.folder)
-        self.not_looked_at = content.remark().removeprefix(f"{self.folder}: ")
-        for path in content.images:
-            if path not in masks:
-                name = path.relative_to(self.folder).as_posix()
-                reason = reason_against(self.folder, name)
-                (self.left_out if reason else self.names).append(reason or name)
-        if not self.names:
-            seen = f" ({self.not_looked_at})" if self.not_looked_at else ""
-            raise AnnotationSessionError(f"{folder}: no photo found{seen}; name a folder of photos")
+        self.names, self.left_out, self.not_looked_at = list_photos(self.folder, folder, masks)
         self._places = {name: place for place, name in enumerate(self.names)}
         self._notes = read_notes(self.folder)
         self._notes.steps = [step for step in self._notes.steps if step.file in self._places]
-        self._since: float | None = None
-        self._unreadable: set[int] = set()
+        self._sight = SightClock(self._notes, clock)
+        self._unreadable: set[str] = set()
         self._lock = RLock()
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def arrange(self, first: Sequence[str]) -> None:
+        """Put the photos in another order: these names first, then the others as they were. Places change."""
+        with self._lock:
+            self.names = list(dict.fromkeys([*first, *self.names]))
+            self._places = {name: place for place, name in enumerate(self.names)}
+
     @property
     def current(self) -> int:
         """Place of the photo that was shown last; at first, of the first undecided one."""
         with self._lock:
-            there = self._places.get(self._notes.current)
-            return there if there is not None else self.next_open(-1) or 0
+            return self._places.get(self._notes.current, self.next_open(-1) or 0)
 
     def path(self, place: int) -> Path:
         """The photo's file, with links resolved.
@@ -127,46 +112,70 @@ class AnnotationSession:
             return None if record is None else label_of(record.boxes_xyxy, record.authentic)
 
     def boxes(self, place: int) -> Boxes:
-        """Boxes to show: those drawn and not accepted yet, else those that were accepted."""
+        """Boxes to show: those drawn and not accepted yet, else those that were accepted, else proposed ones."""
+        name = self._name(place)
         with self._lock:
-            shown = self._notes.drafts.get(self._name(place)) or self.label(place) or Label()
+            shown = self._notes.drafts.get(name) or self.label(place) or self._notes.offered.get(name) or Label()
             return as_boxes(shown.boxes_xyxy)
+
+    def offered(self, place: int) -> Boxes | None:
+        """Boxes that a student proposed when the photo was shown; None where it was shown without asking one."""
+        with self._lock:
+            label = self._notes.offered.get(self._name(place))
+        return None if label is None else as_boxes(label.boxes_xyxy)
+
+    def is_proposal(self, place: int) -> bool:
+        """Whether `boxes` are a student's, to which nobody has said anything yet."""
+        name = self._name(place)
+        with self._lock:
+            return name in self._notes.offered and name not in self._notes.drafts and name not in self._records
 
     def place_of(self, image_id: int, width: int, height: int) -> int | None:
         """Place of the photo that the manifest knows by an id, if its size is that, too."""
         with self._lock:
-            for name, record in self._records.items():
-                if (record.image_id, record.width, record.height) == (image_id, width, height):
-                    return self._places.get(name)
-        return None
+            facts = {(each.image_id, each.width, each.height): name for name, each in self._records.items()}
+            return self._places.get(facts.get((image_id, width, height), ""))
 
     def next_open(self, place: int) -> int | None:
         """The first undecided place after this one, then from the start; None when all are decided or unreadable."""
         with self._lock:
             order = chain(range(place + 1, len(self)), range(place + 1))
-            waiting = (candidate for candidate in order if self.names[candidate] not in self._records)
-            return next((candidate for candidate in waiting if candidate not in self._unreadable), None)
+            closed = self._records.keys() | self._unreadable
+            return next((each for each in order if self.names[each] not in closed), None)
 
     def set_aside(self, place: int) -> None:
         """Do not offer a photo any more that cannot be read; a new session tries it again."""
-        with self._lock:
-            self._unreadable.add(place)
+        self._unreadable.add(self._name(place))
 
     def progress(self) -> Progress:
         """How many are done, and how long one takes."""
         with self._lock:
             done = sum(name in self._records for name in self.names)
-            seconds = [self._notes.seconds[name] for name in self.names if name in self._notes.seconds]
-            return Progress(done, len(self), statistics.median(seconds) if seconds else None)
+            seconds = [each for name, each in self._notes.seconds.items() if name in self._places]
+            return Progress(done, len(self), median(seconds))
 
-    def show(self, place: int) -> None:
-        """Note that a photo is in sight. Its seconds run until it is decided or another one is shown."""
+    def outcomes(self) -> list[Outcome]:
+        """What became of every photo that was decided here."""
+        with self._lock:
+            return [
+                Outcome(seconds, self._notes.offered.get(name), label_of(record.boxes_xyxy, record.authentic))
+                for name, seconds in self._notes.seconds.items()
+                if (record := self._records.get(name)) is not None
+            ]
+
+    def show(self, place: int, proposed: Boxes | None = None) -> None:
+        """Note that a photo is in sight. Its seconds run until it is decided or another one is shown.
+
+        Args:
+            place: of the photo.
+            proposed: (N, 4) corner boxes by a student, which count for a photo that nothing was said about yet.
+        """
         name = self._name(place)
         with self._lock:
-            if self._since is None or name != self._notes.current:
-                self._stop_clock()
-                self._since = self._clock()
-            self._notes.current = name
+            known = self._notes.drafts.keys() | self._records.keys() | self._notes.offered.keys()
+            if proposed is not None and name not in known:
+                self._notes.offered[name] = label_of(proposed)
+            self._sight.show(name)
             self._write_notes()
 
     def draft(self, place: int, boxes_xyxy: Boxes, tolerance: float = 0.0) -> bool:
@@ -193,14 +202,19 @@ class AnnotationSession:
         """Decide that these boxes hold what was manipulated.
 
         Raises:
-            AnnotationSessionError: there is no box inside the photo.
+            AnnotationSessionError: there is no box inside the photo, or they are a student's and were hardly in sight.
             ImageError: the photo cannot be read.
         """
+        name = self._name(place)
         width, height = read_size(self.path(place))
         usable = [box for box in boxes_xyxy if box_geometry.defect(box, width, height) is None]
         if not usable:
             raise AnnotationSessionError("there is no box in this photo; draw one, or say that nothing was manipulated")
-        self._decide(place, label_of(box_geometry.clip(as_boxes(usable), width, height)))
+        label = label_of(box_geometry.clip(as_boxes(usable), width, height))
+        with self._lock:
+            if label == self._notes.offered.get(name) and self._sight.seconds(name) < LOOK_SECONDS:
+                raise AnnotationSessionError("these boxes were only just proposed; look at them, then accept them")
+            self._decide(place, label)
 
     def authentic(self, place: int) -> None:
         """Decide that nothing in the photo was manipulated.
@@ -234,17 +248,11 @@ class AnnotationSession:
             step = Step(name, self.label(place), self._notes.seconds.get(name))
             self._write_manifest(name, label)
             if name == self._notes.current:
-                self._stop_clock()
+                self._sight.stop()
             self._notes.seconds[name] = (step.seconds or 0.0) + self._notes.spent.pop(name, 0.0)
             self._notes.drafts.pop(name, None)
             self._notes.steps = [*self._notes.steps, step][-UNDOABLE:]
             self._write_notes()
-
-    def _stop_clock(self) -> None:
-        if self._since is not None:
-            before = self._notes.spent.get(self._notes.current, 0.0)
-            self._notes.spent[self._notes.current] = round(before + self._clock() - self._since, 2)
-            self._since = None
 
     def _write_manifest(self, name: str, label: Label | None) -> None:
         """Write the manifest with another label of one photo. What is in memory changes only after that went well."""
@@ -266,9 +274,8 @@ class AnnotationSession:
             return replace(known, width=width, height=height, boxes_xyxy=boxes_xyxy, authentic=label.authentic)
         new_id = max((record.image_id for record in self._records.values()), default=0) + 1
         split: Split = "val" if in_val(Path(name).stem, self._val_share, self._seed) else "train"
-        source = self.folder.name
-        path = self.folder / name
-        return ImageRecord(new_id, path, width, height, boxes_xyxy, split, source, authentic=label.authentic)
+        facts = (new_id, self.folder / name, width, height, boxes_xyxy, split, self.folder.name)
+        return ImageRecord(*facts, authentic=label.authentic)
 
     def _write_notes(self) -> None:
         write_whole(self.folder / NOTES, msgspec.json.format(msgspec.json.encode(self._notes), indent=1) + b"\n")

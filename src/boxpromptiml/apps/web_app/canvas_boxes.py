@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from boxpromptiml.apps.web_app import markup
 from boxpromptiml.apps.web_app.annotation_files import AnnotationSessionError
 from boxpromptiml.apps.web_app.teacher_preview import HEIGHT, WIDTH, Opened
 from boxpromptiml.core.boxes import Boxes, area, as_boxes, clip
@@ -18,6 +19,7 @@ STEP = 0.02
 """By how much of the photo's longer side a key moves or resizes a box."""
 ARROWS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+PROPOSED_COLOUR = markup.BORDER
 FRAME = 244
 """Grey around photos on the canvas."""
 
@@ -67,8 +69,8 @@ def nudged(boxes_xyxy: Boxes, photo: Opened, key: str) -> Boxes:
     return clip(moved, photo.width, photo.height)
 
 
-def on_canvas(photo: Opened, boxes_xyxy: Boxes) -> dict[str, Any]:
-    """The canvas's value for a photo and (N, 4) boxes in pixels of the whole photo.
+def on_canvas(photo: Opened, boxes_xyxy: Boxes, proposed: bool = False) -> dict[str, Any]:
+    """The canvas's value for a photo and (N, 4) boxes in pixels of the whole photo; proposed ones have their colour.
 
     The photo stands in a frame that is the same for all: the canvas keeps its offset when the next image has another
     width, and would draw boxes beside what they hold.
@@ -78,7 +80,8 @@ def on_canvas(photo: Opened, boxes_xyxy: Boxes) -> dict[str, Any]:
     framed = np.full((HEIGHT, WIDTH, 3), FRAME, np.uint8)
     framed[y : y + height, x : x + width] = photo.shown
     rows = (boxes_xyxy / factors(photo) + _corner(photo)).round(2).tolist()
-    drawn = [dict(zip(SIDES, row, strict=True)) | {"color": visualization.BOX_COLOUR, "label": ""} for row in rows]
+    colour = PROPOSED_COLOUR if proposed else visualization.BOX_COLOUR
+    drawn = [dict(zip(SIDES, row, strict=True)) | {"color": colour, "label": ""} for row in rows]
     return {"image": framed, "boxes": drawn}
 
 

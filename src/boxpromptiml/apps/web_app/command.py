@@ -10,7 +10,7 @@ import webbrowser
 from contextlib import ExitStack
 from pathlib import Path
 
-from boxpromptiml.core.limits import Count, Port, ShareBelowOne, within_limits
+from boxpromptiml.core.limits import Count, Port, Share, ShareBelowOne, within_limits
 from boxpromptiml.core.records import InputError
 from stage1_pseudomask.teachers import Teacher
 from stage2_distill.inference import released
@@ -22,6 +22,7 @@ def app(
     photos: Path | None = None,
     teacher: Teacher | None = None,
     val_share: ShareBelowOne = 0.0,
+    proposals: Share = 0.0,
     cache: Path | None = None,
     host: str = "127.0.0.1",
     port: Port = 0,
@@ -43,6 +44,9 @@ def app(
         teacher: who makes the pseudo-masks that appear beside the boxes, as for `boxpromptiml pseudomasks`; by default
             stage1_pseudomask.teachers.grabcut.GrabCut.
         val_share: share of newly annotated photos that go to the val split, by name.
+        proposals: share of the photos, by name, on which the tab Annotate begins with the student's regions as boxes,
+            and opens the photos first that it is least sure of. 1 for all; with 0.5 the seconds with and without them
+            can be compared. By default none, because a box that is there already sways who looks at it.
         cache: folder for the tab Review: a complete cache that `boxpromptiml pseudomasks` wrote. Samples that are
             dropped are listed in dropped.txt there, for `boxpromptiml cache prune`; the cache itself is not changed.
         host: address to listen on. With another than 127.0.0.1, everybody who can reach this machine can use the page.
@@ -52,10 +56,13 @@ def app(
         framed_by: sites that may show the page in a frame, such as '[https://huggingface.co]'; by default none.
     """
     _require_gradio()
+    if proposals and checkpoint is None:
+        raise InputError("proposals come from a student; leave out --checkpoint for the released one, or name another")
     from boxpromptiml.apps.web_app.annotate import Desk
     from boxpromptiml.apps.web_app.annotation_session import opened
     from boxpromptiml.apps.web_app.cache_review import CacheReview
     from boxpromptiml.apps.web_app.page import Contents, served
+    from boxpromptiml.apps.web_app.proposals import Proposals, summary
     from boxpromptiml.apps.web_app.teacher_preview import Previewer
     from stage1_pseudomask.teachers.grabcut import GrabCut
 
@@ -70,12 +77,12 @@ def app(
         desk, review = None, None
         if photos is not None:
             session = stack.enter_context(opened(photos, val_share))
-            desk = Desk(session, Previewer(teacher or GrabCut()))
+            proposed = Proposals(localizer, session, proposals) if localizer is not None and proposals else None
+            desk = Desk(session, Previewer(teacher or GrabCut()), proposed)
         if cache is not None:
-            review = CacheReview(cache)
-        address = stack.enter_context(
-            served(Contents(localizer, desk, review), host, port, max_megabytes, framed_by or ())
-        )
+            review = CacheReview(cache, localizer)
+        contents = Contents(localizer, desk, review, checkpoint or "")
+        address = stack.enter_context(served(contents, host, port, max_megabytes, framed_by or ()))
         print(f"{address}  (Ctrl-C ends it)", flush=True)
         if open_browser:
             webbrowser.open(address)
@@ -83,6 +90,8 @@ def app(
             threading.Event().wait()
         except KeyboardInterrupt:
             print("closed")
+        if desk is not None and (line := summary(desk.session.outcomes())):
+            print(line)
     return 0
 
 

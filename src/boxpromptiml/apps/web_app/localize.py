@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import gradio as gr
-import numpy as np
 import torch
 
 from boxpromptiml.apps.web_app import markup
 from boxpromptiml.apps.web_app.annotation_files import inside
 from boxpromptiml.apps.web_app.example_photo import NAME as EXAMPLE
 from boxpromptiml.apps.web_app.example_photo import forged_photo
+from boxpromptiml.apps.web_app.photo_page import photo_page
+from boxpromptiml.apps.web_app.student_facts import StudentFacts
+from boxpromptiml.apps.web_app.view import View, regions_of
 from boxpromptiml.core.records import InputError
 from boxpromptiml.images import (
+    FileFacts,
     ImageError,
     Photo,
-    Probability,
-    read_photo,
+    mask_png,
+    read_facts,
+    read_upright,
     resize_photo,
     resize_probability,
     visualization,
 )
-from boxpromptiml.images.regions import find_regions
 
 if TYPE_CHECKING:  # seconds to import, and a page without a student needs it not
     from stage2_distill.inference.localizer import Localizer
 
-SIDES = (640, 1024)
+SIDES = (640, 4096)
 """Smallest and largest length, in pixels, of a shown photo's longer side."""
+QUALITY = 90
+"""Of the JPEG in which the page shows a photo."""
+MAP_SIDE = 400
+"""Pixels of a map's longer side."""
 LISTED = 6
 """Regions that are listed."""
 KEPT = 1800
 """Seconds for which a page that is left open can still move its threshold."""
 
+SAVING = """() => {
+  let looks = 40;
+  const timer = setInterval(() => {
+    const link = document.querySelector('#saved a.download');
+    if (link) link.click();
+    if (link || !--looks) clearInterval(timer);
+  }, 50);
+}"""
+"""Script after a page about a photo came: it is saved."""
 NO_STUDENT = """No student is loaded, so this tab cannot process photos.
 Start the app without --checkpoint to use the released student, or name one of your own.
 $ boxpromptiml app"""
@@ -45,32 +59,7 @@ You will see which regions the student marks, with what probability, and the pri
 The photo stays on this machine and is deleted as soon as it has been read."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """A photo as the student saw it; maps are at the student's own resolution.
-
-    Attributes:
-        name: of the file.
-        photo: (H, W, 3) at the size at which it is shown.
-        width: of the whole photo in pixels.
-        height: of the whole photo in pixels.
-        probability: of manipulation, in [0, 1]; at the photo's own resolution where it was looked at in tiles.
-        gate_prior: G_avg, in [0, 1].
-        memory_prior: Ā_mem, in [0, 1].
-        tiled: whether it was looked at in tiles.
-    """
-
-    name: str
-    photo: Photo
-    width: int
-    height: int
-    probability: Probability
-    gate_prior: Probability
-    memory_prior: Probability
-    tiled: bool = False
-
-
-def look(localizer: Localizer, photo: Photo, name: str, tiled: bool = False) -> View:
+def look(localizer: Localizer, photo: Photo, name: str, tiled: bool = False, facts: FileFacts | None = None) -> View:
     """Show a photo to the student.
 
     Args:
@@ -78,6 +67,7 @@ def look(localizer: Localizer, photo: Photo, name: str, tiled: bool = False) -> 
         photo: (H, W, 3) uint8 RGB.
         name: what its owner calls it.
         tiled: also at its own resolution, in overlapping tiles, from which the probability then comes.
+        facts: of its file.
     """
     from stage2_distill.data.dataset import image_tensor
     from stage2_distill.inference.tiling import localize_tiled
@@ -90,44 +80,39 @@ def look(localizer: Localizer, photo: Photo, name: str, tiled: bool = False) -> 
     probability, gate_prior, memory_prior = (of_batch[0, 0].float().cpu().numpy() for of_batch in maps)
     if tiled:
         probability = localize_tiled(photo, side, localizer.localize)
-    height, width = photo.shape[:2]
-    return View(name, shown(photo), width, height, probability, gate_prior, memory_prior, tiled)
+    (height, width), (shown_width, shown_height) = photo.shape[:2], _shown_size(photo)
+    picture = visualization.data_uri(resize_photo(photo, shown_width, shown_height), QUALITY)
+    return View(
+        name, picture, shown_width, shown_height, width, height, probability, gate_prior, memory_prior, tiled, facts
+    )
 
 
-def shown(photo: Photo) -> Photo:
-    """Photo at a size that suits a page: a large one shrunk, a small one enlarged so that outlines stay thin."""
+def _shown_size(photo: Photo) -> tuple[int, int]:
+    """Width and height for a page: a small photo is enlarged, so that outlines stay thin."""
     height, width = photo.shape[:2]
     longest = max(height, width)
     factor = min(max(longest, SIDES[0]), SIDES[1]) / longest
-    return resize_photo(photo, max(1, round(width * factor)), max(1, round(height * factor)))
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def drawn(view: View, threshold: float) -> str:
-    """The photo with its manipulated region, and below it the maps."""
-    height, width = view.photo.shape[:2]
-    probability = resize_probability(view.probability, width, height)
-    overlay = visualization.overlay(view.photo, probability, threshold, border=markup.BORDER)
+    """The photo under its manipulated region, and below it the maps."""
     maps = [
         ("probability", view.probability),
         ("gate prior: what the gates let through", view.gate_prior),
         ("memory prior: what resembles learned manipulations", view.memory_prior),
     ]
+    factor = min(1.0, MAP_SIDE / max(view.shown_width, view.shown_height))
+    size = max(1, round(view.shown_width * factor)), max(1, round(view.shown_height * factor))
     heats = (
-        markup.figure(
-            visualization.thumbnail(visualization.heat(resize_probability(each, width, height)), 400), caption, "small"
-        )
-        for caption, each in maps
+        markup.figure(visualization.heat(resize_probability(each, *size)), caption, "small") for caption, each in maps
     )
-    caption = f"{view.name}, {view.width} × {view.height}{', in tiles' * view.tiled}"
-    return markup.figure(overlay, caption) + markup.row(heats)
+    return markup.compare(view.picture, view.answer(threshold), view.caption()) + markup.row(heats)
 
 
 def told(view: View, threshold: float) -> str:
     """Score, regions at the photo's own size, and the mask to download."""
-    probability = resize_probability(view.probability, view.width, view.height)
-    mask = probability > threshold
-    regions = find_regions(probability, threshold)
-    _, png = cv2.imencode(".png", mask.astype(np.uint8) * 255)
+    mask, regions = regions_of(view, threshold)
     numbers = [
         (f"{view.probability.max():.2f}", "largest probability"),
         (f"{mask.mean():.1%}", "of the photo"),
@@ -142,7 +127,7 @@ def told(view: View, threshold: float) -> str:
         below += f"<p>and {len(regions) - LISTED} smaller ones</p>" if len(regions) > LISTED else ""
     else:
         below = markup.notice("Nothing in this photo is above the threshold.", "done")
-    saved = markup.download(png.tobytes(), f"{Path(view.name).stem}_mask.png", "Download the mask (PNG)")
+    saved = markup.download(mask_png(mask), f"{Path(view.name).stem}_mask.png", "Download the mask (PNG)")
     return markup.headline(numbers) + below + saved
 
 
@@ -153,20 +138,27 @@ def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) 
         ImageError: the photo cannot be read; the message calls it by the name that its owner gave it.
     """
     try:
-        return look(localizer, read_photo(upload), name, tiled)
+        upright = read_upright(upload)
+        return look(localizer, upright.photo(), name, tiled, read_facts(upload, upright.orientation))
     except ImageError as error:
         raise ImageError(str(error).replace(str(upload), name)) from None
     finally:
         upload.unlink(missing_ok=True)
 
 
-def localize_tab(localizer: Localizer | None) -> None:
-    """Build the tab in the page that is being built; without a student, one that says how to get one."""
+def localize_tab(localizer: Localizer | None, student_name: str) -> None:
+    """Build the tab in the page that is being built; without a student, one that says how to get one.
+
+    Args:
+        localizer: the student.
+        student_name: under which it was asked for.
+    """
     if localizer is None:
         gr.HTML(markup.notice(NO_STUDENT))
         return
     from stage2_distill.inference.localizer import UNCALIBRATED
 
+    student = StudentFacts.of(localizer, student_name)
     calibrated = localizer.calibration != UNCALIBRATED
     origin = "calibrated" if calibrated else "not calibrated; `boxpromptiml calibrate` chooses one"
     with gr.Row(equal_height=False):
@@ -182,35 +174,43 @@ def localize_tab(localizer: Localizer | None) -> None:
                 elem_id="threshold",
             )  # fmt: skip
             facts = gr.HTML(elem_id="facts")
+            save = gr.Button("Save a page about this photo", size="sm", visible=False, elem_id="save")
+            saved = gr.HTML(elem_id="saved")
         with gr.Column(scale=5):
             stage = gr.HTML(markup.notice(NO_PHOTO), elem_id="answer")
     view: gr.State = gr.State(None, time_to_live=KEPT)
 
-    def photo_dropped(sent: dict[str, Any], limit: float, in_tiles: bool) -> tuple[None, View | None, str, str]:
+    def photo_dropped(sent: dict[str, Any], limit: float, in_tiles: bool) -> tuple[Any, ...]:
         try:
             file = inside(Path(upload.GRADIO_CACHE).resolve(), sent["path"])  # it will be deleted
             seen = consume(localizer, file, str(sent["orig_name"]), in_tiles)
         except InputError as error:
-            return None, None, markup.notice(str(error), "error"), ""
-        return None, seen, drawn(seen, limit), told(seen, limit)
+            return None, None, markup.notice(str(error), "error"), "", gr.Button(visible=False), ""
+        return None, seen, drawn(seen, limit), told(seen, limit), gr.Button(visible=True), ""
 
-    def example_asked(limit: float, in_tiles: bool) -> tuple[View, str, str]:
+    def example_asked(limit: float, in_tiles: bool) -> tuple[Any, ...]:
         seen = look(localizer, forged_photo()[0], EXAMPLE, in_tiles)
-        return seen, drawn(seen, limit), told(seen, limit)
+        return seen, drawn(seen, limit), told(seen, limit), gr.Button(visible=True), ""
+
+    def page_asked(seen: View | None, limit: float) -> str:
+        if seen is None:
+            return markup.notice("The photo is no longer in memory; drop it again.", "error")
+        content, name = photo_page(seen, limit, student).encode(), f"{Path(seen.name).stem}_answer.html"
+        return markup.download(content, name, "The page was saved; save it again", "text/html")
 
     def threshold_moved(seen: View | None, limit: float) -> tuple[object, object]:
         if seen is None:
             return gr.skip(), gr.skip()
         return drawn(seen, limit), told(seen, limit)
 
+    filled = [view, stage, facts, save, saved]
     upload.upload(
-        photo_dropped, [upload, threshold, tiled], [upload, view, stage, facts], show_progress_on=stage,
+        photo_dropped, [upload, threshold, tiled], [upload, *filled], show_progress_on=stage,
         preprocess=False,  # which would only copy the file
         api_visibility="private",
     )  # fmt: skip
-    example.click(
-        example_asked, [threshold, tiled], [view, stage, facts], show_progress_on=stage, api_visibility="private"
-    )
+    example.click(example_asked, [threshold, tiled], filled, show_progress_on=stage, api_visibility="private")
+    save.click(page_asked, [view, threshold], saved, api_visibility="private").then(None, js=SAVING)
     threshold.release(
         threshold_moved, [view, threshold], [stage, facts], show_progress="hidden", trigger_mode="always_last",
         api_visibility="private",

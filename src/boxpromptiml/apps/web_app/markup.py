@@ -19,6 +19,24 @@ def figure(photo: Photo, caption: str, kind: Literal["large", "small", "mask"] =
     return f'<figure class="{kind}"><img src="{uri}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
+def compare(photo_uri: str, answer_uri: str, caption: str) -> str:
+    """A photo under its answer, with a handle to draw the answer aside, and a box to tick for the photo's full size.
+
+    The pictures stand in the page itself: a component that serves them as files would leave them on the disk.
+    """
+    text = escape(caption)
+    return f"""<figure class="compare">
+<div class="frame"><div class="layers" style="--at: 0%">
+<img class="photo" src="{photo_uri}" alt="{text}"><img class="answer" src="{answer_uri}" alt="the answer">
+<i class="handle"></i>
+<input type="range" min="0" max="100" step="0.1" value="0" aria-label="photo to the left, answer to the right"
+ oninput="this.parentNode.style.setProperty('--at', this.value + '%')">
+</div></div>
+<figcaption>{text} <label><input type="checkbox" class="full"
+ onchange="this.closest('figure').classList.toggle('at-full-size', this.checked)"> full size</label></figcaption>
+</figure>"""
+
+
 def row(pieces: Iterable[str]) -> str:
     """Pieces side by side."""
     return f'<div class="pieces">{"".join(pieces)}</div>'
@@ -53,9 +71,9 @@ def keys(shortcuts: Iterable[tuple[str, str]]) -> str:
     return f'<div class="keys">{"".join(cells)}</div>'
 
 
-def download(content: bytes, name: str, words: str) -> str:
-    """A link that saves a PNG file which is inside the page."""
-    uri = "data:image/png;base64," + base64.b64encode(content).decode()
+def download(content: bytes, name: str, words: str, kind: str = "image/png") -> str:
+    """A link that saves a file of some media type which is inside the page."""
+    uri = f"data:{kind};base64," + base64.b64encode(content).decode()
     return f'<a class="download" download="{escape(name)}" href="{uri}">{escape(words)}</a>'
 
 

@@ -35,11 +35,19 @@ MONOSPACE = ["ui-monospace", "DejaVu Sans Mono", "monospace"]
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the page opens; a tab without its part says how to start the page with it."""
+    """What the page opens; a tab without its part says how to start the page with it.
+
+    Attributes:
+        localizer: the student.
+        desk: for the tab Annotate.
+        review: for the tab Review.
+        student_name: under which the student was asked for.
+    """
 
     localizer: Localizer | None = None
     desk: Desk | None = None
     review: CacheReview | None = None
+    student_name: str = ""
 
 
 @contextmanager
@@ -96,7 +104,7 @@ def served(
                 enable_monitoring=False,
                 run_history=False,
                 theme=gr.themes.Default(font=FONTS, font_mono=MONOSPACE),
-                css=_packaged("page.css"),
+                css=_packaged("page.css") + _packaged("compare.css"),
                 js=_packaged("keys.js"),
             )
         except OSError:
@@ -114,7 +122,7 @@ def build(contents: Contents) -> gr.Blocks:
         gr.HTML("<h1>BoxPromptIML <small>which pixels of this photo were manipulated?</small></h1>")
         with gr.Tabs(selected=_first_tab(contents)) as tabs:
             with gr.Tab("Localize", id="localize"):
-                localize_tab(contents.localizer)
+                localize_tab(contents.localizer, contents.student_name)
             with gr.Tab("Annotate", id="annotate") as tab:
                 annotation = annotate_tab(contents.desk)
             with gr.Tab("Review", id="review"):
@@ -131,8 +139,8 @@ def build(contents: Contents) -> gr.Blocks:
 
 
 def _first_tab(contents: Contents) -> str:
-    """The first tab that has something to show."""
-    if contents.localizer is None and contents.desk is not None:
+    """The first tab that has something to show; Annotate where a student proposes, which is there to be looked at."""
+    if contents.desk is not None and (contents.localizer is None or contents.desk.proposals is not None):
         return "annotate"
     return "review" if contents.localizer is None and contents.review is not None else "localize"
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from boxpromptiml.apps.web_app import markup
 from boxpromptiml.apps.web_app.annotate import DRAWING, AnnotateTab, Desk
-from boxpromptiml.apps.web_app.cache_review import DROPPED, CacheReview, Order
+from boxpromptiml.apps.web_app.cache_review import DROPPED, CacheReview, Order, student_view
 from boxpromptiml.core.boxes import scale
 from boxpromptiml.core.records import InputError, Sample
-from boxpromptiml.images import Photo, resize_photo, visualization
+from boxpromptiml.images import Photo, resize_photo, resize_probability, visualization
 
 SHEET = 12
 """Samples in sight at once."""
@@ -47,8 +47,15 @@ def pair(sample: Sample, side: int) -> tuple[Photo, Photo | None]:
 
 def number(review: CacheReview, row: int, order: Order) -> str:
     """What a sample is ranked by, in few letters."""
-    value = review.agreement[row] if order == "agreement" else review.reader.confidence[row]
-    return "no truth" if math.isnan(value) else f"{value:.2f}"
+    known = {"agreement": review.agreement, "confidence": review.reader.confidence, "student": review.student_agreement}
+    values = known[order]
+    return "no truth" if values is None or math.isnan(values[row]) else f"{values[row]:.2f}"
+
+
+def caption(review: CacheReview, row: int, order: Order) -> str:
+    """Below a small picture: what the sample is ranked by, and what is to be known of it."""
+    marks = [" ≠ student"] if review.is_marked(row) else []
+    return number(review, row, order) + "".join(marks + [" dropped"] * review.is_dropped(row))
 
 
 def sheet(review: CacheReview, order: Order, rank: int) -> list[tuple[Photo, str]]:
@@ -60,12 +67,12 @@ def sheet(review: CacheReview, order: Order, rank: int) -> list[tuple[Photo, str
         picture = pair(review.reader[row], 160)[0]
         if review.is_dropped(row):
             picture = (picture // 3 + 150).astype(np.uint8)
-        cells.append((picture, f"{number(review, row, order)}{' dropped' if review.is_dropped(row) else ''}"))
+        cells.append((picture, caption(review, row, order)))
     return cells
 
 
 def detail(review: CacheReview, row: int) -> str:
-    """One sample, large: photo, pseudo-mask, truth."""
+    """One sample, large: photo, pseudo-mask, truth, and what the student says."""
     sample = review.reader[row]
     mask, truth = pair(sample, SIDE)
     plain = resize_photo(sample.image, SIDE, SIDE)
@@ -75,6 +82,12 @@ def detail(review: CacheReview, row: int) -> str:
     ]
     if truth is not None:
         pieces.append(markup.figure(truth, f"truth, agreement (IoU) {review.agreement[row]:.2f}", "small"))
+    if review.localizer is not None:
+        probability, iou = student_view(review.localizer, sample)
+        tint = visualization.overlay(
+            plain, resize_probability(probability, SIDE, SIDE), review.localizer.threshold, border=markup.BORDER
+        )
+        pieces.append(markup.figure(tint, f"student, IoU with the pseudo-mask {iou:.2f}", "small"))
     return markup.row(pieces)
 
 
@@ -85,6 +98,7 @@ def heading(review: CacheReview, order: Order, rank: int) -> str:
     facts = [f"image {reader.image_ids[row]}", str(reader.sources[row]), str(reader.splits[row])]
     facts += [str(reader.kinds[row])] if reader.kinds[row] else []
     facts += ["authentic"] if reader.authentic[row] else []
+    facts += ["student and teacher disagree"] if review.is_marked(row) else []
     state = "dropped" if review.is_dropped(row) else "kept"
     return markup.heading(f"{rank + 1} of {len(review)}", ", ".join(facts), state)
 
@@ -137,6 +151,7 @@ def review_tab(
     has_truth = not bool(np.isnan(review.agreement).all())
     orders = [("agreement with the truth", "agreement")] if has_truth else []
     orders.append(("the teacher's confidence", "confidence"))
+    orders += [("agreement with the student", "student")] if review.localizer is not None else []
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
             order = gr.Radio(orders, value=orders[0][1], label="Worst first, by", elem_id="order")
@@ -164,6 +179,14 @@ def review_tab(
 
         return run
 
+    def ordered(by_order: Order, at: int) -> Looked:
+        if by_order == "student":
+            try:
+                review.ask_student()
+            except InputError as error:  # a damaged shard
+                return gr.skip(), at, gr.skip(), markup.notice(str(error), "error"), gr.skip()
+        return look(review, by_order, 0)
+
     def chosen(by_order: Order, at: int, event: gr.SelectData) -> Looked:
         return look(review, by_order, at - at % SHEET + int(event.index), redraw_sheet=False)
 
@@ -178,7 +201,7 @@ def review_tab(
     listen: dict[str, Any] = {"inputs": [order, rank], "outputs": outputs, "show_progress": "hidden"}
     listen |= {"api_visibility": "private", "concurrency_id": "review", "concurrency_limit": 1}
     gallery.select(chosen, **listen)
-    order.change(lambda by_order, at: look(review, by_order, 0), **listen)
+    order.change(ordered, **(listen | {"show_progress": "full", "show_progress_on": large}))
     back.click(move(-1), **listen)
     forth.click(move(1), **listen)
     drop.click(dropped, **listen)

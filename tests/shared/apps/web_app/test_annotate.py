@@ -1,6 +1,7 @@
 """Boxes drawn on the page: in a real browser with the mouse and with keys alone, across reloads and restarts."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from boxpromptiml.apps.web_app.annotate import Desk, show, show_next
 from boxpromptiml.apps.web_app.annotation_files import MANIFEST
 from boxpromptiml.apps.web_app.annotation_session import AnnotationSession
 from boxpromptiml.apps.web_app.page import Contents, build
+from boxpromptiml.apps.web_app.proposals import Proposals
 from boxpromptiml.apps.web_app.teacher_preview import HEIGHT, WIDTH, Previewer
 from boxpromptiml.images import write_photo
 from boxpromptiml.manifests.manifest import read_manifest
@@ -33,6 +35,16 @@ def folder(tmp_path, disk):
 @pytest.fixture
 def desk(folder):
     return Desk(AnnotationSession(folder), Previewer(GrabCut()))
+
+
+class BrightIsForged:
+    """A student that marks what is bright, such as the disks."""
+
+    threshold = 0.5
+    student = SimpleNamespace(image_size=128)
+
+    def localize(self, photos):
+        return [(photo[..., 0] > 130).astype(np.float32) for photo in photos]
 
 
 def labels(folder):
@@ -163,6 +175,34 @@ def test_keys_alone_do_everything(visit, serve, until, folder, desk):
         page.keyboard.press("r")
         page.wait_for_selector("#reply >> text=Draw a box around")
         assert len(labels(folder)["a.png"].boxes_xyxy) == 1  # until something else is accepted
+
+
+def test_a_students_boxes_are_accepted_with_one_key_or_corrected(visit, serve, until, folder):
+    session = AnnotationSession(folder)
+    desk = Desk(session, Previewer(GrabCut()), Proposals(BrightIsForged(), session))
+    names = [name.removesuffix(".png") for name in session.names]
+    with serve(Contents(desk=desk)) as address:
+        page = visit(address)
+        wait_for(page, 1, names[0])
+        page.wait_for_selector("#title >> text=proposed")
+        page.wait_for_selector("#reply figure.mask")
+        page.wait_for_timeout(600)
+        assert labels(folder) == {}
+        page.keyboard.press("Enter")
+        wait_for(page, 2, names[1])
+        (offered,) = desk.proposals.boxes(session.names[0])
+        np.testing.assert_array_equal(labels(folder)[session.names[0]].boxes_xyxy, [offered])
+        page.keyboard.press("Shift+ArrowRight")
+        until(page, lambda: not session.is_proposal(1))
+        page.keyboard.press("Enter")
+        wait_for(page, 3, names[2])
+        for place in (2, 3):
+            session.authentic(place)
+        page.keyboard.press("ArrowLeft")
+        wait_for(page, 2, names[1])
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#reply >> text=1 of 3 proposed boxes were accepted as they stood")
+        assert "boxpromptiml pseudomasks" in page.inner_text("#reply")
 
 
 def test_a_disk_that_is_full_is_said_and_the_box_stays(visit, serve, folder, desk, monkeypatch):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from boxpromptiml.apps.web_app.cache_review import DROPPED, CacheReview, agreement
+from boxpromptiml.apps.web_app.cache_review import DROPPED, CacheReview, agreement, student_view
 from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.provenance import write_json
 from boxpromptiml.shards import ShardReader
@@ -24,6 +24,36 @@ def test_the_worst_comes_first(cache):
     assert sorted(review.agreement[with_truth]) == [review.agreement[row] for row in with_truth]
     by_confidence = [reader.confidence[review.row("confidence", rank)] for rank in range(len(review))]
     assert by_confidence == sorted(by_confidence)
+
+
+class Student:
+    """One that marks what is bright."""
+
+    threshold = 0.6
+
+    def localize(self, photos):
+        return [photo[..., 0].astype(np.float32) / 255 for photo in photos]
+
+
+def test_where_student_and_teacher_disagree_most_comes_first_and_is_marked(cache):
+    review = CacheReview(cache, Student())
+    assert not any(review.is_marked(row) for row in range(len(review)))
+    with pytest.raises(InputError, match="there is no sample"):
+        review.row("student", 0)
+    review.ask_student()
+    for row in range(len(review)):
+        sample = review.reader[row]
+        student, teacher = sample.image[..., 0] / 255 > 0.6, sample.pseudo_mask >= 128
+        assert review.student_agreement[row] == pytest.approx((student & teacher).sum() / (student | teacher).sum())
+        assert student_view(Student(), sample)[1] == review.student_agreement[row]
+    rows = [review.row("student", rank) for rank in range(len(review))]
+    assert sorted(review.student_agreement) == [review.student_agreement[row] for row in rows]
+    assert [row for row in rows if review.is_marked(row)] == rows[:1]  # a tenth of six, rounded up
+
+
+def test_without_a_student_there_is_nothing_to_compare_with(cache):
+    with pytest.raises(InputError, match="no student is loaded"):
+        CacheReview(cache).ask_student()
 
 
 def test_empty_masks_agree(make_sample):

@@ -25,6 +25,7 @@ def test_boxes_survive_the_way_to_the_canvas_and_back(photo):
     boxes = as_boxes([(10, 20, 110, 220), (599, 399, 600, 400)])
     value = on_canvas(photo, boxes)
     assert value["image"].shape == (HEIGHT, WIDTH, 3)  # whatever the photo's shape
+    assert on_canvas(photo, boxes, proposed=True)["boxes"][0]["color"] != value["boxes"][0]["color"]
     np.testing.assert_allclose(drawn_boxes(value, photo), boxes, atol=0.02)
     halved = [{side: box[side] / 2 for side in ("xmin", "ymin", "xmax", "ymax")} for box in value["boxes"]]
     scaled = {"boxes": [box | {"scaleFactor": 0.5} for box in halved]}  # a narrow window

@@ -40,6 +40,11 @@ def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
         command.app(checkpoint=str(tmp_path / "best.ckpt"), open_browser=False)
 
 
+def test_proposals_without_a_student_are_refused(tmp_path):
+    with pytest.raises(InputError, match="proposals come from a student"):
+        command.app(checkpoint=None, photos=tmp_path, proposals=1.0, open_browser=False)
+
+
 def test_a_limit_without_meaning_is_refused():
     with pytest.raises(InputError, match="max_megabytes is 0"):
         command.app(max_megabytes=0)

@@ -23,7 +23,9 @@ def address(open_page, localizer):
 def test_a_look_agrees_with_the_library(localizer, photo_file):
     view, found = look(localizer, read_photo(photo_file), photo_file.name), localizer.predict(photo_file)
     assert (view.width, view.height) == (200, 150)
-    assert max(view.photo.shape) == 640  # small photos are enlarged
+    assert (view.shown_width, view.shown_height) == (640, 480)  # small photos are enlarged
+    assert view.picture.startswith("data:image/jpeg;base64,")
+    assert view.caption() == "disk.png, 200 × 150"
     assert view.probability.shape == (64, 64)
     assert view.gate_prior.min() >= 0
     assert view.memory_prior.max() <= 1
@@ -43,9 +45,16 @@ def test_in_tiles_the_probability_is_the_librarys_at_the_photos_own_size(localiz
     assert f"{found.mask.mean():.1%}" in told(view, localizer.threshold)
 
 
+def test_a_large_photo_is_shown_at_full_size_and_a_huge_one_says_that_it_is_not(localizer):
+    full = look(localizer, np.zeros((3000, 4000, 3), np.uint8), "a.png")
+    assert (full.shown_width, full.shown_height) == (4000, 3000)
+    huge = look(localizer, np.zeros((200, 8192, 3), np.uint8), "a.png")
+    assert huge.caption() == "a.png, 8192 × 200, shown at 4096 × 100"
+
+
 def test_nothing_above_the_threshold_is_said_in_words():
     empty = np.zeros((8, 8), np.float32)
-    view = View("a.png", np.zeros((64, 64, 3), np.uint8), 64, 64, empty, empty, empty)
+    view = View("a.png", "data:,", 64, 64, 64, 64, empty, empty, empty)
     assert "Nothing in this photo is above the threshold" in told(view, 0.5)
 
 
@@ -126,6 +135,20 @@ def test_a_photo_is_localized_and_its_mask_saved(visit, address, localizer, phot
     saved.value.save_as(tmp_path / "mask.png")
     found = localizer.predict(photo_file)
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), found.mask)
+
+    page.locator("#answer input[type=range]").fill("40")
+    assert page.locator("#answer .layers").get_attribute("style") == "--at: 40%;"
+    with page.expect_download() as saved:
+        page.click("#save")
+    saved.value.save_as(tmp_path / "answer.html")
+    assert saved.value.suggested_filename == "disk_answer.html"
+    alone = visit((tmp_path / "answer.html").as_uri())
+    for words in ("disk.png", localizer.weights_sha256(), "What it cannot see", "PNG"):
+        assert words in alone.inner_text("body")
+    alone.locator("input[type=range]").fill("70")
+    assert alone.locator(".layers").get_attribute("style") == "--at: 70%;"
+    assert [each for each in alone.left if not each.startswith("file:")] == []
+    alone.close()
 
     page.check("#tiled input")
     page.set_input_files("#photo input[type=file]", photo_file)

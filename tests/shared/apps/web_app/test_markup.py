@@ -14,6 +14,7 @@ def test_no_text_becomes_markup():
         markup.table((HOSTILE,), [(HOSTILE,)]),
         markup.keys([(HOSTILE, HOSTILE)]),
         markup.download(b"", HOSTILE, HOSTILE),
+        markup.compare("data:,", "data:,", HOSTILE),
     ]
     for piece in pieces:
         assert "<script" not in piece

@@ -66,6 +66,29 @@ def test_a_sheet_holds_what_is_around(tmp_path, stamp, make_sample):
     assert "state dropped" in heading(review, "confidence", 1)
 
 
+def test_samples_where_student_and_teacher_disagree_are_marked(cache, localizer):
+    review = CacheReview(cache, localizer)
+    assert "≠ student" not in "".join(caption for _, caption in sheet(review, "confidence", 0))
+    review.ask_student()
+    assert "≠ student" in sheet(review, "student", 0)[0][1]
+    _, _, title, detail, _ = look(review, "student", 0)
+    assert "student and teacher disagree" in title
+    assert f"student, IoU with the pseudo-mask {review.student_agreement[review.row('student', 0)]:.2f}" in detail
+
+
+def test_the_student_is_asked_when_its_order_is_chosen(visit, serve, cache, localizer):
+    review = CacheReview(cache, localizer)
+    with serve(Contents(localizer, review=review)) as address:
+        page = visit(address)
+        page.click("role=tab[name=Review]")
+        page.wait_for_selector("#sample >> text=1 of 6")
+        assert review.student_agreement is None
+        page.click("text=agreement with the student")
+        page.wait_for_selector("#sample >> text=student and teacher disagree")
+        first = int(review.reader.image_ids[review.row("student", 0)])
+        assert f"image {first}," in page.inner_text("#sample")
+
+
 def test_drop_and_fix_in_a_browser(visit, serve, until, cache, photos):
     review = CacheReview(cache)
     desk = Desk(AnnotationSession(photos), Previewer(GrabCut()))
