@@ -201,7 +201,7 @@ def _redrawn_records(
     set_aside: list[str],
     cut: list[int],
 ) -> tuple[list[DrawnImage], Path, list[ImageRecord], int]:
-    """Entries with the sizes of their images; a manifest's folder, its images with new boxes, how many keep their own."""
+    """Entries with their images' sizes; a manifest's folder, its images with new boxes, how many keep their own."""
     manifest = read_manifest(into)
     set_aside += [f"{into}: {aside.file}: {aside.reason}" for aside in manifest.set_aside]
     record_of = {record.path: record for record in manifest.records}
