@@ -22,11 +22,10 @@ from stage2_distill.data.dataset import (
     PseudoMaskDataset,
     SampleStream,
     unpack,
-    unusable,
 )
 from stage2_distill.data.sampling import Mixture, SeededDraws
 from stage2_distill.data.target import Target
-from stage2_distill.data.test_set import ScoredBatch, ScoredItem, scorable, scored_loaders
+from stage2_distill.data.test_set import ScoredBatch, ScoredItem, scorable, scored_loaders, unusable
 
 
 class PseudoMaskData(L.LightningDataModule):

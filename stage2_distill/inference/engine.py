@@ -68,9 +68,7 @@ class _Work:
             self.log.add(self._write(file, picture, probability))
         return len(files)
 
-    def _localized(
-        self, read_ones: list[tuple[Path, Image.Image]]
-    ) -> Iterator[tuple[Path, Image.Image, Probability]]:
+    def _localized(self, read_ones: list[tuple[Path, Image.Image]]) -> Iterator[tuple[Path, Image.Image, Probability]]:
         """Photos with their probability at their own size."""
         localize: Callable[[list[Photo]], list[Probability]] = partial(
             self.localizer.localize, flips=self.settings["flips"]

@@ -85,9 +85,7 @@ def run_lengths(mask: Mask) -> dict[str, list[int] | str]:
     return {"size": list(mask.shape), "counts": text.decode()}
 
 
-def _borders(
-    inside: NDArray[np.uint8], corner: tuple[int, int], tolerance: float
-) -> tuple[Polygon, list[Polygon]]:
+def _borders(inside: NDArray[np.uint8], corner: tuple[int, int], tolerance: float) -> tuple[Polygon, list[Polygon]]:
     # OpenCV walks from pixel to pixel. On a mask of doubled size that walk follows the edges between the pixels, and
     # (p + 1) // 2 brings a doubled pixel to the edge that it lies at.
     doubled = cv2.resize(inside, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)

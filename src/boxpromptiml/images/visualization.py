@@ -41,7 +41,7 @@ def overlay(
     levels = (1 - opacity) * np.arange(256)[:, None] + opacity * np.array(TINT)
     tinted = cv2.LUT(photo, levels.astype(np.uint8)[None])
     picture = cv2.copyTo(tinted, region.view(np.uint8), photo.copy())
-    return _outline(picture, region, border)
+    return _outline(np.asarray(picture, np.uint8), region, border)
 
 
 def outlined(photo: Photo, region: Mask, colour: tuple[int, int, int] = BOX_COLOUR) -> Photo:
