@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boxpromptiml.core.limits import NotNegative, Share, Whole, within_limits
@@ -37,11 +37,16 @@ class Distillation(L.LightningModule):
         lr: peak learning rate of AdamW.
         backbone_lr_scale: factor on the backbone's learning rate; below 1 for a pretrained one.
         freeze_backbone: epochs at the beginning during which a pretrained backbone stays as it is.
+        train_only: the one part of the student that is trained, such as comparison; the others stay as they are. None
+            trains all of them.
         weight_decay: of AdamW.
         warmup: share of the steps during which the rate rises linearly; then it falls along a cosine to zero.
         scoring: by which rules `boxpromptiml test` scores.
         correction: how the student overrules its teacher late in training.
         speed: how training computes.
+
+    Raises:
+        InputError: the student has no such part to train.
     """
 
     @within_limits
@@ -52,6 +57,7 @@ class Distillation(L.LightningModule):
         lr: NotNegative = 1e-4,
         backbone_lr_scale: NotNegative = 1.0,
         freeze_backbone: Whole = 0,
+        train_only: str | None = None,
         weight_decay: NotNegative = 0.05,
         warmup: Share = 0.05,
         scoring: Scoring = Scoring(),  # noqa: B008 (frozen)
@@ -64,12 +70,16 @@ class Distillation(L.LightningModule):
         self.lr = lr
         self.backbone_lr_scale = backbone_lr_scale
         self.freeze_backbone = freeze_backbone
+        self.train_only = train_only
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.correction = correction
         self.agreement = TeacherAgreement()
         self.image_scores = ImageScores(scoring)
         self.speed = speed
+        if train_only is not None:
+            self.student.requires_grad_(False)
+            _part(student, train_only).requires_grad_(True)
 
     def setup(self, stage: str) -> None:
         """Compile only what is trained."""
@@ -77,8 +87,11 @@ class Distillation(L.LightningModule):
             self.speed.prepare(self.student)
 
     def on_train_epoch_start(self) -> None:
-        """Freeze or free the backbone."""
-        if self.freeze_backbone:
+        """Freeze or free the backbone, or all parts but one."""
+        if self.train_only is not None:
+            self.student.eval()  # running means of frozen parts stay as well
+            _part(self.student, self.train_only).train()
+        elif self.freeze_backbone:
             require_unused_parameters_found(self.trainer.strategy.model)
             frozen = self.current_epoch < self.freeze_backbone
             self.student.backbone.requires_grad_(not frozen).train(not frozen)
@@ -106,7 +119,8 @@ class Distillation(L.LightningModule):
 
     def _averaging_memory(self) -> MemoryBank | None:
         memory = self.student.fusion.memory
-        return None if memory is None or memory.learned else memory
+        frozen = self.train_only not in (None, "fusion")
+        return None if memory is None or memory.learned or frozen else memory
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Localization]:
         """Agreement with the teacher, and with the truth where it is known; the loss and each of its terms, unweighted.
@@ -199,3 +213,10 @@ class Distillation(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the student's arguments, so that `Student.from_checkpoint` needs nothing else."""
         checkpoint["student"] = self.student.arguments
+
+
+def _part(student: Student, name: str) -> nn.Module:
+    parts = dict(student.named_children())
+    if name not in parts:
+        raise InputError(f"model.train_only {name}: this student has no such part; it has {', '.join(parts)}")
+    return parts[name]

@@ -38,11 +38,14 @@ class Evidence(NamedTuple):
         columns: (B, K) int64, displacements to the right in pixels, in [0, W / 2].
         maps: (B, K, `EVIDENCE`, H / `CELL`, W / `CELL`): agreement in the two `WINDOWS`, in [-1, 1]; the texture's
             energy; the height of the echo in standard deviations, divided by 10.
+        ahead: (B, K, H / `CELL`, W / `CELL`) bool, True where the place that agrees better lies at the displacement,
+            False where it lies opposite.
     """
 
     rows: Tensor
     columns: Tensor
     maps: Tensor
+    ahead: Tensor
 
 
 class SelfSimilarity(nn.Module):
@@ -75,9 +78,8 @@ class SelfSimilarity(nn.Module):
         )
         self.features = nn.Sequential(nn.Conv2d(32, WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(WIDTH), nn.GELU())
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Features (B, `WIDTH`, H / 8, W / 8) of images (B, 3, H, W), RGB in [0, 1]; rounded down."""
-        maps = self.evidence(image).maps
+    def forward(self, maps: Tensor) -> Tensor:
+        """Features (B, `WIDTH`, H / 8, W / 8), rounded down, of an `Evidence`'s maps."""
         judged = self.judge(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
         return self.features(torch.cat([judged.amax(1), judged.mean(1)], 1))
 
@@ -93,9 +95,11 @@ class SelfSimilarity(nn.Module):
             products = F.avg_pool2d(band * displaced, CELL)
             energy = F.avg_pool2d(band * band, CELL)
             over, across = (torch.round(shift / CELL).long() for shift in (rows, columns))
-            maps = [agreement(products, energy, over, across, window) for window in WINDOWS]
+            forth = [agreement(products, energy, over, across, window) for window in WINDOWS]
+            back = [displace(agreeing, -over, -across) for agreeing in forth]
+            maps = [torch.maximum(one, other) for one, other in zip(forth, back, strict=True)]
             maps += [energy.expand_as(products), heights[..., None, None].expand_as(products) / 10]
-        return Evidence(rows, columns, torch.stack(maps, 2))
+        return Evidence(rows, columns, torch.stack(maps, 2), forth[-1] >= back[-1])
 
 
 def texture(grey: Tensor, fine: int, coarse: int) -> Tensor:
@@ -106,8 +110,8 @@ def texture(grey: Tensor, fine: int, coarse: int) -> Tensor:
         fine: side of the window that finer detail is averaged over; 1 keeps all of it.
         coarse: side of the window whose mean is taken away.
     """
-    band = (grey if fine == 1 else _mean(grey, fine)) - _mean(grey, coarse)
-    return band / torch.sqrt(_mean(band * band, 9) + LEAST_CONTRAST**2)
+    band = (grey if fine == 1 else window_mean(grey, fine)) - window_mean(grey, coarse)
+    return band / torch.sqrt(window_mean(band * band, 9) + LEAST_CONTRAST**2)
 
 
 def cepstrum(values: Tensor) -> Tensor:
@@ -164,7 +168,7 @@ def displace(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def agreement(products: Tensor, energy: Tensor, rows: Tensor, columns: Tensor, window: int) -> Tensor:
     """Normalised cross-correlation of a photo with its displaced self: (B, K, h, w) in [-1, 1].
 
-    Both places of a copy are marked: what agrees with the place at +d, and what agrees with the place at -d.
+    It is high where a place agrees with the one at +d; displaced by -d, where a place agrees with the one at -d.
 
     Args:
         products: (B, K, h, w) mean product of both in each cell.
@@ -173,13 +177,12 @@ def agreement(products: Tensor, energy: Tensor, rows: Tensor, columns: Tensor, w
         columns: (B, K) displacements in cells.
         window: side in cells.
     """
-    both, own = _mean(products, window), _mean(energy, window)
-    forth = both / (torch.sqrt(own * displace(own, rows, columns)) + LEAST_ENERGY)
-    return torch.maximum(forth, displace(forth, -rows, -columns))
+    both, own = window_mean(products, window), window_mean(energy, window)
+    return both / (torch.sqrt(own * displace(own, rows, columns)) + LEAST_ENERGY)
 
 
-def _mean(values: Tensor, side: int) -> Tensor:
-    """Mean over a square window, by columns and then by rows."""
+def window_mean(values: Tensor, side: int) -> Tensor:
+    """Mean of (B, C, H, W) over square windows with an odd side, by columns and then by rows; (B, C, H, W)."""
     padded = F.pad(values, (side // 2,) * 4, mode="replicate")
     return F.avg_pool2d(F.avg_pool2d(padded, (side, 1), 1), (1, side), 1)
 

@@ -15,7 +15,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from boxpromptiml.core.limits import Count, Share, Side, Whole, within_limits
+from boxpromptiml.core.records import InputError
 from stage2_distill.model import noise_residual, self_similarity
+from stage2_distill.model.copy_comparison import CopyComparison
 from stage2_distill.model.fusion import MemoryGuidedGatedFusion, MemoryUpdate
 from stage2_distill.model.pretrained import WeightsError, create_backbone
 
@@ -61,6 +63,8 @@ class Student(nn.Module):
         forensic: high-pass filters for each colour, whose features are fused as a fifth; 0 for no such branch (ours).
         displacements: of the photo against itself, at which a branch looks for copies, whose features are fused as
             well; 0 for no such branch (ours).
+        compare_copies: correct the map where the photo agrees with itself, by comparing the two places; needs
+            displacements (ours).
         weights: training checkpoint of an earlier student of this shape to start from, for fine-tuning; None for a
             fresh start.
 
@@ -92,6 +96,7 @@ class Student(nn.Module):
         memory_decay: Share = 0.99,
         forensic: Whole = 0,
         displacements: Whole = 0,
+        compare_copies: bool = False,
         weights: str | None = None,
     ) -> None:
         given = dict(locals())  # before there are other variables
@@ -120,6 +125,9 @@ class Student(nn.Module):
             memory_update=memory_update,
             memory_decay=memory_decay,
         )
+        if compare_copies and not displacements:
+            raise InputError("compare_copies: there is nothing to compare without displacements; give some, such as 8")
+        self.comparison = CopyComparison(channels) if compare_copies else None
         self.lay_out(torch.channels_last)  # a fifth faster on CPUs, and what tensor cores want
         if weights is not None:
             self._start_from(Path(weights))
@@ -137,16 +145,21 @@ class Student(nn.Module):
         if self.forensic is not None:
             features = [*features, self.forensic(image)]
         if self.similarity is not None:
-            features = [*features, self.similarity(image)]
+            evidence = self.similarity.evidence(image)
+            features = [*features, self.similarity(evidence.maps)]
         grid = (-(-height // self.fusion_stride), -(-width // self.fusion_stride))
         fusion = self.fusion(features, grid)
         logits = F.interpolate(fusion.logits, (height, width), mode="bilinear", align_corners=False)
+        if self.comparison is not None:
+            correction = self.comparison(fusion.logits, fusion.fused, evidence)
+            logits = logits + F.interpolate(correction, (height, width), mode="bilinear", align_corners=False)
         return Localization(logits, *fusion[1:])
 
     def _start_from(self, path: Path) -> None:
         earlier = Student.from_checkpoint(path)
+        own = {} if earlier.comparison else {k: v for k, v in self.state_dict().items() if k.startswith("comparison.")}
         try:
-            self.load_state_dict(earlier.state_dict())
+            self.load_state_dict(earlier.state_dict() | own)
         except RuntimeError:
             shape = {name: value for name, value in earlier.arguments.items() if value != self.arguments[name]}
             raise WeightsError(

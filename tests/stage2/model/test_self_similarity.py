@@ -60,7 +60,8 @@ def test_displacing_moves_cyclically():
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_a_photo_of_one_colour_has_finite_features(value):
-    assert SelfSimilarity(8)(torch.full((2, 3, 64, 64), value)).isfinite().all()
+    branch = SelfSimilarity(8)
+    assert branch(branch.evidence(torch.full((2, 3, 64, 64), value)).maps).isfinite().all()
 
 
 def test_the_branch_decides_with_the_others_and_learns():

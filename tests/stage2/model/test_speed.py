@@ -143,6 +143,25 @@ def test_a_frozen_backbone_stays_as_it_is_until_it_is_freed(cache, tmp_path):
     assert {name for name in start if not torch.equal(start[name], end[name])} > changed
 
 
+@pytest.mark.parametrize("memory_update", ["gradient", "ema"])
+def test_where_one_part_is_trained_the_others_stay_to_the_last_running_mean(memory_update, cache, tmp_path):
+    shape = {"displacements": 4, "compare_copies": True, "memory_update": memory_update}
+    module = Distillation(
+        Student("mobilenetv3_small_050", False, 64, channels=16, prototypes=4, **shape),
+        DistillationLoss(),
+        train_only="comparison",
+    )
+    start = {name: tensor.clone() for name, tensor in module.student.state_dict().items()}
+    end = fit(module, cache, tmp_path, max_epochs=1)
+    changed = {name.split(".")[0] for name in start if not torch.equal(start[name], end[name])}
+    assert changed == {"comparison"}
+
+
+def test_a_part_that_the_student_lacks_is_named_with_those_it_has():
+    with pytest.raises(InputError, match=r"train_only comparison: .* it has backbone, fusion"):
+        distillation(train_only="comparison")
+
+
 @pytest.mark.parametrize(
     ("backbone", "memory_update"),
     [("mobilenetv3_small_050", "gradient"), ("mobilenetv3_small_050", "ema"), ("tiny_vit_11m_224", "gradient")],
