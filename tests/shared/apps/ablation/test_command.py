@@ -49,7 +49,7 @@ def test_a_study_that_is_not_there_and_no_seed_are_refused(studies, base, tmp_pa
 
 
 def test_failed_runs_leave_tables_of_the_others_and_a_code(studies, base, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("boxpromptiml.apps.ablation.training._program", lambda words: ["false"])
+    monkeypatch.setattr("boxpromptiml.apps.ablation.training.command_words", lambda words: ["false"])
     assert ablation(base, tmp_path / "out", studies, seeds=[0], only=["alpha"]) == 3
     said = capsys.readouterr().out
     assert "Not finished: 0.5, 0.7." in said

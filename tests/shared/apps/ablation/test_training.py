@@ -36,7 +36,7 @@ if "aside" in words and words[0] == "test":
 def called(tmp_path, monkeypatch):
     """The stand-in in place of the program; gives what it was called with so far."""
     (tmp_path / "program.py").write_text(PROGRAM)
-    monkeypatch.setattr(training, "_program", lambda words: [sys.executable, str(tmp_path / "program.py"), *words])
+    monkeypatch.setattr(training, "command_words", lambda words: [sys.executable, str(tmp_path / "program.py"), *words])
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     log = tmp_path / "log"
@@ -136,7 +136,7 @@ def test_a_stopped_ablation_stops_its_runs(studies, base, tmp_path, called):
         "import sys; sys.path.insert(0, {here!r})\n"
         "from boxpromptiml.apps.ablation import training\n"
         "from boxpromptiml.apps.ablation.plan import plan, Study, Variant\n"
-        "training._program = lambda words: [sys.executable, {program!r}, *words]\n"
+        "training.command_words = lambda words: [sys.executable, {program!r}, *words]\n"
         "from pathlib import Path\n"
         "study = Study('?', {{'a': Variant(), 'b': Variant({{'x': 1}})}}, 'a')\n"
         "runs = plan({{'s': study}}, [0], Path({base!r}), {{}}, '', Path({out!r}))\n"
