@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from boxpromptiml.apps.web_app.annotation_files import MANIFEST, NOTES, AnnotationError, Label
+from boxpromptiml.apps.web_app.annotation_files import MANIFEST, NOTES, AnnotationSessionError, Label
 from boxpromptiml.apps.web_app.annotation_session import AnnotationSession
 from boxpromptiml.apps.web_app.annotation_time import LOOK_SECONDS, Outcome
 from boxpromptiml.apps.web_app.proposals import Proposals, propose, snapped, summary, tally, uncertainty
@@ -119,7 +119,7 @@ def test_proposals_are_accepted_as_they_stand_only_after_a_look(session, folder,
     proposals = Proposals(BrightIsForged(), session)
     place = shown(session, proposals, "a.png")
     clock.now += LOOK_SECONDS / 2
-    with pytest.raises(AnnotationError, match="only just proposed"):
+    with pytest.raises(AnnotationSessionError, match="only just proposed"):
         session.accept(place, session.boxes(place))
     assert labels(folder) == {}
     clock.now += LOOK_SECONDS
