@@ -33,7 +33,7 @@ def resize_photo(photo: Photo, width: int, height: int) -> Photo:
 def resize_picture(picture: Image.Image, width: int, height: int) -> Photo:
     """`resize_photo` of Pillow's RGB, which spares a large photo two copies."""
     how = Image.Resampling.BILINEAR  # the width first: of very tall photos Pillow would begin with the height
-    return np.asarray(picture.resize((width, picture.height), how).resize((width, height), how))
+    return np.array(picture.resize((width, picture.height), how).resize((width, height), how))  # torch wants writable
 
 
 def resize_mask(mask: Mask, width: int, height: int) -> Mask:
