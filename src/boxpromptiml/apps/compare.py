@@ -61,7 +61,7 @@ def compare(
         raise InputError(f"{twice[0]}: is named twice; name every run once, on one side")
     files = {path: read_scores(path) for path in (*baseline, *candidate)}
     _check_rules(files)
-    _check_photos(files)
+    _check_photos(files, sets)
     before, after = ([scores_of_images(files[path], score, sets) for path in paths] for paths in (baseline, candidate))
     keys = common_images([*baseline, *candidate], [*before, *after])
     found = list(dict.fromkeys(name for name, _ in keys))
@@ -93,11 +93,11 @@ def _check_rules(files: Mapping[Path, Scores]) -> None:
             )
 
 
-def _check_photos(files: Mapping[Path, Scores]) -> None:
+def _check_photos(files: Mapping[Path, Scores], sets: Sequence[str]) -> None:
     """Refuse runs whose images of the same set and id are other photos; folders may differ, as machines do."""
     called: dict[ImageKey, tuple[str, Path]] = {}
     for path, scores in files.items():
-        for case in scores.per_image:
+        for case in (case for case in scores.per_image if not sets or case.set_name in sets):
             name = PurePath(case.file.replace("\\", "/")).name
             known, where = called.setdefault((case.set_name, case.image_id), (name, path))
             if known != name:

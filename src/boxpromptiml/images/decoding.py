@@ -80,9 +80,7 @@ def read_upright(path: Path, single: bool = False) -> Upright:
         ImageError: as for `read_photo`.
     """
     with _open(path) as image:
-        if single and (pictures := _pictures(image, path)) > 1:
-            raise ImageError(f"{path}: holds {pictures} pictures, and nobody says which counts; export it as one")
-        return _decode(image, path)
+        return _decode(image, path, single)
 
 
 def decode_photo(content: bytes, name: str, limit: int) -> Photo:
@@ -195,8 +193,10 @@ def _require_file(path: Path) -> None:
         raise ImageError(f"{path}: the file is empty; replace it or leave it out")
 
 
-def _decode(image: Image.Image, path: Path) -> Upright:
+def _decode(image: Image.Image, path: Path, single: bool = False) -> Upright:
     try:
+        if single and (pictures := getattr(image, "n_frames", 1)) > 1:
+            raise ImageError(f"{path}: holds {pictures} pictures, and nobody says which counts; export it as one")
         raw, top = _raw_mode(image), _top(image)  # which Pillow forgets when it decodes
         orientation = _orientation(image)
         upright = ImageOps.exif_transpose(image)
@@ -204,14 +204,6 @@ def _decode(image: Image.Image, path: Path) -> Upright:
     except ImageError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, …
-        raise _broken(path, error) from None
-
-
-def _pictures(image: Image.Image, path: Path) -> int:
-    """How many pictures a file holds: pages of a TIFF, frames of an animation."""
-    try:
-        return int(getattr(image, "n_frames", 1))
-    except Exception as error:  # as in _decode
         raise _broken(path, error) from None
 
 

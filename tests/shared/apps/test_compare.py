@@ -89,6 +89,22 @@ def test_other_images_and_unknown_sets_and_missing_files_are_named(runs, tmp_pat
         compare(runs[0], [])
 
 
+def test_other_photos_under_the_same_ids_are_not_compared(tmp_path):
+    paths = [write_scores(tmp_path / f"{i}.json", {"casia1": [0.1, 0.2], "own": [0.3]}) for i in range(2)]
+    content = paths[1].read_text()
+    paths[1].write_text(content.replace("1.png", "D:\\\\set\\\\1.png"))  # the same, on another machine
+    assert compare(paths[:1], paths[1:]) == 0
+    paths[1].write_text(content.replace("1.png", "other.png"))
+    with pytest.raises(InputError, match=r"1\.json: image 1 of casia1 is other\.png, and 1\.png in .*0\.json"):
+        compare(paths[:1], paths[1:])
+    assert compare(paths[:1], paths[1:], sets=["own"]) == 0
+
+
+def test_a_run_counts_once(runs):
+    with pytest.raises(InputError, match=r"0\.0-0\.json: is named twice"):
+        compare(runs[0], [*runs[1], runs[0][0]])
+
+
 def test_runs_that_were_scored_by_different_rules_are_not_compared(tmp_path):
     paths = [write_scores(tmp_path / f"{i}.json", {"casia1": [0.1, 0.2]}) for i in range(2)]
     content = json.loads(paths[1].read_text())

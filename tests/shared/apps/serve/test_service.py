@@ -53,6 +53,7 @@ def test_the_body_itself_may_be_the_photo(send, photo_file, kind):
     ("query", "words"),
     [
         ("?threshold=50", "threshold is 50; name a probability from 0 to below 1, such as 0.5 for 50 %"),
+        ("?treshold=0.3", "there is no option 'treshold'; there are: mask, probability, threshold"),
         ("?threshold=nan", "threshold is nan; name a probability"),
         ("?mask=svg", "mask: "),
         ("?probability=x", "probability: "),
