@@ -61,7 +61,9 @@ def apart(work: Callable[..., T], *arguments: Any) -> T:
         return executor.submit(work, *arguments).result()
 
 
-def write_table(subject: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str) -> None:
+def write_table(
+    subject: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str, part: str = ""
+) -> None:
     """Print a table and write it to ``results/<subject>-<cpu|gpu>.md``; quick runs write nothing.
 
     Args:
@@ -70,6 +72,7 @@ def write_table(subject: str, title: str, columns: Sequence[str], rows: Sequence
         columns: their headings.
         rows: cells; numbers are shown with three digits.
         note: what the numbers mean.
+        part: name of this table, where a benchmark has several.
     """
     cells = [[_shown(cell) for cell in row] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in [list(columns), ["---"] * len(columns), *cells]]
@@ -82,7 +85,7 @@ def write_table(subject: str, title: str, columns: Sequence[str], rows: Sequence
     if not QUICK:
         RESULTS.mkdir(exist_ok=True)
         kind = "cpu" if versions["accelerator"] == "none" else "gpu"
-        (RESULTS / f"{subject}-{kind}.md").write_text(text, encoding="utf-8")
+        (RESULTS / f"{'-'.join(filter(None, (subject, part, kind)))}.md").write_text(text, encoding="utf-8")
 
 
 def _measured(work: Callable[..., Any], arguments: Sequence[Any]) -> tuple[float, float]:

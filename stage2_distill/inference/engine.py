@@ -131,7 +131,8 @@ def localize_photos(
         settings: as `predict` keeps them in predictions.json.
         batch_size: photos or tiles a step; None for one on a CPU, where a thread for each photo is faster than a batch
             that several threads share, and `GPU_BATCH` elsewhere.
-        workers: threads, each with a step of its own; None for one a core, `MOST_WORKERS` at most.
+        workers: threads, each with a step of its own; None for one more than torch has
+            threads, because they wait for the disk as well, and `MOST_WORKERS` at most.
     """
     before = read(out)
     mine = list(names)[fabric.global_rank :: fabric.world_size]
@@ -157,7 +158,7 @@ def _threads(workers: int | None, steps: int) -> Iterator[ThreadPoolExecutor]:
     When one fails, or the user stops the program, those at work end their step and no other begins.
     """
     cores = torch.get_num_threads()
-    count = max(1, min(steps, min(cores, MOST_WORKERS) if workers is None else workers))
+    count = max(1, min(steps, min(cores + 1, MOST_WORKERS) if workers is None else workers))
     pool = ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(max(1, cores // count)))
     try:
         yield pool

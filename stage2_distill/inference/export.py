@@ -52,7 +52,7 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None,
     localizer = load_named(checkpoint)
     network = exported_program.PhotoToProbability(localizer).eval()
     if out.suffix == ".onnx":
-        _require_onnx()
+        require_onnx()
     program = exported_program.exported(network)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder, out.name)
@@ -94,7 +94,12 @@ def _samples(folder: Path) -> tuple[list[Photo], list[str]]:
     return samples, set_aside
 
 
-def _require_onnx() -> None:
+def require_onnx() -> None:
+    """Refuse to go on without the packages of the extra `export`.
+
+    Raises:
+        InputError: it names those that are missing.
+    """
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(f"ONNX needs {', '.join(missing)}; install them with: pip install 'boxpromptiml[export]'")

@@ -57,27 +57,46 @@ class PhotoToProbability(nn.Module):
 def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
     """The network as a program for any number of photos of any one size."""
     example = torch.zeros(2, 2 * network.side - 1, 3 * network.side + 1, 3, dtype=torch.uint8)
-    any_size = {i: torch.export.Dim(name, min=1, max=LONGEST) for i, name in enumerate(("batch", "height", "width"))}
+    return traced(network, example, ("batch", "height", "width"))
+
+
+def traced(network: nn.Module, example: Tensor, any_size: Sequence[str]) -> torch.export.ExportedProgram:
+    """A network as a program.
+
+    Args:
+        network: of one input.
+        example: of the input.
+        any_size: names of its first axes, along which other inputs may have other sizes.
+    """
+    sizes = {axis: torch.export.Dim(name, min=1, max=LONGEST) for axis, name in enumerate(any_size)}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The tensor attributes .*attention_bias_cache")  # TinyViT's, restored
-        return torch.export.export(network, (example,), dynamic_shapes=(any_size,), strict=False)
+        return torch.export.export(network, (example,), dynamic_shapes=(sizes,), strict=False)
+
+
+def translated(
+    program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]
+) -> torch.onnx.ONNXProgram:
+    """A program in ONNX, with names for what goes in and comes out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the exporter's own plans
+        onnx_program = torch.onnx.export(
+            program, (), input_names=inputs, output_names=outputs, dynamo=True, verbose=False
+        )
+    assert onnx_program is not None
+    return onnx_program
 
 
 def write_onnx(program: torch.export.ExportedProgram, localizer: Localizer, path: Path) -> None:
     """Write an ONNX file that holds its weights, with the threshold and the student's arguments in its metadata."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the exporter's own plans
-        translated = torch.onnx.export(
-            program, (), input_names=["photo"], output_names=["probability", "score"], dynamo=True, verbose=False
-        )
-    assert translated is not None
+    onnx_program = translated(program, ["photo"], ["probability", "score"])
     facts = {
         "threshold": f"{localizer.threshold:g}",
         "calibration": localizer.calibration,
         "student": json.dumps(localizer.student.arguments),
     }
-    translated.model.metadata_props.update(facts)
-    translated.save(str(path), external_data=False)
+    onnx_program.model.metadata_props.update(facts)
+    onnx_program.save(str(path), external_data=False)
 
 
 def quantize(path: Path, samples: Sequence[Photo]) -> None:

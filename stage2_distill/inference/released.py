@@ -6,7 +6,10 @@ Made by the commands in the header of configs/released.yaml. Commands that need 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+Backend = Literal["torch", "onnx"]
+"""What a student's network runs in."""
 NAME = "released"
 """Stands for it wherever a checkpoint is named."""
 FOLDER = Path(__file__).parents[1] / "released"

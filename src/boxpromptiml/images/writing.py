@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from boxpromptiml.core.atomic_files import atomic_path
+from boxpromptiml.core.atomic_files import atomic_path, write_whole
 from boxpromptiml.images.arrays import Mask, Photo, Probability
 from boxpromptiml.images.errors import ImageError
 
@@ -40,13 +42,20 @@ def mask_png(mask: Mask) -> bytes:
 
 
 def write_probability(path: Path, probability: Probability) -> None:
-    """Write an (H, W) probability in [0, 1] as an 8-bit picture, 255 = certain. The file appears whole or not."""
-    _save(path, Image.fromarray(to_uint8(probability), "L"))
+    """Write an (H, W) probability in [0, 1] as an 8-bit PNG, 255 = certain. The file appears whole or not at all."""
+    import cv2  # not before: commands that write no probabilities do without
+
+    # Pillow tries five filters on each row, which takes twice as long and makes maps as smooth as these no smaller.
+    how = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    _, png = cv2.imencode(".png", to_uint8(probability), how)
+    with _writing(path):
+        write_whole(path, png.tobytes())
 
 
 def to_uint8(probability: Probability) -> NDArray[np.uint8]:
     """Probability in [0, 1] to uint8 in [0, 255], rounded."""
-    return np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
+    levels = np.multiply(probability, 255, dtype=np.float32)
+    return np.clip(np.rint(levels, out=levels), 0, 255, out=levels).astype(np.uint8)
 
 
 def jpeg_round_trip(photo: Photo, quality: int) -> Photo:
@@ -74,8 +83,13 @@ def _upright() -> Image.Exif:
 
 def _save(path: Path, image: Image.Image, exif: Image.Exif | bytes = b"") -> None:
     file_format = Image.registered_extensions()[path.suffix.lower()]
+    with _writing(path), atomic_path(path) as partial:
+        image.save(partial, format=file_format, quality=92, compress_level=COMPRESSION, exif=exif)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        with atomic_path(path) as partial:
-            image.save(partial, format=file_format, quality=92, compress_level=COMPRESSION, exif=exif)
+        yield
     except OSError as error:  # the disk is full, or the folder is missing or read-only
         raise ImageError(f"{path}: cannot be written ({error.strerror}); free space or choose another folder") from None

@@ -36,6 +36,14 @@ def test_a_layer_over_the_photo_is_the_overlay():
     assert np.abs(np.asarray(whole, int) - expected).max() <= 2
 
 
+def test_the_tint_is_mixed_into_every_pixel_inside():
+    region = np.zeros((40, 60), np.float32)
+    region[5:35, 5:55] = 1
+    marked = visualization.overlay(PHOTO, region, opacity=0.25)[10:30, 10:50]
+    mixed = 0.75 * PHOTO[10:30, 10:50] + 0.25 * np.array(visualization.TINT)
+    assert np.abs(marked - mixed).max() <= 1
+
+
 def test_overlay_without_a_region_is_the_photo():
     assert np.array_equal(visualization.overlay(PHOTO, np.zeros((40, 60), np.float32)), PHOTO)
 

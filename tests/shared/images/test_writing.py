@@ -21,6 +21,8 @@ def test_written_photos_and_masks_read_back(tmp_path, photo):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, photo):
     (tmp_path / "file").write_text("")
+    with pytest.raises(ImageError, match=r"map\.png: cannot be written"):
+        images.write_probability(tmp_path / "file" / "map.png", np.zeros((3, 4), np.float32))
     with pytest.raises(ImageError, match=r"photo\.png: cannot be written"):
         images.write_photo(tmp_path / "file" / "photo.png", photo)
 

@@ -7,6 +7,7 @@ from lightning.fabric import Fabric
 from PIL import Image
 
 from boxpromptiml import Localizer
+from boxpromptiml.images import ImageError
 from stage2_distill.inference.engine import localize_photos
 from stage2_distill.inference.outputs import Outputs
 from stage2_distill.inference.prediction_log import merge, take_up
@@ -54,3 +55,45 @@ def test_pictures_that_nobody_wants_are_not_written(localizer, photo, tmp_path):
     line, _ = localized(localizer, photo, tmp_path / "out", Outputs(overlays=False))
     assert line["overlay"] is None
     assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == ["masks"]
+
+
+def test_regions_are_found_where_they_are_wanted(localizer, photo, tmp_path):
+    line, _ = localized(localizer, photo, tmp_path / "with", threshold=0.0)
+    assert len(line["regions"]) == 1
+    line, _ = localized(localizer, photo, tmp_path / "without", Outputs(regions=False), threshold=0.0)
+    assert "regions" not in line
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 3), (3, 2)])
+def test_threads_and_batches_change_nothing(localizer, tmp_path, batch_size, workers):
+    rng = np.random.default_rng(2)
+    names = {}
+    for number in range(8):
+        path = tmp_path / f"{number}.png"
+        shape = (20 + 9 * number, 60 - 5 * number, 3)
+        Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8)).save(path)
+        names[path] = path.stem
+    settings = {"threshold": 0.5, "tiled": False, "flips": False}
+    before, lines = torch.get_num_threads(), []
+    for out, how in (("one", (1, 1)), ("many", (batch_size, workers))):
+        with take_up(tmp_path / out, settings, False):
+            fabric = Fabric(accelerator="cpu", devices=1)
+            localize_photos(fabric, localizer, names, tmp_path / out, Outputs(), settings, *how)
+            lines.append(merge(tmp_path / out))
+    assert torch.get_num_threads() == before
+    for one, many in zip(*lines, strict=True):
+        assert one["file"] == many["file"]
+        assert one["score"] == pytest.approx(many["score"], abs=1e-4)
+        masks = [np.asarray(Image.open(tmp_path / out / one["mask"])).astype(int) for out in ("one", "many")]
+        assert np.abs(masks[0] - masks[1]).max() <= 1
+
+
+def test_an_error_ends_the_run_and_keeps_the_lines_of_what_was_done(localizer, photo, tmp_path):
+    names = {photo: "photo", photo.with_name("other.png"): "other"}
+    (tmp_path / "other.png").write_bytes(photo.read_bytes())
+    settings = {"threshold": 0.5, "tiled": False, "flips": False}
+    out = tmp_path / "out"
+    (out / "masks/other.png").mkdir(parents=True)  # a folder where a mask should go
+    with pytest.raises(ImageError, match="cannot be written"), take_up(out, settings, True):
+        localize_photos(Fabric(accelerator="cpu", devices=1), localizer, names, out, Outputs(), settings, 1, 1)
+    assert [line["file"] for line in merge(out)] == [str(photo)]

@@ -1,0 +1,103 @@
+"""A student's network in ONNX Runtime, which on a CPU takes half of PyTorch's time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pooch
+import torch
+from torch import Tensor
+
+from boxpromptiml.core.atomic_files import write_whole
+from boxpromptiml.core.records import InputError
+from stage2_distill.inference.export import TOLERANCE, require_onnx
+from stage2_distill.inference.exported_program import traced, translated
+
+if TYPE_CHECKING:
+    from stage2_distill.inference.localizer import Localizer
+
+
+class OnnxNetwork:
+    """What `Localizer.forward` computes, in ONNX Runtime on the CPU, with as many threads as torch would take.
+
+    Args:
+        content: of an ONNX file.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._sessions: dict[int, Any] = {}  # by threads, which ONNX Runtime fixes when a session starts
+        self._lock = Lock()
+
+    @classmethod
+    def of(cls, localizer: Localizer, folder: Path | None = None) -> OnnxNetwork:
+        """The network of a localizer, converted once: that takes half a minute, so the file is kept.
+
+        Args:
+            localizer: on the CPU, in evaluation mode.
+            folder: to keep the file in; by default the user's cache of this package. Where it cannot be written, the
+                network is converted each time.
+
+        Raises:
+            InputError: packages are missing, or the network cannot be converted and answer as it did.
+        """
+        require_onnx()
+        folder = folder or Path(pooch.os_cache("boxpromptiml")) / "onnx"
+        path = folder / f"{localizer.weights_sha256()[:16]}-torch-{torch.__version__}.onnx"
+        if path.is_file():
+            return cls(path.read_bytes())
+        print("converting the student to ONNX, which takes half a minute")
+        content = _converted(localizer)
+        network = cls(content)
+        _compare(localizer, network)
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            print(f"{path}: the converted student cannot be kept ({error.strerror})")
+        return network
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Probability (B, 1, H, W) of images (B, 3, H, W) in [0, 1] of the student's size; both on the CPU."""
+        (probability,) = self._session().run(None, {"image": image.numpy(force=True)})
+        return torch.from_numpy(probability)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OnnxNetwork:
+        return self  # nothing in it changes, and sessions cannot be copied
+
+    def _session(self) -> Any:
+        import onnxruntime
+
+        threads = torch.get_num_threads()
+        with self._lock:
+            if threads not in self._sessions:
+                options = onnxruntime.SessionOptions()
+                options.intra_op_num_threads = threads
+                providers = ["CPUExecutionProvider"]
+                self._sessions[threads] = onnxruntime.InferenceSession(self._content, options, providers=providers)
+            return self._sessions[threads]
+
+
+def _converted(localizer: Localizer) -> bytes:
+    side = localizer.student.image_size
+    images = torch.zeros(2, 3, side, side)
+    try:
+        model = translated(traced(localizer, images, ["batch"]), ["image"], ["probability"]).model_proto
+    except Exception as error:  # of any type, from the depths of torch and onnxscript
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"the student cannot be converted to ONNX ({reason}); take the backend torch") from None
+    return bytes(model.SerializeToString())
+
+
+def _compare(localizer: Localizer, network: OnnxNetwork) -> None:
+    side = localizer.student.image_size
+    noise = torch.from_numpy(np.random.default_rng(0).random((2, 3, side, side), np.float32))
+    with torch.inference_mode():
+        difference = (localizer(noise) - network(noise)).abs().max().item()
+    if not difference <= TOLERANCE:
+        raise InputError(
+            f"in ONNX Runtime the student's probabilities differ by {difference:.2g}, more than {TOLERANCE:g}; take "
+            "the backend torch"
+        )

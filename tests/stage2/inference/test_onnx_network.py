@@ -1,0 +1,99 @@
+"""The student in ONNX Runtime beside itself in PyTorch."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from boxpromptiml import Localizer
+from boxpromptiml.cli import main
+from boxpromptiml.core.records import InputError
+from stage2_distill.inference import onnx_network
+from stage2_distill.inference.onnx_network import OnnxNetwork
+from stage2_distill.model.student import Student
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The folder of a small student that looks for copies, as the released one does."""
+    torch.manual_seed(0)
+    student = Student("mobilenetv3_small_050", False, image_size=64, channels=16, prototypes=4, displacements=2)
+    folder = tmp_path_factory.mktemp("model")
+    Localizer.from_student(student, 0.45).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A cache of converted students that the tests share."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_network.pooch, "os_cache", lambda name: folder / name)
+        yield folder
+
+
+@pytest.fixture
+def photos():
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((50, 70), (64, 64), (130, 20))]
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_both_backends_answer_alike(model, photos, flips):
+    in_pytorch, in_onnx = Localizer.load(model), Localizer.load(model, backend="onnx")
+    for some in (photos, photos[:1]):
+        for ours, theirs in zip(in_onnx.localize(some, flips), in_pytorch.localize(some, flips), strict=True):
+            assert np.abs(ours - theirs).max() < 1e-3
+
+
+def test_a_student_is_converted_once(model, photos, monkeypatch, capsys):
+    first = Localizer.load(model, backend="onnx").predict(photos[0])
+    capsys.readouterr()
+    monkeypatch.setattr(onnx_network, "_converted", lambda localizer: pytest.fail("converted again"))
+    again = Localizer.load(model, backend="onnx").predict(photos[0])
+    assert np.array_equal(first.probability, again.probability)
+    assert not capsys.readouterr().out
+
+
+@pytest.fixture
+def converted(model, cache, monkeypatch):
+    """Conversions give what was converted before, whatever the student; in no time."""
+    Localizer.load(model, backend="onnx")
+    (path,) = cache.rglob("*.onnx")
+    monkeypatch.setattr(onnx_network, "_converted", lambda localizer: path.read_bytes())
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(model, converted, photos, tmp_path, capsys):
+    (tmp_path / "cache").write_text("in the way")
+    localizer = Localizer.load(model)
+    expected = localizer.predict(photos[0]).probability
+    localizer.onnx = OnnxNetwork.of(localizer, tmp_path / "cache")
+    assert "cannot be kept" in capsys.readouterr().out
+    assert np.abs(localizer.predict(photos[0]).probability - expected).max() < 1e-3
+
+
+def test_a_conversion_that_answers_otherwise_is_refused(model, converted, tmp_path):
+    localizer = Localizer.load(model)
+    torch.nn.init.constant_(localizer.student.fusion.refine[-1].bias, 9.0)
+    with pytest.raises(InputError, match="take the backend torch"):
+        OnnxNetwork.of(localizer, tmp_path)
+
+
+def test_predict_takes_it_and_writes_the_same(model, photos, tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(photos[0]).save(path)
+    masks = []
+    for backend in ("torch", "onnx"):
+        out = tmp_path / backend
+        arguments = ["--checkpoint", str(model), "--images", str(path), "--out", str(out), "--backend", backend]
+        assert main(["predict", *arguments]) == 0
+        masks.append(np.asarray(Image.open(out / "masks/photo.png")).astype(int))
+    assert np.abs(masks[0] - masks[1]).max() <= 1
+
+
+def test_it_can_be_saved_in_half_precision(model, photos, tmp_path):
+    Localizer.load(model, backend="onnx").save(tmp_path / "half", half=True)
+    assert Localizer.load(tmp_path / "half").threshold == 0.45
