@@ -90,8 +90,8 @@ def main() -> None:
         f"A folder of photos to masks, {'a GPU' if GPU else f'threads: {THREADS}'}",
         ["photos", "way", "photos/s", "× the obvious loop", "of the bound"],
         rows,
-        f"The released student, which sees {side} pixels; {', '.join(map(str, FOLDERS.values()))} JPEG files at quality "
-        f"92, made from packaged photos, medians of {TURNS} turns, without the start of the program. The obvious loop "
+        f"The released student, which sees {side} pixels; {', '.join(map(str, FOLDERS.values()))} JPEG files at "
+        f"quality 92, made from packaged photos, medians of {TURNS} turns, without the start of the program. The obvious loop "
         "opens a photo, shrinks it, asks the network, enlarges the answer in 8 bits and saves a PNG, all with Pillow's "
         "defaults; the bound decodes and shrinks photos and asks PyTorch, a photo for each thread, and writes nothing. "
         f"Settings: THREADS={THREADS}. Load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} "
@@ -189,8 +189,8 @@ def _write_peers(in_pytorch: Localizer, in_onnx: Localizer | None) -> None:
         f"One photo at a time beside networks of the peers' sizes, {'a GPU' if GPU else f'threads: {THREADS}'}",
         ["network", "pixels", "parameters, M", "GMACs", "ms", "× the fastest"],
         rows,
-        f"Batch 1, fp32, each at its own size, the fastest of {TURNS} turns in which all take part. Only the student is "
-        "the real network. The others stand in for their size, with random weights: Mesorch-sized is ConvNeXt-tiny "
+        f"Batch 1, fp32, each at its own size, the fastest of {TURNS} turns in which all take part. Only the student "
+        "is the real network. The others stand in for their size, with random weights: Mesorch-sized is ConvNeXt-tiny "
         "beside SegFormer-B3; MVSS-Net-sized two ResNet-50 that keep a stride of 16, without MVSS-Net's heads. "
         f"Multiply-accumulates are counted by PyTorch. Settings: THREADS={THREADS}. Load of the machine at the end: "
         f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.",
