@@ -91,9 +91,10 @@ def main() -> None:
         ["photos", "way", "photos/s", "× the obvious loop", "of the bound"],
         rows,
         f"The released student, which sees {side} pixels; {', '.join(map(str, FOLDERS.values()))} JPEG files at "
-        f"quality 92, made from packaged photos, medians of {TURNS} turns, without the start of the program. The obvious loop "
-        "opens a photo, shrinks it, asks the network, enlarges the answer in 8 bits and saves a PNG, all with Pillow's "
-        "defaults; the bound decodes and shrinks photos and asks PyTorch, a photo for each thread, and writes nothing. "
+        f"quality 92, made from packaged photos, medians of {TURNS} turns, without the start of the program. The "
+        "obvious loop opens a photo, shrinks it, asks the network, enlarges the answer in 8 bits and saves a PNG, all "
+        "with Pillow's defaults; the bound decodes and shrinks photos and asks PyTorch, a photo for each thread, and "
+        "writes nothing. "
         f"Settings: THREADS={THREADS}. Load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} "
         "cores.",
     )
@@ -117,7 +118,7 @@ def _rows(
     for localizer in filter(None, (in_pytorch, in_onnx)):
         _ours(photos[:2], localizer, out, MASKS)  # to warm up
     rate = {way: len(photos) / taken for way, taken in seconds_each(ways, TURNS).items()}
-    return [[size, way, each, each / rate[OBVIOUS], each / rate[BOUND]] for way, each in rate.items()]
+    return [[size, way, ours, ours / rate[OBVIOUS], ours / rate[BOUND]] for way, ours in rate.items()]
 
 
 def _photos(folder: Path, width: int, height: int, count: int) -> list[Path]:
@@ -190,8 +191,9 @@ def _write_peers(in_pytorch: Localizer, in_onnx: Localizer | None) -> None:
         ["network", "pixels", "parameters, M", "GMACs", "ms", "× the fastest"],
         rows,
         f"Batch 1, fp32, each at its own size, the fastest of {TURNS} turns in which all take part. Only the student "
-        "is the real network. The others stand in for their size, with random weights: Mesorch-sized is ConvNeXt-tiny "
-        "beside SegFormer-B3; MVSS-Net-sized two ResNet-50 that keep a stride of 16, without MVSS-Net's heads. "
+        "is the real network. The others stand in for theirs, with random weights, and are no larger: ConvNeXt-tiny "
+        "beside SegFormer-B3 for Mesorch, which has 86 M parameters and 122 GMACs; two ResNet-50 with a stride of 16 "
+        "for MVSS-Net, which has 147 M and 166. "
         f"Multiply-accumulates are counted by PyTorch. Settings: THREADS={THREADS}. Load of the machine at the end: "
         f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.",
         part="peers",

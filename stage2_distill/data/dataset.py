@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from boxpromptiml import images
 from boxpromptiml.core import boxes
 from boxpromptiml.core.records import Batch, Sample
 from stage2_distill.data.augmentation import Resize
@@ -202,8 +201,3 @@ def target_of(batch: Batch, against: Reference) -> tuple[Tensor, Tensor]:
     if against == "pseudo_mask":
         return batch["pseudo_mask"], boxed
     return batch["truth"], boxed & batch["has_truth"] & batch["truth"].flatten(1).any(1)
-
-
-def image_tensor(photo: images.Photo) -> Tensor:
-    """(H, W, 3) uint8 to (3, H, W) float in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))).float().div_(255)

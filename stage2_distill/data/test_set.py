@@ -14,8 +14,8 @@ from boxpromptiml import images
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.manifests.manifest import Manifest, ManifestError
 from boxpromptiml.runtime.processes import loader_processes
-from stage2_distill.data.dataset import image_tensor
 from stage2_distill.data.degradations import Degradation
+from stage2_distill.data.image_tensor import image_tensor
 
 
 class ScoredItem(TypedDict):

@@ -69,7 +69,7 @@ def look(localizer: Localizer, photo: Photo, name: str, tiled: bool = False, fac
         tiled: also at its own resolution, in overlapping tiles, from which the probability then comes.
         facts: of its file.
     """
-    from stage2_distill.data.dataset import image_tensor
+    from stage2_distill.data.image_tensor import image_tensor
     from stage2_distill.inference.tiling import localize_tiled
 
     side = localizer.student.image_size

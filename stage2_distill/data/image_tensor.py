@@ -1,0 +1,14 @@
+"""A photo as the student takes it. By itself, because whoever localizes needs nothing of what training needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from boxpromptiml.images import Photo
+
+
+def image_tensor(photo: Photo) -> Tensor:
+    """(H, W, 3) uint8 to (3, H, W) float in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))).float().div_(255)
