@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -47,8 +48,10 @@ class OnnxNetwork:
         require_onnx()
         folder = folder or Path(pooch.os_cache("boxpromptiml")) / "onnx"
         path = folder / f"{localizer.weights_sha256()[:16]}-torch-{torch.__version__}.onnx"
-        if path.is_file():
-            return cls(path.read_bytes())
+        with suppress(Exception):  # there is no such file, or it is damaged, for which ONNX Runtime has many types
+            network = cls(path.read_bytes())
+            network._session()
+            return network
         print("converting the student to ONNX, which takes half a minute")
         content = _converted(localizer)
         network = cls(content)

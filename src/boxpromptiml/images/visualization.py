@@ -35,10 +35,13 @@ def overlay(
         border: RGB of the outline.
     """
     region = probability > threshold
-    levels = (1 - opacity) * np.arange(256)[:, None] + opacity * np.array(TINT)
-    tinted = cv2.LUT(photo, levels.astype(np.uint8)[None])
     picture = photo.copy()
-    cv2.copyTo(tinted, region.view(np.uint8), picture)
+    left, top, width, height = cv2.boundingRect(region.view(np.uint8))
+    if width > 0:
+        part = np.s_[top : top + height, left : left + width]
+        levels = (1 - opacity) * np.arange(256)[:, None] + opacity * np.array(TINT)
+        tinted = cv2.LUT(np.ascontiguousarray(photo[part]), levels.astype(np.uint8)[None])
+        picture[part] = np.where(region[part][..., None], tinted, photo[part])
     return _outline(picture, region, border)
 
 

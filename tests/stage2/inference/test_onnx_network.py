@@ -75,6 +75,17 @@ def test_a_cache_that_cannot_be_written_is_done_without(model, converted, photos
     assert np.abs(localizer.predict(photos[0]).probability - expected).max() < 1e-3
 
 
+def test_a_damaged_file_in_the_cache_is_replaced(model, converted, photos, tmp_path):
+    localizer = Localizer.load(model)
+    OnnxNetwork.of(localizer, tmp_path)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    localizer.onnx = OnnxNetwork.of(localizer, tmp_path)
+    assert path.read_bytes() == whole
+    assert localizer.predict(photos[0]).mask.shape == (50, 70)
+
+
 def test_a_conversion_that_answers_otherwise_is_refused(model, converted, tmp_path):
     localizer = Localizer.load(model)
     torch.nn.init.constant_(localizer.student.fusion.refine[-1].bias, 9.0)
