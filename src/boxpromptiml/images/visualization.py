@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.core.boxes import Boxes
@@ -95,9 +98,21 @@ def sheet(rows: Sequence[Sequence[Photo]], columns: Sequence[str], captions: Seq
         figure.savefig(partial, format=path.suffix[1:])
 
 
-def data_uri(photo: Photo) -> str:
+def overlay_layer(region: Mask, opacity: float = 0.5, border: tuple[int, int, int] = TINT) -> bytes:
+    """What `overlay` puts on a photo, alone: a PNG that is clear outside the (H, W) bool region."""
+    levels = region.astype(np.uint8)
+    outlines, _ = cv2.findContours(levels, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(levels, outlines, -1, 2, _line_width(levels))
+    layer = Image.fromarray(levels, "P")
+    layer.putpalette(bytes([0, 0, 0, *TINT, *border]))
+    stream = io.BytesIO()
+    layer.save(stream, "PNG", transparency=bytes([0, round(255 * opacity), 255]), compress_level=1)
+    return stream.getvalue()
+
+
+def data_uri(photo: Photo, quality: int = 80) -> str:
     """Photo as the text of a JPEG, to stand in a page that needs no other file."""
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
 
 
@@ -114,5 +129,5 @@ def _outline(picture: Photo, region: Mask, colour: tuple[int, int, int]) -> Phot
     return picture
 
 
-def _line_width(photo: Photo) -> int:
+def _line_width(photo: Photo | NDArray[np.uint8]) -> int:
     return max(1, round(max(photo.shape[:2]) / 256))
