@@ -54,7 +54,8 @@ class SegFormer(nn.Module):
     def __init__(self, depths: Sequence[int]) -> None:
         super().__init__()
         widths = [64, 128, 320, 512]
-        shape = SegformerConfig(depths=list(depths), hidden_sizes=widths, decoder_hidden_size=768, num_labels=1)
+        shape = SegformerConfig(depths=list(depths), hidden_sizes=widths, decoder_hidden_size=768)
+        shape.num_labels = 1
         self.network = SegformerForSemanticSegmentation(shape)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -218,7 +219,7 @@ def _peers() -> dict[str, nn.Module]:
         "MVSS-Net-sized": InParallel(*(resnet50(replace_stride_with_dilation=[False, False, True]) for _ in range(2))),
         "Mesorch-sized": InParallel(timm.create_model("convnext_tiny", features_only=True), SegFormer((3, 4, 18, 3))),
     }
-    return {name: network.eval().to(DEVICE, memory_format=torch.channels_last) for name, network in networks.items()}
+    return {name: network.eval().to(memory_format=torch.channels_last).to(DEVICE) for name, network in networks.items()}
 
 
 def _forward(network: Callable[[Tensor], Any], image: Tensor) -> Callable[[], None]:
