@@ -228,7 +228,7 @@ def test_what_a_document_says_runs(document, world, noted, tmp_path, monkeypatch
 
 def test_the_tutorial_ends_with_a_student(world):
     assert {path.name for path in (world / "mine/model").iterdir()} == {
-        *("README.md", "config.json", "model.safetensors", "calibration.settings.json")
+        *("README.md", "config.json", "model.safetensors", "calibration.json", "calibration.settings.json")
     }
     assert len(list((world / "mine/found/masks").rglob("*.png"))) == len(list((world / "mine/images").rglob("*.png")))
 

@@ -123,7 +123,8 @@ def test_two_processes_score_as_one(student, test_manifest, tmp_path):
     assert [path.name for path in one] == [path.name for path in two]
     assert len(one) == 5
     for left, right in zip(one, two, strict=True):
-        np.testing.assert_allclose(np.load(left), np.load(right), atol=1e-6)
+        # batches of other sizes round differently, and one pair of pixels that swap ranks moves an AUC by some 1e-6
+        np.testing.assert_allclose(np.load(left), np.load(right), atol=1e-5)
 
 
 def test_nothing_to_score_is_said(student, test_manifest, tmp_path):
