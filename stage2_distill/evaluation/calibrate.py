@@ -60,7 +60,7 @@ def calibrate(
     """
     from lightning.fabric import Fabric  # seconds to import, and the help needs none of it
 
-    from stage2_distill.evaluation.threshold import by_threshold, chosen
+    from stage2_distill.evaluation.threshold_choice import by_threshold, chosen
     from stage2_distill.inference.localizer import Localizer, load_named
 
     localizer = load_named(checkpoint)

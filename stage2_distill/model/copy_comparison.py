@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stage2_distill.model.fusion import conv_block
 from stage2_distill.model.self_similarity import CELL, EVIDENCE, Evidence, displace, window_mean
 
 STRONGEST = 4
@@ -41,11 +42,11 @@ class CopyComparison(nn.Module):
         super().__init__()
         self.cues = nn.Conv2d(channels, CUES - 1, 1)
         self.context = nn.Conv2d(channels, 16, 1)
-        self.judge = nn.Sequential(_conv_block(EVIDENCE + 2 * CUES, WIDTH), _conv_block(WIDTH, WIDTH))
+        self.judge = nn.Sequential(conv_block(EVIDENCE + 2 * CUES, WIDTH), conv_block(WIDTH, WIDTH))
         answer = nn.Conv2d(24, 1, 1)
         nn.init.zeros_(answer.weight)
         nn.init.zeros_(cast(Tensor, answer.bias))
-        self.correction = nn.Sequential(_conv_block(2 * WIDTH + 16 + 1, 24), answer)
+        self.correction = nn.Sequential(conv_block(2 * WIDTH + 16 + 1, 24), answer)
 
     def forward(self, logits: Tensor, fused: Tensor, evidence: Evidence) -> Tensor:
         """What to add to the logits: (B, 1, H / `CELL`, W / `CELL`).
@@ -75,9 +76,3 @@ class CopyComparison(nn.Module):
         judged = judged.unflatten(0, maps.shape[:2])
         joined = torch.cat([judged.amax(1), judged.mean(1), self.context(fused), logits], 1)
         return self.correction(joined)
-
-
-def _conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels), nn.GELU()
-    )

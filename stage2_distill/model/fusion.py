@@ -130,8 +130,8 @@ class MemoryGuidedGatedFusion(nn.Module):
         self.base = nn.Conv2d(channels, 1, 3, padding=1)
         self.alpha_logit = nn.Parameter(torch.logit(torch.tensor(float(alpha))), requires_grad=learn_alpha)
         self.refine = nn.Sequential(
-            _conv_block(channels + 1, channels),
-            _conv_block(channels, channels // 2),  # halved to stay inside the published 1.4 GMACs
+            conv_block(channels + 1, channels),
+            conv_block(channels, channels // 2),  # halved to stay inside the published 1.4 GMACs
             nn.Conv2d(channels // 2, 1, 1),
         )
 
@@ -184,7 +184,8 @@ def _align(project: nn.Module, feature: Tensor, size: tuple[int, int]) -> Tensor
     return F.interpolate(project(feature), size, mode="bilinear", align_corners=False)
 
 
-def _conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
+def conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
+    """A 3 × 3 convolution, batch normalisation, GELU."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels), nn.GELU()
     )

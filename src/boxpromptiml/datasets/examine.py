@@ -11,7 +11,7 @@ from typing import Literal
 
 from boxpromptiml.core.boxes import Boxes, as_boxes
 from boxpromptiml.core.records import ImageRecord, InputError, Split
-from boxpromptiml.datasets.drawing import Drawing
+from boxpromptiml.datasets.boxes_from_masks import Drawing
 from boxpromptiml.datasets.layout import Expected, Found, ListedImage, Unpaired
 from boxpromptiml.images import (
     ImageError,

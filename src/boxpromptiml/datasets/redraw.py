@@ -9,7 +9,7 @@ from pathlib import Path
 from boxpromptiml.core.boxes import Boxes, BoxMode
 from boxpromptiml.core.limits import Count, Seed, Share, ShareBelowOne, within_limits
 from boxpromptiml.core.records import ImageRecord, InputError
-from boxpromptiml.datasets.drawing import Drawing
+from boxpromptiml.datasets.boxes_from_masks import Drawing
 from boxpromptiml.datasets.examine import common_folder, workers_for
 from boxpromptiml.images import ImageError, read_record
 from boxpromptiml.manifests.manifest import manifest_bytes, read_manifest

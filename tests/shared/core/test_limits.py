@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from boxpromptiml.cli import main
 from boxpromptiml.core.limits import Count, NotNegative, Share, Side, Threshold, Workers, hold_fields, within_limits
 from boxpromptiml.core.records import InputError
-from boxpromptiml.datasets.drawing import Drawing
+from boxpromptiml.datasets.boxes_from_masks import Drawing
 from boxpromptiml.scoring.protocol import Scoring
 
 

@@ -11,7 +11,7 @@ from boxpromptiml import Localizer
 from boxpromptiml.cli import main
 from boxpromptiml.core.records import Stamp
 from boxpromptiml.shards import SCHEMA, ShardReader, write_index, write_shard
-from stage2_distill.evaluation.threshold import THRESHOLDS
+from stage2_distill.evaluation.threshold_choice import THRESHOLDS
 from stage2_distill.model.student import Student
 
 
@@ -67,7 +67,8 @@ def test_an_empty_truth_of_a_manipulated_image_is_named_and_never_counted(checkp
 
 def test_without_anything_to_compare_with_it_says_so(checkpoint, cache, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
-        "stage2_distill.evaluation.threshold.target_of", lambda b, _: (b["truth"], torch.zeros(len(b["image"])) > 0)
+        "stage2_distill.evaluation.threshold_choice.target_of",
+        lambda b, _: (b["truth"], torch.zeros(len(b["image"])) > 0),
     )
     arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--workers", "0", "--accelerator", "cpu"]
     assert main(["calibrate", *arguments, "--out", str(tmp_path / "model")]) == 2

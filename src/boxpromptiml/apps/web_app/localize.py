@@ -12,9 +12,9 @@ from boxpromptiml.apps.web_app import markup
 from boxpromptiml.apps.web_app.annotation_files import inside
 from boxpromptiml.apps.web_app.example_photo import NAME as EXAMPLE
 from boxpromptiml.apps.web_app.example_photo import forged_photo
+from boxpromptiml.apps.web_app.localized_photo import LocalizedPhoto, regions_of
 from boxpromptiml.apps.web_app.photo_page import photo_page
 from boxpromptiml.apps.web_app.student_facts import StudentFacts
-from boxpromptiml.apps.web_app.view import View, regions_of
 from boxpromptiml.core.records import InputError
 from boxpromptiml.images import (
     FileFacts,
@@ -59,7 +59,9 @@ You will see which regions the student marks, with what probability, and the pri
 The photo stays on this machine and is deleted as soon as it has been read."""
 
 
-def look(localizer: Localizer, photo: Photo, name: str, tiled: bool = False, facts: FileFacts | None = None) -> View:
+def look(
+    localizer: Localizer, photo: Photo, name: str, tiled: bool = False, facts: FileFacts | None = None
+) -> LocalizedPhoto:
     """Show a photo to the student.
 
     Args:
@@ -82,7 +84,7 @@ def look(localizer: Localizer, photo: Photo, name: str, tiled: bool = False, fac
         probability = localize_tiled(photo, side, localizer.localize)
     (height, width), (shown_width, shown_height) = photo.shape[:2], _shown_size(photo)
     picture = visualization.data_uri(resize_photo(photo, shown_width, shown_height), QUALITY)
-    return View(
+    return LocalizedPhoto(
         name, picture, shown_width, shown_height, width, height, probability, gate_prior, memory_prior, tiled, facts
     )
 
@@ -95,7 +97,7 @@ def _shown_size(photo: Photo) -> tuple[int, int]:
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def drawn(view: View, threshold: float) -> str:
+def drawn(view: LocalizedPhoto, threshold: float) -> str:
     """The photo under its manipulated region, and below it the maps."""
     maps = [
         ("probability", view.probability),
@@ -110,7 +112,7 @@ def drawn(view: View, threshold: float) -> str:
     return markup.compare(view.picture, view.answer(threshold), view.caption()) + markup.row(heats)
 
 
-def told(view: View, threshold: float) -> str:
+def told(view: LocalizedPhoto, threshold: float) -> str:
     """Score, regions at the photo's own size, and the mask to download."""
     mask, regions = regions_of(view, threshold)
     numbers = [
@@ -131,7 +133,7 @@ def told(view: View, threshold: float) -> str:
     return markup.headline(numbers) + below + saved
 
 
-def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) -> View:
+def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) -> LocalizedPhoto:
     """Show an uploaded photo to the student, as `look` does, and delete the file, whatever happens.
 
     Raises:
@@ -192,13 +194,13 @@ def localize_tab(localizer: Localizer | None, student_name: str) -> None:
         seen = look(localizer, forged_photo()[0], EXAMPLE, in_tiles)
         return seen, drawn(seen, limit), told(seen, limit), gr.Button(visible=True), ""
 
-    def page_asked(seen: View | None, limit: float) -> str:
+    def page_asked(seen: LocalizedPhoto | None, limit: float) -> str:
         if seen is None:
             return markup.notice("The photo is no longer in memory; drop it again.", "error")
         content, name = photo_page(seen, limit, student).encode(), f"{Path(seen.name).stem}_answer.html"
         return markup.download(content, name, "The page was saved; save it again", "text/html")
 
-    def threshold_moved(seen: View | None, limit: float) -> tuple[object, object]:
+    def threshold_moved(seen: LocalizedPhoto | None, limit: float) -> tuple[object, object]:
         if seen is None:
             return gr.skip(), gr.skip()
         return drawn(seen, limit), told(seen, limit)

@@ -10,14 +10,14 @@ from markupsafe import Markup
 
 from boxpromptiml import __version__
 from boxpromptiml.apps.web_app import markup
+from boxpromptiml.apps.web_app.localized_photo import LocalizedPhoto, regions_of
 from boxpromptiml.apps.web_app.student_facts import StudentFacts
-from boxpromptiml.apps.web_app.view import View, regions_of
 
 LISTED = 40
 """Regions that are listed."""
 
 
-def photo_page(view: View, threshold: float, student: StudentFacts) -> str:
+def photo_page(view: LocalizedPhoto, threshold: float, student: StudentFacts) -> str:
     """The page as HTML: the answer over the photo, regions, facts of the file, which student, and what it cannot see.
 
     Args:

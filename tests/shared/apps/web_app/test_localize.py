@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.web_app.localize import View, consume, drawn, look, told
+from boxpromptiml.apps.web_app.localize import LocalizedPhoto, consume, drawn, look, told
 from boxpromptiml.apps.web_app.page import Contents
 from boxpromptiml.images import ImageError, read_mask, read_photo
 
@@ -54,7 +54,7 @@ def test_a_large_photo_is_shown_at_full_size_and_a_huge_one_says_that_it_is_not(
 
 def test_nothing_above_the_threshold_is_said_in_words():
     empty = np.zeros((8, 8), np.float32)
-    view = View("a.png", "data:,", 64, 64, 64, 64, empty, empty, empty)
+    view = LocalizedPhoto("a.png", "data:,", 64, 64, 64, 64, empty, empty, empty)
     assert "Nothing in this photo is above the threshold" in told(view, 0.5)
 
 

@@ -11,7 +11,7 @@ from boxpromptiml.images.regions import Region, find_regions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class LocalizedPhoto:
     """A photo and what the student says about it; maps are at the student's own resolution.
 
     Attributes:
@@ -53,7 +53,7 @@ class View:
         return f"{line}. {self.facts.line()}" if self.facts else line
 
 
-def regions_of(view: View, threshold: float) -> tuple[Mask, list[Region]]:
+def regions_of(view: LocalizedPhoto, threshold: float) -> tuple[Mask, list[Region]]:
     """Mask (H, W) and regions above a threshold, at the photo's own size."""
     probability = resize_probability(view.probability, view.width, view.height)
     return probability > threshold, find_regions(probability, threshold)

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from boxpromptiml.apps.web_app.view import View, regions_of
+from boxpromptiml.apps.web_app.localized_photo import LocalizedPhoto, regions_of
 
 
 def view(**facts):
@@ -14,7 +14,7 @@ def view(**facts):
     probability = np.zeros((10, 20), np.float32)
     probability[:, :10] = 1
     prior = np.zeros((5, 10), np.float32)
-    return View("photo.jpg", "data:,", 40, 20, 80, 40, probability, prior, prior, **facts)
+    return LocalizedPhoto("photo.jpg", "data:,", 40, 20, 80, 40, probability, prior, prior, **facts)
 
 
 def test_the_layer_covers_what_is_above_the_threshold_at_the_size_shown():

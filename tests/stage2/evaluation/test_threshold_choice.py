@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from stage2_distill.evaluation.threshold import THRESHOLDS, f1_by_threshold, marked_by_threshold
+from stage2_distill.evaluation.threshold_choice import THRESHOLDS, f1_by_threshold, marked_by_threshold
 
 
 def test_f1_at_every_threshold_is_that_of_scikit_learn():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from boxpromptiml.core.boxes import with_margin
 from boxpromptiml.core.records import InputError
-from boxpromptiml.datasets.drawing import Drawing
+from boxpromptiml.datasets.boxes_from_masks import Drawing
 
 MASK = np.zeros((100, 200), bool)
 MASK[40:60, 50:90] = True
