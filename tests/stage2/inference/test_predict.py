@@ -90,7 +90,7 @@ def test_two_processes_write_what_one_writes(checkpoint, photos, tmp_path):
     run(checkpoint, photos, tmp_path / "one", "--accelerator", "cpu")
     arguments = ["predict", "--checkpoint", checkpoint, "--images", photos, "--out", tmp_path / "two"]
     command = command_words([*map(str, arguments), "--accelerator", "cpu"])
-    subprocess.run([*command, "--devices", "2", "--workers", "0"], check=True, timeout=120)
+    subprocess.run([*command, "--devices", "2", "--workers", "0"], check=True, timeout=240)
     one, two = (json.loads((tmp_path / out / "predictions.json").read_text())["images"] for out in ("one", "two"))
     assert one == two
     for item in one:
