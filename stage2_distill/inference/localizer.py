@@ -97,8 +97,8 @@ class Localizer(
             source: ``released`` for the student that comes with the package, a .ckpt file that `boxpromptiml fit`
                 wrote, a folder that `save` wrote, or OWNER/NAME of a model on the Hugging Face hub, which is downloaded
                 once.
-            backend: ``torch``, or ``onnx`` for ONNX Runtime (extra ``export``): the same answers on the CPU in half of
-                the processor's time, after a conversion of half a minute that is made once for each student.
+            backend: ``torch``, or ``onnx`` for ONNX Runtime (extra ``export``): the same answers on the CPU in less
+                time, after a conversion of half a minute that is made once for each student.
 
         Raises:
             WeightsError: there is nothing of the kind, or it does not fit this version.

@@ -55,8 +55,8 @@ def predict(
         tiled: look at photos at their own resolution, in overlapping tiles, instead of shrunk to the student's size.
         flips: average the answers for each photo and its two mirror images; three times slower, a little better.
         outputs: what to write beside the lists.
-        backend: torch, or onnx for ONNX Runtime (extra `export`), which takes half the time on a CPU and converts each
-            student once.
+        backend: torch, or onnx for ONNX Runtime (extra `export`), which is faster on a CPU and converts each student
+            once.
         batch_size: photos or tiles a step; by default 1 on a CPU, where more gain nothing, and 8 on a GPU.
         workers: threads that read, ask the student and write, each with a step of its own; by default one
             more than there are cores, since they wait for the disk as well, and at most 8.

@@ -16,6 +16,7 @@ def complexity(
     memory: bool = True,
     forensic: Whole = 0,
     displacements: Whole = 0,
+    compare_copies: bool = False,
 ) -> int:
     """Print the parameters and multiply–accumulates of a student, without downloading weights.
 
@@ -29,6 +30,7 @@ def complexity(
         memory: read the memory bank.
         forensic: high-pass filters for each colour; 0 for none.
         displacements: of the branch that looks for copies; 0 for none.
+        compare_copies: compare the two places of a copy; needs displacements.
     """
     from stage2_distill.model.student import Student, count_macs, count_parameters  # seconds to import
 
@@ -43,6 +45,7 @@ def complexity(
         prototypes,
         forensic=forensic,
         displacements=displacements,
+        compare_copies=compare_copies,
     )
     backbone_parameters = count_parameters(student.backbone)
     parameters, macs = count_parameters(student), count_macs(student)

@@ -65,8 +65,8 @@ class Student(nn.Module):
             well; 0 for no such branch (ours).
         compare_copies: correct the map where the photo agrees with itself, by comparing the two places; needs
             displacements (ours).
-        weights: training checkpoint of an earlier student of this shape to start from, for fine-tuning; None for a
-            fresh start.
+        weights: training checkpoint of an earlier student of this shape, perhaps without the comparison of copies, to
+            start from, for fine-tuning; None for a fresh start.
 
     Attributes:
         arguments: those that say what the student is. Checkpoints and saved students keep them; given to `Student`,
@@ -157,7 +157,9 @@ class Student(nn.Module):
 
     def _start_from(self, path: Path) -> None:
         earlier = Student.from_checkpoint(path)
-        own = {} if earlier.comparison else {k: v for k, v in self.state_dict().items() if k.startswith("comparison.")}
+        own: dict[str, Tensor] = {}
+        if earlier.comparison is None:  # the one part that may be new, as it changes nothing at first
+            own = {name: value for name, value in self.state_dict().items() if name.startswith("comparison.")}
         try:
             self.load_state_dict(earlier.state_dict() | own)
         except RuntimeError:
