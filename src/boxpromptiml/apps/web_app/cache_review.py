@@ -23,7 +23,7 @@ from boxpromptiml.images import Probability
 from boxpromptiml.scoring.scores import counts_per_image, iou_from_counts
 from boxpromptiml.shards import CacheError, ShardReader, read_index
 
-if TYPE_CHECKING:  # seconds to import, and a page without a student needs it not
+if TYPE_CHECKING:  # takes seconds to import, and a page without a student does without
     from stage2_distill.inference.localizer import Localizer
 
 Order = Literal["agreement", "confidence", "student"]

@@ -28,7 +28,7 @@ from boxpromptiml.images import (
     visualization,
 )
 
-if TYPE_CHECKING:  # seconds to import, and a page without a student needs it not
+if TYPE_CHECKING:  # takes seconds to import, and a page without a student does without
     from stage2_distill.inference.localizer import Localizer
 
 SIDES = (640, 4096)

@@ -24,7 +24,7 @@ from boxpromptiml.apps.web_app.middleware import PageMiddleware
 from boxpromptiml.apps.web_app.review import review_tab
 from boxpromptiml.core.records import InputError
 
-if TYPE_CHECKING:  # seconds to import, and a page without a student needs it not
+if TYPE_CHECKING:  # takes seconds to import, and a page without a student does without
     from stage2_distill.inference.localizer import Localizer
 
 SWEEP = (60, 600)

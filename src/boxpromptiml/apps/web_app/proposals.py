@@ -22,7 +22,7 @@ from boxpromptiml.core.limits import Share
 from boxpromptiml.images import ImageError, Photo, Probability, read_photo, resize_photo
 from boxpromptiml.images.regions import find_regions
 
-if TYPE_CHECKING:  # seconds to import, and a page without a student needs it not
+if TYPE_CHECKING:  # takes seconds to import, and a page without a student does without
     from stage2_distill.inference.localizer import Localizer
 
 MOST = 12

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stage2_distill.inference import released
 
-if TYPE_CHECKING:  # seconds to import, and a page without a student needs it not
+if TYPE_CHECKING:  # takes seconds to import, and a page without a student does without
     from stage2_distill.inference.localizer import Localizer
 
 CARD = "README.md"
