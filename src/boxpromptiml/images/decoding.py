@@ -139,11 +139,11 @@ def max_pixels() -> int:
     """The pixel limit: the environment variable ``BOXPROMPTIML_MAX_PIXELS``, or 120 million.
 
     Raises:
-        ImageError: the variable holds something else than a whole number.
+        ImageError: the variable holds something else than a whole number above 0.
     """
     text = os.environ.get("BOXPROMPTIML_MAX_PIXELS", str(DEFAULT_MAX_PIXELS))
     if not (text.isascii() and text.isdigit() and int(text)):
-        raise ImageError(f"BOXPROMPTIML_MAX_PIXELS is {text!r}; set it to a whole number of pixels")
+        raise ImageError(f"BOXPROMPTIML_MAX_PIXELS is {text!r}; set it to a whole number of pixels above 0")
     return int(text)
 
 
@@ -199,8 +199,7 @@ def _decode(image: Image.Image, path: Path, single: bool = False) -> Upright:
             raise ImageError(f"{path}: holds {pictures} pictures, and nobody says which counts; export it as one")
         raw, top = _raw_mode(image), _top(image)  # which Pillow forgets when it decodes
         orientation = _orientation(image)
-        upright = ImageOps.exif_transpose(image)
-        return Upright(_eight_bit(upright, path, raw, top), orientation)
+        return Upright(_eight_bit(ImageOps.exif_transpose(image), path, raw, top), orientation)
     except ImageError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError, …
