@@ -1,10 +1,10 @@
-# The main jobs, one word each. Needs GNU make 3.81 or newer and Python 3.10 or newer, nothing else.
+# The main jobs, one word each. Needs GNU make 3.81 or newer and Python 3.11 or newer, nothing else.
 
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 OLDEST  := .venv-oldest
-OLDEST_PYTHON ?= 3.10
+OLDEST_PYTHON ?= 3.11
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
@@ -24,14 +24,14 @@ setup: $(STAMP) ## make .venv and install the package with its tools; instant wh
 
 $(STAMP): pyproject.toml
 	@rm -f $@ # an install that fails leaves no stamp
-	@candidates="$(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python3.10)"; \
+	@candidates="$(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)"; \
 	$(BIN)/python -m pip --version >/dev/null 2>&1 && exit; \
 	for python in $$candidates; do \
-	  if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then \
+	  if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    exec "$$python" -m venv --clear $(VENV); \
 	  fi; \
 	done; \
-	echo "No Python 3.10 or newer that can make a virtual environment (tried: $$candidates)." >&2; \
+	echo "No Python 3.11 or newer that can make a virtual environment (tried: $$candidates)." >&2; \
 	echo "Debian and Ubuntu: sudo apt install python3-venv. Elsewhere, name one: make setup PYTHON=/path/to/python3" >&2; \
 	exit 1
 	$(BIN)/python -m pip install --editable '.[dev,docs]'

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # torch takes seconds to import and only annotations need it here
+    from typing import NotRequired
+
     from torch import Tensor
-    from typing_extensions import NotRequired
 
 Split = Literal["train", "val", "test"]
 LARGEST_ID = 2**63 - 1

@@ -3,14 +3,12 @@
 import inspect
 import json
 import re
+import tomllib
 from pathlib import Path
-
-import pytest
 
 from boxpromptiml.apps.serve.command import serve
 from boxpromptiml.cli import TOOLS
 
-tomllib = pytest.importorskip("tomllib", reason="Python 3.10 cannot read pyproject.toml")
 ROOT = Path(__file__).resolve().parents[4]
 LINES = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8")).splitlines()
 
