@@ -17,6 +17,7 @@ def complexity(
     forensic: Whole = 0,
     displacements: Whole = 0,
     compare_copies: bool = False,
+    shape_prior: bool = False,
 ) -> int:
     """Print the parameters and multiply–accumulates of a student, without downloading weights.
 
@@ -31,6 +32,7 @@ def complexity(
         forensic: high-pass filters for each colour; 0 for none.
         displacements: of the branch that looks for copies; 0 for none.
         compare_copies: compare the two places of a copy; needs displacements.
+        shape_prior: correct the finished map.
     """
     from stage2_distill.model.student import Student, count_macs, count_parameters  # seconds to import
 
@@ -46,6 +48,7 @@ def complexity(
         forensic=forensic,
         displacements=displacements,
         compare_copies=compare_copies,
+        shape_prior=shape_prior,
     )
     backbone_parameters = count_parameters(student.backbone)
     parameters, macs = count_parameters(student), count_macs(student)

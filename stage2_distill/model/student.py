@@ -20,9 +20,12 @@ from stage2_distill.model import noise_residual, self_similarity
 from stage2_distill.model.copy_comparison import CopyComparison
 from stage2_distill.model.fusion import MemoryGuidedGatedFusion, MemoryUpdate
 from stage2_distill.model.pretrained import WeightsError, create_backbone
+from stage2_distill.model.shape_prior import ShapePrior
 
 FIRST_WEIGHTS = ("pretrained", "weights")
 """Arguments that say where a student's weights come from, and nothing about its shape."""
+LATE_PARTS = ("comparison", "shape_prior")
+"""Parts that change nothing at first, so that a trained student can be given them."""
 
 
 class Localization(NamedTuple):
@@ -65,8 +68,9 @@ class Student(nn.Module):
             well; 0 for no such branch (ours).
         compare_copies: correct the map where the photo agrees with itself, by comparing the two places; needs
             displacements (ours).
-        weights: training checkpoint of an earlier student of this shape, perhaps without the comparison of copies, to
-            start from, for fine-tuning; None for a fresh start.
+        shape_prior: correct the finished map by what maps of manipulated regions look like (ours).
+        weights: training checkpoint of an earlier student of this shape to start from, for fine-tuning; it may lack the
+            comparison of copies and the shape prior. None for a fresh start.
 
     Attributes:
         arguments: those that say what the student is. Checkpoints and saved students keep them; given to `Student`,
@@ -97,6 +101,7 @@ class Student(nn.Module):
         forensic: Whole = 0,
         displacements: Whole = 0,
         compare_copies: bool = False,
+        shape_prior: bool = False,
         weights: str | None = None,
     ) -> None:
         given = dict(locals())  # before there are other variables
@@ -128,6 +133,7 @@ class Student(nn.Module):
         if compare_copies and not displacements:
             raise InputError("compare_copies: there is nothing to compare without displacements; give some, such as 8")
         self.comparison = CopyComparison(channels) if compare_copies else None
+        self.shape_prior = ShapePrior() if shape_prior else None
         self.lay_out(torch.channels_last)  # a fifth faster on CPUs, and what tensor cores want
         if weights is not None:
             self._start_from(Path(weights))
@@ -153,13 +159,14 @@ class Student(nn.Module):
         if self.comparison is not None:
             correction = self.comparison(fusion.logits, fusion.fused, evidence)
             logits = logits + F.interpolate(correction, (height, width), mode="bilinear", align_corners=False)
+        if self.shape_prior is not None:
+            logits = self.shape_prior(logits)
         return Localization(logits, *fusion[1:])
 
     def _start_from(self, path: Path) -> None:
         earlier = Student.from_checkpoint(path)
-        own: dict[str, Tensor] = {}
-        if earlier.comparison is None:  # the one part that may be new, as it changes nothing at first
-            own = {name: value for name, value in self.state_dict().items() if name.startswith("comparison.")}
+        new = [part for part in LATE_PARTS if getattr(earlier, part) is None]
+        own = {name: value for name, value in self.state_dict().items() if name.split(".")[0] in new}
         try:
             self.load_state_dict(earlier.state_dict() | own)
         except RuntimeError:
