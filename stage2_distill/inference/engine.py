@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from PIL import Image
 from tqdm import tqdm
 
@@ -35,6 +34,11 @@ from stage2_distill.inference.outputs import Outputs, holds, pictures, state
 from stage2_distill.inference.photo_paths import printable
 from stage2_distill.inference.prediction_log import PredictionLog, read
 from stage2_distill.inference.tiling import localize_tiled
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+    from boxpromptiml.runtime.devices import OneProcess
 
 GPU_BATCH = 8
 MOST_WORKERS = 8
@@ -111,7 +115,7 @@ class _Work:
 
 
 def localize_photos(
-    fabric: Fabric,
+    fabric: Fabric | OneProcess,
     localizer: Localizer,
     names: dict[Path, str],
     out: Path,

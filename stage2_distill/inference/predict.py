@@ -10,7 +10,7 @@ from typing import Any
 from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, Threshold, Workers, within_limits
 from boxpromptiml.runtime import provenance
-from boxpromptiml.runtime.devices import existing_devices
+from boxpromptiml.runtime.devices import launched
 from stage2_distill.inference import released
 from stage2_distill.inference.outputs import Outputs
 from stage2_distill.inference.photo_paths import photo_names, printable
@@ -73,8 +73,6 @@ def predict(
     """
     names, remarks = photo_names(images if isinstance(images, list) else [images])
 
-    from lightning.fabric import Fabric  # seconds to import, and the help needs none of it
-
     from stage2_distill.inference.engine import localize_photos
     from stage2_distill.inference.localizer import load_named
 
@@ -91,9 +89,7 @@ def predict(
     }
     if backend == "onnx" and accelerator == "auto":
         accelerator = "cpu"
-    with existing_devices(accelerator, devices):
-        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
-    fabric.launch()
+    fabric = launched(accelerator, devices, num_nodes)
     with take_up(out, settings, overwrite) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             for remark in remarks:

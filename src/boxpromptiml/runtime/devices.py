@@ -5,13 +5,57 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from boxpromptiml.core.records import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from lightning.fabric import Fabric
 
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
 """Names that torch gives to what computes in bfloat16 on x86 and ARM."""
 ABOUT_DEVICES = re.compile(r"accelerator|devices?\b|cuda|gpu|mps|tpu|xla|process", re.IGNORECASE)
 """What Lightning and torch say of devices has one of these words; the other errors are about other options."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneProcess:
+    """Stands in for Lightning's `Fabric` where one process computes on the CPU: importing Lightning takes seconds."""
+
+    device: torch.device
+    global_rank: int = 0
+    world_size: int = 1
+    is_global_zero: bool = True
+
+    def barrier(self) -> None:
+        """There is no other process to wait for."""
+
+
+def launched(accelerator: str, devices: int, num_nodes: int) -> Fabric | OneProcess:
+    """The processes that share a job, started.
+
+    Args:
+        accelerator: cpu, gpu, or auto.
+        devices: processes on this machine.
+        num_nodes: machines.
+
+    Raises:
+        InputError: as `existing_devices`.
+    """
+    import torch
+
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+    if on_cpu and devices == num_nodes == 1:
+        return OneProcess(torch.device("cpu"))
+
+    from lightning.fabric import Fabric
+
+    with existing_devices(accelerator, devices):
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+    fabric.launch()
+    return fabric
 
 
 @contextmanager

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.runtime.devices import existing_devices, trains_in_bf16
+from boxpromptiml.runtime.devices import OneProcess, existing_devices, launched, trains_in_bf16
 
 
 @pytest.mark.parametrize(("accelerator", "devices"), [("abacus", 1), ("cpu", 0), ("cpu", "many")])
@@ -19,6 +19,21 @@ def test_what_it_has_is_made_and_our_own_errors_pass():
         assert L.Fabric(accelerator="cpu", devices=1).device.type == "cpu"
     with pytest.raises(InputError, match=r"^ours$"), existing_devices("cpu"):
         raise InputError("ours")
+
+
+def test_one_process_on_the_processor_agrees_with_lightnings():
+    ours, theirs = launched("cpu", 1, 1), L.Fabric(accelerator="cpu", devices=1)
+    assert isinstance(ours, OneProcess)
+    assert ours.barrier() is None
+    for attribute in ("device", "global_rank", "world_size", "is_global_zero"):
+        assert getattr(ours, attribute) == getattr(theirs, attribute)
+
+
+def test_where_there_is_an_accelerator_or_a_wrong_name_lightning_is_asked(monkeypatch):
+    with pytest.raises(InputError, match="abacus"):
+        launched("abacus", 1, 1)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    assert isinstance(launched("auto", 1, 1), L.Fabric)
 
 
 @pytest.mark.parametrize(

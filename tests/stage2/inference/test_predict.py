@@ -199,3 +199,11 @@ def test_a_file_name_that_is_no_text_is_written_down(checkpoint, photos, tmp_pat
     assert "masks/caf\\xe9.png" in [item["mask"] for item in content["images"]]
     assert all((tmp_path / "out" / item["mask"]).exists() for item in content["images"])
     assert "bad\\xe9.jpg: the file is empty" in content["set_aside"][0]["reason"]
+
+
+def test_one_process_on_the_processor_does_not_wait_for_lightning(checkpoint, photos, tmp_path):
+    script = "import sys; from boxpromptiml.cli import main; main(sys.argv[1:]); print('lightning' in sys.modules)"
+    words = ["predict", "--checkpoint", checkpoint, "--images", photos / "a.png", "--out", tmp_path / "out"]
+    words += ["--accelerator", "cpu"]
+    found = subprocess.run([sys.executable, "-c", script, *map(str, words)], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "False"
