@@ -91,8 +91,7 @@ def splice(host: Photo, donor: Photo | Cutout, rng: np.random.Generator, recipe:
 
 
 def copy_move(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
-    """Paste a region of the photo elsewhere in it, shifted by whole pixels and optionally scaled, rotated or
-    mirrored."""
+    """Paste a region of the photo elsewhere in it: whole-pixel shift, optionally scaled, rotated or mirrored."""
     region = region_of(host, rng, recipe, _halved(recipe.area))
     piece = _fitting(_transformed(cut_out(host, region), rng, recipe), host)
     source = np.array(cv2.boundingRect(region.astype(np.uint8)))[[1, 0]] - MARGIN
@@ -147,8 +146,7 @@ def removal(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
 
 
 def region_of(photo: Photo, rng: np.random.Generator, recipe: Recipe, area: Range) -> Mask:
-    """Choose a segment of the photo, with the recipe's probability and if one has the right size, else a random
-    outline."""
+    """Choose a segment of the photo, with the recipe's probability and if one fits the area, else a random outline."""
     found = segment(photo, rng, *area) if rng.random() < recipe.segments else None
     return random_region(photo.shape[0], photo.shape[1], rng, *area) if found is None else found
 

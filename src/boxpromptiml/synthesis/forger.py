@@ -85,8 +85,7 @@ def random_crop(photo: Photo, size: int, recipe: Recipe, rng: np.random.Generato
 
 
 def _crop(photo: Photo, height: int, width: int, rng: np.random.Generator) -> Photo:
-    """Crop a rectangle, between slightly less than the canvas and the largest that fits, and resize it to the
-    canvas."""
+    """Crop a rectangle, from slightly below the canvas size to the largest that fits, and resize it to the canvas."""
     largest = min(photo.shape[0] / height, photo.shape[1] / width)
     zoom = log_uniform(rng, (min(largest, LEAST_DETAIL), largest))
     rows, columns = max(1, int(height * zoom)), max(1, int(width * zoom))

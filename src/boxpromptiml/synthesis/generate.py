@@ -190,9 +190,7 @@ def _make(out: Path, digest: str, job: _Job) -> ImageRecord:
     mask_path = None if authentic else out / "masks" / f"{name}.png"
     if not image_path.exists():
         forger = forgers[job.split]
-        host = forger.photos[
-            job.index * len(forger.photos) // settings.counts[job.split]
-        ]  # even use, each decoded once
+        host = forger.photos[job.index * len(forger.photos) // settings.counts[job.split]]  # equal use, decoded once
         photo, mask = forger.make(kind, host, rng)
         if mask is not None and mask_path is not None:
             images.write_mask(mask_path, mask)
