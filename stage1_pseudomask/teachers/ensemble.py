@@ -100,6 +100,6 @@ class JitterEnsemble(Teacher):
 
 
 def _iou(masks: Tensor, reference: Tensor) -> Tensor:
-    """IoU of (N, K, H, W) and (N, 1, H, W) bool as (N, K); 0 if both are empty, where there is no region to agree on."""
+    """IoU of (N, K, H, W) and (N, 1, H, W) bool as (N, K); 0 if both are empty, for lack of a region to agree on."""
     union = (masks | reference).sum((2, 3))
     return (masks & reference).sum((2, 3)) / union.clamp(min=1)
