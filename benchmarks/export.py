@@ -16,7 +16,7 @@ from table import QUICK, seconds_each, write_table
 from boxpromptiml import Localizer, images
 from boxpromptiml.core.records import ImageRecord, Split
 from boxpromptiml.manifests.manifest import read_manifest
-from boxpromptiml.scoring.scores import counts_per_image, f1_from_counts
+from boxpromptiml.scoring.score_functions import counts_per_image, f1_from_counts
 from stage2_distill.inference.exported_program import PhotoToProbability, exported, onnx_session, quantize, write_onnx
 from stage2_distill.model.student import Student
 

@@ -143,7 +143,7 @@ def _grown(mask: Mask, radius: int) -> Mask:
 
 
 def _means(agreements: Sequence[MaskScores]) -> dict[str, float]:
-    from boxpromptiml.scoring.scores import bootstrap_interval  # a slow import that --help does not need
+    from boxpromptiml.scoring.score_functions import bootstrap_interval  # a slow import that --help does not need
 
     names = ("pseudo_mask_iou", "box_iou", "boundary_f1")
     means = {name: round(float(np.mean([getattr(a, name) for a in agreements])), 4) for name in names}

@@ -24,7 +24,7 @@ from boxpromptiml.runtime.run_folder import found, replace, run_folder
 from stage2_distill.callbacks.run_record import RunRecord
 from stage2_distill.data.datamodule import PseudoMaskData
 from stage2_distill.evaluation.agreement import WriteAgreement
-from stage2_distill.evaluation.scores import WriteScores
+from stage2_distill.evaluation.score_report import WriteScores
 from stage2_distill.model import checkpoints
 from stage2_distill.model.student import read_checkpoint
 from stage2_distill.module import Distillation

@@ -19,7 +19,7 @@ from stage2_distill.callbacks.panels import COLUMNS, picture_rows
 from stage2_distill.data.dataset import PseudoMaskDataset
 from stage2_distill.data.test_set import ScoredDataset
 from stage2_distill.evaluation import agreement
-from stage2_distill.evaluation.scores import per_image
+from stage2_distill.evaluation.score_report import per_image
 from stage2_distill.module import Distillation
 
 TESTED = ("set", "image_id", "kind", "f1", "iou", "predicted_area", "file")

@@ -24,7 +24,7 @@ from stage2_distill.callbacks import hardest_images, wandb_artifacts
 from stage2_distill.callbacks.gate_statistics import Bank, FusionStatistics
 from stage2_distill.callbacks.hardest_images import HardestImages
 from stage2_distill.evaluation.metrics import PIXEL_SCORES
-from stage2_distill.evaluation.scores import per_image
+from stage2_distill.evaluation.score_report import per_image
 from stage2_distill.model.student import Localization, count_parameters
 from stage2_distill.module import Distillation
 

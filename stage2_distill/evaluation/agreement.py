@@ -15,11 +15,11 @@ from torch import Tensor
 
 from boxpromptiml.core.records import Batch
 from boxpromptiml.runtime import provenance
-from boxpromptiml.scoring.scores import counts_per_image, f1_from_counts, iou_from_counts
+from boxpromptiml.scoring.score_functions import counts_per_image, f1_from_counts, iou_from_counts
 from boxpromptiml.scoring.tables import cell
 from stage2_distill.data.dataset import PseudoMaskDataset, Reference, target_of
 from stage2_distill.evaluation.metrics import RowPerImage
-from stage2_distill.evaluation.scores import means
+from stage2_distill.evaluation.score_report import means
 
 SCORES = ("f1_pseudo_mask", "iou_pseudo_mask", "f1_truth", "iou_truth")
 COLUMNS = ("position", *SCORES)

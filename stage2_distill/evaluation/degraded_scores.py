@@ -16,7 +16,7 @@ from boxpromptiml.scoring.protocol import Scoring
 from stage2_distill.data.degradations import Degradation
 from stage2_distill.data.test_set import ScoredBatch, scored_loaders, unscored
 from stage2_distill.evaluation.metrics import ImageScores, in_precision
-from stage2_distill.evaluation.scores import Rows
+from stage2_distill.evaluation.score_report import Rows
 from stage2_distill.inference.localizer import Localizer
 
 warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")  # Lightning 2.6 on torch 2.12 and newer

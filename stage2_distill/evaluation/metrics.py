@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from boxpromptiml.images import resize_tensor
 from boxpromptiml.scoring.protocol import Precision, Scoring
-from boxpromptiml.scoring.scores import (
+from boxpromptiml.scoring.score_functions import (
     RankedPixels,
     by_mode,
     counts_per_image,

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.scoring.protocol import Scoring
-from boxpromptiml.scoring.scores import bootstrap_interval_of
+from boxpromptiml.scoring.score_functions import bootstrap_interval_of
 from boxpromptiml.scoring.tables import cell
 from stage2_distill.data.degradations import KINDS, Degradation
 from stage2_distill.evaluation.metrics import COLUMNS
-from stage2_distill.evaluation.scores import Rows, false_alarms, means
+from stage2_distill.evaluation.score_report import Rows, false_alarms, means
 
 MEASURES = ("f1", "iou", "auc")
 DRAWN = {"f1": "F1", "auc": "AUC"}

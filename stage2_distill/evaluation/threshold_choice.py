@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.scoring.scores import RankedPixels, f1_from_counts
+from boxpromptiml.scoring.score_functions import RankedPixels, f1_from_counts
 from stage2_distill.data.datamodule import PseudoMaskData
 from stage2_distill.data.dataset import Reference, target_of, unpack
 from stage2_distill.inference.localizer import Localizer

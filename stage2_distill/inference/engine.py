@@ -29,7 +29,7 @@ from boxpromptiml.images import (
     write_photo,
     write_probability,
 )
-from boxpromptiml.images.regions import find_regions, run_lengths
+from boxpromptiml.images.connected_regions import find_regions, run_lengths
 from stage2_distill.inference.localizer import Localizer
 from stage2_distill.inference.outputs import Outputs, holds, pictures, state
 from stage2_distill.inference.photo_paths import printable

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from boxpromptiml.images import Photo, read_photo, resize_photo
-from boxpromptiml.scoring.scores import counts_per_image, f1_from_counts
+from boxpromptiml.scoring.score_functions import counts_per_image, f1_from_counts
 from boxpromptiml.synthesis.photos import packaged_photos
 from stage2_distill.inference.exported_resize import resize_probability, shrink_photo
 from stage2_distill.inference.localizer import Localizer

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from boxpromptiml.core.atomic_files import move_into_place
 from boxpromptiml.core.limits import Threshold, within_limits
 from boxpromptiml.images import Mask, Photo, Probability, resize_photo, resize_probability
-from boxpromptiml.images.regions import Region, find_regions
+from boxpromptiml.images.connected_regions import Region, find_regions
 from stage2_distill.data.image_tensor import image_tensor
 from stage2_distill.inference import released
 from stage2_distill.inference.photo_input import GivenPhoto, pixels_of

@@ -8,7 +8,7 @@ from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.images import read_photo, resize_photo
 from boxpromptiml.manifests.manifest import write_manifest
-from boxpromptiml.synthesis.forge import forge
+from boxpromptiml.synthesis.manipulations import forge
 from boxpromptiml.synthesis.photos import packaged_photos
 from boxpromptiml.synthesis.recipe import Recipe
 

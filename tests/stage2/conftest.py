@@ -184,7 +184,7 @@ def write_tiny_config(tmp_path, cache, test_manifest):
                     "init_args": {"folder": str(tmp_path / "fit")},
                 },
                 {
-                    "class_path": "stage2_distill.evaluation.scores.WriteScores",
+                    "class_path": "stage2_distill.evaluation.score_report.WriteScores",
                     "init_args": {"folder": str(tmp_path / "test")},
                 },
                 {

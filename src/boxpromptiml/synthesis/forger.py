@@ -12,7 +12,7 @@ import numpy as np
 from boxpromptiml.images import Mask, Photo, read_photo, resize_mask, resize_photo
 from boxpromptiml.images.visualization import thumbnail
 from boxpromptiml.synthesis.cutout import Cutout
-from boxpromptiml.synthesis.forge import forge
+from boxpromptiml.synthesis.manipulations import forge
 from boxpromptiml.synthesis.objects import SourceObjects, read_object
 from boxpromptiml.synthesis.photos import SourcePhoto
 from boxpromptiml.synthesis.recipe import Kind, Recipe, log_uniform

@@ -39,7 +39,7 @@ from boxpromptiml.images import (
     resize_probability,
     to_uint8,
 )
-from boxpromptiml.images.regions import Polygon, find_regions, run_lengths
+from boxpromptiml.images.connected_regions import Polygon, find_regions, run_lengths
 from stage2_distill.inference.localizer import Localizer
 
 Form = Literal["png", "rle", "none"]

@@ -20,7 +20,7 @@ from boxpromptiml.apps.web_app.annotation_files import inside
 from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError, Sample
 from boxpromptiml.images import Probability
-from boxpromptiml.scoring.scores import counts_per_image, iou_from_counts
+from boxpromptiml.scoring.score_functions import counts_per_image, iou_from_counts
 from boxpromptiml.shards import CacheError, ShardReader, read_index
 
 if TYPE_CHECKING:  # a slow import that is not needed without a student

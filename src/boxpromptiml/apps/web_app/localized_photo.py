@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from boxpromptiml.apps.web_app import markup
 from boxpromptiml.images import FileFacts, Mask, Probability, resize_probability, visualization
-from boxpromptiml.images.regions import Region, find_regions
+from boxpromptiml.images.connected_regions import Region, find_regions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

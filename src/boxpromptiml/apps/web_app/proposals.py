@@ -20,7 +20,7 @@ from boxpromptiml.apps.web_app.annotation_time import Outcome, median
 from boxpromptiml.core.boxes import Boxes, as_boxes, clip, merge_overlapping, scale, with_margin
 from boxpromptiml.core.limits import Share
 from boxpromptiml.images import ImageError, Photo, Probability, read_photo, resize_photo
-from boxpromptiml.images.regions import find_regions
+from boxpromptiml.images.connected_regions import find_regions
 
 if TYPE_CHECKING:  # a slow import that is not needed without a student
     from stage2_distill.inference.localizer import Localizer

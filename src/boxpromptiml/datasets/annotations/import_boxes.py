@@ -17,15 +17,15 @@ from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.core.limits import Seed, ShareBelowOne, within_limits
 from boxpromptiml.core.records import ImageRecord, InputError, Split
 from boxpromptiml.datasets.annotations import coco, label_studio, voc, yolo
-from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnImage
-from boxpromptiml.datasets.annotations.matching import ImageFinder, Match
-from boxpromptiml.datasets.annotations.questions import (
+from boxpromptiml.datasets.annotations.ambiguities import (
     bare_splits,
     cut_off,
     not_counted,
     refuse_foreign_numbers,
     refuse_open_questions,
 )
+from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnImage
+from boxpromptiml.datasets.annotations.matching import ImageFinder, Match
 from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.images import list_images, read_size
 from boxpromptiml.manifests.manifest import manifest_bytes, read_manifest, stays_inside

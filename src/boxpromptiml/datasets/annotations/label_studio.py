@@ -24,8 +24,8 @@ import msgspec
 
 from boxpromptiml.core.boxes import Corners, around
 from boxpromptiml.core.records import ImageRecord
-from boxpromptiml.datasets.annotations.addresses import Picture, names_in, pictures_in, task_names
 from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnBox, DrawnImage, parse_json
+from boxpromptiml.datasets.annotations.image_urls import Picture, names_in, pictures_in, task_names
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image"><Label value={label}/>'

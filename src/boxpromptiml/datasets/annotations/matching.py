@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from urllib.parse import unquote
 
-from boxpromptiml.datasets.annotations.addresses import UPLOADED
+from boxpromptiml.datasets.annotations.image_urls import UPLOADED
 
 Rank = tuple[bool, bool, int, int]
 """How well a name matches an image, larger is better: taken literally, whole relative path, index among several names

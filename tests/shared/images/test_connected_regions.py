@@ -9,7 +9,7 @@ from pycocotools import mask as coco
 from scipy import ndimage
 from skimage.draw import polygon2mask
 
-from boxpromptiml.images.regions import find_regions, run_lengths
+from boxpromptiml.images.connected_regions import find_regions, run_lengths
 
 masks = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import balanced_accuracy_score, f1_score, jaccard_score, roc_auc_score
 
-from boxpromptiml.scoring.scores import (
+from boxpromptiml.scoring.score_functions import (
     RankedPixels,
     auc_of_images,
     balanced_accuracy,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from boxpromptiml.core.records import ImageRecord, InputError
+from boxpromptiml.datasets.annotations.ambiguities import bare_splits, cut_off, not_counted, refuse_open_questions
 from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnBox, DrawnImage
-from boxpromptiml.datasets.annotations.questions import bare_splits, cut_off, not_counted, refuse_open_questions
 
 
 def drawings(*boxes, **more):

@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from boxpromptiml.images import resize_photo
-from boxpromptiml.synthesis import regions
+from boxpromptiml.synthesis import region_shapes
 
 SEEDS = st.integers(0, 2**32 - 1)
 
 
 @given(SEEDS, st.integers(40, 200), st.integers(40, 200))
 def test_a_region_is_one_piece_of_about_the_area_asked_for(seed, height, width):
-    mask = regions.random_region(height, width, np.random.default_rng(seed), 0.05, 0.2)
+    mask = region_shapes.random_region(height, width, np.random.default_rng(seed), 0.05, 0.2)
     assert mask.shape == (height, width)
     assert ndimage.label(mask, np.ones((3, 3)))[1] == 1
     border = 2 * (height + width) / mask.size  # rasterising adds up to half the outline
@@ -23,7 +23,7 @@ def test_a_region_is_one_piece_of_about_the_area_asked_for(seed, height, width):
 
 @given(SEEDS, st.integers(40, 200), st.integers(40, 200))
 def test_a_geometric_region_is_one_piece_inside_the_image(seed, height, width):
-    mask = regions.geometric_region(height, width, np.random.default_rng(seed), 0.05, 0.1)
+    mask = region_shapes.geometric_region(height, width, np.random.default_rng(seed), 0.05, 0.1)
     assert mask.shape == (height, width)
     assert ndimage.label(mask, np.ones((3, 3)))[1] == 1
     border = 2 * (height + width) / mask.size
@@ -34,7 +34,7 @@ def test_a_geometric_region_is_one_piece_inside_the_image(seed, height, width):
 
 def test_regions_fill_the_range_of_areas_and_reach_every_part_of_the_image():
     rng = np.random.default_rng(0)
-    masks = np.stack([regions.random_region(64, 64, rng, 0.02, 0.4) for _ in range(300)])
+    masks = np.stack([region_shapes.random_region(64, 64, rng, 0.02, 0.4) for _ in range(300)])
     areas = masks.mean((1, 2))
     assert 0.015 < areas.min() < 0.03
     assert 0.3 < areas.max() < 0.45
@@ -50,14 +50,14 @@ def test_a_segment_follows_what_the_photo_shows():
     thing[30:90, 50:110] = True
     photo[thing] = (220, 80, 40)
     for seed in range(5):
-        mask = regions.segment(photo, np.random.default_rng(seed), 0.05, 0.4)
+        mask = region_shapes.segment(photo, np.random.default_rng(seed), 0.05, 0.4)
         assert (mask & thing).sum() / (mask | thing).sum() > 0.85
 
 
 @given(SEEDS)
 def test_segments_are_one_piece_without_holes_and_of_the_size_asked_for(seed):
     noise = np.random.default_rng(seed).integers(0, 256, (15, 20, 3), np.uint8)
-    mask = regions.segment(resize_photo(noise, 160, 120), np.random.default_rng(seed), 0.02, 0.3)
+    mask = region_shapes.segment(resize_photo(noise, 160, 120), np.random.default_rng(seed), 0.02, 0.3)
     if mask is not None:
         assert mask.shape == (120, 160)
         assert 0.01 < mask.mean() < 0.6  # holes are filled
@@ -65,10 +65,10 @@ def test_segments_are_one_piece_without_holes_and_of_the_size_asked_for(seed):
 
 
 def test_a_photo_without_segments_has_none():
-    assert regions.segment(np.full((64, 64, 3), 9, np.uint8), np.random.default_rng(0), 0.02, 0.3) is None
+    assert region_shapes.segment(np.full((64, 64, 3), 9, np.uint8), np.random.default_rng(0), 0.02, 0.3) is None
 
 
-@pytest.mark.parametrize("shape", [regions.ellipse, regions.polygon, regions.blob])
+@pytest.mark.parametrize("shape", [region_shapes.ellipse, region_shapes.polygon, region_shapes.blob])
 def test_no_two_outlines_are_alike(shape):
     rng = np.random.default_rng(0)
     outlines = [shape(rng) for _ in range(20)]

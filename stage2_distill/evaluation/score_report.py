@@ -17,7 +17,7 @@ from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.runtime import provenance
 from boxpromptiml.scoring import tables
 from boxpromptiml.scoring.protocol import SOURCE, Scoring, published
-from boxpromptiml.scoring.scores import (
+from boxpromptiml.scoring.score_functions import (
     auc_of_images,
     balanced_accuracy,
     best_balanced_accuracy,

@@ -1,6 +1,6 @@
 import pytest
 
-from boxpromptiml.datasets.annotations.addresses import names_in, pictures_in, task_names
+from boxpromptiml.datasets.annotations.image_urls import names_in, pictures_in, task_names
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.scoring.protocol import Scoring
 from boxpromptiml.scoring.tables import text
 from stage2_distill.evaluation.metrics import ImageScores
-from stage2_distill.evaluation.scores import per_image, summarize
+from stage2_distill.evaluation.score_report import per_image, summarize
 
 
 def record(i, authentic=False, kind="splice"):

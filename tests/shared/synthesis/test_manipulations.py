@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxpromptiml.images import resize_photo
-from boxpromptiml.synthesis import forge as forging
+from boxpromptiml.synthesis import manipulations
 from boxpromptiml.synthesis.cutout import cut_out
-from boxpromptiml.synthesis.forge import forge
+from boxpromptiml.synthesis.manipulations import forge
 from boxpromptiml.synthesis.recipe import Recipe, Traces
 
 KINDS = ["splice", "copy_move", "removal", "retouch"]
@@ -69,8 +69,8 @@ def test_a_bare_copy_move_is_an_exact_copy_of_another_place(seed):
 
 
 def test_most_plain_copies_are_exact_whatever_the_recipe_does_to_others(monkeypatch):
-    monkeypatch.setattr(forging, "BRIGHTER", 0)
-    monkeypatch.setattr(forging, "SOFTENED", 0)
+    monkeypatch.setattr(manipulations, "BRIGHTER", 0)
+    monkeypatch.setattr(manipulations, "SOFTENED", 0)
     host, recipe = texture(3), Recipe(area=(0.02, 0.4), transform=1, poisson=0.6, feather=0.4, plain_copies=1)
     for seed in range(20):
         forgery = forge("copy_move", host, None, np.random.default_rng(seed), recipe)
@@ -83,8 +83,8 @@ def test_a_retouched_region_stays_where_it_is(seed):
     region = np.zeros((64, 64), bool)
     region[20:44, 20:44] = True
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forging, "region_of", lambda *_: region)
-        mask = forging.retouch(texture(3), np.random.default_rng(seed), Recipe()).mask
+        patch.setattr(manipulations, "region_of", lambda *_: region)
+        mask = manipulations.retouch(texture(3), np.random.default_rng(seed), Recipe()).mask
     overlap = (mask & region).sum() / (mask | region).sum()
     assert overlap > 0.2
 
@@ -111,10 +111,10 @@ def test_pieces_larger_than_the_host_are_shrunk():
 def test_a_removal_shows_only_what_surrounds_it():
     host = np.full((64, 64, 3), 200, np.uint8)
     for seed in range(10):
-        region = forging.removal(host, np.random.default_rng(seed), BARE).mask
+        region = manipulations.removal(host, np.random.default_rng(seed), BARE).mask
         filled = host.copy()
         filled[region] = (255, 0, 0)
-        removed = forging.removal(filled, np.random.default_rng(seed), BARE)
+        removed = manipulations.removal(filled, np.random.default_rng(seed), BARE)
         np.testing.assert_array_equal(removed.mask, region)
         np.testing.assert_allclose(removed.photo, 200, atol=5)
 
@@ -122,7 +122,7 @@ def test_a_removal_shows_only_what_surrounds_it():
 def square(host, donor, recipe):
     region = np.zeros((64, 64), bool)
     region[10:50, 10:50] = True
-    return forging.blended(host, donor, region, np.random.default_rng(1), recipe), region
+    return manipulations.blended(host, donor, region, np.random.default_rng(1), recipe), region
 
 
 def test_soft_edges_fade_from_the_border_inwards():
@@ -148,7 +148,7 @@ def test_poisson_blending_keeps_the_donors_structure_and_takes_the_hosts_colour(
 def test_poisson_blending_works_at_the_border_of_the_photo():
     region = np.zeros((64, 64), bool)
     region[:20, :64] = True
-    photo = forging.blended(texture(1), texture(2), region, np.random.default_rng(0), replace(BARE, poisson=1))
+    photo = manipulations.blended(texture(1), texture(2), region, np.random.default_rng(0), replace(BARE, poisson=1))
     assert (photo != texture(1)).any(2)[region].mean() > 0.9
 
 

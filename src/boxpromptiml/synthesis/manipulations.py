@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from boxpromptiml.images import Mask, Photo
 from boxpromptiml.synthesis.cutout import MARGIN, Cutout, cut_out, laid_on, transformed
 from boxpromptiml.synthesis.recipe import Kind, Range, Recipe, log_uniform
-from boxpromptiml.synthesis.regions import geometric_region, random_region, segment
+from boxpromptiml.synthesis.region_shapes import geometric_region, random_region, segment
 from boxpromptiml.synthesis.traces import leave_traces, match_colour, to_photo
 
 ATTEMPTS = 8
