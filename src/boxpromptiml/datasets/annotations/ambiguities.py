@@ -16,7 +16,7 @@ from boxpromptiml.manifests.coco import SLACK, foreign_numbers
 from boxpromptiml.manifests.labels import listed, open_question
 
 
-def refuse_open_questions(annotations: Path, drawings: Drawings, labels: list[str] | None, may_be_bare: bool) -> None:
+def refuse_ambiguities(annotations: Path, drawings: Drawings, labels: list[str] | None, may_be_bare: bool) -> None:
     """Reject ambiguous annotations; the error names the option that resolves the ambiguity.
 
     Args:

@@ -22,7 +22,7 @@ from boxpromptiml.datasets.annotations.ambiguities import (
     cut_off,
     not_counted,
     refuse_foreign_numbers,
-    refuse_open_questions,
+    refuse_ambiguities,
 )
 from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnImage
 from boxpromptiml.datasets.annotations.matching import ImageFinder, Match
@@ -105,7 +105,7 @@ def import_boxes(
     drawings = READERS[format](annotations)
     if units == "shares":
         drawings = replace(drawings, images=[replace(image, shares=True) for image in drawings.images])
-    refuse_open_questions(annotations, drawings, labels, may_be_bare=unboxed == "authentic" or into is not None)
+    refuse_ambiguities(annotations, drawings, labels, may_be_bare=unboxed == "authentic" or into is not None)
     set_aside = list(drawings.problems)
     cut: list[int] = []
     if into is None:
