@@ -1,7 +1,7 @@
 """A mask refused by one command is refused by all: every kind of mask through every command.
 
 Each function ``at_<command>`` returns the reason why the command skips an image with its mask, or "" if it uses it.
-`validate`, `calibrate` and `audit` read what `pseudomasks` stored; their own tests cover ground truth from older caches.
+`validate`, `calibrate` and `audit` read what `pseudomasks` stored; their tests cover ground truth from older caches.
 """
 
 import json

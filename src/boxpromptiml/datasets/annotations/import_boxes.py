@@ -21,8 +21,8 @@ from boxpromptiml.datasets.annotations.ambiguities import (
     bare_splits,
     cut_off,
     not_counted,
-    refuse_foreign_numbers,
     refuse_ambiguities,
+    refuse_foreign_numbers,
 )
 from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnImage
 from boxpromptiml.datasets.annotations.matching import ImageFinder, Match
