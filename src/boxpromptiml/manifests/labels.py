@@ -10,7 +10,7 @@ SHOWN = 6
 """Maximum number of labels in a message."""
 
 
-def open_question(counts: Mapping[str, int]) -> str | None:
+def label_ambiguity(counts: Mapping[str, int]) -> str | None:
     """Return why it is unclear whether the boxes mean "manipulated", or None.
 
     Boxes with a single label are taken as manipulated, whatever the label's name. Several labels are ambiguous: some

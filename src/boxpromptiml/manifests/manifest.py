@@ -24,7 +24,7 @@ from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.core.records import LARGEST_ID, ImageRecord, InputError, SetAside, Split
 from boxpromptiml.manifests.coco import BoxTable, Coco, CocoError, Image, box_table, read_coco, size_reason
-from boxpromptiml.manifests.labels import open_question
+from boxpromptiml.manifests.labels import label_ambiguity
 
 CATEGORY: dict[str, str | int] = {"id": 1, "name": "manipulated"}
 
@@ -202,7 +202,7 @@ def _parse(path: Path) -> tuple[Coco, BoxTable]:
 
 def _refuse_open_questions(path: Path, coco: Coco, boxes: BoxTable) -> None:
     """Reject ambiguous manifests: which boxes count, in which unit, whether images without boxes are authentic."""
-    if question := open_question(coco.label_counts()):
+    if question := label_ambiguity(coco.label_counts()):
         raise ManifestError(
             f"{path}: {question}; `boxpromptiml import_boxes --format coco --labels '[…]'` takes those that you name"
         )

@@ -54,9 +54,9 @@ def encoded(image, kind="PNG", **options):
 )
 def test_photos_of_every_format_are_used(pair_with, prepared, image, kind, options):
     pair_with(encoded(image, kind, **options))
-    answer = prepared("tp_gt")
-    assert answer.code == 0
-    assert (answer.records["Tp/odd.png"].width, answer.records["Tp/odd.png"].height) == SIZE
+    outcome = prepared("tp_gt")
+    assert outcome.code == 0
+    assert (outcome.records["Tp/odd.png"].width, outcome.records["Tp/odd.png"].height) == SIZE
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_photos_of_every_format_are_used(pair_with, prepared, image, kind, optio
 def test_a_bad_photo_is_set_aside_and_the_rest_is_used(pair_with, prepared, monkeypatch, content, words):
     monkeypatch.setenv("BOXPROMPTIML_MAX_PIXELS", "900000")
     pair_with(content)
-    answer = prepared("tp_gt")
-    assert answer.code == 3
-    assert set(answer.records) == {"Tp/good.jpg"}
-    (aside,) = answer.lines("skipped")
+    outcome = prepared("tp_gt")
+    assert outcome.code == 3
+    assert set(outcome.records) == {"Tp/good.jpg"}
+    (aside,) = outcome.lines("skipped")
     assert words in aside
 
 
@@ -84,9 +84,9 @@ def test_a_bad_photo_is_set_aside_and_the_rest_is_used(pair_with, prepared, monk
 def test_a_bad_mask_is_reported_by_its_own_name(pair_with, prepared, tree, content):
     pair_with(encoded(Image.new("RGB", SIZE)))
     (tree.root / "Gt/odd.png").write_bytes(content)
-    answer = prepared("tp_gt")
-    assert set(answer.records) == {"Tp/good.jpg"}
-    (aside,) = answer.lines("skipped")
+    outcome = prepared("tp_gt")
+    assert set(outcome.records) == {"Tp/good.jpg"}
+    (aside,) = outcome.lines("skipped")
     assert aside.startswith(str(tree.root / "Gt/odd.png"))
 
 
@@ -128,10 +128,10 @@ def test_links_that_leave_the_root_are_set_aside(tree, prepared, tmp_path):
     (tree.root / "Tp/link.jpg").symlink_to(tmp_path / "secret.jpg")
     (tree.root / "Tp/inner.jpg").symlink_to(tree.root / "Tp/good.jpg")
     tree.masks("Gt/inner.png")
-    answer = prepared("tp_gt")
-    (aside,) = answer.lines("skipped")
+    outcome = prepared("tp_gt")
+    (aside,) = outcome.lines("skipped")
     assert "Tp/link.jpg: leads out of" in aside
-    assert len(answer.said) == 2, "a link inside the root is a file like others"
+    assert len(outcome.said) == 2, "a link inside the root is a file like others"
 
 
 def test_several_processes_give_the_result_of_one(tree, tmp_path):

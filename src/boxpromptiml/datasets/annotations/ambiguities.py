@@ -13,7 +13,7 @@ from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.core.records import ImageRecord, InputError
 from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnImage
 from boxpromptiml.manifests.coco import SLACK, foreign_numbers
-from boxpromptiml.manifests.labels import listed, open_question
+from boxpromptiml.manifests.labels import label_ambiguity, listed
 
 
 def refuse_ambiguities(annotations: Path, drawings: Drawings, labels: list[str] | None, may_be_bare: bool) -> None:
@@ -35,7 +35,7 @@ def refuse_ambiguities(annotations: Path, drawings: Drawings, labels: list[str] 
     if unknown:
         found = ", ".join(sorted(there)) or "none"
         raise InputError(f"{annotations}: no box has the label {unknown[0]!r}; there are: {found}")
-    if labels is None and (question := open_question(there)):
+    if labels is None and (question := label_ambiguity(there)):
         raise InputError(f"{annotations}: {question}; name those that do with --labels '[…]'")
     refuse_foreign_numbers(annotations, images)
     stated = any(image.authentic for image in images) and not drawings.inferred
