@@ -96,9 +96,9 @@ def recorded_commands(tmp_path_factory):
     def recorded_commands(code, folder):
         notes = programs / "recorded"
         notes.write_text("")
-        surroundings = {"PATH": f"{programs}:{os.defpath}:/usr/bin:/bin", "NOTED": str(notes), "HOME": str(folder)}
+        variables = {"PATH": f"{programs}:{os.defpath}:/usr/bin:/bin", "NOTED": str(notes), "HOME": str(folder)}
         process = subprocess.run(
-            ["bash", "-eu", "-c", code], cwd=folder, env=surroundings, capture_output=True, text=True, timeout=20
+            ["bash", "-eu", "-c", code], cwd=folder, env=variables, capture_output=True, text=True, timeout=20
         )
         assert process.returncode == 0, f"{code}\n{process.stderr}"
         return [command.split("\037")[:-1] for command in notes.read_text().split("\036")[:-1]]
