@@ -1,4 +1,4 @@
-"""The cache: bytes a sample and speed of reading, by how pixels are stored, and the loader that training draws from."""
+"""The cache: bytes per sample and reading speed by storage layout, and speed of the training loader."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DRAWS = 50 if QUICK else 2_000
 TURNS = 1 if QUICK else 7
 BATCH = 64
 SLOWEST = 6
-"""How many lines of the loader's profile are told."""
+"""Number of entries of the loader's profile in the table's note."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Layout:
     """How pixels are stored.
 
     Attributes:
-        photos: filters of HDF5.
-        masks: filters of HDF5.
-        packed: masks are one bit a pixel, so a pseudo-mask loses its probabilities.
+        photos: HDF5 filters.
+        masks: HDF5 filters.
+        packed: store masks with one bit per pixel, which loses the probabilities of a pseudo-mask.
     """
 
     photos: Mapping[str, Any] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Layout:
 
     @property
     def plain(self) -> bool:
-        """Whether stored bytes need nothing but zlib, so that they can be read past HDF5."""
+        """Whether the stored bytes need at most zlib, so that they can be read without HDF5."""
         return all(filters in ({}, GZIP) for filters in (self.photos, self.masks))
 
 
@@ -77,7 +77,7 @@ LAYOUTS = {
 
 
 def main() -> None:
-    """Make a cache from forgeries of packaged photos, store it in every layout, and read all in random order."""
+    """Create a cache from forgeries of packaged photos, store it in every layout, and read all in random order."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     layouts = LAYOUTS | _blosc()
@@ -154,7 +154,7 @@ def _through_h5py(file: h5py.File, layout: Layout, row: int) -> list[NDArray[np.
 
 
 def _places(file: h5py.File) -> dict[str, list[Any]]:
-    """For each dataset where its chunks begin, and how long they are."""
+    """Return the offset and size of each chunk, by dataset."""
     found: dict[str, list[Any]] = {name: [None] * len(file[name]) for name in PIXELS}
     for name, places in found.items():
         for chunk in map(file[name].id.get_chunk_info, range(len(places))):
@@ -168,7 +168,7 @@ def _past_hdf5(places: dict[str, list[Any]], stream: BinaryIO, layout: Layout, r
         offset, count = places[name][row]
         stored = np.empty(count, np.uint8)
         stream.seek(offset)
-        stream.readinto(stored)  # type: ignore[attr-defined]  # every binary file has it
+        stream.readinto(stored)  # type: ignore[attr-defined]  # exists on all binary files
         crc = zlib.crc32(stored.data, crc)
         if layout.photos if name == "image" else layout.masks:
             stored = np.frombuffer(bytearray(zlib.decompress(stored.data, bufsize=SIZE * SIZE * 3)), np.uint8)
@@ -194,7 +194,7 @@ def _drain(loader: DataLoader[Any]) -> None:
 
 
 def _processor_seconds(ways: Mapping[tuple[str, str], Callable[[], Any]]) -> dict[tuple[str, str], float]:
-    """Median of each way, in turns; unlike time on the clock, not that of other programs on the machine."""
+    """Return the median CPU time of each way, alternating between them; excludes other programs on the machine."""
     taken: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
     for _ in range(TURNS):
         for way, read_all in ways.items():
@@ -205,7 +205,7 @@ def _processor_seconds(ways: Mapping[tuple[str, str], Callable[[], Any]]) -> dic
 
 
 def _profile(work: Callable[[], Any]) -> str:
-    """The functions that take longest by themselves, with their shares of the time."""
+    """Format the functions with the largest own time, with their fractions of the total."""
     profile = cProfile.Profile()
     profile.runcall(work)
     stats: dict[Any, Any] = pstats.Stats(profile).stats  # type: ignore[attr-defined]

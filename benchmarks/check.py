@@ -1,4 +1,4 @@
-"""Checking a data set: images a second by number of processes, and the search for look-alikes among many hashes."""
+"""The command `check`: images per second by number of processes, and the search for similar hashes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DISTANCE = 14
 
 
 def main() -> None:
-    """Time the whole command, and the part of it that grows with the square of the images when done naively."""
+    """Time the whole command, and its only part that is quadratic if implemented naively."""
     with tempfile.TemporaryDirectory() as name:
         manifest = _data_set(Path(name))
         counts = sorted({1, 2, os.cpu_count() or 1})
@@ -57,13 +57,13 @@ def main() -> None:
 
 
 def _rows(count: int, seconds: dict[str, float]) -> list[tuple[str, int, float, float, float]]:
-    """The last way is the obvious one."""
+    """Format the rows of a table; the last way is the baseline."""
     obvious = list(seconds.values())[-1]
     return [(way, count, taken, count / taken, obvious / taken) for way, taken in seconds.items()]
 
 
 def _data_set(folder: Path) -> Path:
-    """Crops of the packaged photos with a square for a mask; its manifest."""
+    """Create crops of the packaged photos with a square mask each; return their manifest."""
     photos = [images.read_photo(photo.path) for photo in packaged_photos()]
     rng = np.random.default_rng(0)
     mask = np.zeros((HEIGHT, WIDTH), bool)

@@ -1,4 +1,4 @@
-"""A student as PyTorch runs it and as exported files do: latency side by side, and the F1 that each keeps."""
+"""A student in PyTorch and as exported files: latency and F1."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from table import QUICK, seconds_each, write_table
 from boxpromptiml import Localizer, images
 from boxpromptiml.core.records import ImageRecord, Split
 from boxpromptiml.manifests.manifest import read_manifest
-from boxpromptiml.scoring.scores import counts_per_image, f1_from_counts
+from boxpromptiml.scoring.score_functions import counts_per_image, f1_from_counts
 from stage2_distill.inference.exported_program import PhotoToProbability, exported, onnx_session, quantize, write_onnx
 from stage2_distill.model.student import Student
 
 RUN = Path(os.environ.get("RUN", "runs/demo"))
-"""A run of this project, whose student's F1 is measured; without one there is latency only."""
+"""A run whose student's F1 is measured; if it does not exist, only latency is measured."""
 THREADS = int(os.environ.get("THREADS", os.cpu_count() or 1))
 REPEATS = 2 if QUICK else 7
 IMAGES = 5 if QUICK else 10_000
@@ -30,7 +30,7 @@ Answer = Callable[[NDArray[np.uint8]], Any]
 
 
 def main() -> None:
-    """Time one photo of the student's own size through the paper's backbone and through the run's student."""
+    """Time one photo of the student's own size with the paper's backbone and with the run's student."""
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     checkpoint, manifest = RUN / "fit/checkpoints/best.ckpt", RUN / "data/manifest.json"
@@ -95,7 +95,7 @@ def _ways(localizer: Localizer, samples: Sequence[images.Photo], path: Path) -> 
 
 
 def _latency(ways: Mapping[str, Answer], side: int) -> dict[str, float]:
-    """Median seconds for a photo of the student's own size, after a warm-up."""
+    """Return the median seconds for a photo of the student's own size, after a warm-up."""
     photo = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
     for answer in ways.values():
         answer(photo)

@@ -1,4 +1,4 @@
-"""The student's latency beside classification backbones of its size and segmentation networks of common sizes."""
+"""The student's latency compared with classification backbones of its size and common segmentation networks."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SIZE = 64 if QUICK else 224
 BATCHES = (1, 2) if QUICK else (1, 64)
 TURNS = 1 if QUICK else 15 if GPU else 5
 CPU_TURNS = 2
-"""Of the larger batch on a CPU, where one takes up to a minute."""
+"""Number of turns for the larger batch on a CPU, which takes up to a minute."""
 BACKBONES = ("tiny_vit_5m_224", "mobilenetv3_large_100", "efficientnet_b0")
 STUDENT = "the student (TinyViT-5M)"
 
 
 class SegFormerSized(nn.Module):
-    """PVTv2-B2 features under SegFormer's MLP head (Xie et al., 2021): the encoder of B2 is of the same family."""
+    """PVTv2-B2 with SegFormer's MLP head (Xie et al., 2021), whose B2 encoder is of the same family."""
 
     def __init__(self, channels: int = 768) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class SegFormerSized(nn.Module):
         self.fuse = nn.Sequential(mix, nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, 1, H, W) of images (B, 3, H, W)."""
+        """Map images (B, 3, H, W) to logits (B, 1, H, W)."""
         features = self.encoder(image)
         size = features[0].shape[-2:]
         projected = [project(feature) for project, feature in zip(self.project, features, strict=True)]
@@ -50,7 +50,7 @@ class SegFormerSized(nn.Module):
 
 
 def main() -> None:
-    """Time one image and a full batch through every network, in turns."""
+    """Time a single image and a full batch with every network, alternating between them."""
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     networks = {name: network.eval().to(DEVICE) for name, network in _networks().items()}
@@ -103,14 +103,14 @@ def _seconds(networks: Mapping[str, nn.Module], batch: int) -> dict[str, float]:
 
     for network in networks.values():
         with torch.inference_mode():
-            network(image if GPU else image[:1])  # to warm up
+            network(image if GPU else image[:1])  # warm-up
     turns = TURNS if batch == 1 or GPU else CPU_TURNS
     ways = {name: lambda network=network: through(network) for name, network in networks.items()}
     return {name: taken / repeats for name, taken in seconds_each(ways, turns, min).items()}
 
 
 def _macs(network: nn.Module) -> int:
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # all is counted
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # counts attention
         network(torch.zeros(1, 3, SIZE, SIZE, device=DEVICE))
     return counter.get_total_flops() // 2
 

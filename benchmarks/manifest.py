@@ -1,4 +1,4 @@
-"""Loading a manifest of a million images: ours beside plain JSON and COCO's own reader."""
+"""Loading a manifest of a million images, compared with plain JSON and pycocotools."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGES = 10_000 if QUICK else 1_000_000
 
 
 def main() -> None:
-    """Load the same generated file in three ways, each in a process of its own."""
+    """Load the same generated file in three ways, each in its own process."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "manifest.json"
         write_manifest(path, _records(path.parent))
@@ -45,7 +45,7 @@ def _boxes(images: int) -> int:
 
 
 def _records(root: Path) -> list[ImageRecord]:
-    """1.2 boxes an image."""
+    """Generate records with 1.2 boxes per image on average."""
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 200, (IMAGES, 2, 2)).round(2)
     records = []

@@ -1,4 +1,4 @@
-"""Resident memory of stage one over many images: does it grow with what has been done?"""
+"""Resident memory of stage one over many images, to show that it does not grow with their number."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ from stage1_pseudomask.teachers import Candidates, Size, Teacher
 
 IMAGES = 300 if QUICK else int(os.environ.get("IMAGES", "100000"))
 FILES = 500
-"""Different photos; each stands under many names."""
+"""Number of different photos; each is linked under many names."""
 SIDE = 32
 EVERY = 0.05 if QUICK else 1.0
-"""Seconds between two looks."""
+"""Interval of measurements in seconds."""
 
 
 class Certain(Teacher):
-    """Answers every box with itself, so that everything around the teacher is what is measured."""
+    """Teacher that returns the boxes themselves, so that only the code around the teacher is measured."""
 
     @property
     def name(self) -> str:
-        """``certain``."""
+        """Name of the teacher."""
         return "certain"
 
     @property
     def settings(self) -> dict[str, Any]:
-        """None."""
+        """No settings."""
         return {}
 
     def preparation(self) -> Callable[[Photo], Photo]:
-        """The photo as it is."""
+        """Return a function that keeps the photo unchanged."""
         return np.asarray
 
     def embed(self, photos: Sequence[Photo]) -> Any:
-        """Nothing."""
+        """Return nothing, because `propose` needs no embedding."""
 
     def propose(self, embedding: Any, boxes: Sequence[Boxes], frames: Sequence[Size]) -> list[Candidates]:
-        """Ones everywhere; selection cuts them to the boxes."""
+        """Propose ones everywhere, which the selection restricts to the boxes."""
         return [
             Candidates(np.ones((len(of_image), 1, height, width), np.float32), np.ones((len(of_image), 1), np.float32))
             for of_image, (width, height) in zip(boxes, frames, strict=True)
@@ -62,7 +62,7 @@ class Certain(Teacher):
 
 
 def main() -> None:
-    """Run stage one in a process of its own, look at its memory all the while, and draw a curve."""
+    """Run stage one in its own process, sample its memory, and plot the curve."""
     with tempfile.TemporaryDirectory() as name:
         manifest, cache = _manifest(Path(name)), Path(name) / "cache"
         process = get_context("spawn").Process(target=_run, args=(manifest, cache))
@@ -74,7 +74,7 @@ def main() -> None:
             time.sleep(EVERY)
         seconds = time.perf_counter() - started
         done = read_index(cache).samples
-    # Starting is no work: the curve begins with the first finished shard.
+    # The startup is excluded: the curve begins with the first finished shard.
     curve = [(count, resident) for count, resident in looks if count and resident]
     marks = {"first shard": 0.0, "10 %": 0.1, "50 %": 0.5, "90 %": 0.9, "end": 1.0}
     rows = []
@@ -116,7 +116,7 @@ def _run(manifest: Path, cache: Path) -> None:
 def _megabytes(pid: int | None) -> float:
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):  # it has just ended
+    except (OSError, IndexError):  # the process has just ended
         return 0.0
     return pages * resource.getpagesize() / 2**20
 

@@ -1,6 +1,4 @@
-"""A folder of photos through `predict` beside the loop everybody writes, and the student beside networks of its peers'
-sizes, one photo at a time.
-"""
+"""The command `predict` compared with a simple loop over a folder of photos, and the student with other networks."""
 
 from __future__ import annotations
 
@@ -35,17 +33,17 @@ GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
 THREADS = int(os.environ.get("THREADS", os.cpu_count() or 1))
 FOLDERS = {(384, 256): 2, (96, 128): 2} if QUICK else {(384, 256): 64, (4000, 3000): 8}
-"""Width and height of photos → how many."""
+"""(width, height) of photos → number of photos."""
 TURNS = 3
 PEER_SIDE = 64 if QUICK else 512
-"""Pixels that Mesorch and MVSS-Net see; SegFormer's usual size in the field as well."""
+"""Input size of Mesorch and MVSS-Net in pixels, and the usual one of SegFormer in this field."""
 MASKS = Outputs(overlays=False, regions=False)
 OBVIOUS = "PIL, PyTorch, PIL, one after the other"
 BOUND = "bound: decoding and PyTorch alone"
 
 
 class SegFormer(nn.Module):
-    """SegFormer as `transformers` builds it (Xie et al., 2021), with one class.
+    """SegFormer from `transformers` (Xie et al., 2021) with one class.
 
     Args:
         depths: of its four stages: 3, 4, 6, 3 for B2, and 3, 4, 18, 3 for B3.
@@ -59,19 +57,19 @@ class SegFormer(nn.Module):
         self.network = SegformerForSemanticSegmentation(shape)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, 1, H / 4, W / 4) of images (B, 3, H, W)."""
+        """Map images (B, 3, H, W) to logits (B, 1, H / 4, W / 4)."""
         return self.network(image).logits
 
 
 class InParallel(nn.Module):
-    """Networks that all see the photo, as the branches of Mesorch and MVSS-Net do."""
+    """Networks that all process the photo, like the branches of Mesorch and MVSS-Net."""
 
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
         self.branches = nn.ModuleList(branches)
 
     def forward(self, image: Tensor) -> list[Any]:
-        """What each of them answers for images (B, 3, H, W)."""
+        """Return the output of each branch for images (B, 3, H, W)."""
         return [branch(image) for branch in self.branches]
 
 
@@ -119,13 +117,13 @@ def _rows(
             "ours with ONNX Runtime, masks, overlays and regions": lambda: _ours(photos, in_onnx, out, Outputs()),
         }
     for localizer in filter(None, (in_pytorch, in_onnx)):
-        _ours(photos[:2], localizer, out, MASKS)  # to warm up
+        _ours(photos[:2], localizer, out, MASKS)  # warm-up
     rate = {way: len(photos) / taken for way, taken in seconds_each(ways, TURNS).items()}
     return [[size, way, ours, ours / rate[OBVIOUS], ours / rate[BOUND]] for way, ours in rate.items()]
 
 
 def _photos(folder: Path, width: int, height: int, count: int) -> list[Path]:
-    """JPEG files with the noise of a sensor, without which they would be decoded faster than photos are."""
+    """Write JPEG files with added sensor noise, because smooth images would be decoded faster than real photos."""
     folder.mkdir()
     sources = [read_photo(photo.path) for photo in packaged_photos()]
     for number in range(count):
@@ -159,7 +157,7 @@ def _decode_and_ask(photos: list[Path], localizer: Localizer) -> None:
 
 
 def _change_by_draft(path: Path, localizer: Localizer) -> float:
-    """Largest change in probability when the JPEG decoder shrinks a photo to twice the student's size or more."""
+    """Return the largest change in probability if the JPEG decoder shrinks a photo to twice the student's size."""
     side = localizer.student.image_size
     with Image.open(path) as image:
         image.draft("RGB", (2 * side, 2 * side))
@@ -177,7 +175,7 @@ def _ours(photos: list[Path], localizer: Localizer, out: Path, outputs: Outputs)
 
 
 def _write_peers(in_pytorch: Localizer, in_onnx: Localizer | None) -> None:
-    """One photo through the student and through stand-ins for networks of the field, in turns."""
+    """Compare one photo through the student and through stand-ins for networks of the field."""
     side, peers = in_pytorch.student.image_size, _peers()
     ours = torch.rand(1, 3, side, side, device=DEVICE)
     theirs = torch.rand(1, 3, PEER_SIDE, PEER_SIDE, device=DEVICE)
@@ -190,7 +188,7 @@ def _write_peers(in_pytorch: Localizer, in_onnx: Localizer | None) -> None:
     ways |= {name: _forward(network, theirs) for name, network in peers.items()}
     facts |= {name: (PEER_SIDE, count_parameters(network), _macs(network)) for name, network in peers.items()}
     for way in ways.values():
-        way()  # to warm up
+        way()  # warm-up
     seconds = seconds_each(ways, TURNS, min)
     fastest = min(seconds.values())
     rows = []
@@ -234,7 +232,7 @@ def _forward(network: Callable[[Tensor], Any], image: Tensor) -> Callable[[], No
 
 def _macs(network: nn.Module) -> int:
     image = torch.zeros(1, 3, PEER_SIDE, PEER_SIDE, device=DEVICE)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # all is counted
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # counts attention
         network(image)
     return counter.get_total_flops() // 2
 

@@ -1,6 +1,6 @@
-"""Stage one with Segment Anything, files in and shards out: the loop everybody writes, SAM's own batches, and ours.
+"""Stage one with Segment Anything, from files to shards: a simple loop, SAM's own batching, and ours.
 
-Weights are random, which changes no speed: ViT-H on a GPU, ViT-B on a CPU.
+Weights are random, which does not affect speed: ViT-H on a GPU, ViT-B on a CPU.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ VARIANT: Literal["tiny", "vit_h", "vit_b"] = "tiny" if QUICK else "vit_h" if GPU
 IMAGES = 8 if QUICK else 192 if GPU else 2
 FORWARD_BATCH = 8 if GPU else 2
 WORKERS = 8 if GPU else 0
-"""Loader processes; on a CPU the start of one would take longer than the few photos."""
+"""Number of loader processes; on a CPU, starting one would take longer than processing the few photos."""
 SIZE = 256
 STAMP = Stamp(SCHEMA, SIZE, "benchmark", "", "0", "0")
 Precision = Literal["32-true", "bf16-mixed"]
@@ -50,7 +50,7 @@ PRECISIONS: dict[str, Precision] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 @dataclass(frozen=True)
 class Way:
-    """One way to do the work: what runs all of it, and its encoder as ``encode`` knows it."""
+    """One implementation: the function that runs it, and the corresponding arguments of ``encode``."""
 
     run: Callable[[Sequence[ImageRecord]], None]
     precision: Precision
@@ -59,13 +59,13 @@ class Way:
 
 
 def main() -> None:
-    """Time every way, then look into each."""
+    """Time every implementation, and measure its parts."""
     model = _model()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         records = _data_set(folder)
         ways = _ways(model, folder)
-        if GPU:  # kernels are chosen and compiled at first use; a CPU's first image is like the others
+        if GPU:  # kernels are selected and compiled on first use
             for way in ways.values():
                 way.run(records[:32])
         seconds = seconds_each({label: partial(way.run, records) for label, way in ways.items()}, 2, min)
@@ -99,7 +99,7 @@ def _ways(model: Sam, folder: Path) -> dict[str, Way]:
 
 
 def _loop(model: Sam, folder: Path, precision: Precision, records: Sequence[ImageRecord]) -> None:
-    """One photo after the other, as in the examples of segment-anything."""
+    """Process one photo after the other, as in the examples of segment-anything."""
     prompts, predictor, samples = Prompts(records, SIZE, np.asarray), SamPredictor(model), []
     for i in range(len(records)):
         prompt = _prompt(prompts, i)
@@ -113,7 +113,7 @@ def _loop(model: Sam, folder: Path, precision: Precision, records: Sequence[Imag
 
 
 def _batches(model: Sam, folder: Path, precision: Precision, records: Sequence[ImageRecord]) -> None:
-    """SAM's own way to take several photos."""
+    """Process batches with `Sam.forward`."""
     prompts, resize, samples = Prompts(records, SIZE, np.asarray), ResizeLongestSide(model.image_encoder.img_size), []
     for first in range(0, len(records), FORWARD_BATCH):
         batch = [_prompt(prompts, i) for i in range(first, min(first + FORWARD_BATCH, len(records)))]
@@ -150,7 +150,7 @@ def _row(
 
 
 def _on_gpu(way: Way, records: Sequence[ImageRecord]) -> tuple[str, str]:
-    """Peak memory in GB, and the share of the time in which at least one kernel runs."""
+    """Return the peak memory in GB, and the fraction of time during which at least one kernel runs."""
     torch.cuda.reset_peak_memory_stats()
     activities = [torch.profiler.ProfilerActivity.CUDA]
     start = time.perf_counter()
@@ -164,7 +164,7 @@ def _on_gpu(way: Way, records: Sequence[ImageRecord]) -> tuple[str, str]:
 
 
 def _covered(spans: Iterable[tuple[float, float]]) -> float:
-    """Length of the union of some intervals."""
+    """Return the length of the union of intervals."""
     total, reached = 0.0, float("-inf")
     for start, end in sorted(spans):
         total += max(0.0, end - max(start, reached))
@@ -174,7 +174,7 @@ def _covered(spans: Iterable[tuple[float, float]]) -> float:
 
 @cache
 def _encoder_rate(encoder: ImageEncoderViT, precision: Precision, kernel: Kernel, compiled: bool) -> float:
-    """Floating-point operations a second of the encoder alone."""
+    """Return the encoder's floating-point operations per second."""
     batch = 8 if GPU else 1
     pixels = torch.randn(batch, 3, encoder.img_size, encoder.img_size, device=DEVICE)
 
@@ -187,7 +187,7 @@ def _encoder_rate(encoder: ImageEncoderViT, precision: Precision, kernel: Kernel
 
 @cache
 def _product_rate(precision: Precision) -> float:
-    """Floating-point operations a second of one large matrix product."""
+    """Return the floating-point operations per second of a large matrix product."""
     side = 8192 if GPU else 2048
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     matrix = torch.randn(side, side, device=DEVICE, dtype=dtype)
@@ -195,7 +195,7 @@ def _product_rate(precision: Precision) -> float:
 
 
 def _seconds(run: Callable[[], object], repeats: int = 3) -> float:
-    """Shortest time of some work, after a first run that does not count."""
+    """Return the shortest run time, after a warm-up run."""
     taken = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -210,7 +210,7 @@ def _model() -> Sam:
     torch.manual_seed(0)
     model = (tiny_sam() if VARIANT == "tiny" else sam_model_registry[VARIANT]()).eval().to(DEVICE)
     for name, parameter in model.image_encoder.named_parameters():
-        if "pos" in name:  # zeros would multiply no slower, but this leaves no doubt
+        if "pos" in name:  # zeros would probably be just as slow, but random values exclude any doubt
             torch.nn.init.normal_(parameter, std=0.1)
     return model
 
@@ -222,7 +222,7 @@ def _teacher(model: Sam, kernel: Kernel, compiled: bool) -> SegmentAnything:
 
 
 def _data_set(folder: Path) -> list[ImageRecord]:
-    """The packaged photos, JPEG, each with a large and a small box."""
+    """Write the packaged photos as JPEG, each with a large and a small box."""
     photos, records = packaged_photos(), []
     for i in range(IMAGES):
         photo = images.read_photo(photos[i % len(photos)].path)
@@ -236,7 +236,7 @@ def _data_set(folder: Path) -> list[ImageRecord]:
 
 def _prompt(prompts: Prompts, i: int) -> Prompt:
     prompt = prompts[i]
-    assert isinstance(prompt, Prompt)  # every photo is whole
+    assert isinstance(prompt, Prompt)  # all photos are readable
     return prompt
 
 

@@ -1,4 +1,4 @@
-"""The service under load: good and bad requests mixed, all answered as they should be, within its memory."""
+"""The service under load: valid and invalid requests mixed; checks status codes and memory."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from bad_inputs import KINDS, photo
 from service_client import Sender
 
 RUN = Path(os.environ.get("RUN", "runs/demo"))
-"""A run of this project, whose student is served; without one, an untrained one is."""
+"""A run whose student is served; if it does not exist, an untrained student."""
 REQUESTS = 60 if QUICK else 2_400
 AT_ONCE = 16
 MEGABYTES, MEGAPIXELS, READERS = 4, 12, 2
 GROWTH = AT_ONCE * MEGABYTES + READERS * MEGAPIXELS * 25 + 100
-"""MB by which the service may grow: photos as they are sent, decoded ones, answers; and what comes with the first."""
+"""Allowed growth of the service in MB: uploads, decoded photos, responses, and what the first requests load."""
 
 
 Send = Callable[[Sender], int]
@@ -44,7 +44,7 @@ Send = Callable[[Sender], int]
 
 @dataclass(frozen=True)
 class Case:
-    """A request and the status that it must get."""
+    """A request and its expected status."""
 
     kind: str
     send: Send
@@ -53,7 +53,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Done:
-    """How a request went."""
+    """The result of a request."""
 
     case: Case
     status: int
@@ -61,7 +61,7 @@ class Done:
 
 
 def main() -> None:
-    """Send the requests, compare each status with what it must be, and stop with an error if one differs."""
+    """Send the requests, compare each status with the expected one, and exit with an error if any differs."""
     checkpoint = RUN / "fit/checkpoints/best.ckpt"
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -129,7 +129,7 @@ def _photo_status(content: bytes, sender: Sender) -> int:
 
 
 def _sent(sender: Sender, *pieces: bytes) -> int:
-    """Status of a request that is written piece by piece, or 0 when there was none."""
+    """Send a request piece by piece and return its status, or 0 without response."""
     with socket.create_connection(("127.0.0.1", sender.port), timeout=30) as connection:
         for piece in pieces:
             connection.sendall(piece)
@@ -175,7 +175,7 @@ def _timed(case: Case, sender: Sender) -> Done:
 
 @contextmanager
 def _service(model: Path) -> Iterator[tuple[Sender, int]]:
-    """The command in a process of its own: who sends to it, and its number."""
+    """Start the service in its own process; yields a client and the process id."""
     limits = {"megabytes": MEGABYTES, "megapixels": MEGAPIXELS, "readers": READERS, "requests": 64, "seconds": 20}
     words = [word for name, value in limits.items() for word in (f"--limits.{name}", str(value))]
     command = command_words(["serve", "--checkpoint", str(model), "--port", "0", *words])

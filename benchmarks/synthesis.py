@@ -1,4 +1,4 @@
-"""Forgeries a second: by recipe, by number of processes, with files and as a stream."""
+"""Forgeries per second: by recipe, by number of processes, with files and as a stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from boxpromptiml.synthesis.stream import ForgeryStream
 
 IMAGES = 160 if QUICK else 800
 FEW = 64
-"""Images of a run that shows what starting costs."""
+"""Number of images in a short run, which shows the startup time."""
 SIZE = 160
 NOTHING = Traces()
 PLAIN = Recipe(
@@ -30,8 +30,8 @@ PLAIN = Recipe(
 
 
 def main() -> None:
-    """Time whole runs of many and of few images, whose difference is the work without the start; write the table."""
-    cv2.setNumThreads(1)  # as in the processes of a pool, so that one process is one core
+    """Time complete runs with many and with few images, whose difference excludes the startup; write the table."""
+    cv2.setNumThreads(1)  # as in pool workers, so that one process uses one core
     counts = sorted({1, 2, os.cpu_count() or 1})
     recipes = {"plain": PLAIN, "full": Recipe()}
     with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""Side by side: the same work done in several ways in one run, as a Markdown table with the machine and versions."""
+"""Comparison of several ways to do the same work, as a Markdown table with the machine and versions."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from boxpromptiml.runtime.provenance import environment
 
 RESULTS = Path(__file__).parent / "results"
 QUICK = os.environ.get("BENCH") == "quick"
-"""Small sizes: shows that a benchmark runs, and measures nothing."""
+"""Use small sizes, to check that a benchmark runs without measuring anything."""
 PAUSE = 0.05
-"""Seconds before a way's turn, in which the threads of the one before fall asleep: they wait actively for a while."""
+"""Pause in seconds before each turn, until the threads of the previous one stop busy-waiting."""
 T = TypeVar("T")
 
 
 def seconds_each(
     ways: Mapping[str, Callable[[], Any]], repeats: int = 3, of: Callable[[list[float]], float] = median
 ) -> dict[str, float]:
-    """Seconds of each way, taken in turns so that a busy moment of the machine hits all of them alike.
+    """Time each way in alternating turns, so that other load on the machine affects all of them equally.
 
     Args:
-        ways: name → work.
-        repeats: turns.
-        of: which of a way's times counts; ``min`` suits work of minutes, in which other programs only add.
+        ways: name → function.
+        repeats: number of turns.
+        of: aggregates the times of a way; ``min`` suits work that takes minutes, to which other programs only add time.
     """
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(1 if QUICK else repeats):
@@ -46,15 +46,15 @@ def seconds_each(
 
 
 def seconds_and_peak(work: Callable[..., Any], *arguments: Any) -> tuple[float, float]:
-    """Seconds of some work, and by how many MB it raised the peak of resident memory, in a process `apart`."""
+    """Measure the run time in seconds and the increase of peak resident memory in MB, in a separate process."""
     return apart(_measured, work, arguments)
 
 
 def apart(work: Callable[..., T], *arguments: Any) -> T:
-    """What some work returns in a fresh process, which holds no memory of the work before it.
+    """Run a function in a fresh process, which holds no memory of earlier work, and return its result.
 
     Args:
-        work: a function of a module, so that the process can import it.
+        work: a module-level function, so that the process can import it.
         arguments: of the function, picklable.
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as executor:
@@ -69,10 +69,10 @@ def write_table(
     Args:
         subject: name of the benchmark.
         title: what was measured, in one line.
-        columns: their headings.
+        columns: headings.
         rows: cells; numbers are shown with three digits.
-        note: what the numbers mean.
-        part: name of this table, where a benchmark has several.
+        note: explanation of the numbers.
+        part: name of this table, if a benchmark has several.
     """
     cells = [[_shown(cell) for cell in row] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in [list(columns), ["---"] * len(columns), *cells]]
@@ -98,8 +98,8 @@ def _measured(work: Callable[..., Any], arguments: Sequence[Any]) -> tuple[float
 
 
 def _peak() -> float:
-    """Largest resident memory of this program so far in MB; NaN where the system is not Linux."""
-    status = Path("/proc/self/status")  # getrusage would count what the parent used as well
+    """Return this process's peak resident memory in MB; NaN on systems other than Linux."""
+    status = Path("/proc/self/status")  # getrusage would include the parent's memory
     if not status.exists():
         return float("nan")
     return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))

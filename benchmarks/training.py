@@ -1,5 +1,4 @@
-"""Training the student: ours beside the plain Lightning loop over image files, what each setting is worth, and where
-the time of a step goes."""
+"""Training speed compared with a plain Lightning loop over image files, by setting and by part of a step."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ from stage2_distill.module import Distillation
 GPU = torch.cuda.is_available()
 BATCH = 4 if QUICK else 64 if GPU else 8
 STEPS = 2 if QUICK else 60 if GPU else 6
-"""Steps of a turn, after as many for warming up as `WARM` says."""
+"""Number of measured steps, after `WARM` warm-up steps."""
 WARM = 1 if QUICK else 20 if GPU else 2
 WORKERS = int(os.environ.get("WORKERS", 0 if QUICK else 8 if GPU else 1))
 PRECISION = "bf16-mixed" if GPU else "32-true"
@@ -46,13 +45,13 @@ PARTS = {
     "backward": "[Strategy]SingleDeviceStrategy.backward",
     "step": "[LightningModule]Distillation.optimizer_step",
 }
-"""What the table calls it → Lightning's name; transfer holds what follows it, a step forward and backward."""
+"""Name in the table → Lightning's action; transfer includes the next one, step includes forward and backward."""
 OURS = "ours"
 PLAIN = "plain Lightning loop, image files, PIL"
 
 
 class Plain(L.LightningModule):
-    """The obvious loop: the same student and loss, AdamW as it comes."""
+    """The baseline: the same student and loss, default AdamW."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,25 +59,25 @@ class Plain(L.LightningModule):
         self.loss = nn.BCEWithLogitsLoss()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Loss of a batch."""
+        """Compute the loss of a batch."""
         loss = self.loss(self.student(batch[0]).logits, batch[1])
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """As it comes."""
+        """Return AdamW with default settings."""
         return torch.optim.AdamW(self.parameters(), 1e-4)
 
 
 class Rate(L.Callback):
-    """Ends of the steps from `WARM` on, in seconds, and on a GPU the share of the time in which it computed."""
+    """Records the end times of the steps from `WARM` on and, on a GPU, the fraction of time it computed."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
         self.busy: float | None = None
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Note the time; on a GPU listen to its kernels between the first and the last."""
+        """Record the time; on a GPU also profile the kernels between the first and the last step."""
         if trainer.global_step < WARM:
             return
         first, last = trainer.global_step == WARM, trainer.global_step == WARM + STEPS
@@ -94,27 +93,27 @@ class Rate(L.Callback):
             self.busy = microseconds / 1e6 / (self.ends[-1] - self.ends[0])
 
     def images_per_second(self) -> float:
-        """On a GPU over all steps; on a CPU, which other programs use as well, of the median step."""
+        """Return the rate over all steps on a GPU, or of the median step on a CPU, which other programs also use."""
         steps = np.diff(self.ends)
         return float(BATCH / (steps.mean() if GPU else np.median(steps)))
 
 
 class Parts(SimpleProfiler):
-    """Lightning's profiler; on a GPU each part ends when its kernels do."""
+    """Lightning's profiler, synchronized on a GPU so that each part includes its kernels."""
 
     def start(self, action_name: str) -> None:
-        """Begin with nothing in flight."""
+        """Start after all pending kernels."""
         _synchronize()
         super().start(action_name)
 
     def stop(self, action_name: str) -> None:
-        """End with nothing in flight."""
+        """Stop after all pending kernels."""
         _synchronize()
         super().stop(action_name)
 
 
 def main() -> None:
-    """Train each way in a process of its own, then once more with Lightning's profiler, then drain the loaders."""
+    """Train in each way in a separate process, then with Lightning's profiler, then time the loaders alone."""
     other: dict[str, Any] = {"precision": "32-true" if GPU else "bf16-mixed"}
     ways: dict[str, dict[str, Any]] = {
         PLAIN: {},
@@ -153,7 +152,7 @@ def main() -> None:
 
 
 def _train(folder: Path, plain: bool, options: dict[str, Any]) -> tuple[float, float | None, float]:
-    """Images a second, share of the time in which the GPU computed, and peak memory in MB."""
+    """Return images per second, the fraction of time the GPU computed, and peak memory in MB."""
     options = dict(options)
     rate, precision = Rate(), options.pop("precision", PRECISION)
     with _quiet():
@@ -167,12 +166,12 @@ def _train(folder: Path, plain: bool, options: dict[str, Any]) -> tuple[float, f
 
 
 def _profile(folder: Path) -> dict[str, float]:
-    """Share of the time of ours by part, the warm-up left out."""
+    """Return the fraction of time by part, without the warm-up."""
     profiler, rate = Parts(folder, "profile"), Rate()
     with _quiet():
         _trainer(folder, [rate], PRECISION, profiler).fit(_module({}), datamodule=_data(folder))
     taken = {part: sum(profiler.recorded_durations[action][WARM : WARM + STEPS]) for part, action in PARTS.items()}
-    taken["transfer"] -= taken["bytes to floats"]  # which Lightning does within
+    taken["transfer"] -= taken["bytes to floats"]  # included by Lightning
     taken["optimizer"] = taken.pop("step") - taken["forward and loss"] - taken["backward"]
     whole = rate.ends[-1] - rate.ends[0]
     taken["logging, callbacks and the rest"] = whole - sum(taken.values())
@@ -225,7 +224,7 @@ def _cached(folder: Path) -> DataLoader:
 
 
 def _images_per_second(loader: DataLoader) -> float:
-    """Of a loader that nobody waits for, in its second pass."""
+    """Return the speed of a loader without a consumer, in its second pass."""
     for _ in loader:
         pass
     start = time.perf_counter()
@@ -240,7 +239,7 @@ def _synchronize() -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's remarks."""
+    """Suppress Lightning's messages."""
     with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         warnings.simplefilter("ignore")
         yield

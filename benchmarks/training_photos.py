@@ -1,4 +1,4 @@
-"""What the benchmark of training trains on: the same made-up photos as image files and as a cache."""
+"""Data for the training benchmark: the same generated photos as image files and as a cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from boxpromptiml.core.records import Sample, Split, Stamp
 from boxpromptiml.shards import SCHEMA, write_index, write_shard
 
 SIZE = 64 if QUICK else 224
-"""Side of what the student sees in pixels."""
+"""Side of the student's input in pixels."""
 STORED = 256
 """Side of a cached sample in pixels."""
 PHOTO = (384, 512)
@@ -27,7 +27,7 @@ FILES = 16 if QUICK else 256
 
 
 class Files(Dataset[tuple[Tensor, Tensor]]):
-    """Photos and masks from files through PIL, with torchvision's transforms."""
+    """Photos and masks read from files with PIL and transformed by torchvision."""
 
     def __init__(self, folder: Path) -> None:
         self.photos = sorted(folder.glob("*.jpg"))
@@ -51,7 +51,7 @@ class Files(Dataset[tuple[Tensor, Tensor]]):
 
 
 def write_photos(folder: Path) -> None:
-    """Photos with one bright region each, as files and as a cache."""
+    """Write photos with a mask each, as files and as a cache."""
     rng = np.random.default_rng(0)
     samples = []
     for index in range(FILES):

@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml audit``: pseudo-masks and bare boxes against ground truth."""
+"""The command ``boxpromptiml audit``: comparison of pseudo-masks and boxes with ground truth."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from boxpromptiml.shards import CacheError, ShardReader
 SETTINGS = "audit.settings.json"
 RESULTS = ("audit.json", "audit.png")
 TOLERANCE = 0.008
-"""How far apart two borders may lie and still agree, as a share of the diagonal (DAVIS, Perazzi et al. 2016)."""
+"""Largest distance of matching borders, as a fraction of the diagonal (DAVIS, Perazzi et al. 2016)."""
 COLUMNS = ("photo and boxes", "pseudo-mask", "truth")
 SHOWN = 3
-"""How many of the worst, the median and the best cases the picture sheet has."""
+"""Number of worst, median and best examples in the picture sheet."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskScores:
-    """How well one image's pseudo-mask, and its boxes, agree with its truth, and what the teacher thought of it."""
+    """Agreement of one image's pseudo-mask, and of its boxes, with ground truth, and the teacher's confidence."""
 
     pseudo_mask_iou: float
     box_iou: float
@@ -38,24 +38,24 @@ class MaskScores:
 
 
 def audit(cache: Path, out: Path | None = None, overwrite: bool = False) -> int:
-    """Compare the pseudo-masks of a cache with ground truth: is the teacher good enough, and better than bare boxes?
+    """Compare the pseudo-masks of a cache with ground truth, and with the bare boxes as a baseline.
 
-    Looks at every manipulated image that has a truth mask, at the cache's resolution. Prints a table by source and
-    writes audit.json and audit.png. Scores are means over images, with a bootstrap interval over them; boundary F1 lets
-    borders differ by 0.8 % of the diagonal. The last column is the rank correlation (Spearman) of the teacher's
-    confidence with the IoU: 1 when it knows exactly which masks are good, 0 when it has no idea.
+    Evaluates all manipulated images with ground truth, at the cache's resolution. Prints a table by source and writes
+    audit.json and audit.png. Scores are means over images with bootstrap intervals; boundary F1 tolerates 0.8 % of the
+    diagonal. The last column is the rank correlation (Spearman) of the teacher's confidence with the IoU: 1 if the
+    confidence orders the masks perfectly, 0 if it is uninformative.
 
     Args:
-        cache: folder that `boxpromptiml pseudomasks` wrote.
+        cache: folder written by `boxpromptiml pseudomasks`.
         out: folder for audit.json and audit.png; by default the cache.
-        overwrite: replace what the folder holds of another cache.
+        overwrite: replace results of another cache in the folder.
 
     Returns:
-        0, or 3 when manipulated images were skipped because their truth is empty; audit.json names them.
+        0, or 3 if manipulated images were skipped because their ground truth is empty; audit.json names them.
 
     Raises:
-        InputError: the cache cannot be read or has no ground truth, or the folder holds results of another cache or a
-            run at work.
+        InputError: the cache cannot be read or has no ground truth, or the folder holds results of another cache or is
+            in use.
     """
     reader = ShardReader(cache)
     folder = out or cache
@@ -97,7 +97,7 @@ def _audit(reader: ShardReader, folder: Path) -> int:
 
 
 def compare(sample: Sample) -> MaskScores:
-    """Score one sample that has a truth mask; the pseudo-mask counts where its probability is above one half."""
+    """Score one sample with ground truth; the pseudo-mask is binarized at probability 0.5."""
     if sample.truth is None:
         raise ValueError(f"image {sample.image_id} has no truth")
     truth, pseudo_mask = sample.truth > 0, sample.pseudo_mask > 127
@@ -111,18 +111,18 @@ def compare(sample: Sample) -> MaskScores:
 
 
 def iou(mask: Mask, truth: Mask) -> float:
-    """Intersection over union of two (H, W) masks; 1 when both are empty."""
+    """Intersection over union of two (H, W) masks; 1 if both are empty."""
     union = (mask | truth).sum()
     return float((mask & truth).sum() / union) if union else 1.0
 
 
 def boundary_f1(mask: Mask, truth: Mask, tolerance: int) -> float:
-    """F1 of the border pixels of two (H, W) masks; 1 when neither has a border.
+    """F1 of the border pixels of two (H, W) masks; 1 if neither has a border.
 
     Args:
-        mask: judged.
-        truth: judged against.
-        tolerance: a border pixel is right when the other border is within this distance, in pixels.
+        mask: predicted mask.
+        truth: ground truth.
+        tolerance: largest distance in pixels at which border pixels match.
     """
     border, true_border = _border(mask), _border(truth)
     if not border.any() or not true_border.any():
@@ -133,7 +133,7 @@ def boundary_f1(mask: Mask, truth: Mask, tolerance: int) -> float:
 
 
 def _border(mask: Mask) -> Mask:
-    """Pixels of a mask that touch its outside; the image's edge is no outside."""
+    """Return the border pixels of a mask; pixels at the image's edge are not border pixels for that reason alone."""
     return mask & (cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
 
 
@@ -143,7 +143,7 @@ def _grown(mask: Mask, radius: int) -> Mask:
 
 
 def _means(agreements: Sequence[MaskScores]) -> dict[str, float]:
-    from boxpromptiml.scoring.scores import bootstrap_interval  # seconds to import, and the help needs none of it
+    from boxpromptiml.scoring.score_functions import bootstrap_interval  # a slow import that --help does not need
 
     names = ("pseudo_mask_iou", "box_iou", "boundary_f1")
     means = {name: round(float(np.mean([getattr(a, name) for a in agreements])), 4) for name in names}
@@ -159,8 +159,8 @@ def _means(agreements: Sequence[MaskScores]) -> dict[str, float]:
 
 
 def _rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's; 0 where one of the two is the same for all images and orders nothing."""
-    from scipy import stats  # slow to import, too
+    """Spearman's rank correlation; 0 if one of the variables is constant."""
+    from scipy import stats  # another slow import
 
     if min(np.ptp(a), np.ptp(b)) == 0:
         return 0.0

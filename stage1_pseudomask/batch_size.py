@@ -1,4 +1,4 @@
-"""How many images a GPU's memory holds at once: measured in seconds at the start of a run."""
+"""Choice of a batch size that fits into GPU memory, measured in seconds at the start of a run."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from stage1_pseudomask.loading import Prompt
 from stage1_pseudomask.teachers import Teacher
 
 ON_A_CPU = 8
-"""Batch size where nothing is measured: larger batches are no faster there."""
+"""Batch size on a CPU, where larger batches are no faster."""
 MOST = 16
-"""Largest batch; above it, published timings of Segment Anything gain nothing."""
+"""Largest batch size; published timings of Segment Anything do not improve above it."""
 SHARE = 0.8
-"""Of the free memory that may be used; the rest is for photos with more boxes than the rehearsed ones."""
+"""Fraction of free memory to use; the rest is for photos with more boxes than in the measurement."""
 BOXES = 4
-"""In each rehearsed photo."""
+"""Number of boxes per photo in the measurement."""
 
 
 def tuned(fabric: Fabric, job: Job) -> Job:
-    """The job, with a batch size if it has none yet. Its teacher is loaded."""
+    """Return the job with its batch size determined if it has none yet. Its teacher must be loaded."""
     if job.batch_size:
         return job
     return replace(job, batch_size=fitting_batch_size(fabric, job.teacher, job.stamp.size))
 
 
 def fitting_batch_size(fabric: Fabric, teacher: Teacher, size: int) -> int:
-    """Largest power of two that fits a GPU's memory by a rehearsal with a blank photo, or eight on a CPU.
+    """Return the largest power of two that fits into GPU memory, measured with a blank photo; 8 on a CPU.
 
     Args:
-        fabric: launched; says where and how precisely the teacher computes.
+        fabric: launched; determines device and precision.
         teacher: loaded.
         size: S, the side of stored masks in pixels.
     """
@@ -46,12 +46,12 @@ def fitting_batch_size(fabric: Fabric, teacher: Teacher, size: int) -> int:
 
 
 def largest_fitting(one: float, two: float, room: float) -> int:
-    """Largest power of two, at most MOST, of images that fit, when memory grows evenly with each.
+    """Return the largest power of two, at most MOST, of images that fit, assuming linear growth of memory.
 
     Args:
-        one: bytes that one image needs.
-        two: bytes that two need together.
-        room: bytes there are.
+        one: bytes needed by one image.
+        two: bytes needed by two images.
+        room: available bytes.
     """
     fitting = 1
     while 2 * fitting <= MOST and one + (2 * fitting - 1) * max(two - one, 0) <= room:
@@ -60,7 +60,7 @@ def largest_fitting(one: float, two: float, room: float) -> int:
 
 
 def _peak(fabric: Fabric, teacher: Teacher, size: int, images: int) -> int:
-    """Bytes of GPU memory that a batch of blank photos needs on top of the weights."""
+    """Measure the GPU memory in bytes that a batch of blank photos needs in addition to the weights."""
     photo = teacher.preparation()(np.zeros((1024, 1024, 3), np.uint8))
     side = len(photo)
     boxes = as_boxes([(side * 0.1, side * 0.1, side * 0.5, side * 0.5)] * BOXES)

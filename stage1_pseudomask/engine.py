@@ -1,7 +1,7 @@
-"""The loop of stage one: load a batch, ask the teacher, keep the answer. One process of possibly many.
+"""The main loop of stage one, run in each process: load a batch, run the teacher, write the results.
 
-Loader processes read and resize ahead, this thread gives the teacher its batches, and a second thread waits for the
-answers and writes them. On a GPU the next batch is therefore already queued while the last one is fetched.
+Loader workers read and resize in advance, the main thread runs the teacher, and a second thread waits for the results
+and writes them. On a GPU the next batch is therefore queued before the previous one is fetched.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from stage1_pseudomask.selection import SelectBy, select, stored
 from stage1_pseudomask.teachers import Teacher
 
 UNWRITTEN = 2
-"""Batches that may wait for the writer; more would only take memory."""
+"""Maximum number of batches waiting for the writer; more would only use memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What all batches of a run have in common; see the arguments of ``pseudomasks``. The teacher is loaded.
+    """Settings shared by all batches of a run; see the arguments of ``pseudomasks``. The teacher is loaded.
 
-    A batch size of 0 has yet to be found by ``batch_size.tuned``.
+    A batch size of 0 is determined later by ``batch_size.tuned``.
     """
 
     cache: Path
@@ -47,13 +47,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class MaskBatch:
-    """Images on their way to the disk.
+    """A batch on its way to the disk.
 
     Attributes:
-        piece: the shard that they belong to.
-        loaded: what the loader made of each.
-        masks: (P, S, S) uint8 for the P of them that are prompts, on the teacher's device, perhaps not computed yet.
-        scores: for the boxes of each prompt; the same.
+        piece: the shard that it belongs to.
+        loaded: output of the loader for each image.
+        masks: (P, S, S) uint8 for the P prompts among them, on the teacher's device, possibly still being computed.
+        scores: for each prompt the scores of its boxes; likewise.
         completes: True for the last batch of its shard.
     """
 
@@ -65,21 +65,21 @@ class MaskBatch:
 
 
 def compute(fabric: Fabric, pieces: Sequence[Slice], job: Job) -> None:
-    """Finish the shards that fall to this process, keeping every batch as soon as it is done.
+    """Compute the shards of this process, writing each batch as soon as it is finished.
 
     Args:
-        fabric: launched; says which process this is, and where and how precisely the teacher computes.
-        pieces: this process's unfinished shards.
-        job: what to do.
+        fabric: launched; determines rank, device and precision.
+        pieces: unfinished shards of this process.
+        job: settings of the run.
 
     Raises:
-        CacheError: a part on disk is damaged, or a file cannot be written.
+        CacheError: a part file is damaged, or a file cannot be written.
     """
     plan: list[tuple[Slice, list[ImageRecord]]] = []
     for piece in pieces:
         todo = resume.pending(job.cache, piece, job.stamp)
         plan += [(piece, todo[first : first + job.batch_size]) for first in range(0, len(todo), job.batch_size)]
-        if not todo:  # killed between its last batch and the merge
+        if not todo:  # a previous run was killed after the last batch and before the merge
             resume.merge(job.cache, piece, job.stamp, fabric.global_rank)
     if not plan:
         return
@@ -88,14 +88,14 @@ def compute(fabric: Fabric, pieces: Sequence[Slice], job: Job) -> None:
     done, whole = time.perf_counter(), True
     with (
         tqdm(total=images, initial=images - left, unit="image", disable=not fabric.is_global_zero) as bar,
-        ThreadPoolExecutor(1) as writer,  # leaving waits for it, so an error or Ctrl-C loses no finished batch
+        ThreadPoolExecutor(1) as writer,  # waits on exit, so an error or Ctrl-C loses no finished batch
     ):
 
         def write(batch: MaskBatch) -> None:
             nonlocal done, whole
-            if not whole:  # a shard must not be completed without the batch that could not be written
+            if not whole:  # an earlier batch failed: do not complete the shard without it
                 return
-            whole = False  # until this one is
+            whole = False  # until this batch is written
             results = _complete(batch)
             before, done = done, time.perf_counter()
             resume.write_part(job.cache, batch.piece, results, job.stamp, done - before)
@@ -114,7 +114,7 @@ def compute(fabric: Fabric, pieces: Sequence[Slice], job: Job) -> None:
 
 
 def _answered(fabric: Fabric, plan: Sequence[tuple[Slice, list[ImageRecord]]], job: Job) -> Iterator[MaskBatch]:
-    """Every batch with the teacher's answer, as soon as the device knows what to do."""
+    """Yield each batch with the teacher's output as soon as its computation is queued on the device."""
     prompts = Prompts([r for _, records in plan for r in records], job.stamp.size, job.teacher.preparation())
     on_gpu = fabric.device.type == "cuda"
     batches = loader(prompts, [len(records) for _, records in plan], job.workers, pin_memory=on_gpu)
@@ -128,10 +128,10 @@ def _answered(fabric: Fabric, plan: Sequence[tuple[Slice, list[ImageRecord]]], j
 def ask(
     fabric: Fabric, teacher: Teacher, prompts: Sequence[Prompt], margin: float, size: int, select_by: SelectBy = "score"
 ) -> tuple[Tensor, list[Tensor]]:
-    """Pseudo-masks of some prompts, still on the teacher's device.
+    """Run the teacher on some prompts; the results stay on its device.
 
     Returns:
-        (P, S, S) uint8 masks, and for each prompt the (N,) scores of its boxes.
+        (P, S, S) uint8 pseudo-masks, and for each prompt the (N,) scores of its boxes.
     """
     if not prompts:
         return torch.zeros(0, size, size, dtype=torch.uint8), []
@@ -147,7 +147,7 @@ def ask(
 
 
 def _complete(batch: MaskBatch) -> list[Sample | SetAside]:
-    """The samples of a batch with their masks and scores; waits for the device."""
+    """Complete the samples of a batch with masks and scores; waits for the device."""
     masks = iter(batch.masks.cpu().numpy())
     scores = (of_image.float().cpu().numpy() for of_image in batch.scores)
     return [

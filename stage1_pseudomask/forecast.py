@@ -1,4 +1,4 @@
-"""What lies ahead of a run: images, boxes, bytes and hours, from what is done or from a timed sample."""
+"""Forecast of a run: images, boxes, disk space and time, from finished images or from a timed sample."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from stage1_pseudomask.engine import Job, compute
 from stage1_pseudomask.resume import Slice
 
 SAMPLE = 4
-"""Batches that are timed where nothing is done yet."""
+"""Number of batches to time if no image is finished yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast one process is.
+    """Throughput of one process.
 
     Attributes:
-        seconds: an image.
-        bytes: an image, stored.
-        origin: in words.
+        seconds: per image.
+        bytes: per stored image.
+        origin: how it was determined.
     """
 
     seconds: float
@@ -37,17 +37,17 @@ class Pace:
 
 
 def forecast(records: Sequence[ImageRecord], job: Job, accelerator: str, precision: str, processes: int) -> str:
-    """Say how many images, boxes, bytes and hours lie ahead. The cache is only read.
+    """Describe how many images, boxes, bytes and hours remain. The cache is not changed.
 
     Args:
-        records: everything that the cache is to hold.
-        job: as for `compute`; its teacher is loaded where nothing is done yet.
-        accelerator: where the teacher computes.
+        records: all images of the complete cache.
+        job: as for `compute`; its teacher is loaded if no image is finished yet.
+        accelerator: for the teacher.
         precision: of the teacher's network.
-        processes: that will share the work.
+        processes: number of processes that will share the work.
 
     Raises:
-        CacheError: there is no room for a sample.
+        CacheError: there is no disk space for a sample.
         InputError: the teacher cannot be loaded.
     """
     done, pace = _done(job.cache, job.stamp)
@@ -72,13 +72,13 @@ def forecast(records: Sequence[ImageRecord], job: Job, accelerator: str, precisi
 
 
 def _done(cache: Path, stamp: Stamp) -> tuple[set[int], Pace | None]:
-    """Images in whole shards and parts, and the pace at which they were made."""
+    """Return the images in complete shards and parts, and their throughput."""
     done: set[int] = set()
     samples, seconds, size = 0, 0.0, 0
     for path in cache.glob("*.h5"):
         try:
             shard = open_shard(path, stamp)
-        except CacheError:  # damaged: computed again
+        except CacheError:  # damaged files are computed again
             continue
         done.update(shard.image_ids.tolist(), (item.image_id for item in shard.set_aside))
         samples, seconds, size = samples + len(shard), seconds + shard.seconds, size + path.stat().st_size
@@ -88,7 +88,7 @@ def _done(cache: Path, stamp: Stamp) -> tuple[set[int], Pace | None]:
 
 
 def _timed(records: Sequence[ImageRecord], job: Job, accelerator: str, precision: str) -> Pace:
-    """Compute some images, spread evenly, into a folder that is removed."""
+    """Measure the throughput on some evenly spaced images, in a temporary folder."""
     fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)  # type: ignore[arg-type]
     job.teacher.load(fabric.device)
     job = tuned(fabric, job)

@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml pseudomasks``: from a manifest to a cache of pseudo-masks."""
+"""The command ``boxpromptiml pseudomasks``: a cache of pseudo-masks from a manifest."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from stage1_pseudomask import resume
 from stage1_pseudomask.teachers import Teacher
 
 SET_ASIDE = 3
-"""Exit code when everything else went well but some images were skipped."""
+"""Exit code if images were skipped and everything else succeeded."""
 WATCH = 0.1
-"""Seconds between two looks at whether all processes of the run are alive."""
+"""Interval in seconds at which the run's processes are checked."""
 SHOWN = 20
-"""How many of those are listed on the screen; ``index.json`` has all."""
+"""Maximum number of skipped images printed; ``index.json`` has all."""
 
 
 @within_limits
@@ -48,33 +48,33 @@ def pseudomasks(
     retry: bool = False,
     dry_run: bool = False,
 ) -> int:
-    """Stage one: let a frozen teacher turn coarse boxes into pseudo-masks, cached as HDF5 shards.
+    """Stage one: convert coarse boxes to pseudo-masks with a frozen teacher, cached as HDF5 shards.
 
-    Interrupted at any moment, even by a kill or a full disk, the same command goes on where it stopped, with any number
-    of processes; a complete cache is left as it is. Images that cannot be read are skipped, listed at the end, and
-    make the exit code 3.
+    After any interruption, including a kill or a full disk, the same command continues where it stopped, with any
+    number of processes; a complete cache is left unchanged. Unreadable images are skipped and listed, and the exit code
+    is then 3.
 
     Args:
         manifest: COCO JSON with the images and their boxes.
         out: folder for the cache.
-        teacher: who makes the masks, such as stage1_pseudomask.teachers.sam.SegmentAnything or
+        teacher: model that makes the masks, such as stage1_pseudomask.teachers.sam.SegmentAnything or
             stage1_pseudomask.teachers.grabcut.GrabCut.
         size: side of stored images and masks in pixels.
-        margin: how far a mask may reach over each side of its box, as a share of the box.
-        select_by: by what the best of a teacher's candidates is selected, and what is kept as its confidence: the
-            teacher's own score, or quality, which is score × stability of the mask × fit of the mask to the box.
-        splits: which splits of the manifest to use; by default all.
-        shard_size: images in a shard.
-        batch_size: images that the teacher embeds at once, or auto for as many as a GPU's memory holds (measured in
-            seconds at the start; eight on a CPU). Finished batches are never computed again.
-        workers: loader processes that read and resize images, for each process of the teacher.
+        margin: how far a mask may extend beyond each side of its box, as a fraction of the box.
+        select_by: criterion for selecting one of the teacher's candidates, also stored as its confidence: score, the
+            teacher's own, or quality, which is score × stability of the mask × fit of the mask to the box.
+        splits: splits of the manifest to use; by default all.
+        shard_size: images per shard.
+        batch_size: images embedded at once, or auto for as many as fit into GPU memory (measured in seconds at the
+            start; eight on a CPU). Finished batches are never computed again.
+        workers: loader processes that read and resize images, per process of the teacher.
         accelerator: cpu, cuda, mps or auto.
-        devices: how many processes on each machine, or auto for one on each GPU. torchrun and SLURM are recognised.
-        num_nodes: how many machines. They need a shared folder.
+        devices: processes per machine, or auto for one per GPU. torchrun and SLURM are detected.
+        num_nodes: number of machines. They need a shared folder.
         precision: of the teacher's network.
-        retry: read images once more that an earlier run skipped, after their files were repaired.
-        dry_run: only say how many images, boxes, bytes and hours lie ahead, judged by what is done or by a few images
-            that are computed and thrown away; write nothing.
+        retry: read images again that an earlier run skipped, after their files were repaired.
+        dry_run: only print how many images, boxes, bytes and hours remain, estimated from finished images or from a few
+            that are computed and discarded; write nothing.
     """
     found = read_manifest(manifest)
     records = [record for record in found.records if splits is None or record.split in splits]
@@ -84,7 +84,7 @@ def pseudomasks(
         "manifest": file_sha256(manifest),
         "splits": splits,
         "margin": margin,
-        "rank": select_by,  # its name in caches, whose hashes it is part of
+        "rank": select_by,  # the key in existing caches, which is part of their hash
         "shard_size": shard_size,
         "precision": precision,
         **{f"teacher.{name}": value for name, value in teacher.settings.items()},
@@ -95,7 +95,7 @@ def pseudomasks(
         print(f"{out}: complete, nothing to do")
         return _report(read_index(out))
 
-    from lightning.fabric import Fabric  # seconds to import, and neither the help nor a complete cache needs it
+    from lightning.fabric import Fabric  # a slow import that --help and a complete cache do not need
 
     from stage1_pseudomask.batch_size import tuned
     from stage1_pseudomask.engine import Job, compute
@@ -108,7 +108,7 @@ def pseudomasks(
         print(forecast(records, job, accelerator, precision, fabric.world_size))
         return 0
     with ExitStack() as locks:
-        if fabric.is_global_zero:  # before it starts the others
+        if fabric.is_global_zero:  # before the other processes are launched
             gone = locks.enter_context(sole_use(out))
             resume.refuse_other_settings(out, _named(stamp, settings), stamp)
             resume.write_settings(out, _named(stamp, settings))
@@ -120,9 +120,9 @@ def pseudomasks(
         pieces = resume.slices(records, shard_size)
         finished = shard_paths(out)
         unfinished = [piece for piece in pieces if piece.place not in finished]
-        _meet(fabric.barrier, out)  # from here on shards appear, and every process must have seen the same ones
+        _meet(fabric.barrier, out)  # all processes must list the finished shards before new ones appear
         if unfinished:
-            with fabric.rank_zero_first(local=True):  # so that one process downloads the weights for all
+            with fabric.rank_zero_first(local=True):  # one process downloads the weights for all
                 teacher.load(fabric.device)
         mine = unfinished[fabric.global_rank :: fabric.world_size]
         with _reports_dead_processes(out, gone) if fabric.is_global_zero else nullcontext():
@@ -138,20 +138,20 @@ def pseudomasks(
 
 
 def _meet(barrier: Callable[[], None], out: Path) -> None:
-    """Wait for the other processes at a barrier of theirs.
+    """Wait for the other processes at a barrier.
 
     Raises:
-        CacheError: one of them is gone.
+        CacheError: one of them has ended.
     """
     try:
         barrier()
-    except RuntimeError:  # which is how torch.distributed says it
+    except RuntimeError:  # raised by torch.distributed in that case
         raise CacheError(f"{out}: another process stopped, its message says why; {AGAIN}") from None
 
 
 @contextmanager
 def _reports_dead_processes(out: Path, gone: Callable[[], str | None]) -> Iterator[None]:
-    """Say which process of the run died. Whoever started them ends the others; what they finished is kept."""
+    """Report which process of the run died. The launcher then ends the others; finished batches are kept."""
     done = Event()
 
     def watch() -> None:
@@ -170,7 +170,7 @@ def _reports_dead_processes(out: Path, gone: Callable[[], str | None]) -> Iterat
 
 
 def _named(stamp: Stamp, settings: dict[str, Any]) -> dict[str, Any]:
-    """Every setting under a name of its own, so that a refusal can say which one differs."""
+    """Return every setting by name, so that an error can say which one differs."""
     return {**{name: value for name, value in asdict(stamp).items() if name != "config_hash"}, **settings}
 
 

@@ -1,4 +1,4 @@
-"""Reads and resizes images for the teacher, in loader workers."""
+"""Reading and resizing of images for the teacher, in loader workers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from boxpromptiml.runtime.processes import loader_processes
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One image on its way to the teacher.
+    """An image to be processed by the teacher.
 
     Attributes:
-        sample: complete but for its pseudo-mask and scores, which are empty.
-        photo: as the teacher wants it.
-        boxes_xyxy: (N, 4) corner boxes in the frame of ``photo``.
+        sample: complete except for pseudo-mask and scores, which are zero.
+        photo: resized for the teacher.
+        boxes_xyxy: (N, 4) boxes in the frame of ``photo``.
     """
 
     sample: Sample
@@ -31,18 +31,18 @@ class Prompt:
     boxes_xyxy: Boxes
 
     def pin_memory(self) -> Prompt:
-        """With the photo in memory that a GPU reads by itself; the loader calls it where there is a GPU."""
+        """Copy the photo to pinned memory; called by the loader if there is a GPU."""
         return replace(self, photo=torch.from_numpy(self.photo).pin_memory().numpy())
 
 
 class Prompts(Dataset[Prompt | Sample | SetAside]):
-    """The images of some records, each decoded when it is asked for.
+    """Dataset of the images of some records.
 
-    An item is a prompt; or for an authentic image, about which no teacher is asked, its sample with an empty mask; or
-    the reason why the image cannot be used.
+    An item is a prompt; for an authentic image, which needs no teacher, it is the sample with an empty mask; for an
+    unusable image it is the reason.
 
     Args:
-        records: what to read.
+        records: images to read.
         size: S, the side of stored images and masks in pixels.
         prepare: resizes a photo for the teacher.
     """
@@ -91,7 +91,7 @@ class Prompts(Dataset[Prompt | Sample | SetAside]):
 def loader(
     prompts: Prompts, batch_sizes: Sequence[int], workers: int, pin_memory: bool = False
 ) -> DataLoader[Prompt | Sample | SetAside]:
-    """All prompts in order, as lists of the given lengths."""
+    """Create a loader of all prompts in order, in batches of the given lengths."""
     ends = np.cumsum(batch_sizes).tolist()
     batches = [list(range(end - count, end)) for count, end in zip(batch_sizes, ends, strict=True)]
     return DataLoader(

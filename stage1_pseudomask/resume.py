@@ -1,9 +1,9 @@
-"""What is already on disk: how an interrupted run is continued without computing anything twice.
+"""Resuming an interrupted run without computing anything twice.
 
-Which images form shard NNNNN is fixed by the manifest's order alone. Each finished batch is kept as a small shard of
-its own, ``part-NNNNN-PPPPP.h5`` (PPPPP: place of its first image within the shard); when the last batch of a shard is
-there they are merged. Any number of processes can therefore take over from any other number. What is damaged on disk
-counts as not computed; `boxpromptiml cache verify --repair true` turns a damaged shard into a part of what is whole.
+The manifest's order alone determines which images form shard NNNNN. Each finished batch is stored as a small shard
+``part-NNNNN-PPPPP.h5`` (PPPPP: index of its first image within the shard); when the last batch of a shard is finished,
+its parts are merged. A run can therefore be resumed with any number of processes. Damaged samples count as not
+computed; `boxpromptiml cache verify --repair true` reduces a damaged shard to a part with its intact samples.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ class Slice:
 
 
 def slices(records: Sequence[ImageRecord], shard_size: int) -> list[Slice]:
-    """Cut the records into shards of ``shard_size``; the last one may be smaller."""
+    """Divide the records into shards of ``shard_size``; the last one may be smaller."""
     firsts = range(0, len(records), shard_size)
     return [Slice(place, list(records[first : first + shard_size])) for place, first in enumerate(firsts)]
 
 
 def refuse_other_settings(cache: Path, settings: dict[str, Any], stamp: Stamp) -> None:
-    """Check that a folder is empty, or was begun with the same settings.
+    """Check that a folder is empty, or was started with the same settings.
 
-    The stamp in its shards has the last word, because it has a checksum and the file of settings has none.
+    The stamp in its shards takes precedence over the settings file, because the latter has no checksum.
 
     Raises:
-        CacheError: it was begun with others (the message names the first that differs), or holds something else.
+        CacheError: it was started with different settings (the message names the first), or has other content.
     """
     other_stamp = None
     files = sorted(path for path in cache.glob("*") if not path.name.startswith("."))
     if [path.name for path in files] in ([], [SETTINGS]):
-        return  # nothing was computed yet, so nothing can be mixed
+        return  # nothing has been computed yet, so nothing can be mixed
     for path in (path for path in files if path.suffix == ".h5"):
         try:
             open_shard(path, stamp)
@@ -72,7 +72,7 @@ def refuse_other_settings(cache: Path, settings: dict[str, Any], stamp: Stamp) -
         different = [name for name in [*settings, *found] if found.get(name) != settings.get(name)]
     except FileNotFoundError:
         raise CacheError(f"{cache}: holds files that are not a cache; choose an empty folder for out") from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:  # damaged: not text, not JSON, not a mapping
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # not text, not JSON, or not a mapping
         raise CacheError(f"{cache / SETTINGS}: cannot be read ({error}); delete the folder to start over") from None
     if different:
         name = different[0]
@@ -85,7 +85,7 @@ def refuse_other_settings(cache: Path, settings: dict[str, Any], stamp: Stamp) -
 
 
 def write_settings(cache: Path, settings: dict[str, Any]) -> None:
-    """Record what a cache is made with, before anything is computed.
+    """Record a cache's settings before anything is computed.
 
     Raises:
         CacheError: the folder cannot be written.
@@ -97,10 +97,10 @@ def write_settings(cache: Path, settings: dict[str, Any]) -> None:
 
 
 def pending(cache: Path, piece: Slice, stamp: Stamp) -> list[ImageRecord]:
-    """The images of an unfinished shard that are in none of its parts yet. Damaged parts are cut to what is whole.
+    """Return the images of an unfinished shard that are in none of its parts; reduces damaged parts to intact samples.
 
     Raises:
-        CacheError: a part has another stamp, or cannot be written again.
+        CacheError: a part has a different stamp, or cannot be rewritten.
     """
     done: dict[Path, set[int]] = {}
     for path in _parts(cache, piece):
@@ -119,10 +119,10 @@ def pending(cache: Path, piece: Slice, stamp: Stamp) -> list[ImageRecord]:
 
 
 def write_part(cache: Path, piece: Slice, results: Sequence[Sample | SetAside], stamp: Stamp, seconds: float) -> Path:
-    """Keep a finished batch, under a name that no other batch of the shard can have.
+    """Store a finished batch, under a name that is unique within its shard.
 
     Raises:
-        CacheError: it cannot be written.
+        CacheError: the file cannot be written.
     """
     ids = {result.image_id for result in results}
     first = next(place for place, record in enumerate(piece.records) if record.image_id in ids)
@@ -134,7 +134,7 @@ def write_part(cache: Path, piece: Slice, results: Sequence[Sample | SetAside], 
 
 
 def merge(cache: Path, piece: Slice, stamp: Stamp, process: int) -> None:
-    """Make a shard of its parts, in the manifest's order, and remove them.
+    """Merge the parts of a shard in the manifest's order, and delete them.
 
     Raises:
         CacheError: a part is damaged, or the shard cannot be written.
@@ -158,7 +158,7 @@ def merge(cache: Path, piece: Slice, stamp: Stamp, process: int) -> None:
 
 
 def ask_again(cache: Path, stamp: Stamp) -> None:
-    """Forget which images were skipped, so that they are read once more; samples stay.
+    """Remove the records of skipped images, so that they are read again; samples are kept.
 
     Raises:
         CacheError: a shard is damaged, or cannot be written.
@@ -175,7 +175,7 @@ def ask_again(cache: Path, stamp: Stamp) -> None:
 
 
 def tidy(cache: Path, pieces: Sequence[Slice]) -> None:
-    """Check that every shard is there, and remove what killed processes left behind.
+    """Check that all shards exist, and remove leftovers of killed processes.
 
     Raises:
         CacheError: a shard is missing.

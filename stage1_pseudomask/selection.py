@@ -1,4 +1,4 @@
-"""From a teacher's candidates to one pseudo-mask for an image, on the device where the candidates are."""
+"""Selection of one pseudo-mask per image from the teacher's candidates, on their device."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from boxpromptiml.images import resize_tensor
 from stage1_pseudomask.teachers import Candidates
 
 SelectBy = Literal["score", "quality"]
-"""What the best candidate is selected by: the teacher's own score, or `quality`."""
+"""Criterion for the best candidate: the teacher's own score, or `quality`."""
 
 
 def select(
     candidates: Candidates, boxes_xyxy: Boxes, margin: float, select_by: SelectBy = "score"
 ) -> tuple[Tensor, Tensor]:
-    """Best candidate of each box, cut to the box and its margin, united over the boxes.
+    """Select the best candidate of each box, restrict it to the box plus margin, and merge the masks of all boxes.
 
-    A loose box can pull a teacher towards the background, so nothing outside the margin counts; a box of which nothing
-    is left counts whole, because its annotator saw something there.
+    A loose box can make a teacher include background, so everything outside the margin is dropped. If nothing is left
+    in a box, the whole box counts, because its annotator saw something there.
 
     Args:
         candidates: for the N boxes of one image.
-        boxes_xyxy: (N, 4) corner boxes in the frame of the candidates.
-        margin: how far a mask may reach over each side of its box, as a share of the box.
-        select_by: what the best candidate is selected by.
+        boxes_xyxy: (N, 4) boxes in the frame of the candidates.
+        margin: how far a mask may extend beyond each side of its box, as a fraction of the box.
+        select_by: criterion for the best candidate.
 
     Returns:
-        The (H, W) float32 pseudo-mask in [0, 1], the largest probability where boxes overlap, and an (N,) float32 score
-        in [0, 1] for each box: what the candidate was chosen by, or 0 for a box that counts whole.
+        The (H, W) float32 pseudo-mask in [0, 1] (the maximum where boxes overlap), and an (N,) float32 score in [0, 1]
+        for each box: the value of the criterion, or 0 if the whole box counts.
     """
     probability, scores = torch.as_tensor(candidates.probability), torch.as_tensor(candidates.scores)
     count, _, height, width = probability.shape
@@ -53,16 +53,16 @@ def select(
 def quality(probability: Tensor, scores: Tensor, boxes_xyxy: Boxes) -> Tensor:
     """Score × stability × fit of every candidate; the product is ours.
 
-    Stability is that of Segment Anything's automatic masks, the IoU of the mask cut at logit +1 and at logit -1. Fit is
-    the IoU of the box around the mask and the box that was asked about; it suits boxes that are not very loose.
+    Stability is that of Segment Anything's automatic mask generator, the IoU of the masks thresholded at logits +1 and
+    -1. Fit is the IoU of the mask's bounding box with the prompt box; it is suited to boxes that are not very loose.
 
     Args:
         probability: (N, C, H, W) candidates.
         scores: (N, C) the teacher's own.
-        boxes_xyxy: (N, 4) corner boxes in their frame.
+        boxes_xyxy: (N, 4) prompt boxes in the candidates' frame.
 
     Returns:
-        (N, C) in [0, 1]; 0 for a mask without a pixel.
+        (N, C) in [0, 1]; 0 for an empty mask.
     """
     surely, perhaps = ((probability > 1 / (1 + exp(-logit))).sum((2, 3)) for logit in (1, -1))
     stability = surely / perhaps.clamp(min=1)
@@ -75,15 +75,15 @@ def quality(probability: Tensor, scores: Tensor, boxes_xyxy: Boxes) -> Tensor:
 
 
 def stored(pseudo_mask: Tensor, size: int) -> Tensor:
-    """An (H, W) pseudo-mask in [0, 1] as a shard holds it: (S, S) uint8, probability × 255.
+    """Convert an (H, W) pseudo-mask in [0, 1] to the format of shards: (S, S) uint8, probability × 255.
 
-    Each side shrinks or grows on its own; see ``images.resize_tensor``.
+    The aspect ratio is not kept; see ``images.resize_tensor``.
     """
     return (resize_tensor(pseudo_mask, size, size).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def _inside(boxes_xyxy: Boxes, height: int, width: int, device: torch.device) -> Tensor:
-    """(N, H, W) bool: the pixels that each box touches, as ``boxes.rasterize`` counts them."""
+    """Return (N, H, W) bool: the pixels touched by each box, as in ``boxes.rasterize``."""
     clipped = clip(boxes_xyxy, width, height)
     corners = np.concatenate([np.floor(clipped[:, :2]), np.ceil(clipped[:, 2:])], axis=1)
     x1, y1, x2, y2 = torch.from_numpy(corners).to(device, non_blocking=True).T[..., None]
@@ -92,7 +92,7 @@ def _inside(boxes_xyxy: Boxes, height: int, width: int, device: torch.device) ->
 
 
 def _boxes_around(masks: Tensor) -> Tensor:
-    """(N, C, H, W) bool to (N, C, 4) float32 corner boxes; an empty mask has one of no area."""
+    """Return the bounding boxes of (N, C, H, W) bool masks as (N, C, 4) float32, of zero area for an empty mask."""
     corners = []
     for axis in (2, 3):  # columns, then rows
         filled = masks.any(axis)

@@ -1,1 +1,1 @@
-"""Stage two: a small prompt-free student learns from the pseudo-masks."""
+"""Stage two: distillation of the pseudo-masks into a small prompt-free student."""

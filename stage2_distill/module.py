@@ -1,4 +1,4 @@
-"""The experiment on one screen: what the student learns from, how it is scored, how it is optimised."""
+"""The experiment: loss, scoring and optimization of the student."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from stage2_distill.model.student import Localization, Student
 
 
 class Distillation(L.LightningModule):
-    """Distils cached pseudo-masks into a student.
+    """Distills cached pseudo-masks into a student.
 
-    Validation measures agreement with the teacher (``val/f1_pseudo_mask``), because a user with boxes has nothing
-    else to select a checkpoint on; ``val/f1_truth`` is logged beside it where there is ground truth, for people. It is
-    the mean over the manipulated images of all validation sets together, so that a set counts by its images.
+    Validation measures agreement with the teacher (``val/f1_pseudo_mask``), which is the only available criterion for
+    selecting a checkpoint when there are only boxes. It is the mean over the manipulated images of all validation sets
+    together. If there is ground truth, ``val/f1_truth`` is logged for information.
 
     Args:
         student: the network.
         loss: against the pseudo-mask.
         lr: peak learning rate of AdamW.
         backbone_lr_scale: factor on the backbone's learning rate; below 1 for a pretrained one.
-        freeze_backbone: epochs at the beginning during which a pretrained backbone stays as it is.
-        train_only: the one part of the student that is trained, such as comparison; the others stay as they are. None
-            trains all of them.
+        freeze_backbone: number of initial epochs during which a pretrained backbone is frozen.
+        train_only: name of the only part of the student that is trained, such as comparison; None trains all of it.
         weight_decay: of AdamW.
-        warmup: share of the steps during which the rate rises linearly; then it falls along a cosine to zero.
-        scoring: by which rules `boxpromptiml test` scores.
-        correction: how the student overrules its teacher late in training.
-        speed: how training computes.
+        warmup: fraction of the steps during which the learning rate rises linearly; afterwards it follows a cosine to
+            zero.
+        scoring: options of `boxpromptiml test`.
+        correction: schedule of late self-correction.
+        speed: settings for training speed.
 
     Raises:
-        InputError: the student has no such part to train.
+        InputError: the student has no part named ``train_only``.
     """
 
     @within_limits
@@ -82,14 +82,14 @@ class Distillation(L.LightningModule):
             _part(student, train_only).requires_grad_(True)
 
     def setup(self, stage: str) -> None:
-        """Compile only what is trained."""
+        """Prepare the student for fast training; only for fit."""
         if stage == "fit":
             self.speed.prepare(self.student)
 
     def on_train_epoch_start(self) -> None:
-        """Freeze or free the backbone, or all parts but one."""
+        """Freeze or unfreeze the backbone, or everything except ``train_only``."""
         if self.train_only is not None:
-            self.student.eval()  # running means of frozen parts stay as well
+            self.student.eval()  # also freezes the running statistics of batch norms
             _part(self.student, self.train_only).train()
         elif self.freeze_backbone:
             require_unused_parameters_found(self.trainer.strategy.model)
@@ -97,11 +97,11 @@ class Distillation(L.LightningModule):
             self.student.backbone.requires_grad_(not frozen).train(not frozen)
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        """Seed what is random in the network (stochastic depth, say), so that a resumed run repeats it."""
+        """Seed the randomness inside the network (such as stochastic depth), so that a resumed run is identical."""
         torch.manual_seed(step_seed(self.current_epoch, batch_index, self.global_rank))
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        """Loss of a batch. A memory bank that is updated by averages also gets the fused features."""
+        """Compute the loss of a batch; also returns the features for a memory bank updated by moving averages."""
         answer = self.student(batch["image"])
         share = self.correction.share_at(self.global_step / self.trainer.estimated_stepping_batches)
         target = corrected_target(batch["pseudo_mask"], answer.logits, batch["box_mask"], share)
@@ -111,7 +111,7 @@ class Distillation(L.LightningModule):
         return {"loss": loss} if self._averaging_memory() is None else {"loss": loss, "fused": answer.fused.detach()}
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
-        """Update an averaging memory bank by the features of all processes, so that every copy of it stays equal."""
+        """Update the memory bank by the features of all processes, so that all its copies stay equal."""
         if (memory := self._averaging_memory()) is not None:
             features = pool_under_mask(outputs["fused"], batch["pseudo_mask"])
             pooled, present = (self._of_all_processes(rows) for rows in features)
@@ -123,9 +123,9 @@ class Distillation(L.LightningModule):
         return None if memory is None or memory.learned or frozen else memory
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Localization]:
-        """Agreement with the teacher, and with the truth where it is known; the loss and each of its terms, unweighted.
+        """Update the agreement with teacher and ground truth; log the loss and each of its unweighted terms.
 
-        Callbacks get the answer to look into.
+        The student's output is returned for callbacks.
         """
         answer = self._scored_answer(batch["image"])
         terms = self.loss.terms(answer.logits, batch["pseudo_mask"], batch["box_mask"], unweighted=True)
@@ -136,7 +136,7 @@ class Distillation(L.LightningModule):
         return {"answer": answer}
 
     def on_validation_epoch_end(self) -> None:
-        """Log means over images, and those of each set (``val/f1_pseudo_mask/SET``) where there are several."""
+        """Log means over images and, if there are several sets, the means of each set (``val/f1_pseudo_mask/SET``)."""
         dataset = self.trainer.datamodule.val_set  # type: ignore[attr-defined]
         rows = self.agreement.compute().numpy()
         for key, value in averages(rows, dataset.sources, dataset.source_of).items():
@@ -151,10 +151,10 @@ class Distillation(L.LightningModule):
             print(f"skipped: {problem}")
 
     def _scored_answer(self, image: Tensor) -> Localization:
-        """In the precision that scores are in; while training, in that of training.
+        """Run the student in the scoring precision or, during training, in the training precision.
 
         Raises:
-            InputError: the weights themselves are of fewer bits.
+            InputError: the weights themselves are in a lower precision.
         """
         if self.trainer.state.fn == TrainerFn.FITTING:
             return self.student(image)
@@ -167,11 +167,11 @@ class Distillation(L.LightningModule):
             return self.student(image.float())
 
     def _of_all_processes(self, rows: Tensor) -> Tensor:
-        gathered = cast(Tensor, self.all_gather(rows))  # gains a dimension only where there are several
+        gathered = cast(Tensor, self.all_gather(rows))  # has an additional dimension if there are several processes
         return gathered.flatten(0, 1) if gathered.ndim > rows.ndim else gathered
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, no decay on norms, biases, prototypes and α; linear warm-up, then a cosine, by step."""
+        """AdamW without weight decay on norms, biases, prototypes and α; linear warm-up and cosine decay, per step."""
         groups: dict[tuple[bool, bool], list[Tensor]] = {}
         for name, parameter in self.student.named_parameters():
             if parameter.requires_grad:
@@ -204,14 +204,14 @@ class Distillation(L.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Lightning refuses to clip for a fused optimizer also under bf16-mixed, where no gradient is scaled."""
+        """Clip gradients under bf16-mixed too, where Lightning rejects it for a fused optimizer without need."""
         if gradient_clip_val and gradient_clip_algorithm != "value" and self.trainer.precision == "bf16-mixed":
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), gradient_clip_val)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the student's arguments, so that `Student.from_checkpoint` needs nothing else."""
+        """Store the student's arguments, so that `Student.from_checkpoint` needs nothing else."""
         checkpoint["student"] = self.student.arguments
 
 

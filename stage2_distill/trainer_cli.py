@@ -1,4 +1,4 @@
-"""LightningCLI over the experiment: ``fit``, ``validate`` and ``test``."""
+"""LightningCLI for the experiment: ``fit``, ``validate`` and ``test``."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from boxpromptiml.runtime.run_folder import found, replace, run_folder
 from stage2_distill.callbacks.run_record import RunRecord
 from stage2_distill.data.datamodule import PseudoMaskData
 from stage2_distill.evaluation.agreement import WriteAgreement
-from stage2_distill.evaluation.scores import WriteScores
+from stage2_distill.evaluation.score_report import WriteScores
 from stage2_distill.model import checkpoints
 from stage2_distill.model.student import read_checkpoint
 from stage2_distill.module import Distillation
 
-# Lightning 2.6 calls jsonargparse and torch by names that they have deprecated since; nothing here can change that
+# Lightning 2.6 uses names of jsonargparse and torch that are now deprecated; we cannot change that
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="lightning.pytorch.cli")
 warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")
-# the command's words are handed over, because `boxpromptiml.cli` finds the configurations that they name
+# arguments are passed explicitly, because `boxpromptiml.cli` resolves the configurations that they name
 warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-# a checkpoint of averaged weights is all that validate and test need
+# validate and test only need the averaged weights in a checkpoint
 warnings.filterwarnings("ignore", message=".*WeightAveraging callback, but loading a checkpoint outside the 'fit'")
 
 
 class SaveAndLogConfig(SaveConfigCallback):
-    """Write the resolved configuration beside the training run, and into each logger, so that W&B can group by it."""
+    """Write the resolved configuration to the run's folder and to each logger, for grouping in W&B."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Only when training: a test must not overwrite what it tests."""
+        """Save only when training, because a test must not overwrite the configuration of the run it tests."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
 
@@ -54,25 +54,25 @@ class SaveAndLogConfig(SaveConfigCallback):
 
 
 class TrainerParser(LimitsInHelp, LightningArgumentParser):
-    """Lightning's, with the limits of our arguments in its help."""
+    """Lightning's parser with the ranges of our arguments in its help."""
 
 
 class TrainerCLI(LightningCLI):
-    """LightningCLI less ``predict``, which `boxpromptiml predict` does for files; a run has its folder to itself."""
+    """LightningCLI without ``predict`` (`boxpromptiml predict` processes files); each run locks its folder."""
 
     trainer: L.Trainer
     model: Distillation
     datamodule: PseudoMaskData
     set_aside = 0
-    """Inputs that a command could not use."""
+    """Number of skipped inputs."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Lightning's own, without predict."""
+        """Return Lightning's subcommands without predict."""
         return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """State the student's input size once, in ``data.image_size``."""
+        """Define the student's input size only once, in ``data.image_size``."""
         parser.link_arguments("data.image_size", "model.student.init_args.image_size")
         parser.add_argument("--base", default=None, help="In a config: the config that it changes; it is read first.")
         parser.add_argument(
@@ -80,14 +80,14 @@ class TrainerCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Lightning's; what is named as a checkpoint and is none is refused before Lightning opens it."""
+        """Parse the arguments, and reject a file that is not a checkpoint before Lightning opens it."""
         super().parse_arguments(parser, args)
         named = self.config[self.config["subcommand"]].get("ckpt_path")
         if named and Path(named).is_file():
             read_checkpoint(Path(named))
 
     def before_instantiate_classes(self) -> None:
-        """Keep W&B in the run's folder, ``overwrite`` out of the saved config, and bfloat16 off old processors."""
+        """Keep W&B's files in the run's folder, ``overwrite`` out of the saved config, and bf16 off CPUs without it."""
         config = self.config[cast(str, self.subcommand)]
         self.overwrite, config["overwrite"], config["base"] = config["overwrite"], False, None
         if config["trainer"]["precision"] == "bf16-mixed" and not trains_in_bf16(config["trainer"]["accelerator"]):
@@ -96,14 +96,14 @@ class TrainerCLI(LightningCLI):
         keep_wandb_in(Path(config["trainer"]["default_root_dir"] or Path.cwd()))
 
     def instantiate_trainer(self, **options: Any) -> L.Trainer:
-        """Lightning's, on devices that are there."""
+        """Create the trainer, with a clear error if its devices do not exist."""
         trainer = self.config[cast(str, self.subcommand)]["trainer"]
         with existing_devices(trainer["accelerator"], trainer["devices"]):
             return super().instantiate_trainer(**options)
 
     def fit(self, **options: Any) -> None:
-        """Train in a folder that holds no other run, or go on with the run that it holds."""
-        if self.trainer.max_epochs not in (None, -1):  # -1 is without end
+        """Train in a folder without another run, or resume the run in it."""
+        if self.trainer.max_epochs not in (None, -1):  # -1 means unlimited
             hold({"trainer.max_epochs": self.trainer.max_epochs}, {"trainer.max_epochs": Count})
         resumed = checkpoints.to_resume(self.trainer, self.model, options["ckpt_path"])
         folder = _folder(self.trainer, RunRecord, "fit")
@@ -113,7 +113,7 @@ class TrainerCLI(LightningCLI):
             self.trainer.fit(**options)
 
     def validate(self, **options: Any) -> None:
-        """Compare the student of a checkpoint with its teacher."""
+        """Compare a checkpoint's student with its teacher."""
         path = checkpoints.to_score(self.trainer, self.model, options["ckpt_path"])
         data = self.datamodule
         settings = {"sets": data.val_sets or {}, "caches": data.caches, "authentic": data.authentic}
@@ -123,7 +123,7 @@ class TrainerCLI(LightningCLI):
         self.set_aside = _set_aside(self.trainer)
 
     def test(self, **options: Any) -> None:
-        """Score the student of a checkpoint."""
+        """Score a checkpoint's student."""
         path = checkpoints.to_score(self.trainer, self.model, options["ckpt_path"])
         manifests = {name: Path(manifest) for name, manifest in self.datamodule.test_manifests.items()}
         settings = {"sets": {name: file_sha256(file) for name, file in manifests.items() if file.is_file()}}
@@ -135,7 +135,7 @@ class TrainerCLI(LightningCLI):
     def _results(
         self, folder: Path, name: str, checkpoint: Path, settings: Mapping[str, Any], results: tuple[str, ...]
     ) -> AbstractContextManager[object]:
-        """The folder of results of these settings, of this checkpoint and by these rules."""
+        """Return the folder lock for results of this checkpoint with these settings and scoring options."""
         known = {
             "checkpoint_sha256": file_sha256(checkpoint),
             "scoring": asdict(self.model.image_scores.scoring),
@@ -146,7 +146,7 @@ class TrainerCLI(LightningCLI):
         return self._alone(run_folder(folder, f"{name}.settings.json", known, results, self.overwrite))
 
     def _alone(self, lock: AbstractContextManager[object]) -> AbstractContextManager[object]:
-        """The lock for the first process of a run; the others are started by it. A trial of a step writes nothing."""
+        """Lock in the first process, which starts the others; not for fast_dev_run, which writes nothing."""
         return lock if self.trainer.is_global_zero and not self.trainer.fast_dev_run else nullcontext()  # type: ignore[attr-defined]
 
     def _refuse_another_run(self, folder: Path, resumed: Path | None) -> None:
@@ -165,11 +165,12 @@ class TrainerCLI(LightningCLI):
 def run(arguments: list[str]) -> int:
     """Parse and run ``fit``, ``validate`` or ``test``.
 
-    W&B's session ends with the command, so that the next one in the same process has a run of its own, named anew by
-    the environment.
+    The W&B session is ended, so that the next command in the same process starts a new run configured by the
+    environment.
 
     Returns:
-        0, or 3 when inputs were skipped; in the first process alone, which Lightning kills for what others return.
+        0, or 3 if inputs were skipped; nonzero only in the first process, which Lightning kills if others return
+        nonzero.
     """
     exit_code = 1
     try:
@@ -192,9 +193,9 @@ def run(arguments: list[str]) -> int:
 
 
 def keep_wandb_in(folder: Path) -> None:
-    """Have W&B keep its copies and settings below a run, unless the environment or an account says where.
+    """Make W&B store its files below a run's folder, unless the environment or existing settings say otherwise.
 
-    Its own places are in the home folder, which a job on a cluster may not be able to write.
+    Its defaults are in the home folder, which may be read-only for a job on a cluster.
     """
     ours = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache"}
     if not (Path.home() / ".config/wandb").exists():
@@ -204,12 +205,12 @@ def keep_wandb_in(folder: Path) -> None:
 
 
 def _set_aside(trainer: L.Trainer) -> int:
-    """How many inputs the writers of results had to leave out."""
+    """Sum the numbers of inputs that the result writers skipped."""
     writers = (callback for callback in trainer.callbacks if isinstance(callback, WriteAgreement | WriteScores))  # type: ignore[attr-defined]
     return sum(callback.set_aside for callback in writers)
 
 
 def _folder(trainer: L.Trainer, writer: type[RunRecord | WriteAgreement | WriteScores], name: str) -> Path:
-    """Where a callback writes the results of a command."""
+    """Return the folder of the callback that writes a command's results."""
     writers = (callback for callback in trainer.callbacks if isinstance(callback, writer))  # type: ignore[attr-defined]
     return next((callback.folder for callback in writers), Path(trainer.default_root_dir) / name)

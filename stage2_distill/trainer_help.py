@@ -1,6 +1,6 @@
-"""The short help of ``fit``, ``validate`` and ``test``: the options that matter most, printed without importing torch.
+"""The short help of ``fit``, ``validate`` and ``test``: the most important options, without importing torch.
 
-Lightning's own help lists several hundred options and needs everything imported; ``--help_all`` prints it.
+Lightning's own help lists several hundred options and imports everything; ``--help_all`` prints it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ class Option(NamedTuple):
     """An option in the short help.
 
     Attributes:
-        name: as on the command line, without the dashes.
-        value: a placeholder or an example, for people; empty for a flag.
-        text: what it does.
+        name: on the command line, without dashes.
+        value: placeholder or example; empty for a flag.
+        text: description.
     """
 
     name: str
@@ -72,7 +72,7 @@ OPTIONS = {
         OVERWRITE,
     ],
 }
-"""Command → the options in its short help. A test compares them with the parser's."""
+"""Command → options in its short help. A test compares them with the parser's."""
 PURPOSE = {
     "fit": """\
 Train a student on pseudo-masks (stage two).
@@ -108,7 +108,7 @@ the package. Every entry is also an option, written with dots, which overrides t
 
 
 def short_help(command: str) -> str:
-    """The help of ``fit``, ``validate`` or ``test`` for people who want to get started."""
+    """Return the short help of ``fit``, ``validate`` or ``test``."""
     lines = [f"usage: boxpromptiml {command} --config FILE [OPTIONS]", "", PURPOSE[command], "", CONFIGS, ""]
     lines += ["the most important options:"]
     for option in OPTIONS[command]:

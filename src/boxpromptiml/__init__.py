@@ -1,7 +1,7 @@
 """Image manipulation localization learned from coarse boxes.
 
-The shared vocabulary of the two stages and the command line. Importing this package loads nothing heavy: `Localizer`,
-a trained student for one's own photos, is loaded with its first use.
+Importing the package imports nothing heavy. `Localizer`, a trained student that is applied to new photos, is imported
+on first access.
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
-"""One command line over both stages and the tools.
+"""The command line.
 
-``fit``, ``validate`` and ``test`` are Lightning's own command line. Every other word is a typed function, parsed by
-jsonargparse from its signature and docstring. Nothing heavy is imported before the word is known.
+``fit``, ``validate`` and ``test`` run Lightning's CLI. Every other command is a typed function, whose signature and
+docstring jsonargparse turns into options and help. Heavy modules are imported only after the command is known.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ TRAINER = {
 }
 SIMILAR = str.maketrans({"×": "x", "–": "-", "−": "-", "…": "...", "±": "+-", "≤": "<=", "≥": ">=", "α": "alpha"})
 FAILED = 2
-"""Exit code when a command could not run; 3 says that it ran and skipped some inputs, each with its reason."""
+"""Exit code of a command that could not run. Exit code 3 means that it ran but skipped some inputs and said why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the arguments name and return its exit code."""
+    """Run the command named by the arguments and return its exit code."""
     make_printable()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -99,13 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_trainer(command, words)
         return _run_tool(command, rest)
     except Exception as error:
-        if (line := plain_line(error)) is None:  # a defect of the program keeps its traceback
+        if (line := plain_line(error)) is None:  # a bug of ours keeps its traceback
             raise
         print(f"boxpromptiml {command}: {line}", file=sys.stderr)
         return FAILED
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
-            raise  # Lightning turns Ctrl-C into an exit of its own
+            raise  # Lightning turns Ctrl-C into a SystemExit
         how = (
             "add --ckpt_path last to go on from the last checkpoint" if command == "fit" else "the same command goes on"
         )
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_printable() -> None:
-    """Have a terminal that knows few letters, such as ASCII's, show others by similar ones or a question mark."""
+    """Replace characters that the terminal's encoding lacks (such as ASCII) by similar ones, or by a question mark."""
     codecs.register_error("similar", _similar)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
@@ -147,7 +147,7 @@ def _run_trainer(command: str, words: list[str]) -> int:
         return 0
     words = ["--help" if word == HELP_ALL else word for word in words]
     _keep_wandb_quiet()
-    if os.environ.get("WANDB_JOB_TYPE") in (None, *TRAINER):  # one that a user named stays
+    if os.environ.get("WANDB_JOB_TYPE") in (None, *TRAINER):  # keep a job type that the user has set
         os.environ["WANDB_JOB_TYPE"] = command
     from stage2_distill.trainer_cli import run
 
@@ -155,7 +155,7 @@ def _run_trainer(command: str, words: list[str]) -> int:
 
 
 def _keep_wandb_quiet() -> None:
-    """Without an account W&B records offline and asks nothing; ``wandb sync`` uploads later."""
+    """Record W&B runs offline if there is no account, so that W&B does not ask; ``wandb sync`` uploads them later."""
     if "WANDB_MODE" not in os.environ and not has_account():
         os.environ["WANDB_MODE"] = "offline"
 

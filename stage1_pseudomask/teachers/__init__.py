@@ -1,4 +1,4 @@
-"""Frozen teachers that turn boxes into masks. A new teacher is one file with one subclass of ``Teacher``."""
+"""Frozen teachers that turn boxes into masks. A new teacher is one file with a subclass of ``Teacher``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.images import Photo
 
-if TYPE_CHECKING:  # seconds to import, and not every teacher needs it
+if TYPE_CHECKING:  # a slow import that not every teacher needs
     import torch
 
 Size = tuple[int, int]
@@ -22,11 +22,11 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The masks that a teacher proposes for the N boxes of one image, C for each.
+    """Candidate masks of a teacher for the N boxes of one image, C per box.
 
     Attributes:
-        probability: (N, C, H, W) float32 in [0, 1]: an array, or a tensor on the device where it was computed.
-        scores: (N, C) float32 in [0, 1], the teacher's own confidence in each mask; the same.
+        probability: (N, C, H, W) float32 in [0, 1]: an array, or a tensor on the device that computed it.
+        scores: (N, C) float32 in [0, 1], the teacher's own confidence in each mask; likewise.
     """
 
     probability: NDArray[np.float32] | torch.Tensor
@@ -34,14 +34,14 @@ class Candidates:
 
 
 class Teacher(ABC):
-    """What stage one asks of a teacher.
+    """Interface of a teacher.
 
-    Each photo goes through ``preparation()`` in a loader worker, then a batch of them through ``embed`` once, and the
+    Each photo passes through ``preparation()`` in a loader worker, then a batch of them through ``embed`` once, and the
     boxes of all images of the batch through ``propose``. Constructing a teacher is cheap; ``load`` is not.
     """
 
     weights_sha256 = ""
-    """Of the weight file; empty for a teacher without weights."""
+    """SHA-256 of the weight file; empty for a teacher without weights."""
 
     @property
     @abstractmethod
@@ -51,14 +51,14 @@ class Teacher(ABC):
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Every argument that can change a mask; caches with different settings never mix."""
+        """All arguments that can change a mask; caches with different settings are never mixed."""
 
     @abstractmethod
     def preparation(self) -> Callable[[Photo], Photo]:
-        """A function that resizes a photo for ``embed``. It is sent to other processes, so it must be picklable."""
+        """Return a picklable function that resizes a photo for ``embed``; it is sent to other processes."""
 
     def load(self, device: torch.device) -> None:  # noqa: B027  (a teacher without weights has nothing to do)
-        """Fetch the weights and move them to a device. Called once in each process, before ``embed``.
+        """Load the weights onto a device. Called once in each process, before ``embed``.
 
         Raises:
             InputError: the weights are missing or damaged.
@@ -66,14 +66,14 @@ class Teacher(ABC):
 
     @abstractmethod
     def embed(self, photos: Sequence[Photo]) -> Any:
-        """Everything about a batch of prepared photos that does not depend on boxes, in the teacher's own form."""
+        """Compute what does not depend on boxes for a batch of prepared photos, in the teacher's own format."""
 
     @abstractmethod
     def propose(self, embedding: Any, boxes: Sequence[Boxes], frames: Sequence[Size]) -> list[Candidates]:
-        """Masks for the boxes of every image of a batch.
+        """Propose masks for the boxes of all images of a batch.
 
         Args:
-            embedding: what ``embed`` returned.
-            boxes: for each image (N, 4) corner boxes; N may be 0 and differ between images.
-            frames: for each image the size of the frame in which its boxes lie and its masks are wanted.
+            embedding: result of ``embed``.
+            boxes: (N, 4) boxes (XYXY) of each image; N may be 0 and differ between images.
+            frames: for each image the size of the frame of its boxes and of the resulting masks.
         """

@@ -1,9 +1,10 @@
 """GrabCut as a teacher: no weights, no GPU, no download.
 
-GrabCut (Rother et al. 2004) separates the colours inside a box from those around it. Where the two are alike it keeps
-next to nothing. So each box is cut twice, the second time with its middle declared foreground (ours): the second cut
-stands in where the first keeps too little, and the agreement of the two is the score. On 144 coarse boxes of real
-forgeries the stand-in scores IoU .67 where the bare box has .53, and the score correlates with IoU at .36.
+GrabCut (Rother et al. 2004) separates the colours inside a box from those around it. If the two are similar it keeps
+almost nothing. Each box is therefore segmented twice, the second time with its centre marked as foreground (ours). The
+second result is used if the first one is too small, and the agreement of the two is the score. On 144 coarse boxes of
+real forgeries the second result has an IoU of .67 where the bare box has .53, and the score's correlation with the IoU
+is .36.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from boxpromptiml.images import Mask, Photo, resize_photo, resize_probability
 from stage1_pseudomask.teachers import Candidates, Size, Teacher
 
 MIN_CONTEXT = 8
-"""Fewest pixels of background on each side of a box, where the photo has them."""
+"""Minimum number of background pixels on each side of a box, if the photo has them."""
 
 
 class GrabCut(Teacher):
-    """OpenCV GrabCut seeded by the box. Every box is cut on its own.
+    """OpenCV GrabCut initialized with the box. Each box is segmented separately.
 
     Args:
-        longest_side: photos are shrunk to it before they are cut, in pixels; never enlarged.
-        context: how much of the surroundings the background is learned from, as a share of the box on each side.
+        longest_side: photos are shrunk to this size in pixels before segmentation, never enlarged.
+        context: width of the surroundings used as background, as a fraction of the box on each side.
         iterations: of GrabCut.
-        least_share: a first cut that keeps less than this share of its box gives way to the second.
-        core: width and height of the ellipse of certain foreground in the second cut, as a share of the box.
-        threads: images cut at the same time; 0 for one a core. It does not change the masks.
+        least_share: if the first result covers a smaller fraction of the box, the second one is used.
+        core: width and height of the foreground ellipse of the second run, as a fraction of the box.
+        threads: images processed in parallel; 0 for one per core. Does not affect the masks.
     """
 
     @within_limits
@@ -65,21 +66,21 @@ class GrabCut(Teacher):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every argument but the number of threads."""
+        """All arguments except the number of threads."""
         names = ("longest_side", "context", "iterations", "least_share", "core")
         return {name: getattr(self, name) for name in names}
 
     def preparation(self) -> Callable[[Photo], Photo]:
-        """Shrink to the longest side."""
+        """Return a function that shrinks a photo to the longest side."""
         return partial(shrink, longest_side=self.longest_side)
 
     def embed(self, photos: Sequence[Photo]) -> list[Photo]:
-        """The photos themselves."""
+        """Return the photos themselves."""
         return list(photos)
 
     def propose(self, embedding: Any, boxes: Sequence[Boxes], frames: Sequence[Size]) -> list[Candidates]:
-        """One binary mask for each box, never outside its context."""
-        # OpenCV releases the interpreter lock during a cut, so threads run side by side.
+        """Propose one binary mask per box, restricted to its context."""
+        # OpenCV releases the GIL during a segmentation, so threads run in parallel.
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(self._cut_all, embedding, boxes, frames))
 
@@ -93,14 +94,14 @@ class GrabCut(Teacher):
         return Candidates(probability, scores)
 
     def cut(self, photo: Photo, box_xyxy: NDArray[np.float32]) -> tuple[Mask, float]:
-        """Cut one box out of a photo.
+        """Segment one box of a photo.
 
         Args:
             photo: (H, W, 3) uint8 RGB.
-            box_xyxy: (4,) corner box in its pixels.
+            box_xyxy: (4,) box in pixels.
 
         Returns:
-            An (H, W) bool mask and its score in [0, 1]. Where neither cut keeps enough the mask is the box.
+            An (H, W) bool mask and its score in [0, 1]. If both results are too small, the mask is the box.
         """
         height, width = photo.shape[:2]
         x1, y1, x2, y2 = box_xyxy.tolist()
@@ -124,10 +125,10 @@ class GrabCut(Teacher):
         return mask, _iou(inside, second)
 
     def _grabcut(self, crop: Photo, seeds: NDArray[np.uint8]) -> Mask:
-        """Foreground of a crop; nothing when there is no background to learn from."""
+        """Return the foreground of a crop; empty if there is no background to learn from."""
         if not (seeds == cv2.GC_BGD).any():
             return np.zeros(seeds.shape, bool)
-        cv2.setRNGSeed(0)  # the generator is the thread's own and GrabCut starts from random clusters
+        cv2.setRNGSeed(0)  # GrabCut starts from random clusters; the generator is local to the thread
         background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
         no_rectangle = (0, 0, 0, 0)
         labels, _, _ = cv2.grabCut(
@@ -137,7 +138,7 @@ class GrabCut(Teacher):
 
 
 def shrink(photo: Photo, longest_side: int) -> Photo:
-    """Photo with its longer side at most ``longest_side`` pixels."""
+    """Shrink a photo so that its longer side is at most ``longest_side`` pixels."""
     height, width = photo.shape[:2]
     factor = min(1.0, longest_side / max(height, width))
     return resize_photo(photo, max(1, round(width * factor)), max(1, round(height * factor)))

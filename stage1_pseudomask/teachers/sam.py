@@ -1,8 +1,9 @@
 """Segment Anything as a teacher (Kirillov et al. 2023, the ``segment-anything`` package), batched.
 
-For any weights the masks are those of ``SamPredictor`` called image by image; a test holds that. In half precision only
-the encoder's blocks are: its neck and the decoder, two hundredths of the arithmetic, decide where a border lies. With
-them in full precision masks of the tiny variant have a mean IoU of .999 with the exact ones, and of .973 without.
+For any weights the masks equal those of ``SamPredictor`` called image by image, which a test verifies. In half
+precision only the encoder's blocks use it: the neck and the decoder, 2 % of the arithmetic, determine the exact
+borders. With them in full precision, masks of the tiny variant have a mean IoU of .999 with the exact ones; otherwise
+.973.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from boxpromptiml.images import Photo
 from stage1_pseudomask.teachers import Candidates, Size, Teacher, sam_weights
 from stage1_pseudomask.teachers.sam_resize import SIDES, Variant, resize_longest_side
 
-if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of them
+if TYPE_CHECKING:  # slow imports that a complete cache does not need
     import torch
     from segment_anything.modeling import Sam
 
@@ -31,8 +32,8 @@ class SamEmbedding:
     """Encoded photos.
 
     Attributes:
-        features: (B, 256, 64, 64), what the encoder made of them.
-        sizes: for each photo its (height, width) at the encoder's input, before padding.
+        features: (B, 256, 64, 64), output of the encoder.
+        sizes: (height, width) of each photo at the encoder's input, before padding.
     """
 
     features: torch.Tensor
@@ -43,15 +44,16 @@ class SegmentAnything(Teacher):
     """SAM prompted by boxes.
 
     Args:
-        variant: size of the image encoder; ``tiny`` is a rehearsal that comes with this package, trained for minutes.
-        checkpoint: weight file; by default the one that BOXPROMPTIML_SAM_CHECKPOINT names, or the published one, which
-            is downloaded once and verified.
+        variant: size of the image encoder; ``tiny`` is a stand-in for tests that comes with this package, trained for
+            minutes.
+        checkpoint: weight file; by default the one in BOXPROMPTIML_SAM_CHECKPOINT, or the published one, which is
+            downloaded once and verified.
         download_folder: where downloads are kept; by default the user's cache folder.
-        multimask_output: three candidates for each box instead of one. SAM's authors advise against it for boxes.
-        boxes_at_once: boxes that are decoded together, of however many images; memory grows with it.
-        kernel: of the encoder's attention: torch's scaled_dot_product_attention, its flex_attention, or the code that
-            segment-anything ships. Like ``boxes_at_once`` it changes masks by rounding at most.
-        compiled: run the encoder through torch.compile, which takes a minute at the start. Worth it on a GPU.
+        multimask_output: three candidates per box instead of one. SAM's authors advise against it for boxes.
+        boxes_at_once: boxes decoded together, over all images; memory grows with it.
+        kernel: of the encoder's attention: torch's scaled_dot_product_attention, its flex_attention, or
+            segment-anything's own code. Like ``boxes_at_once`` it affects masks only by rounding.
+        compiled: run the encoder through torch.compile, which takes a minute at the start. Worthwhile on a GPU.
     """
 
     @within_limits
@@ -80,17 +82,17 @@ class SegmentAnything(Teacher):
         return f"sam_{self.variant}"
 
     @cached_property
-    def weights_sha256(self) -> str:  # type: ignore[override]  # computed only when it is asked for
-        """Of the file on disk, or of the published one that will be downloaded."""
+    def weights_sha256(self) -> str:  # type: ignore[override]  # computed on first access
+        """SHA-256 of the file on disk, or of the published one that will be downloaded."""
         return sam_weights.sha256(self.variant, self.checkpoint)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What changes masks beside the weights."""
+        """Settings other than the weights that change masks."""
         return {"multimask_output": self.multimask_output}
 
     def preparation(self) -> Callable[[Photo], Photo]:
-        """SAM's own resize to 1024 on the longer side, which ``SamPredictor`` uses too."""
+        """Return SAM's own resize to 1024 pixels on the longer side, which ``SamPredictor`` also uses."""
         return partial(resize_longest_side, side=SIDES[self.variant])
 
     def load(self, device: torch.device) -> None:
@@ -98,7 +100,7 @@ class SegmentAnything(Teacher):
         self.model = sam_weights.load(self.variant, self.checkpoint, self.download_folder).to(device)
 
     def embed(self, photos: Sequence[Photo]) -> SamEmbedding:
-        """One call of the image encoder for the whole batch."""
+        """Encode the whole batch with one call of the image encoder."""
         import torch
 
         from stage1_pseudomask.teachers.sam_encoder import encode
@@ -111,7 +113,7 @@ class SegmentAnything(Teacher):
         return SamEmbedding(features, [photo.shape[:2] for photo in photos])
 
     def propose(self, embedding: SamEmbedding, boxes: Sequence[Boxes], frames: Sequence[Size]) -> list[Candidates]:
-        """Candidates for every box, on the device; the scores are SAM's own estimates of their IoU."""
+        """Propose candidates for every box, on the device; the scores are SAM's own IoU estimates."""
         import torch
         from segment_anything.utils.transforms import ResizeLongestSide
 
@@ -130,12 +132,12 @@ class SegmentAnything(Teacher):
     def _decode(
         self, features: torch.Tensor, prompts: torch.Tensor, counts: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Every box of a batch with the features of its own image, ``boxes_at_once`` at a time.
+        """Decode every box of a batch with the features of its image, ``boxes_at_once`` at a time.
 
         Args:
             features: (B, 256, 64, 64) of the images.
-            prompts: (N, 4) corner boxes at the encoder's input, image by image.
-            counts: how many of them each image has.
+            prompts: (N, 4) boxes (XYXY) at the encoder's input, image by image.
+            counts: number of boxes of each image.
 
         Returns:
             (N, C, 256, 256) float32 logits, and (N, C) float32 scores in [0, 1].

@@ -1,9 +1,9 @@
-"""The image encoder of Segment Anything on fused attention kernels.
+"""The image encoder of Segment Anything with fused attention kernels.
 
-``segment_anything`` writes out every attention matrix, adds relative positions to it twice and takes its softmax, each
-in a pass over memory of its own. ``encode`` computes the same from the same modules and weights, which stay untouched:
-a fused kernel is given the relative positions as a bias, in pieces of bounded size. It also leaves out what windowed
-layers compute about padding, whose queries, keys and values are the layer's bias.
+``segment_anything`` materializes every attention matrix, adds relative positions to it twice and computes its softmax,
+each in a separate pass over memory. ``encode`` computes the same from the unchanged modules and weights: the relative
+positions are passed to a fused kernel as a bias, in chunks of limited size. It also skips most work on the padding of
+windowed layers, whose queries, keys and values equal the layer's bias.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ Attended = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float], Tensor]
 
 BIAS_BYTES = {"cpu": 16 << 20}
-"""Largest piece of the bias that exists at a time. On a CPU it stays in the cache: a quarter faster than in one."""
+"""Largest chunk of the bias in bytes. On a CPU it fits into the cache, which is a quarter faster than a single
+chunk."""
 BIAS_BYTES_ON_A_GPU = 1 << 30
 
 
 def encode(encoder: ImageEncoderViT, pixels: Tensor, kernel: Kernel = "sdpa", compiled: bool = False) -> Tensor:
-    """What ``encoder(pixels)`` gives, faster.
+    """Compute ``encoder(pixels)`` faster.
 
     Args:
         encoder: of Segment Anything, with relative positions, frozen.
-        pixels: (B, 3, S, S) normalised and padded to the encoder's side S.
+        pixels: (B, 3, S, S) normalized and padded to the encoder's side S.
         kernel: ``sdpa`` for torch's scaled_dot_product_attention, ``flex`` for its flex_attention, which is compiled at
             the first call on a GPU and slow elsewhere, or ``shipped`` for the encoder's own forward.
-        compiled: run what is around attention through torch.compile, which takes part of a minute at the first call.
+        compiled: run everything around the attention through torch.compile, which takes part of a minute at the first
+            call.
 
     Returns:
-        (B, 256, S / 16, S / 16) features, for the published shapes.
+        (B, 256, S / 16, S / 16) features, for the published architectures.
     """
     if kernel == "shipped":
         return encoder(pixels)
@@ -55,7 +57,7 @@ def encode(encoder: ImageEncoderViT, pixels: Tensor, kernel: Kernel = "sdpa", co
 
 
 def multiply_adds(encoder: ImageEncoderViT) -> int:
-    """Multiply-adds of one image, matrix products and convolutions alone, padding of windows left out."""
+    """Count the multiply-adds per image of matrix products and convolutions, without padding of windows."""
     grid = encoder.img_size // encoder.patch_embed.proj.stride[0]
     linear = sum(layer.weight.numel() for layer in encoder.modules() if isinstance(layer, nn.Linear | nn.Conv2d))
     keys = sum((block.window_size or grid) ** 2 for block in encoder.blocks)
@@ -64,12 +66,12 @@ def multiply_adds(encoder: ImageEncoderViT) -> int:
 
 @cache
 def _around(compiled: bool) -> tuple[Callable[[Any, Tensor], Attended], Callable[[Any, Tensor, Tensor], Tensor]]:
-    """What comes before attention in a block and what after; the kernels between gain nothing from compilation."""
+    """Return the parts of a block before and after attention; the attention kernels do not benefit from compilation."""
     return (torch.compile(_before), torch.compile(_after)) if compiled else (_before, _after)
 
 
 def _before(block: Any, tokens: Tensor) -> Attended:
-    """What attention takes, grouped by window and head, from (B, H, W, C) tokens."""
+    """Compute the inputs of the attention from (B, H, W, C) tokens, grouped by window and head."""
     layer, (batch, height, width, _) = block.attn, tokens.shape
     rows, columns, down, across = _windows(block, height, width)
     qkv = layer.qkv(block.norm1(tokens))
@@ -85,24 +87,24 @@ def _before(block: Any, tokens: Tensor) -> Attended:
 
 
 def _after(block: Any, tokens: Tensor, mixed: Tensor) -> Tensor:
-    """The block's answer, (B, H, W, C), from its tokens and what attention made of them."""
+    """Compute the block's output, (B, H, W, C), from its input tokens and the output of the attention."""
     layer, (batch, height, width, _) = block.attn, tokens.shape
     rows, columns, down, across = _windows(block, height, width)
     grouped = mixed.view(batch, down, across, layer.num_heads, rows, columns, -1)
     image = grouped.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, down * rows, across * columns, -1)
-    # Contiguous, or the linear layer copies its weights once for each row of the image.
+    # Contiguous, otherwise the linear layer copies its weights once per row of the image.
     tokens = tokens + layer.proj(image[:, :height, :width].contiguous())
     return tokens + block.mlp(block.norm2(tokens))
 
 
 def _windows(block: Any, height: int, width: int) -> tuple[int, int, int, int]:
-    """Rows and columns of a window, how many there are downwards and across; one for global attention."""
+    """Return rows and columns of a window, and the number of windows vertically and horizontally (1 if global)."""
     rows, columns = block.window_size or height, block.window_size or width
     return rows, columns, ceil(height / rows), ceil(width / columns)
 
 
 def _by_distance(table: Tensor, size: int) -> Tensor:
-    """(size, size, C): for a query and a key, the row of a (2 size - 1, C) table for their distance."""
+    """Gather the rows of a (2 size - 1, C) table by the distance of query and key: (size, size, C)."""
     place = torch.arange(size, device=table.device)
     return table[place[:, None] - place + size - 1]
 
@@ -111,19 +113,19 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, from_rows: Tensor, from_columns: Tens
     """Attention with decomposed relative positions.
 
     Args:
-        q: (G, N, D), a group for each head of each window, N places in each.
-        k: the same.
-        v: the same.
-        from_rows: (G, N, R), the bias of each query towards each of R rows of keys.
-        from_columns: (G, N, N / R), towards each column.
+        q: (G, N, D), a group per head and window, N positions each.
+        k: likewise.
+        v: likewise.
+        from_rows: (G, N, R), bias of each query for each of the R rows of keys.
+        from_columns: (G, N, N / R), bias for each column.
         scale: of the products of q and k.
     """
     groups, places, _ = q.shape
     limit = BIAS_BYTES.get(q.device.type, BIAS_BYTES_ON_A_GPU) // q.element_size()
     groups_at_once, queries_at_once = max(1, limit // places**2), max(1, min(places, limit // places))
     mixed = torch.empty_like(q)
-    # One piece of memory for all: where it is new each time, clearing it takes as long as filling it. Rows are a
-    # multiple of eight apart, or GPU kernels would copy it once more.
+    # One buffer for all chunks: clearing newly allocated memory would take as long as filling it. The row stride is a
+    # multiple of eight, otherwise GPU kernels would copy the bias.
     reused = q.new_empty(min(groups, groups_at_once), queries_at_once, 8 * ceil(places / 8))[..., :places]
     for first in range(0, groups, groups_at_once):
         some = slice(first, first + groups_at_once)
@@ -138,17 +140,17 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, from_rows: Tensor, from_columns: Tens
 
 
 def _mixed(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attention of one piece; (G, Q, D), (G, K, D), (G, K, D) and (G, Q, K), which is overwritten, to (G, Q, D)."""
+    """Attention of one chunk: (G, Q, D), (G, K, D), (G, K, D) and (G, Q, K), which is overwritten, to (G, Q, D)."""
     if q.dtype == torch.bfloat16 and q.device.type == "cpu" and bias.is_contiguous():
         # The fused kernel of torch 2.15 takes 1.7 times as long there.
         with torch.autocast("cpu", enabled=False):
             return bias.baddbmm_(q, k.transpose(1, 2), alpha=scale).softmax(2) @ v
-    # The kernels want four dimensions: groups take the place of heads.
+    # The kernels expect four dimensions: groups are passed as heads.
     return F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=bias[None], scale=scale)[0]
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, from_rows: Tensor, from_columns: Tensor, scale: float) -> Tensor:
-    """The same; the bias is never written out."""
+    """Do the same as `_sdpa` without materializing the bias."""
     columns = from_columns.shape[-1]
 
     def with_bias(score: Tensor, _: Tensor, group: Tensor, query: Tensor, key: Tensor) -> Tensor:
@@ -162,6 +164,6 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, from_rows: Tensor, from_columns: Tens
 def _flex_attention(compiled: bool) -> Callable[..., Any]:
     from torch.nn.attention.flex_attention import flex_attention
 
-    if not compiled:  # what torch 2.15 generates for these biases on a CPU is not valid C++
+    if not compiled:  # torch 2.15 generates invalid C++ for these biases on a CPU
         return flex_attention
     return torch.compile(flex_attention)

@@ -1,4 +1,4 @@
-"""How Segment Anything's encoders see a photo: its longer side resized to the side of their input."""
+"""Resizing of photos for Segment Anything's encoders: the longer side to the side of their input."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ SIDES: dict[Variant, int] = {"vit_h": 1024, "vit_l": 1024, "vit_b": 1024, "tiny"
 
 
 def resize_longest_side(photo: Photo, side: int) -> Photo:
-    """Photo with its longer side exactly ``side`` pixels, by Pillow's bilinear filter on uint8.
+    """Resize a photo so that its longer side is exactly ``side`` pixels, with Pillow's bilinear filter on uint8.
 
     Raises:
-        ImageError: it is so thin that nothing of its shorter side would be left.
+        ImageError: the photo is so thin that its shorter side would vanish.
     """
     from segment_anything.utils.transforms import ResizeLongestSide
 
     refuse_too_thin(photo, side)
-    return np.array(ResizeLongestSide(side).apply_image(photo))  # a copy, because torch refuses read-only memory
+    return np.array(ResizeLongestSide(side).apply_image(photo))  # a copy, because torch rejects read-only memory
 
 
 def refuse_too_thin(photo: Photo, side: int) -> None:
-    """Do nothing for a photo that keeps a pixel across when its longer side is resized to ``side``.
+    """Reject a photo whose shorter side would vanish when its longer side is resized to ``side``.
 
     Raises:
-        ImageError: it keeps none.
+        ImageError: it would vanish.
     """
     height, width = photo.shape[:2]
     if 2 * side * min(height, width) < max(height, width):  # half a pixel is rounded up

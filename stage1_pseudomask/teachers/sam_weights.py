@@ -1,4 +1,4 @@
-"""Weight files of Segment Anything: where they are published, which are whole, and what is built from them."""
+"""Weight files of Segment Anything: download, verification, and construction of the network."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.provenance import file_sha256
 from stage1_pseudomask.teachers.sam_resize import Variant
 
-if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of it
+if TYPE_CHECKING:  # a slow import that a complete cache does not need
     from segment_anything.modeling import Sam
 
 CHECKPOINT_VARIABLE = "BOXPROMPTIML_SAM_CHECKPOINT"
-"""Environment variable that names a checkpoint file, for every variant but ``tiny``."""
+"""Environment variable that names a checkpoint file, for every variant except ``tiny``."""
 BASE_URL = "https://dl.fbaipublicfiles.com/segment_anything/"
 CHECKPOINTS: dict[Variant, tuple[str, str]] = {
     "vit_h": ("sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
@@ -22,21 +22,21 @@ CHECKPOINTS: dict[Variant, tuple[str, str]] = {
     "vit_b": ("sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
     "tiny": ("tiny_sam.pth", "964b709a886914fd9977841db5fc36cbda53c8a4df55cdeea691fd3164511f79"),
 }
-"""File name and SHA-256 of the published weights, and of those that come with this package."""
+"""File name and SHA-256 of the published weights, and of the ones that come with this package."""
 
 
 class CheckpointError(InputError):
-    """A weight file that is missing or cannot be used. Its text is one line that names it and the remedy."""
+    """A weight file is missing or cannot be used. The message is one line that names it and the remedy."""
 
 
 def named_by_user(variant: Variant, checkpoint: Path | None) -> Path | None:
-    """The weight file that an argument or the environment names, or None for the published one."""
+    """Return the weight file named by the argument or the environment, or None for the published one."""
     named = None if variant == "tiny" else os.environ.get(CHECKPOINT_VARIABLE)
     return checkpoint or (Path(named) if named else None)
 
 
 def sha256(variant: Variant, named: Path | None) -> str:
-    """Of the file on disk, or of the published one that will be downloaded.
+    """Return the SHA-256 of the file on disk, or of the published one that will be downloaded.
 
     Raises:
         CheckpointError: the named file does not exist.
@@ -45,10 +45,10 @@ def sha256(variant: Variant, named: Path | None) -> str:
 
 
 def load(variant: Variant, named: Path | None, download_folder: Path | None) -> Sam:
-    """The network, in evaluation mode on the CPU.
+    """Load the network in evaluation mode on the CPU.
 
     Raises:
-        CheckpointError: the weights are missing, damaged, or those of another variant.
+        CheckpointError: the weights are missing, damaged, or of another variant.
     """
     if named:
         return build(variant, _existing(named))
@@ -56,10 +56,10 @@ def load(variant: Variant, named: Path | None, download_folder: Path | None) -> 
 
 
 def packaged() -> Path:
-    """The file of the ``tiny`` network.
+    """Return the weight file of the ``tiny`` network.
 
     Raises:
-        CheckpointError: it is not the one that was packaged.
+        CheckpointError: it is missing or was changed.
     """
     name, wanted = CHECKPOINTS["tiny"]
     path = Path(__file__).with_name(name)
@@ -69,10 +69,10 @@ def packaged() -> Path:
 
 
 def build(variant: Variant, path: Path) -> Sam:
-    """The network with the weights of a file, in evaluation mode on the CPU.
+    """Build the network with the weights of a file, in evaluation mode on the CPU.
 
     Raises:
-        CheckpointError: the file does not hold weights, or those of another variant.
+        CheckpointError: the file does not hold weights of this variant.
     """
     import torch
     from segment_anything import sam_model_registry
@@ -83,7 +83,7 @@ def build(variant: Variant, path: Path) -> Sam:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         model = tiny_sam() if variant == "tiny" else sam_model_registry[variant]()
         model.load_state_dict(weights)
-    except Exception as error:  # a damaged file raises a different type for each way it can be damaged
+    except Exception as error:  # damaged files raise many different types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"{path}: not the weights of SAM {variant} ({reason}); name a file that fits the variant, or delete it and "
@@ -93,15 +93,15 @@ def build(variant: Variant, path: Path) -> Sam:
 
 
 def download(variant: Variant, folder: Path | None = None, base_url: str = BASE_URL) -> Path:
-    """The published weights, from the folder where they are kept or else from the network, verified either way.
+    """Return the published weights from the download folder or, if absent, from the network; both are verified.
 
     Args:
         variant: size of the image encoder.
-        folder: where they are kept; by default the user's cache folder.
+        folder: download folder; by default the user's cache folder.
         base_url: where they are published.
 
     Raises:
-        CheckpointError: they cannot be had. The message says what is missing and where to put it.
+        CheckpointError: they are not available. The message says what is missing and where to put it.
     """
     import pooch
 
@@ -109,7 +109,7 @@ def download(variant: Variant, folder: Path | None = None, base_url: str = BASE_
     folder = folder or Path(pooch.os_cache("boxpromptiml"))
     try:
         found = pooch.retrieve(base_url + name, f"sha256:{sha256}", fname=name, path=folder, progressbar=True)
-    except (OSError, ValueError) as error:  # network trouble and a full disk; a checksum that differs
+    except (OSError, ValueError) as error:  # OSError: network failure or full disk; ValueError: wrong checksum
         reason = type(error).__name__ if isinstance(error, OSError) else "its checksum differs"
         raise CheckpointError(
             f"{folder / name}: the weights of SAM {variant} are missing and could not be downloaded ({reason}); get "

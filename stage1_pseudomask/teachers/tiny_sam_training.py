@@ -1,4 +1,4 @@
-"""How the weights of the tiny network were made, from forgeries of packaged photos alone.
+"""Training of the tiny network, on forgeries of packaged photos only.
 
     boxpromptiml synthesize --out runs/tiny/data --train 3000 --val 100 --test 100 --size 256 --seed 1
     python -m stage1_pseudomask.teachers.tiny_sam_training --manifest runs/tiny/data/manifest.json \\
@@ -28,14 +28,14 @@ from stage1_pseudomask.teachers.tiny_sam import SIDE, tiny_sam
 
 
 def train(manifest: Path, out: Path, steps: int = 2400, batch_size: int = 16, lr: float = 1e-3, seed: int = 0) -> int:
-    """Train the tiny network to segment what a coarse box holds, and write its weights in half precision.
+    """Train the tiny network to segment the manipulated region in a coarse box, and save its weights in half precision.
 
     Args:
         manifest: COCO JSON of images with masks, whose train split is used.
         out: file for the weights.
         steps: of AdamW, with a cosine schedule.
-        batch_size: images in a step, each with one box.
-        lr: largest learning rate.
+        batch_size: images per step, each with one box.
+        lr: peak learning rate.
         seed: of weights, order, boxes and flips; the same seed on the same machine gives the same weights.
     """
     torch.manual_seed(seed)
@@ -60,7 +60,7 @@ def train(manifest: Path, out: Path, steps: int = 2400, batch_size: int = 16, lr
 def _batches(
     records: Sequence[ImageRecord], batch_size: int, steps: int, seed: int
 ) -> Iterator[tuple[list[Tensor], Tensor, Tensor]]:
-    """(3, H, W) pixels in [0, 255], (B, 4) corner boxes, and (B, 1, SIDE, SIDE) masks of what they hold."""
+    """Yield (3, H, W) pixels in [0, 255], (B, 4) boxes (XYXY), and the (B, 1, SIDE, SIDE) masks inside the boxes."""
     rng = np.random.default_rng(seed)
     read = (read_record(record) for record in tqdm(records, unit="image"))
     examples = [(photo, mask) for photo, mask in read if mask is not None]
@@ -72,7 +72,7 @@ def _batches(
 
 
 def _drawn(example: tuple[Photo, Mask], rng: np.random.Generator) -> tuple[Photo, NDArray[np.float32], Mask]:
-    """A photo at the network's size, perhaps cropped and mirrored; a coarse box; the mask of what the box holds."""
+    """Crop and flip a photo at random and resize it to the network; return it, a coarse box, and the mask inside it."""
     photo, mask = example
     height, width = mask.shape
     crop = slice(0, int(height * rng.uniform(0.6, 1))), slice(0, int(width * rng.uniform(0.6, 1)))
@@ -84,18 +84,18 @@ def _drawn(example: tuple[Photo, Mask], rng: np.random.Generator) -> tuple[Photo
     height, width = photo.shape[:2]
     mask = resize_mask(np.ascontiguousarray(mask), width, height)
     boxes = boxes_from_mask(mask, rng, looseness=0.3)
-    if not len(boxes):  # a speck that vanished
+    if not len(boxes):  # a small region vanished when the mask was resized
         boxes = np.array([[0, 0, width, height]], np.float32)
     box = boxes[rng.integers(len(boxes))]
     return photo, box, mask & rasterize(box[None], width, height)
 
 
 def _loss(model: Sam, pixels: Sequence[Tensor], boxes: Tensor, truths: Tensor) -> Tensor:
-    """Cross-entropy and Dice of the single mask and of the best of the three, and the error of the predicted IoU."""
+    """Cross-entropy and Dice of the single mask and of the best of three masks, plus the error of the predicted IoU."""
     features = model.image_encoder(torch.stack([model.preprocess(image) for image in pixels]))
     sparse, dense = model.prompt_encoder(points=None, boxes=boxes, masks=None)
     logits, scores = model.mask_decoder.predict_masks(
-        image_embeddings=torch.zeros(1, 1, 1, 1),  # the decoder expects one image; here every box has its own
+        image_embeddings=torch.zeros(1, 1, 1, 1),  # a dummy; the images' features are added to `dense` below
         image_pe=model.prompt_encoder.get_dense_pe(),
         sparse_prompt_embeddings=sparse,
         dense_prompt_embeddings=dense + features,

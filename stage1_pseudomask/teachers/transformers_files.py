@@ -1,4 +1,4 @@
-"""Models of Segment Anything's family as files: on the Hugging Face hub, in a folder, and what they are built into."""
+"""Model files of Segment Anything's family: download from the Hugging Face hub, and loading from a folder."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from stage1_pseudomask.teachers.sam_weights import CheckpointError
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 FETCHED = ("*.json", WEIGHTS)
-"""Of a repository: settings and weights, neither of which can hold code."""
+"""Files of a repository that are downloaded: settings and weights, neither of which can contain code."""
 
 
 def located(model: str, revision: str) -> Path:
-    """The folder of a model, or its folder in the hub's cache, which has the name of the commit.
+    """Return the folder of a model, or its folder in the hub's cache, whose name is the commit.
 
     Args:
         model: a folder, or OWNER/NAME on the hub, which is downloaded once.
         revision: branch, tag or commit on the hub.
 
     Raises:
-        CheckpointError: it cannot be had, or its weights are no safetensors.
+        CheckpointError: it is not available, or its weights are not in safetensors format.
     """
     folder = Path(model)
     if not folder.is_dir():
@@ -37,10 +37,10 @@ def located(model: str, revision: str) -> Path:
 
 
 def family(folder: Path) -> str:
-    """The type that a model says it is of, such as ``sam``, ``sam_hq`` or ``sam2``.
+    """Return the model type from its config, such as ``sam``, ``sam_hq`` or ``sam2``.
 
     Raises:
-        CheckpointError: one that does not answer boxes with masks.
+        CheckpointError: the type does not predict masks from boxes.
     """
     from transformers import MODEL_FOR_MASK_GENERATION_MAPPING
 
@@ -59,7 +59,7 @@ def family(folder: Path) -> str:
 
 
 def image_processor(folder: Path) -> Any:
-    """What resizes, normalizes and pads photos for a model.
+    """Load the image processor of a model, which resizes, normalizes and pads photos.
 
     Raises:
         CheckpointError: its settings are missing or damaged.
@@ -69,15 +69,16 @@ def image_processor(folder: Path) -> Any:
     _quieten()
     try:
         return AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # JSON of any content: OSError, TypeError, ValueError, KeyError
+    except Exception as error:  # invalid settings raise many types: OSError, TypeError, ValueError, KeyError
         raise _unusable(folder, "its image processor", error) from None
 
 
 def network(folder: Path) -> Any:
-    """A model in full precision and evaluation mode, on the CPU.
+    """Load a model in full precision and evaluation mode, on the CPU.
 
     Raises:
-        CheckpointError: weights are missing, damaged or of another shape; the library would draw such at random.
+        CheckpointError: weights are missing, damaged or have the wrong shape; the library would initialize them at
+            random.
     """
     import torch
     from transformers import AutoModelForMaskGeneration
@@ -87,7 +88,7 @@ def network(folder: Path) -> Any:
         model, report = AutoModelForMaskGeneration.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
-    except Exception as error:  # a damaged file raises a different type for each way it can be damaged
+    except Exception as error:  # damaged files raise many different types
         raise _unusable(folder, WEIGHTS, error) from None
     if lacking := sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])}):
         raise CheckpointError(
@@ -102,7 +103,7 @@ def _downloaded(model: str, revision: str) -> Path:
 
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=list(FETCHED)))
-    except Exception as error:  # no such id, no network, no right to see it: every version of the hub has its own
+    except Exception as error:  # unknown id, no network, no access: the types depend on the version of the hub
         raise CheckpointError(
             f"{model}: no such folder, and the hub gives no revision {revision!r} of it ({_first_line(error)}); "
             "correct the name, or run `hf download` on a machine with network and name the folder"
@@ -110,7 +111,7 @@ def _downloaded(model: str, revision: str) -> Path:
 
 
 def _quieten() -> None:
-    """Keep what the library tells about loading from the screen; weights that are missing are refused here."""
+    """Silence the library's messages about loading; missing weights are detected here."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()

@@ -1,9 +1,9 @@
-"""Segment Anything's family over Hugging Face ``transformers``: SAM, SAM-HQ, SAM 2 and 2.1, EdgeTAM and their kin.
+"""Segment Anything's family through Hugging Face ``transformers``: SAM, SAM-HQ, SAM 2 and 2.1, EdgeTAM and others.
 
-For any weights the masks are those of the library's own processor and model called image by image; a test holds that.
-Photos are resized, normalized and padded by the library's image processor and boxes decoded by its model; batches of
-photos with different numbers of boxes are ours: every box is decoded as an image of its own. In half precision only the
-encoder's blocks are, as in ``SegmentAnything``.
+For any weights the masks equal those of the library's own processor and model called image by image, which a test
+verifies. The library's image processor resizes, normalizes and pads photos, and its model decodes boxes. Batches of
+photos with different numbers of boxes are ours: every box is decoded as a separate image. Half precision is restricted
+to the encoder's blocks, as in ``SegmentAnything``.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from boxpromptiml.runtime.provenance import file_sha256
 from stage1_pseudomask.teachers import Candidates, Size, Teacher, transformers_files
 from stage1_pseudomask.teachers.sam_resize import refuse_too_thin
 
-if TYPE_CHECKING:  # seconds to import, and a complete cache needs none of them
+if TYPE_CHECKING:  # slow imports that a complete cache does not need
     import torch
     from torch import nn
 
 BEHIND_THE_BLOCKS = ("vision_encoder.neck", "mask_decoder.conv_s0", "mask_decoder.conv_s1")
-"""Parts of an encoder that stay in full precision, by their names in the library's models."""
+"""Modules after the encoder's blocks that stay in full precision, by their names in the library's models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class TransformersEmbedding:
     """Encoded photos.
 
     Attributes:
-        arguments: of the model's ``forward``: tensors, or lists of them, whose first axis is the B photos.
-        sizes: for each photo its (height, width) at the encoder's input, before padding.
+        arguments: for the model's ``forward``: tensors, or lists of them, whose first axis is the B photos.
+        sizes: (height, width) of each photo at the encoder's input, before padding.
     """
 
     arguments: dict[str, Any]
@@ -48,16 +48,15 @@ class TransformersEmbedding:
 class TransformersSam(Teacher):
     """A model of SAM's family prompted by boxes, from the Hugging Face hub or a folder. Needs the extra `transformers`.
 
-    Weights are read from safetensors alone, and no code of a repository is run.
+    Weights are read from safetensors only, and no code of a repository is executed.
 
     Args:
         model: OWNER/NAME on the hub, downloaded once, or a folder with config.json, the image processor's settings and
-            model.safetensors, such as ``save_pretrained`` writes.
-        revision: branch, tag or commit on the hub. Whatever it is, shards keep the commit.
-        multimask_output: three candidates for each box instead of one.
-        boxes_at_once: boxes that are decoded together, of however many images; memory grows with it. It changes masks
-            by rounding at most.
-        compiled: run the encoder through torch.compile, which takes a minute at the start. Worth it on a GPU.
+            model.safetensors, as written by ``save_pretrained``.
+        revision: branch, tag or commit on the hub. Shards always record the commit.
+        multimask_output: three candidates per box instead of one.
+        boxes_at_once: boxes decoded together, over all images; memory grows with it. It affects masks only by rounding.
+        compiled: run the encoder through torch.compile, which takes a minute at the start. Worthwhile on a GPU.
     """
 
     def __init__(
@@ -79,27 +78,27 @@ class TransformersSam(Teacher):
 
     @cached_property
     def folder(self) -> Path:
-        """Where the files are; those of the hub are downloaded here."""
+        """Folder of the model's files, downloaded on first access if they are on the hub."""
         return transformers_files.located(self.source, self.revision)
 
     @cached_property
     def family(self) -> str:
-        """``sam``, ``sam_hq``, ``sam2`` and the like."""
+        """Model type: ``sam``, ``sam_hq``, ``sam2`` and so on."""
         return transformers_files.family(self.folder)
 
     @cached_property
     def name(self) -> str:
-        """The family, and for a model on the hub its id and commit: ``sam2:facebook/sam2.1-hiera-small@0123…``."""
+        """Model type and, for a model on the hub, its id and commit: ``sam2:facebook/sam2.1-hiera-small@0123…``."""
         return self.family if Path(self.source).is_dir() else f"{self.family}:{self.source}@{self.folder.name}"
 
     @cached_property
-    def weights_sha256(self) -> str:  # type: ignore[override]  # computed only when it is asked for
-        """Of ``model.safetensors``."""
+    def weights_sha256(self) -> str:  # type: ignore[override]  # computed on first access
+        """SHA-256 of ``model.safetensors``."""
         return file_sha256(self.folder / transformers_files.WEIGHTS)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What changes masks beside the weights."""
+        """Settings other than the weights that change masks."""
         return {"multimask_output": self.multimask_output}
 
     @cached_property
@@ -108,12 +107,12 @@ class TransformersSam(Teacher):
         return transformers_files.image_processor(self.folder)
 
     def preparation(self) -> Callable[[Photo], Photo]:
-        """The image processor's own resize: the longer side for SAM and SAM-HQ, both sides for SAM 2."""
+        """Return the image processor's own resize: the longer side for SAM and SAM-HQ, both sides for SAM 2."""
         return partial(resized, processor=self.processor)
 
     def load(self, device: torch.device) -> None:
-        """Load the weights; all of them have to be there."""
-        assert self.family  # says what it is before the library guesses
+        """Load the weights, all of which must be present."""
+        assert self.family  # raises a clear error for unsupported types before the library does
         self.model = transformers_files.network(self.folder).to(device)
         parts = dict(self.model.named_modules())
         for part in (parts[name] for name in BEHIND_THE_BLOCKS if name in parts):
@@ -122,7 +121,7 @@ class TransformersSam(Teacher):
             self.model.vision_encoder.compile()
 
     def embed(self, photos: Sequence[Photo]) -> TransformersEmbedding:
-        """One call of the image encoder for the whole batch."""
+        """Encode the whole batch with one call of the image encoder."""
         import torch
 
         model = self._loaded()
@@ -133,14 +132,14 @@ class TransformersSam(Teacher):
             )
             found = model.get_image_embeddings(inputs["pixel_values"])
         arguments: dict[str, Any] = {"image_embeddings": found}
-        if isinstance(found, tuple):  # SAM-HQ, whose decoder reads the first of the encoder's layers as well
+        if isinstance(found, tuple):  # SAM-HQ, whose decoder also reads the encoder's first layer
             arguments = {"image_embeddings": found[0], "intermediate_embeddings": found[1][:1]}
         return TransformersEmbedding(arguments, [photo.shape[:2] for photo in photos])
 
     def propose(
         self, embedding: TransformersEmbedding, boxes: Sequence[Boxes], frames: Sequence[Size]
     ) -> list[Candidates]:
-        """Candidates for every box, on the device; the scores are the model's own estimates of their IoU."""
+        """Propose candidates for every box, on the device; the scores are the model's own IoU estimates."""
         import torch
 
         model, counts = self._loaded(), [len(of_image) for of_image in boxes]
@@ -160,12 +159,12 @@ class TransformersSam(Teacher):
     def _decode(
         self, arguments: dict[str, Any], prompts: torch.Tensor, counts: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Every box of a batch with the features of its own image, ``boxes_at_once`` at a time.
+        """Decode every box of a batch with the features of its image, ``boxes_at_once`` at a time.
 
         Args:
             arguments: of the images, see `TransformersEmbedding`.
-            prompts: (N, 4) corner boxes at the encoder's input, image by image.
-            counts: how many of them each image has.
+            prompts: (N, 4) boxes (XYXY) at the encoder's input, image by image.
+            counts: number of boxes of each image.
 
         Returns:
             (N, C, h, w) float32 logits, and (N, C) float32 scores in [0, 1].
@@ -192,7 +191,7 @@ class TransformersSam(Teacher):
         return torch.cat(logits[len(prompts) > 0 :]), torch.cat(scores)
 
     def _in_frame(self, logits: torch.Tensor, size: tuple[int, int], frame: Size) -> torch.Tensor:
-        """(N, C, h, w) logits to (N, C, H, W) in a frame, as the library enlarges them."""
+        """Upscale (N, C, h, w) logits to (N, C, H, W) in the frame with the library's own function."""
         (enlarged,) = self.processor.post_process_masks(
             [logits], [(frame[1], frame[0])], reshaped_input_sizes=[size], binarize=False
         )
@@ -205,10 +204,10 @@ class TransformersSam(Teacher):
 
 
 def resized(photo: Photo, processor: Any) -> Photo:
-    """Photo as large as the encoder wants it, by the library's image processor.
+    """Resize a photo to the encoder's input with the library's image processor.
 
     Raises:
-        ImageError: it is so thin that nothing of its shorter side would be left.
+        ImageError: the photo is so thin that its shorter side would vanish.
     """
     if side := getattr(processor.size, "longest_edge", None):
         refuse_too_thin(photo, side)
@@ -224,12 +223,12 @@ def resized(photo: Photo, processor: Any) -> Photo:
 
 
 def _of(images: torch.Tensor, value: Any) -> Any:
-    """The features of some images, in full precision."""
+    """Select the features of some images, in full precision."""
     return [_of(images, part) for part in value] if isinstance(value, list | tuple) else value[images].float()
 
 
 def _keep_full_precision(part: nn.Module, device_type: str) -> None:
-    """Let autocast pass a part by, whose inputs may be in half precision."""
+    """Exclude a module from autocast and convert its inputs, which may be in half precision, to float32."""
     import torch
 
     forward = part.forward
@@ -238,7 +237,7 @@ def _keep_full_precision(part: nn.Module, device_type: str) -> None:
         with torch.autocast(device_type, enabled=False):
             return forward(_floats(inputs))
 
-    part.forward = in_full  # hooks cannot hold a context open
+    part.forward = in_full  # a hook cannot keep a context manager open
 
 
 def _floats(inputs: Any) -> Any:

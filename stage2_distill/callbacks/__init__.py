@@ -1,1 +1,1 @@
-"""What a training run records while it runs: pictures, throughput, W&B panels and artifacts."""
+"""Callbacks that log a training run: pictures, throughput, W&B panels and artifacts."""

@@ -1,4 +1,4 @@
-"""What the fusion module does with validation images: how open its gates are, which prototypes it reads. All ours."""
+"""Statistics of the fusion module on validation images: gate openings and prototype usage. All ours."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from stage2_distill.model.fusion import MemoryGuidedGatedFusion
 from stage2_distill.model.student import Localization
 
 SATURATED = 0.05
-"""Gates below it are near 0, gates above 1 minus it near 1."""
+"""Gates below this count as near 0, gates above 1 minus this as near 1."""
 DEAD = 0.1
-"""A prototype is dead that gets less than this part of the attention it would get if all were read alike."""
+"""A prototype is dead if it gets less than this fraction of its share under uniform attention."""
 GATES = ("gate_mean", "gate_std", "gate_near_0", "gate_near_1")
 
 
 class GateStatistics(Metric):
-    """How open the gates of each feature are over images and positions; with several processes, over all of theirs.
+    """Statistics of each feature's gates over images and positions, synchronized across processes.
 
     Args:
         levels: number of gated features.
@@ -36,14 +36,14 @@ class GateStatistics(Metric):
         self.add_state("images", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, gates: Tensor) -> None:
-        """Take in gates (B, L, h, w) in [0, 1]."""
+        """Accumulate gates (B, L, h, w) in [0, 1]."""
         gates = gates.float()
         near_0, near_1 = (gates < SATURATED).float(), (gates > 1 - SATURATED).float()
         self.moments += torch.stack([values.mean((2, 3)).sum(0) for values in (gates, gates**2, near_0, near_1)])
         self.images += len(gates)
 
     def compute(self) -> dict[str, Tensor]:
-        """``GATE/level_1`` and so on for each of `GATES`, in the order in which the features are fused."""
+        """Return ``GATE/level_1`` and so on for each of `GATES`, in the order in which the features are fused."""
         mean, square, near_0, near_1 = self.moments / self.images
         rows = (mean, (square - mean**2).clamp(min=0).sqrt(), near_0, near_1)
         return {
@@ -54,7 +54,7 @@ class GateStatistics(Metric):
 
 
 class MemoryUsage(Metric):
-    """Which prototypes positions read; with several processes, over the images of all.
+    """Attention to the prototypes over images and positions, synchronized across processes.
 
     Args:
         prototypes: K.
@@ -72,24 +72,24 @@ class MemoryUsage(Metric):
         self.add_state("images", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, attention: Tensor) -> None:
-        """Take in what positions read, (B, h·w, K) as `MemoryBank.attention` gives it."""
+        """Accumulate attention weights (B, h·w, K), as returned by `MemoryBank.attention`."""
         attention = attention.float()
         self.mass += attention.mean(1).sum(0)
         self.entropy += evenness(attention).mean(1).sum()
         self.images += len(attention)
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """Mean share of each prototype in what is read, (K,), adding up to 1; and mean `evenness` of a position."""
+        """Return the mean attention to each prototype, (K,), summing to 1, and the mean `evenness` over positions."""
         return self.mass / self.images, self.entropy / self.images
 
 
 class Bank(NamedTuple):
-    """A memory bank in use.
+    """Usage of a memory bank.
 
     Attributes:
-        mass: (K,) share of each prototype in what is read; they add up to 1.
-        position_evenness: `evenness` of what one position reads, the mean over positions.
-        cosine: (K, K) between the keys of all pairs of prototypes; two that are alike find the same features.
+        mass: (K,) mean attention to each prototype; sums to 1.
+        position_evenness: mean over positions of the `evenness` of their attention.
+        cosine: (K, K) cosine similarity of the prototypes' keys; similar keys respond to the same features.
     """
 
     mass: Tensor
@@ -97,17 +97,17 @@ class Bank(NamedTuple):
     cosine: Tensor
 
     def nearest(self) -> tuple[Tensor, Tensor]:
-        """The prototype that resembles each most, (K,) cosines and (K,) numbers; itself where it is alone."""
+        """Return each prototype's nearest neighbour: cosine similarities (K,) and indices (K,); itself if K is 1."""
         itself = 2 * torch.eye(len(self.mass), device=self.cosine.device)
         found = (self.cosine - itself).max(1)
         return found.values, found.indices
 
     def scalars(self) -> dict[str, Tensor]:
-        """The bank in a few numbers.
+        """Summarize the bank in a few numbers.
 
-        ``memory_evenness/position`` and ``/bank`` are the `evenness` of what one position reads and of what all read
-        together; ``memory_dead`` is the share of prototypes that hardly anybody reads; ``memory_similarity/mean`` and
-        ``/max`` are, over prototypes, of the cosine to the nearest other one.
+        ``memory_evenness/position`` and ``/bank`` are the `evenness` of the attention of single positions and of all
+        positions together; ``memory_dead`` is the fraction of dead prototypes; ``memory_similarity/mean`` and ``/max``
+        are taken over the prototypes' cosine similarities to their nearest neighbour.
         """
         cosine, _ = self.nearest()
         return {
@@ -120,11 +120,11 @@ class Bank(NamedTuple):
 
 
 class FusionStatistics:
-    """A fusion module, looked at while it answers. A part that it does not have is left out.
+    """Statistics of a fusion module collected from its outputs. Parts that the module lacks are omitted.
 
     Args:
         fusion: the module.
-        device: where its answers are.
+        device: of its outputs.
     """
 
     def __init__(self, fusion: MemoryGuidedGatedFusion, device: torch.device) -> None:
@@ -134,18 +134,18 @@ class FusionStatistics:
 
     @torch.no_grad()
     def update(self, answer: Localization) -> None:
-        """Look at one answer."""
+        """Accumulate one output."""
         if self.gates is not None:
             self.gates.update(answer.gates)
         if self.memory is not None and self.usage is not None:
             self.usage.update(self.memory.attention(answer.fused))
 
     def gate_scalars(self) -> dict[str, Tensor]:
-        """See `GateStatistics`. All processes have to ask."""
+        """Return the result of `GateStatistics`. Has to be called in all processes."""
         return {} if self.gates is None else self.gates.compute()
 
     def bank(self) -> Bank | None:
-        """The memory bank over all answers of all processes, which all have to ask."""
+        """Return the usage of the memory bank over all processes. Has to be called in all of them."""
         if self.memory is None or self.usage is None:
             return None
         keys = F.normalize(self.memory.keys.detach().float(), dim=1)
@@ -153,5 +153,5 @@ class FusionStatistics:
 
 
 def evenness(shares: Tensor) -> Tensor:
-    """Entropy of shares (..., K) that add up to 1, divided by log K: 0 when one has all, 1 when all have the same."""
+    """Entropy of weights (..., K) that sum to 1, divided by log K: 0 if one has all weight, 1 if all are equal."""
     return torch.special.entr(shares).sum(-1) / torch.log(torch.tensor(max(2.0, shares.shape[-1])))

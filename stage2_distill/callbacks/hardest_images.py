@@ -1,4 +1,4 @@
-"""The images that a student is worst at, with pictures: a table for W&B, a sheet and its rows as files."""
+"""The images with the lowest scores, with pictures: as a W&B table, and as a PNG with a JSON file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stage2_distill.callbacks.panels import COLUMNS, picture_rows
 from stage2_distill.data.dataset import PseudoMaskDataset
 from stage2_distill.data.test_set import ScoredDataset
 from stage2_distill.evaluation import agreement
-from stage2_distill.evaluation.scores import per_image
+from stage2_distill.evaluation.score_report import per_image
 from stage2_distill.module import Distillation
 
 TESTED = ("set", "image_id", "kind", "f1", "iou", "predicted_area", "file")
@@ -30,9 +30,9 @@ class HardestImages(NamedTuple):
     """Images, worst first.
 
     Attributes:
-        shows: what the pictures of an image show, from left to right.
-        pictured: the pictures of each image, all of one size.
-        facts: what is known of each image, all under the same names.
+        shows: what an image's pictures show, from left to right.
+        pictured: pictures of each image, all of the same size.
+        facts: data about each image, all with the same keys.
     """
 
     shows: Sequence[str]
@@ -40,26 +40,26 @@ class HardestImages(NamedTuple):
     facts: list[dict[str, Any]]
 
     def table(self) -> wandb.Table:
-        """A row for each image, its pictures in one strip."""
+        """Return a table with a row per image, whose pictures are joined horizontally."""
         columns: list[str | int] = [", ".join(self.shows), *self.facts[0]]
         strips = [wandb.Image(np.hstack(row)) for row in self.pictured]
         return wandb.Table(columns, [[strip, *of.values()] for strip, of in zip(strips, self.facts, strict=True)])
 
     def write(self, path: Path) -> None:
-        """Write the pictures, a row for each image, and beside them what is known of each as JSON in the same order."""
+        """Write a PNG with a row of pictures per image, and a JSON file with the facts in the same order."""
         path.parent.mkdir(parents=True, exist_ok=True)
         images.write_photo(path, np.vstack([np.hstack(row) for row in self.pictured]))
         provenance.write_json(path.with_suffix(".json"), {"shows": list(self.shows), "images": self.facts})
 
 
 def of_validation(pl_module: Distillation, dataset: PseudoMaskDataset, rows: Rows, count: int) -> HardestImages:
-    """The validation images that agree least with their teacher.
+    """Collect the validation images that agree least with their teacher.
 
     Args:
         pl_module: in evaluation mode.
         dataset: the validation set.
-        rows: as `TeacherAgreement.compute` gives them.
-        count: at most so many images.
+        rows: as returned by `TeacherAgreement.compute`.
+        count: maximum number of images.
     """
     scored = rows[~np.isnan(rows[:, 1])]
     worst = scored[np.argsort(scored[:, 1], kind="stable")[:count]]
@@ -81,14 +81,14 @@ def of_validation(pl_module: Distillation, dataset: PseudoMaskDataset, rows: Row
 def of_test(
     pl_module: Distillation, sets: Mapping[str, Sequence[ImageRecord]], rows: Rows, size: int, count: int
 ) -> tuple[HardestImages, HardestImages]:
-    """Manipulated test images of lowest F1, and authentic ones of which most was marked, if any was.
+    """Collect manipulated test images with the lowest F1, and authentic ones with the largest false alarms, if any.
 
     Args:
         pl_module: in evaluation mode.
         sets: name → records, in the order of the set indices.
-        rows: as `ImageScores.compute` gives them.
+        rows: as returned by `ImageScores.compute`.
         size: side of the student's input in pixels.
-        count: at most so many images of either.
+        count: maximum number of images of either kind.
     """
     by_position = list(sets.values())
     records = [by_position[of_set][index] for of_set, index in rows[:, :2].astype(int).tolist()]

@@ -1,4 +1,4 @@
-"""What a training run leaves behind for people: pictures of fixed samples, and a record of how it was made."""
+"""Pictures of fixed validation samples, logged after every epoch."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class PicturePanels(L.Callback):
     """Draw the same validation samples after every epoch, on W&B and as PNG sheets.
 
     Args:
-        folder: where the sheets go.
-        samples: how many validation samples, spread evenly over the set.
+        folder: where the sheets are written.
+        samples: number of validation samples, evenly spaced over the set.
     """
 
     @within_limits
@@ -36,7 +36,7 @@ class PicturePanels(L.Callback):
         self.samples = samples
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Predict the fixed samples on the first process and draw them."""
+        """Draw the student's output for the fixed samples, in the first process."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, Distillation)
@@ -55,10 +55,10 @@ class PicturePanels(L.Callback):
 def picture_rows(
     pl_module: Distillation, dataset: PseudoMaskDataset, positions: Sequence[int]
 ) -> tuple[list[int], list[list[images.Photo]]]:
-    """Look at samples of a dataset.
+    """Run the student on samples of a dataset and draw them.
 
     Returns:
-        Their image ids, and for each a row of pictures as named in `COLUMNS`, all of the student's size.
+        Their image ids, and for each a row of pictures as named in `COLUMNS`, all at the student's size.
     """
     batch = unpack(default_collate([dataset[i] for i in positions]))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A record of how a student was made: ``fit.json``."""
+"""The record of a training run: ``fit.json``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stage2_distill.module import Distillation
 
 
 class RunRecord(L.Callback):
-    """Write ``fit.json`` when training ends: seconds, sizes, versions, the command.
+    """Write ``fit.json`` when training ends: duration, sizes, versions, command.
 
     Args:
         folder: where to write it.
@@ -26,11 +26,11 @@ class RunRecord(L.Callback):
         self.seconds = 0.0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
+        """Start timing."""
         self.started = time.monotonic()
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the record on the first process, but not of a trial of a step."""
+        """Write the record in the first process, except for fast_dev_run."""
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         assert isinstance(pl_module, Distillation)
@@ -57,9 +57,9 @@ class RunRecord(L.Callback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Seconds spent so far, so that a resumed run counts those of the runs before it."""
+        """Return the seconds spent so far, which a resumed run adds to its own."""
         return {"seconds": self.seconds + time.monotonic() - self.started}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the count."""
+        """Restore the seconds of earlier runs."""
         self.seconds = state_dict["seconds"]

@@ -1,4 +1,4 @@
-"""From a checkpoint back to the pseudo-masks it was trained on, by hashes, and as artifacts on W&B."""
+"""Provenance of checkpoints: the pseudo-masks they were trained on, by hash and as W&B artifacts."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Facts = Mapping[str, Any]
 
 
 def of_caches(caches: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What made each cache: artifact name → its stamp, the SHA-256 of its ``index.json``, how many samples, where.
+    """Describe caches: artifact name → stamp, path and SHA-256 of ``index.json``, number of samples.
 
-    The name ends in the stamp's hash of settings, so that caches of equal settings are versions of one artifact.
+    The name ends in the stamp's hash of settings, so that caches with the same settings are versions of one artifact.
 
     Args:
-        caches: folders that `boxpromptiml pseudomasks` wrote.
+        caches: folders written by `boxpromptiml pseudomasks`.
 
     Raises:
-        CacheError: one of them is not there or not complete.
+        CacheError: a cache is missing or incomplete.
     """
     found = {}
     for cache in map(Path, caches):
@@ -42,13 +42,13 @@ def of_caches(caches: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def declare_inputs(run: wandb.Run, pseudo_masks: Mapping[str, Facts]) -> None:
-    """Tell W&B what a run learns from: ``index.json`` of each cache as an artifact that the run uses; no pixel of it.
+    """Declare a run's caches as input artifacts in W&B; only ``index.json`` is uploaded, no images.
 
-    An offline run cannot use artifacts, W&B refuses that. It hands them in as its own, and its config names them too.
+    W&B does not allow an offline run to use artifacts. It logs them as its own instead, and its config names them too.
 
     Args:
         run: online, offline or disabled.
-        pseudo_masks: as `of_caches` gives them.
+        pseudo_masks: as returned by `of_caches`.
     """
     for name, facts in pseudo_masks.items():
         artifact = wandb.Artifact(name, type="pseudo-masks", metadata=dict(facts))
@@ -57,7 +57,7 @@ def declare_inputs(run: wandb.Run, pseudo_masks: Mapping[str, Facts]) -> None:
 
 
 def log_checkpoint(run: wandb.Run, checkpoint: Path, facts: Facts) -> None:
-    """Hand a checkpoint to W&B as the artifact ``student-RUN`` of type model, with its hash and what it came from."""
+    """Log a checkpoint to W&B as artifact ``student-RUN`` of type model, with its hash and provenance."""
     metadata = {**facts, "sha256": file_sha256(checkpoint)}
     artifact = wandb.Artifact(f"student-{run.id}", type="model", metadata=metadata)
     artifact.add_file(str(checkpoint))

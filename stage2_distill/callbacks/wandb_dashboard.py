@@ -1,6 +1,6 @@
-"""What a run shows beside losses and scores: gates, memory, worst cases, and where its checkpoint comes from.
+"""Additional logging: gate and memory statistics, hardest images, and provenance of checkpoints.
 
-Scalars go to every logger. Tables, pictures and artifacts go to W&B. docs/wandb.md lists all of them.
+Scalars go to every logger; tables, pictures and artifacts go to W&B. docs/wandb.md lists all of them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from stage2_distill.callbacks import hardest_images, wandb_artifacts
 from stage2_distill.callbacks.gate_statistics import Bank, FusionStatistics
 from stage2_distill.callbacks.hardest_images import HardestImages
 from stage2_distill.evaluation.metrics import PIXEL_SCORES
-from stage2_distill.evaluation.scores import per_image
+from stage2_distill.evaluation.score_report import per_image
 from stage2_distill.model.student import Localization, count_parameters
 from stage2_distill.module import Distillation
 
 FULL_SCALE = 4
-"""How many times its even share a prototype is read where the picture of usage is brightest."""
+"""The picture of usage is brightest for a prototype that gets this multiple of its share under uniform attention."""
 
 
 class Dashboard(L.Callback):
-    """Log what people look at when they wonder why a run is as good or bad as it is.
+    """Log what helps to explain the quality of a run.
 
     Args:
-        folder: where the worst cases go as pictures and JSON.
-        batches: validation batches, spread evenly, in which gates and memory are looked at.
-        worst: how many images are worst cases; 0 for none.
-        checkpoint: hand the best checkpoint to W&B when training ends.
+        folder: where the hardest images are written as pictures and JSON.
+        batches: number of validation batches, evenly spaced, for gate and memory statistics.
+        worst: number of hardest images; 0 for none.
+        checkpoint: log the best checkpoint as a W&B artifact when training ends.
     """
 
     @within_limits
@@ -53,7 +53,7 @@ class Dashboard(L.Callback):
         self.pseudo_masks: dict[str, dict[str, Any]] = {}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tag the run and say what it learns from."""
+        """Tag the run and declare its inputs."""
         assert isinstance(pl_module, Distillation)
         if not (loggers := _wandb_loggers(trainer)):
             return
@@ -61,7 +61,7 @@ class Dashboard(L.Callback):
         self.pseudo_masks = wandb_artifacts.of_caches(datamodule.caches)
         student = pl_module.student.arguments
         tags = {f"teacher:{facts['teacher']}" for facts in self.pseudo_masks.values()}
-        tags |= {f"backbone:{student['backbone']}"[:64]}  # W&B's longest tag
+        tags |= {f"backbone:{student['backbone']}"[:64]}  # W&B's limit
         tags |= {f"without:{part}" for part in ("gating", "memory") if not student[part]}
         for logger in loggers:
             run = logger.experiment
@@ -78,7 +78,7 @@ class Dashboard(L.Callback):
             wandb_artifacts.declare_inputs(run, self.pseudo_masks)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Count anew."""
+        """Reset the statistics."""
         assert isinstance(pl_module, Distillation)
         self.statistics = FusionStatistics(pl_module.student.fusion, pl_module.device) if self.batches else None
 
@@ -91,7 +91,7 @@ class Dashboard(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Gates and memory, in some batches."""
+        """Update gate and memory statistics, in some batches."""
         assert isinstance(pl_module, Distillation)
         answer: Localization = outputs["answer"]
         if self.statistics is not None:
@@ -100,11 +100,11 @@ class Dashboard(L.Callback):
                 self.statistics.update(answer)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log gates and memory; the first process draws."""
+        """Log gate and memory statistics, and draw the hardest images in the first process."""
         assert isinstance(pl_module, Distillation)
         if trainer.sanity_checking:
             return
-        rows = pl_module.agreement.compute().numpy()  # of all processes, so all of them ask, as for what follows
+        rows = pl_module.agreement.compute().numpy()  # like the calls below, a collective operation of all processes
         if self.statistics is not None:
             scalars = self.statistics.gate_scalars()
             if (bank := self.statistics.bank()) is not None:
@@ -118,7 +118,7 @@ class Dashboard(L.Callback):
             self._show(trainer, "val/worst", hardest_images.of_validation(pl_module, dataset, rows, self.worst))
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the scores of each test set; the first process draws the worst cases."""
+        """Log the scores of each test set, and draw the hardest images in the first process."""
         assert isinstance(pl_module, Distillation)
         rows = pl_module.image_scores.compute().numpy()
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
@@ -132,7 +132,7 @@ class Dashboard(L.Callback):
             self._show(trainer, "test/false_alarms", alarms)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Hand in the best checkpoint."""
+        """Log the best checkpoint as a W&B artifact."""
         assert isinstance(pl_module, Distillation)
         best = trainer.checkpoint_callback
         path = Path(getattr(best, "best_model_path", ""))
@@ -157,18 +157,18 @@ class Dashboard(L.Callback):
 
 
 def _log(trainer: L.Trainer, scalars: dict[str, float]) -> None:
-    """To the loggers alone: logged through the module, each would be a line of what `validate` and `test` print."""
+    """Log to the loggers only, because `validate` and `test` would print scalars logged through the module."""
     for logger in trainer.loggers:
-        logger.log_metrics(scalars, step=max(0, trainer.global_step - 1))  # counted as Lightning does
+        logger.log_metrics(scalars, step=max(0, trainer.global_step - 1))  # Lightning's step count
 
 
 def _wandb_loggers(trainer: L.Trainer) -> list[WandbLogger]:
-    """Those that may be written to: none but on the first process."""
+    """Return the W&B loggers in the first process, none in the others."""
     return [logger for logger in trainer.loggers if trainer.is_global_zero and isinstance(logger, WandbLogger)]
 
 
 def _bank_media(bank: Bank, usage: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
-    """The bank for people: a table of prototypes, most read first; who was read when; who resembles whom."""
+    """Visualize the bank: a table of prototypes by usage, usage over time, and pairwise similarity."""
     mass, (cosine, nearest) = bank.mass.cpu(), (of_prototypes.cpu() for of_prototypes in bank.nearest())
     order = mass.argsort(descending=True)
     rows = [[k, mass[k].item(), nearest[k].item(), cosine[k].item()] for k in order.tolist()]
@@ -187,7 +187,7 @@ def _magnified(values: NDArray[np.floating]) -> images.Photo:
 
 
 def _test_scalars(table: list[dict[str, Any]]) -> dict[str, float]:
-    """``test/SCORE/SET``: means over manipulated images, and over authentic ones of the share of pixels marked."""
+    """Return ``test/SCORE/SET``: mean pixel scores of manipulated images, mean false-alarm area of authentic ones."""
     values: dict[str, list[float]] = {}
     for row in table:
         authentic = row["kind"] == "authentic"

@@ -1,1 +1,1 @@
-"""What the student is trained, validated and tested on."""
+"""Data for training, validation and testing."""

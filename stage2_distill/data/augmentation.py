@@ -1,4 +1,4 @@
-"""Augmentation of a training sample: one geometry for the photo and all its masks, noise for the photo alone."""
+"""Augmentation of training samples: the same geometry for the photo and its masks, noise for the photo only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise importing it asks the network for a newer release
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it would otherwise check for updates online
 
 import albumentations as A
 import cv2
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from boxpromptiml.core.limits import Quality, Share, ShareAboveZero, hold_fields
 
 
-@dataclass(frozen=True)  # without slots, which jsonargparse cannot read defaults from
+@dataclass(frozen=True)  # no slots, because jsonargparse could not read the defaults
 class Augmentation:
-    """How training samples are varied. Nothing that moves pixels is ever applied to the photo alone.
+    """Augmentation of training samples. Geometric transforms are always applied to the photo and its masks.
 
     Args:
         flip: probability of a horizontal flip, and of a vertical one.
-        crop_scale: smallest share of the photo that a resized crop keeps; 1 switches crops off.
-        jpeg_quality: lowest JPEG quality of a recompression; 100 switches it off.
+        crop_scale: smallest fraction of the photo kept by a resized crop; 1 disables crops.
+        jpeg_quality: lowest JPEG quality of a recompression; 100 disables it.
         blur: probability of a slight Gaussian blur.
         noise: probability of slight Gaussian noise.
     """
@@ -40,7 +40,7 @@ class Augmentation:
 
 
 def training_transform(size: int, augmentation: Augmentation) -> A.Compose:
-    """Compose that takes ``image`` (H, W, 3) uint8 and ``masks``, a list of (H, W) uint8, to ``size`` × ``size``."""
+    """Build a transform of ``image`` (H, W, 3) uint8 and ``masks``, a list of (H, W) uint8, to a side of ``size``."""
     steps: list[A.BasicTransform] = []
     if augmentation.crop_scale < 1:
         steps.append(
@@ -66,7 +66,7 @@ def training_transform(size: int, augmentation: Augmentation) -> A.Compose:
 
 @dataclass(frozen=True)
 class Resize:
-    """Only resizes. It stands in for a Compose, whose bookkeeping takes longer than reading a sample.
+    """Transform that only resizes; used instead of a Compose, whose overhead exceeds the time to read a sample.
 
     Args:
         size: side of the square result in pixels.
@@ -75,10 +75,10 @@ class Resize:
     size: int
 
     def set_random_seed(self, seed: int) -> None:
-        """Nothing here is random."""
+        """Do nothing, because the transform is deterministic."""
 
     def __call__(self, image: NDArray[np.uint8], masks: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
-        """The (H, W, 3) ``image`` and the (H, W) ``masks`` at the size asked for, all uint8."""
+        """Resize ``image`` (H, W, 3) and ``masks`` (H, W), all uint8."""
         return {
             "image": self._resized(image, cv2.INTER_AREA),
             "masks": [self._resized(mask, cv2.INTER_LINEAR) for mask in masks],

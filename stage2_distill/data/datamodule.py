@@ -1,4 +1,4 @@
-"""The DataModule: caches and streams to train on, caches to validate on, manifests to test on."""
+"""The DataModule: caches and streams for training, caches for validation, manifests for testing."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from stage2_distill.data.test_set import ScoredBatch, ScoredItem, scorable, scor
 
 
 class PseudoMaskData(L.LightningDataModule):
-    """Training and validation samples from stage one's caches, test photos from manifests.
+    """Training and validation samples from the caches of stage one, test photos from manifests.
 
     Args:
-        caches: folders that `boxpromptiml pseudomasks` wrote; their train splits, and their val splits where
-            ``val_sets`` names no others.
-        streams: training samples that are made when they are drawn, different ones in every epoch, beside the caches.
-        source_weights: source → its share of the training draws, from 0 to 1. Sources that are not named share what is
-            left in proportion to their samples. None draws every sample once an epoch, whatever its source.
-        epoch_size: training draws in an epoch; None for as many as there are samples.
-        val_sets: name → cache or caches whose val splits are one validation set; None for those of ``caches``, with a
-            set for each source. Each set gets a row of its own.
-        test_sets: name → manifest with ground truth; each name gets a row of its own in the scores.
-        image_size: side in pixels that the student sees.
-        batch_size: images a step and process.
+        caches: folders written by `boxpromptiml pseudomasks`; their train splits and, unless ``val_sets`` is given,
+            their val splits are used.
+        streams: sources of generated training samples, new ones in every epoch, in addition to the caches.
+        source_weights: source → its fraction of the training samples drawn, from 0 to 1. Sources not named share the
+            rest in proportion to their sizes. None draws every sample once per epoch, whatever its source.
+        epoch_size: number of training samples drawn per epoch; None for as many as there are.
+        val_sets: name → cache or caches whose val splits form one validation set; None for the val splits of
+            ``caches``, with a set per source. Each set is reported separately.
+        test_sets: name → manifest with ground truth; each set is reported separately.
+        image_size: side in pixels of the student's input.
+        batch_size: images per step and process.
         workers: loader processes; 0 loads in the training process.
-        authentic: also train on authentic images, whose target is empty.
-        augmentation: how training samples are varied.
-        confidence_power: the teacher's confidence in a training sample, to this power, is its weight in the loss; 0
-            weighs all alike.
-        target: which mask training samples are taught with; validation always compares with the teacher's.
+        authentic: also train on authentic images, with an empty target.
+        augmentation: of training samples.
+        confidence_power: exponent of the teacher's confidence in a training sample, which gives its weight in the loss;
+            0 weights all samples equally.
+        target: mask used as training target; validation always compares with the teacher's mask.
     """
 
     @within_limits
@@ -86,10 +86,10 @@ class PseudoMaskData(L.LightningDataModule):
         self._draws: SeededDraws | None = None
         self.test_records: dict[str, list[ImageRecord]] = {}
         self.unusable: dict[str, list[str]] = {}
-        """Test set → images that its manifest lists in a way that cannot be used, each with the reason."""
+        """Test set → images that its manifest lists but that cannot be used, with the reason."""
 
     def setup(self, stage: str) -> None:
-        """Open the caches for fit and validate, read the manifests for test."""
+        """Open the caches (fit, validate) or read the manifests (test)."""
         if stage in ("fit", "validate"):
             _refuse_twice(self.caches)
         if stage == "fit":
@@ -110,34 +110,34 @@ class PseudoMaskData(L.LightningDataModule):
             self.unusable = {name: unusable(manifest) for name, manifest in manifests.items()}
 
     def train_dataloader(self) -> DataLoader[PackedItem]:
-        """Shuffled batches; the last, smaller one is dropped so that batch statistics stay comparable."""
-        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # where Lightning keeps the run's seed
+        """Shuffled batches; an incomplete last batch is dropped to keep batch statistics comparable."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # set by Lightning
         world_size, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         self._draws = SeededDraws(self.mixture, world_size, rank, seed, self._first_epoch)
         return self._loader(self.train_set, self._draws)
 
     def val_dataloader(self) -> DataLoader[PackedItem]:
-        """Batches of the val split."""
+        """Batches of the validation sets."""
         return self._loader(self.val_set)
 
     def on_after_batch_transfer(self, batch: PackedBatch | ScoredBatch, dataloader_idx: int) -> Batch | ScoredBatch:
-        """Make floats of bytes on the device, so that workers and the bus move a quarter as much."""
+        """Convert bytes to floats on the device, so that workers and bus transfer a quarter of the data."""
         return unpack(batch) if "pseudo_mask" in batch else batch  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, int]:
-        """How many epochs were drawn, so that a resumed run goes on with the next."""
+        """Return the number of epochs drawn, so that a resumed run continues with the next one."""
         return {"next_epoch": self._draws.next_epoch if self._draws else self._first_epoch}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Take up the count."""
+        """Restore the number of epochs drawn."""
         self._first_epoch = state_dict["next_epoch"]
 
     def test_dataloader(self) -> list[DataLoader[ScoredItem]]:
-        """One loader for each named set, in the order of the configuration."""
+        """One loader per test set, in the order of the configuration."""
         return scored_loaders(self.test_records.values(), self.image_size, self.batch_size, self.workers)
 
     def _enlarged(self) -> list[str]:
-        """A line for each cache whose images are smaller than what the student sees."""
+        """Return a warning for each cache whose images are smaller than the student's input."""
         sizes = {cache: read_index(Path(cache)).stamp.size for cache in self.caches}
         return [
             f"{cache}: holds images of {size} pixels, which are enlarged to the student's {self.image_size}; for sharp "

@@ -1,4 +1,4 @@
-"""The torch dataset of training and validation: pseudo-masks from caches and streams."""
+"""Dataset of training and validation samples from caches and streams."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from boxpromptiml.core.records import Batch, Sample
 from stage2_distill.data.augmentation import Resize
 from stage2_distill.data.target import Target, training_mask
 
-if TYPE_CHECKING:  # augmentation.py imports it without letting it ask the network for a newer release
+if TYPE_CHECKING:  # only augmentation.py imports it, after disabling its online check for updates
     import albumentations as A
 
 Reference = Literal["pseudo_mask", "truth"]
-"""What answers are compared with."""
+"""What predictions are compared with."""
 
 
 class SampleReader(Protocol):
-    """Samples that are stored, such as those of a `ShardReader`.
+    """A collection of stored samples, such as a `ShardReader`.
 
     Attributes:
         authentic: (n,) bool.
@@ -40,7 +40,7 @@ class SampleReader(Protocol):
 
 
 class SampleStream(Protocol):
-    """Samples that are made when they are drawn. It is sent to loader workers, so it can be pickled.
+    """A source of generated samples. Has to be picklable, because it is sent to loader workers.
 
     Attributes:
         authentic: (n,) bool, the same for every seed.
@@ -53,22 +53,22 @@ class SampleStream(Protocol):
     def __len__(self) -> int: ...
 
     def draw(self, index: int, seed: int) -> Sample:
-        """The sample that ``index`` and ``seed``, in [0, 2³²), alone decide; its pseudo-mask is the exact mask."""
+        """Create the sample determined by ``index`` and ``seed``, in [0, 2³²); its pseudo-mask is the exact mask."""
         ...
 
 
 class PackedItem(TypedDict):
-    """A sample on its way from a loader worker to the device: in bytes, a quarter of what it becomes there.
+    """A sample on its way from a loader worker to the device: as bytes, a quarter of its size as floats.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        pseudo_mask: (H, W) uint8, probability × 255; what the student is taught with.
+        pseudo_mask: training target, (H, W) uint8, probability × 255.
         box_mask: (H, W) uint8, 128 or more inside any box.
-        truth: (H, W) uint8, 128 or more where manipulated; 0 everywhere where there is no ground truth.
-        weight: how much the sample counts in the loss.
+        truth: ground truth, (H, W) uint8, 128 or more where manipulated; all 0 if there is none.
+        weight: of the sample in the loss.
         has_truth: whether there is ground truth.
         image_id: COCO image id.
-        position: in the dataset; unique where image ids of several sets are not.
+        position: index in the dataset; unlike image ids, unique across several sets.
     """
 
     image: NDArray[np.uint8]
@@ -82,7 +82,7 @@ class PackedItem(TypedDict):
 
 
 class PackedBatch(TypedDict):
-    """Items of `PackedItem`, stacked into tensors."""
+    """A batch of `PackedItem`, stacked into tensors."""
 
     image: Tensor
     pseudo_mask: Tensor
@@ -95,7 +95,7 @@ class PackedBatch(TypedDict):
 
 
 def unpack(batch: PackedBatch) -> Batch:
-    """What the student's module receives, made on the device where the bytes are."""
+    """Convert a batch to the format of the student's module, on the device of its tensors."""
     image = batch["image"].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     return Batch(
         image=image.div_(255),
@@ -112,21 +112,21 @@ def unpack(batch: PackedBatch) -> Batch:
 class PseudoMaskDataset(Dataset[PackedItem]):
     """Samples of caches and streams.
 
-    A key is a position, or a position and the seed of its augmentation, as `SeededDraws` gives them.
+    A key is an index, or an index with the seed of its augmentation, as drawn by `SeededDraws`.
 
     Args:
-        readers: the caches, already narrowed to a split; their samples come first.
-        transform: over ``image`` and ``masks``, ending at the student's size; see `augmentation`.
-        authentic: also serve authentic images.
-        streams: samples that are made when they are drawn, a different one for every seed.
-        names: one for each reader and stream, in place of the sources of its samples.
-        confidence_power: a sample's weight is the teacher's confidence in it (see `Sample.confidence`) to this power;
-            0 weighs all samples alike.
-        target: which mask of a sample is its target.
+        readers: caches, already restricted to a split; their samples come first.
+        transform: of ``image`` and ``masks`` to the student's size; see `augmentation`.
+        authentic: include authentic images.
+        streams: sources of generated samples, a new one for every seed.
+        names: one name per reader and stream, replacing the sources of its samples.
+        confidence_power: a sample's weight is the teacher's confidence (see `Sample.confidence`) to this power; 0
+            weights all samples equally.
+        target: mask used as target.
 
     Attributes:
-        sources: their names, sorted; ``unnamed`` for samples that name none.
-        source_of: (n,) position in ``sources`` of each sample.
+        sources: sorted names of the sources; ``unnamed`` for samples without source.
+        source_of: (n,) index in ``sources`` of each sample.
         authentic: (n,) bool.
     """
 
@@ -183,7 +183,7 @@ class PseudoMaskDataset(Dataset[PackedItem]):
         )
 
     def sample(self, position: int, seed: int = 0) -> Sample:
-        """The sample at a position as it is stored, or as its stream makes it from a seed."""
+        """Return the stored sample at an index, or the one that its stream generates from a seed."""
         origin, index = int(self._origin_of[position]), int(self._index_of[position])
         if origin < len(self.readers):
             return self.readers[origin][index]
@@ -191,11 +191,11 @@ class PseudoMaskDataset(Dataset[PackedItem]):
 
 
 def target_of(batch: Batch, against: Reference) -> tuple[Tensor, Tensor]:
-    """What answers to a batch are scored against, and which of its images have such a score.
+    """Return the reference masks for scoring predictions, and which images of the batch can be scored.
 
     Returns:
-        (B, 1, H, W) in [0, 1], manipulated above one half; (B,) bool: images with boxes, the others being authentic,
-        and against the truth those of them whose truth marks something.
+        (B, 1, H, W) in [0, 1], manipulated above 0.5; (B,) bool, True for images with boxes (that is, not authentic)
+        and, against ground truth, only if it is not empty.
     """
     boxed = batch["box_mask"].flatten(1).any(1)
     if against == "pseudo_mask":

@@ -1,6 +1,6 @@
-"""What photos go through between a forger and an analyst: blur, noise, compression, resizing, gamma, sharing.
+"""Degradations of photos between forgery and analysis: blur, noise, compression, resizing, gamma, sharing.
 
-The levels of `Levels` are those that the field tests at (IMDLBenCo and its peers), but for sharing, which is ours.
+The default levels are those commonly tested (IMDLBenCo and others), except for sharing, which is ours.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.images import Mask, Photo, jpeg_round_trip, resize_mask, resize_photo
 
 SHARED_SCALE, SHARED_QUALITY = 0.8, 75
-"""Of one way through a social network: a shrunk photo, saved as JPEG. Chosen by us, in imitation of no certain one."""
+"""One upload to a social network: shrinking and JPEG compression. Chosen by us; imitates no particular network."""
 
 
 @dataclass(frozen=True, slots=True)
 class DegradationKind:
-    """One way to degrade a photo.
+    """A kind of degradation.
 
     Attributes:
-        title: what its levels are.
-        neutral: the level that leaves a photo as it is; None where no level does.
-        falling: whether a lower level is worse.
+        title: meaning of its levels.
+        neutral: level without effect; None if there is none.
+        falling: whether lower levels are stronger.
     """
 
     title: str
@@ -57,25 +57,25 @@ KINDS: Mapping[str, DegradationKind] = MappingProxyType(
         "sharing": DegradationKind("times shared on a network", 0),
     }
 )
-"""Name, as the fields of `Levels` → what it is."""
+"""Kind of degradation, as the fields of `Levels`, → description."""
 
 
-@dataclass(frozen=True)  # without slots, which jsonargparse cannot read defaults from
+@dataclass(frozen=True)  # no slots, because jsonargparse could not read the defaults
 class Levels:
-    """At which levels photos are degraded, always one kind at a time. An empty list leaves a kind out.
+    """Levels of degradation, of which one is applied at a time. An empty list omits a kind.
 
     Args:
         blur: side of a Gaussian kernel in pixels, odd; its standard deviation is OpenCV's 0.3 ((k − 1) / 2 − 1) + 0.8.
-        noise: standard deviation of Gaussian noise, on values from 0 to 255.
-        noise_variance: variance of Gaussian noise; IMDLBenCo means its numbers so, which are then hardly visible.
-        jpeg: quality of a JPEG file, 1 to 100, with the usual halved colour.
-        resize: factor on both sides; the truth is resized with the photo.
-        gamma: exponent on values from 0 to 1.
-        sharing: how many times a photo was uploaded to a social network and downloaded; each time it is shrunk to four
-            fifths of its sides, its truth with it, and saved as JPEG at quality 75.
+        noise: standard deviation of Gaussian noise, for values from 0 to 255.
+        noise_variance: variance of Gaussian noise; IMDLBenCo's numbers are variances, whose noise is hardly visible.
+        jpeg: JPEG quality, 1 to 100, with the usual chroma subsampling.
+        resize: scale of both sides; the ground truth is resized with the photo.
+        gamma: exponent for values from 0 to 1.
+        sharing: number of uploads to a social network; each shrinks the sides of the photo and its ground truth to four
+            fifths and compresses the photo as JPEG with quality 75.
 
     Raises:
-        InputError: a level is out of its range.
+        InputError: a level is out of range.
     """
 
     blur: tuple[BlurSide, ...] = (3, 7, 11, 15, 19, 23)
@@ -90,10 +90,10 @@ class Levels:
         hold_fields(self, "levels.")
 
     def degradations(self) -> list[Degradation]:
-        """Every level of every kind.
+        """Return all levels of all kinds.
 
         Raises:
-            InputError: a level is named twice.
+            InputError: a level is given twice.
         """
         named = [Degradation(kind, level) for kind, levels in asdict(self).items() for level in levels]
         twice = [degradation for i, degradation in enumerate(named) if degradation in named[:i]]
@@ -104,10 +104,10 @@ class Levels:
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """A kind of `KINDS` at one level; see `Levels` for their meaning.
+    """One level of a kind in `KINDS`; see `Levels` for its meaning.
 
     Raises:
-        InputError: the level is out of its range.
+        InputError: the level is out of range.
     """
 
     kind: str
@@ -115,18 +115,18 @@ class Degradation:
 
     def __post_init__(self) -> None:
         level: dict[str, Any] = {self.kind: (self.level,)}
-        Levels(**level)  # which holds the limits
+        Levels(**level)  # checks the range
 
     def __str__(self) -> str:
         return f"{self.kind} {self.level:g}"
 
     def apply(self, photo: Photo, truth: Mask, image_id: int) -> tuple[Photo, Mask]:
-        """A photo (H, W, 3) uint8 and its truth (H, W) bool, degraded; they keep one size, which may be another.
+        """Degrade a photo (H, W, 3) uint8 and its ground truth (H, W) bool; both keep the same size, which may change.
 
         Args:
             photo: at its own resolution.
-            truth: where it was manipulated.
-            image_id: seeds the noise, together with the kind and the level.
+            truth: ground truth.
+            image_id: seeds the noise, together with kind and level.
         """
         if self.kind == "blur":
             side = int(self.level)

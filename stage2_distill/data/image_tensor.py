@@ -1,4 +1,4 @@
-"""A photo as the student takes it. By itself, because whoever localizes needs nothing of what training needs."""
+"""Conversion of a photo to the student's input. A separate file, so that inference does not import training code."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from boxpromptiml.images import Photo
 
 
 def image_tensor(photo: Photo) -> Tensor:
-    """(H, W, 3) uint8 to (3, H, W) float in [0, 1]."""
+    """Convert (H, W, 3) uint8 to (3, H, W) float in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))).float().div_(255)

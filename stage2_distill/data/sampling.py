@@ -1,4 +1,4 @@
-"""Which training samples an epoch draws: the mixture of sources, and the seeded order of the draws."""
+"""Drawing of training samples: the mixture of sources, and the seeded order of an epoch."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from boxpromptiml.core.limits import Count, Share, within_limits
 from boxpromptiml.core.records import Batch, InputError
 
 TOLERANCE = 0.01
-"""How far from 1 weights of all sources may add up, so that 0.33 can stand for a third."""
+"""How far the weights of all sources may deviate from a sum of 1, so that 0.33 can be used for a third."""
 
 
 class Mixture:
-    """How the draws of an epoch are shared among sources.
+    """Distribution of an epoch's samples over sources.
 
-    Within a source no sample is drawn again before all of its samples were: a small source with a large share is gone
-    through several times, a large one with a small share is drawn from without replacement, anew in every epoch.
+    Within a source no sample is repeated before all of its samples were drawn: a small source with a large share is
+    passed through several times, a large one with a small share is sampled without replacement, newly in every epoch.
 
     Args:
         sources: names.
-        source_of: (n,) position in ``sources`` of each sample.
-        weights: source → share of the draws, see `shares_of_draws`; None draws all samples alike.
-        epoch_size: draws in an epoch; None for as many as there are samples.
+        source_of: (n,) index in ``sources`` of each sample.
+        weights: source → fraction of the samples drawn, see `shares_of_draws`; None draws all samples equally.
+        epoch_size: number of samples per epoch; None for as many as there are.
 
     Attributes:
         counts: source → number of samples.
-        shares: source → share of the draws; they add up to 1.
-        epoch_size: draws in an epoch.
+        shares: source → fraction of the samples drawn; sums to 1.
+        epoch_size: number of samples per epoch.
 
     Raises:
-        InputError: the weights do not fit the sources, or the epoch is empty.
+        InputError: the weights do not match the sources, or the epoch is empty.
     """
 
     @within_limits
@@ -57,7 +57,7 @@ class Mixture:
         self._ends = np.cumsum(shares) / np.sum(shares)
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.intp]:
-        """(epoch_size,) positions, source after source. Shares that are no whole number of draws hold on average."""
+        """Draw (epoch_size,) sample indices, grouped by source. Fractional numbers of samples are kept on average."""
         quotas = np.diff(np.floor(self._ends * self.epoch_size + rng.random()).astype(int), prepend=0)
         return np.concatenate([_take(group, int(n), rng) for group, n in zip(self._groups, quotas, strict=True)])
 
@@ -69,17 +69,17 @@ class Mixture:
 
 @within_limits
 def shares_of_draws(counts: Mapping[str, int], weights: Mapping[str, Share]) -> dict[str, float]:
-    """Share of the draws that each source gets.
+    """Compute the fraction of samples drawn from each source.
 
-    A weight is the share itself, in [0, 1]. What the weights leave of 1 goes to the sources that are not named, in
-    proportion to their samples; where all are named, the weights add up to 1.
+    A weight is the fraction itself, in [0, 1]. Sources without weight share the rest in proportion to their sizes; if
+    all sources have a weight, the weights must sum to 1.
 
     Args:
         counts: source → number of samples.
-        weights: source → share, for some sources, all or none.
+        weights: source → fraction, for any subset of the sources.
 
     Raises:
-        InputError: a named source has no samples, a weight is no share, or the weights add up to something else.
+        InputError: a source with a weight has no samples, a weight is not a fraction, or the sum is wrong.
     """
     there = ", ".join(counts)
     absent = [name for name in weights if name not in counts]
@@ -94,21 +94,21 @@ def shares_of_draws(counts: Mapping[str, int], weights: Mapping[str, Share]) -> 
 
 
 class SeededDraws(DistributedSampler[Batch]):
-    """Shuffled positions, each with a seed of its own, from the run's seed and the epoch alone.
+    """Shuffled sample indices, each with its own seed, determined only by the run's seed and the epoch.
 
-    So a resumed run, one with other loader workers, and one on other processes with the same images a step in all, see
-    the samples of the uninterrupted one bit by bit.
+    Therefore a resumed run, a run with a different number of loader workers, and one on a different number of processes
+    with the same total batch size see bit-identical samples.
 
     Args:
-        mixture: what an epoch draws.
-        world_size: number of processes that share the draws.
+        mixture: distribution of an epoch's samples.
+        world_size: number of processes that share the samples.
         rank: of this process.
         seed: of the run.
-        first_epoch: the epoch that is drawn first; every further pass draws the next one.
+        first_epoch: first epoch to draw; every further pass draws the next one.
 
     Attributes:
-        next_epoch: that the next pass will draw. It is counted here because Lightning tells a sampler its epoch too
-            late when a run resumes with loader workers: they have fetched their first batches by then.
+        next_epoch: epoch of the next pass. It is counted here because, when a run is resumed with loader workers,
+            Lightning sets a sampler's epoch only after the workers have fetched their first batches.
     """
 
     def __init__(self, mixture: Mixture, world_size: int, rank: int, seed: int, first_epoch: int = 0) -> None:
@@ -127,6 +127,6 @@ class SeededDraws(DistributedSampler[Batch]):
 
 
 def _take(group: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Every member as often as any other, and some of them, by chance, once more."""
+    """Draw ``count`` members: each equally often, plus a random subset once more."""
     passes, rest = divmod(count, len(group))
     return np.concatenate([np.tile(group, passes), rng.choice(group, rest, replace=False)])

@@ -1,4 +1,4 @@
-"""Which mask the student is taught with: the teacher's, or others that studies compare it with."""
+"""Choice of the training target: the teacher's mask, or alternatives used in studies."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from boxpromptiml.core.records import InputError, Sample
 
 GreyMask = NDArray[np.uint8]
 GRID = 5
-"""Points a side whose shifts are drawn; between them shifts are interpolated."""
+"""Random displacements are drawn on a grid of this many points per side and interpolated."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the student learns to answer.
+    """The student's training target.
 
     Args:
         source: pseudo_mask for the teacher's mask; truth for the ground truth, an upper bound that needs masks; boxes
-            for the bare boxes, what the teacher has to beat.
-        displaced: the target's outlines are moved by a smooth random field of this standard deviation, as a share of
-            the side; the same in every epoch, as a teacher's mistakes are. 0 for none.
+            for the bare boxes, a lower bound for the teacher.
+        displaced: standard deviation of a smooth random displacement of the target's outlines, as a fraction of the
+            side; the same in every epoch, like the errors of a teacher. 0 for none.
     """
 
     source: Literal["pseudo_mask", "truth", "boxes"] = "pseudo_mask"
@@ -37,22 +37,22 @@ class Target:
 
 
 def training_mask(sample: Sample, target: Target) -> GreyMask:
-    """The (S, S) uint8 mask, probability × 255, that a sample is taught with.
+    """Return the training target of a sample, (S, S) uint8, probability × 255.
 
     Raises:
-        InputError: the ground truth is asked for, and the sample has none.
+        InputError: the target is the ground truth, and the sample has none.
     """
     mask = _of(sample, target.source)
     return displace(mask, target.displaced, sample.image_id) if target.displaced else mask
 
 
 def displace(mask: GreyMask, sigma: float, seed: int) -> GreyMask:
-    """A mask moved by a smooth random field.
+    """Warp a mask by a smooth random displacement field.
 
     Args:
         mask: (H, W) uint8.
-        sigma: standard deviation of the shifts, as a share of the longer side.
-        seed: decides the field.
+        sigma: standard deviation of the displacements, as a fraction of the longer side.
+        seed: of the field.
     """
     height, width = mask.shape
     shifts = np.random.default_rng(seed).normal(0, sigma * max(height, width), (GRID, GRID, 2))

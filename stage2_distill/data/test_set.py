@@ -1,4 +1,4 @@
-"""Test sets: photos with their ground truth, read in loader processes and perhaps degraded first."""
+"""Test sets: photos with ground truth, read in loader workers and optionally degraded."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from stage2_distill.data.image_tensor import image_tensor
 
 
 class ScoredItem(TypedDict):
-    """One photo to be scored.
+    """A test photo.
 
     Attributes:
-        image: (3, S, S) float in [0, 1] at the student's size; zeros when the photo cannot be scored.
-        truth: (H, W) bool at the (degraded) photo's own size, True = manipulated; None when the photo cannot be scored.
-        index: position in the test set's records.
+        image: (3, S, S) float in [0, 1] at the student's size; zeros if the photo cannot be scored.
+        truth: ground truth, (H, W) bool at the size of the (degraded) photo; None if the photo cannot be scored.
+        index: in the test set's records.
         problem: why the photo cannot be scored, or an empty string.
     """
 
@@ -35,7 +35,7 @@ class ScoredItem(TypedDict):
 
 
 class ScoredBatch(TypedDict):
-    """Photos to be scored; truths keep their own sizes, so they stay a list. See `ScoredItem`."""
+    """A batch of test photos. Ground-truth masks stay a list because their sizes differ. See `ScoredItem`."""
 
     image: Tensor
     truth: list[Tensor | None]
@@ -47,9 +47,9 @@ class ScoredDataset(Dataset[ScoredItem]):
     """Photos of one test set with their ground truth.
 
     Args:
-        records: what to score. An authentic image needs no mask.
-        size: the student's input size in pixels.
-        degradation: done to each photo at its own resolution, before it is resized to the student's size.
+        records: images to score. An authentic image needs no mask.
+        size: of the student's input in pixels.
+        degradation: applied to each photo at its own resolution, before it is resized.
     """
 
     def __init__(self, records: Sequence[ImageRecord], size: int, degradation: Degradation | None = None) -> None:
@@ -74,7 +74,7 @@ class ScoredDataset(Dataset[ScoredItem]):
 
 
 def collate_scored(items: list[ScoredItem]) -> ScoredBatch:
-    """Stack what can be stacked."""
+    """Collate a batch: stack the images, keep the rest as lists."""
     return ScoredBatch(
         image=torch.stack([item["image"] for item in items]),
         truth=[item["truth"] for item in items],
@@ -84,10 +84,10 @@ def collate_scored(items: list[ScoredItem]) -> ScoredBatch:
 
 
 def scorable(manifest: Manifest) -> list[ImageRecord]:
-    """Records of a manifest's test split, all of which have ground truth.
+    """Return the records of a manifest's test split, all of which must have ground truth.
 
     Raises:
-        ManifestError: there is none, or a manipulated image has no ground truth.
+        ManifestError: the split is empty, or a manipulated image has no ground truth.
     """
     for reason in unusable(manifest):
         print(f"skipped: {reason}")
@@ -101,12 +101,12 @@ def scorable(manifest: Manifest) -> list[ImageRecord]:
 
 
 def unusable(manifest: Manifest) -> list[str]:
-    """A line for each image that a manifest lists in a way that cannot be used."""
+    """Return a message for each image that a manifest lists but that cannot be used."""
     return [f"{manifest.path}: {aside.file}: {aside.reason}" for aside in manifest.set_aside]
 
 
 def unscored(record: ImageRecord) -> str:
-    """Why a photo has no score, in one line that begins with a file; its files are read once more."""
+    """Explain in one line, starting with a file name, why a photo has no score. Reads its files again."""
     try:
         images.read_record(record)
     except images.ImageError as error:
@@ -121,7 +121,7 @@ def scored_loaders(
     workers: int,
     degradation: Degradation | None = None,
 ) -> list[DataLoader[ScoredItem]]:
-    """A loader for each test set, in their order. See `ScoredDataset`."""
+    """Create a loader per test set, in their order. See `ScoredDataset`."""
     return [
         DataLoader(
             ScoredDataset(records, size, degradation),
@@ -134,6 +134,6 @@ def scored_loaders(
 
 
 def _about(record: ImageRecord, error: images.ImageError) -> str:
-    """The error with the file that it is about; what a degradation says names none."""
+    """Prefix an error with the file if it does not name one, as errors from degradations do not."""
     names = [str(file) for file in (record.path, record.mask_path) if file is not None]
     return str(error) if str(error).startswith(tuple(names)) else f"{record.path}: {error}"

@@ -1,1 +1,1 @@
-"""Scores of a student: metrics, test sets, agreement with the teacher, robustness, calibration."""
+"""Evaluation of a student: metrics, test sets, agreement with the teacher, robustness, calibration."""

@@ -1,4 +1,4 @@
-"""Agreement of a student with its teacher on named validation sets, and with the truth where it is known."""
+"""Agreement of a student with its teacher on named validation sets, and with ground truth where available."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from torch import Tensor
 
 from boxpromptiml.core.records import Batch
 from boxpromptiml.runtime import provenance
-from boxpromptiml.scoring.scores import counts_per_image, f1_from_counts, iou_from_counts
+from boxpromptiml.scoring.score_functions import counts_per_image, f1_from_counts, iou_from_counts
 from boxpromptiml.scoring.tables import cell
 from stage2_distill.data.dataset import PseudoMaskDataset, Reference, target_of
 from stage2_distill.evaluation.metrics import RowPerImage
-from stage2_distill.evaluation.scores import means
+from stage2_distill.evaluation.score_report import means
 
 SCORES = ("f1_pseudo_mask", "iou_pseudo_mask", "f1_truth", "iou_truth")
 COLUMNS = ("position", *SCORES)
 
 
 class TeacherAgreement(RowPerImage):
-    """Rows of `COLUMNS`, one for each validation image; NaN where a score does not exist.
+    """Rows of `COLUMNS`, one per validation image; NaN for scores that do not exist.
 
-    Authentic images have none, images without ground truth, or with an empty one, none against it.
+    Authentic images have no scores, images without ground truth or with an empty one have none against it.
     """
 
     keys = 1
 
     def update(self, batch: Batch, probability: Tensor) -> None:
-        """Score a batch: ``probability`` (B, 1, H, W) in [0, 1]."""
+        """Score a batch of predictions ``probability`` (B, 1, H, W) in [0, 1]."""
         against_teacher, against_truth = (self._score(probability, batch, of) for of in ("pseudo_mask", "truth"))
         self.rows.append(torch.cat([batch["position"].double()[:, None], against_teacher, against_truth], 1))
 
@@ -48,21 +48,21 @@ class TeacherAgreement(RowPerImage):
 def by_set(
     rows: NDArray[np.float64], sets: Sequence[str], set_of: NDArray[np.intp]
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Scores of the images of each set: set → score → (N,), NaN where an image has none.
+    """Group scores by validation set: set → score → (N,), NaN for scores that do not exist.
 
     Args:
-        rows: as `TeacherAgreement.compute` gives them.
+        rows: as returned by `TeacherAgreement.compute`.
         sets: names.
-        set_of: (n,) position in ``sets`` of each validation image.
+        set_of: (n,) index in ``sets`` of each validation image.
     """
     which = set_of[rows[:, 0].astype(int)]
     return {name: dict(zip(SCORES, rows[which == place, 1:].T, strict=True)) for place, name in enumerate(sets)}
 
 
 def averages(rows: NDArray[np.float64], sets: Sequence[str], set_of: NDArray[np.intp]) -> dict[str, float]:
-    """Means over images for the curves: ``SCORE`` of all images, and ``SCORE/SET`` where there are several sets.
+    """Average over images for logging: ``SCORE`` over all images and, if there are several sets, ``SCORE/SET``.
 
-    See `by_set`. A score that no image has is NaN for all images, and left out for a set.
+    See `by_set`. A score that no image has is NaN for all images, and omitted for a set.
     """
     found = {score: _mean(values) for score, values in zip(SCORES, rows[:, 1:].T, strict=True)}
     if len(sets) > 1:
@@ -72,7 +72,7 @@ def averages(rows: NDArray[np.float64], sets: Sequence[str], set_of: NDArray[np.
 
 
 def summarize(rows: NDArray[np.float64], sets: Sequence[str], set_of: NDArray[np.intp]) -> dict[str, dict[str, float]]:
-    """Means over the manipulated images of each set, with 95 % bootstrap intervals. See `by_set`."""
+    """Average over the manipulated images of each set, with 95 % bootstrap intervals. See `by_set`."""
     return {
         name: {"images": int((~np.isnan(scores["f1_pseudo_mask"])).sum()), **means(scores)}
         for name, scores in by_set(rows, sets, set_of).items()
@@ -86,7 +86,7 @@ class WriteAgreement(L.Callback):
         folder: where to write it.
 
     Attributes:
-        set_aside: how many images could not be scored against their truth; counted in the first process.
+        set_aside: number of images that could not be scored against ground truth; counted in the first process.
     """
 
     def __init__(self, folder: str) -> None:
@@ -94,7 +94,7 @@ class WriteAgreement(L.Callback):
         self.set_aside = 0
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gather the rows of all processes and write them on the first; nothing while training."""
+        """Gather the rows of all processes and write them in the first; does nothing during training."""
         if trainer.state.fn != TrainerFn.VALIDATING:
             return
         rows = pl_module.agreement.compute().numpy()  # type: ignore[operator,union-attr]
@@ -124,7 +124,7 @@ class WriteAgreement(L.Callback):
 
 
 def lost_truths(rows: NDArray[np.float64], dataset: PseudoMaskDataset) -> list[str]:
-    """Manipulated validation images whose truth marks nothing, so that no score was taken against it."""
+    """List manipulated validation images with empty ground truth, which have no scores against it."""
     agreed, against_truth = rows[:, 1], rows[:, 1 + SCORES.index("f1_truth")]
     unscored = rows[~np.isnan(agreed) & np.isnan(against_truth), 0].astype(int).tolist()
     samples = ((dataset.sources[dataset.source_of[position]], dataset.sample(position)) for position in unscored)
@@ -132,7 +132,7 @@ def lost_truths(rows: NDArray[np.float64], dataset: PseudoMaskDataset) -> list[s
 
 
 def table(summary: Mapping[str, Mapping[str, Any]]) -> str:
-    """Agreement as text: a row for each validation set; a dash where a set has nothing to score."""
+    """Format a row per validation set; a dash for missing scores."""
     lines = [f"{'validation set':<16} images   F1 to pseudo-mask (95 %)   IoU    F1 to truth (95 %)"]
     for name, row in summary.items():
         teacher, truth = (cell(row, f"f1_{against}", interval=True) for against in ("pseudo_mask", "truth"))

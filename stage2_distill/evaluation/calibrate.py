@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml calibrate``: choose the threshold that suits a student best, and store both."""
+"""The command ``boxpromptiml calibrate``: choose the best threshold of a student, and save both."""
 
 from __future__ import annotations
 
@@ -31,34 +31,33 @@ def calibrate(
     accelerator: str = "auto",
     overwrite: bool = False,
 ) -> int:
-    """Choose a student's threshold and save both, ready for `predict`, `Localizer.load` and the Hugging Face hub.
+    """Choose a student's threshold and save both, for use by `predict`, `Localizer.load` and the Hugging Face hub.
 
-    The threshold, in steps of 0.01, is the one with the best F1: the mean over the manipulated images of the caches'
-    val splits, at the student's size; with `false_alarms`, the best that keeps authentic images as clean. Where people
-    drew boxes only, pseudo-masks are all there is to compare with.
+    The threshold, in steps of 0.01, maximizes the mean F1 over the manipulated images of the caches' val splits, at the
+    student's input size; `false_alarms` optionally limits the marked area of authentic images. Pseudo-masks are the
+    reference if only boxes were annotated.
 
     Args:
-        caches: folders that `boxpromptiml pseudomasks` wrote.
-        out: folder to write model.safetensors, config.json and a model card to; calibration.json there names the images
-            that were skipped.
-        checkpoint: a .ckpt file that `boxpromptiml fit` wrote, or a saved student; by default the one that comes with
+        caches: folders written by `boxpromptiml pseudomasks`.
+        out: folder for model.safetensors, config.json and a model card; calibration.json there lists skipped images.
+        checkpoint: a .ckpt file written by `boxpromptiml fit`, or a saved student; by default the one that comes with
             the package.
-        against: pseudo_mask, or truth, which leaves out images that have none.
-        false_alarms: largest share of the pixels of authentic images that may be marked, on average over those of the
-            val splits. Lower thresholds are not chosen, however good their F1.
-        half: write weights in 16 bits.
-        batch_size: images a step.
+        against: reference masks: pseudo_mask, or truth, which skips images without ground truth.
+        false_alarms: largest allowed fraction of marked pixels, averaged over the authentic images of the val splits.
+            Thresholds that exceed it are not chosen, even if their F1 is better.
+        half: save weights in 16 bits.
+        batch_size: images per step.
         workers: loader processes.
         accelerator: cpu, gpu, or auto.
-        overwrite: replace another student in the folder, or this one as calibrated otherwise.
+        overwrite: replace another student in the folder, or this one with a different calibration.
 
     Returns:
-        0, or 3 when manipulated images were skipped because their truth is empty.
+        0, or 3 if manipulated images were skipped because their ground truth is empty.
 
     Raises:
-        InputError: a cache has nothing to compare with, or the folder holds such a student or a run at work.
+        InputError: a cache has no reference masks, or the folder holds another student or is in use.
     """
-    from lightning.fabric import Fabric  # seconds to import, and the help needs none of it
+    from lightning.fabric import Fabric  # a slow import that --help does not need
 
     from stage2_distill.evaluation.threshold_choice import by_threshold, chosen
     from stage2_distill.inference.localizer import Localizer, load_named

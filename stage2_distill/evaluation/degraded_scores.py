@@ -1,4 +1,4 @@
-"""The rows of `robustness`: a student's scores on every photo, for each degradation that has none yet."""
+"""Per-image scores for `robustness`, computed for each degradation that has none yet."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from boxpromptiml.scoring.protocol import Scoring
 from stage2_distill.data.degradations import Degradation
 from stage2_distill.data.test_set import ScoredBatch, scored_loaders, unscored
 from stage2_distill.evaluation.metrics import ImageScores, in_precision
-from stage2_distill.evaluation.scores import Rows
+from stage2_distill.evaluation.score_report import Rows
 from stage2_distill.inference.localizer import Localizer
 
 warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")  # Lightning 2.6 on torch 2.12 and newer
 
 
 class DegradedTest(L.LightningModule):
-    """Scores a localizer on loaders of photos; one bar counts the images of all runs.
+    """Scores a localizer on test photos; one progress bar counts the images of all runs.
 
     Args:
-        localizer: what is tested.
-        scoring: the rules.
-        bar: is moved on by each image.
+        localizer: to be tested.
+        scoring: options.
+        bar: progress bar, advanced for each image.
 
     Attributes:
         rows: of the last run, from all processes; see `ImageScores.compute`.
@@ -43,7 +43,7 @@ class DegradedTest(L.LightningModule):
         self.bar = bar
 
     def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
-        """Score each photo against its truth."""
+        """Score each photo against its ground truth."""
         with in_precision(self.image_scores.scoring.precision, self.device):
             probability = self.localizer(batch["image"])
         self.image_scores.update_batch(dataloader_idx, batch, probability)
@@ -64,7 +64,7 @@ def score_missing(
     batch_size: int,
     workers: int,
 ) -> None:
-    """Write the rows of every degradation whose file is not there; None stands for photos as they are."""
+    """Compute and save the rows of every degradation whose file is missing; None stands for the original photos."""
     left = [degradation for degradation, file in files.items() if not file.exists()]
     images = sum(map(len, sets.values()))
     done = (len(files) - len(left)) * images
@@ -76,11 +76,11 @@ def score_missing(
             trainer.test(module, loaders, verbose=False)
             if trainer.is_global_zero:
                 _save(files[degradation], module.rows)
-    trainer.strategy.barrier()  # the others read what the first has written
+    trainer.strategy.barrier()  # the other processes read the files written by the first
 
 
 def unscored_photos(clean: Rows, sets: Mapping[str, Sequence[ImageRecord]]) -> list[str]:
-    """Why photos that have no scores have none."""
+    """Explain why photos without scores have none."""
     records = list(sets.values())
     unread = clean[np.isnan(clean[:, 2:]).all(1)]
     return [unscored(records[int(row[0])][int(row[1])]) for row in unread]
@@ -89,10 +89,10 @@ def unscored_photos(clean: Rows, sets: Mapping[str, Sequence[ImageRecord]]) -> l
 def unscored_levels(
     clean: Rows, degraded: Mapping[Degradation, Rows], sets: Mapping[str, Sequence[ImageRecord]]
 ) -> dict[str, list[str]]:
-    """Photos that have scores as they are and none at a level, because nothing of their truth is left there.
+    """List photos that have scores originally but none at a level, because their ground truth vanishes there.
 
     Returns:
-        degradation in words → files.
+        Degradation as text → files.
     """
     records = list(sets.values())
     scored = ~np.isnan(clean[:, 2:]).all(1)
@@ -105,6 +105,6 @@ def unscored_levels(
 
 
 def _save(path: Path, rows: Rows) -> None:
-    """Keep the rows of a finished degradation."""
+    """Save the rows of a finished degradation."""
     with atomic_path(path) as partial, partial.open("wb") as stream:
         np.save(stream, rows)

@@ -1,4 +1,4 @@
-"""One row of scores for each test image, gathered from all processes."""
+"""Per-image scores of test photos as torchmetrics, synchronized across processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from boxpromptiml.images import resize_tensor
 from boxpromptiml.scoring.protocol import Precision, Scoring
-from boxpromptiml.scoring.scores import (
+from boxpromptiml.scoring.score_functions import (
     RankedPixels,
     by_mode,
     counts_per_image,
@@ -23,29 +23,30 @@ from boxpromptiml.scoring.scores import (
 from stage2_distill.data.test_set import ScoredBatch
 
 TRIVIAL = ("f1_all_positive", "f1_nothing", "f1_random", "f1_centre_box")
-"""Predictors that look at no pixel: everything, nothing, random at the true rate, the middle half of each side."""
+"""Baselines that ignore the photo: all positive, all negative, random at the true rate, the central half of each
+side."""
 PIXEL_SCORES = ("f1", "iou", "auc", "f1_best_per_image")
 SCORES = (*PIXEL_SCORES, *TRIVIAL, "predicted_area", "image_score", "manipulated_area")
 THRESHOLDS = (0.001, 0.002, 0.005, *(percent / 100 for percent in range(1, 100)), 0.995, 0.998, 0.999)
-"""Where F1 is taken to find the threshold that is best for a whole set."""
+"""Thresholds at which F1 is evaluated to find the best one for a whole set."""
 COLUMNS = ("set", "index", *SCORES, *(f"f1_at_{threshold:g}" for threshold in THRESHOLDS))
 
 
 def in_precision(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Around a student's answer that is scored, whatever the precision that surrounds it."""
+    """Return the autocast context for scoring a student's output, overriding the surrounding precision."""
     if precision == "32-true":
         return torch.autocast(device.type, enabled=False)
     return torch.autocast(device.type, torch.bfloat16 if precision == "bf16-mixed" else torch.float16)
 
 
 class RowPerImage(Metric):
-    """Keeps a row of numbers for each image; under several processes every image counts once.
+    """Collects a row of numbers per image; across processes every image is counted once.
 
     Args:
         threshold: pixels with a probability above it are predicted as manipulated.
 
     Attributes:
-        keys: how many leading numbers of a row say which image it is.
+        keys: number of leading columns that identify the image.
     """
 
     full_state_update = False
@@ -58,17 +59,17 @@ class RowPerImage(Metric):
         self.add_state("rows", [], dist_reduce_fx="cat")
 
     def compute(self) -> Tensor:
-        """(N, columns) float64, sorted by image, each image once: samplers pad the last batch with repetitions."""
+        """Return (N, columns) float64 sorted by image, without the repetitions that samplers add to the last batch."""
         rows = (torch.cat(list(self.rows)) if isinstance(self.rows, list) else self.rows).cpu()
         _, first = np.unique(rows[:, : self.keys].numpy(), axis=0, return_index=True)
         return rows[first]
 
 
 class ImageScores(RowPerImage):
-    """Rows of `COLUMNS`, one for each image of the test sets.
+    """Rows of `COLUMNS`, one per image of the test sets.
 
     Args:
-        scoring: the rules.
+        scoring: options.
     """
 
     keys = 2
@@ -78,7 +79,7 @@ class ImageScores(RowPerImage):
         self.scoring = scoring
 
     def update_batch(self, set_index: int, batch: ScoredBatch, probability: Tensor) -> None:
-        """Score a batch of photos of one test set: ``probability`` (B, 1, S, S) in [0, 1]."""
+        """Score a batch of one test set; ``probability`` is (B, 1, S, S) in [0, 1]."""
         for index, of_image, truth in zip(batch["index"], probability[:, 0], batch["truth"], strict=True):
             self.update(set_index, index, of_image, truth)
 
@@ -86,18 +87,18 @@ class ImageScores(RowPerImage):
         """Score one image.
 
         Args:
-            set_index: position of the test set.
-            index: position of the image in its set.
-            probability: (h, w) in [0, 1], at the student's size or the truth's.
-            truth: (H, W) bool, True = manipulated; None marks an image that could not be read. Where nothing of it is
-                left at the resolution of scoring there is no score either: the image is no authentic one.
+            set_index: index of the test set.
+            index: index of the image in its set.
+            probability: (h, w) in [0, 1], at the size of the student or of the ground truth.
+            truth: ground truth, (H, W) bool, True = manipulated; None for an image that could not be read. If it
+                vanishes at the scoring resolution, the scores are NaN too, because the image is not authentic.
         """
         scores = [float("nan")] * (len(COLUMNS) - 2)
         if truth is not None:
-            with in_precision("32-true", probability.device):  # to resize is to multiply matrices
+            with in_precision("32-true", probability.device):  # resizing uses matrix products
                 sized = _at_one_size(probability.float(), truth, self.scoring)
             if sized[1].any() or not truth.any():
-                scores = self._score(*sized, truth.double().mean())  # 1 % has to reach 0.01
+                scores = self._score(*sized, truth.double().mean())  # double, so that 1 % falls into the bin from 0.01
         self.rows.append(torch.tensor([[set_index, index, *scores]], dtype=torch.float64, device=self.device))
 
     def _score(self, probability: Tensor, truth: Tensor, manipulated_area: Tensor) -> list[float]:
@@ -119,7 +120,7 @@ def _at_one_size(probability: Tensor, truth: Tensor, scoring: Scoring) -> tuple[
 
 
 def _pixel_scores(probability: Tensor, truth: Tensor, scoring: Scoring) -> list[Tensor]:
-    """`PIXEL_SCORES` of one image, and its F1 at `THRESHOLDS`."""
+    """Compute `PIXEL_SCORES` of one image, and its F1 at `THRESHOLDS`."""
     ranked = RankedPixels(probability, truth)
     thresholds = torch.tensor([scoring.threshold, *THRESHOLDS], device=probability.device)
     counts = ranked.counts(torch.cat([thresholds, ranked.thresholds]))
@@ -130,9 +131,9 @@ def _pixel_scores(probability: Tensor, truth: Tensor, scoring: Scoring) -> list[
 
 
 def _trivial_f1(truth: Tensor, scoring: Scoring) -> list[Tensor]:
-    """F1 of the predictors in `TRIVIAL`; for the random one its limit for many pixels.
+    """Compute F1 of the baselines in `TRIVIAL`; for the random one its limit for many pixels.
 
-    With a share p of the pixels manipulated and a share q marked at random, that is 2pq / (p + q).
+    If a fraction p of the pixels is manipulated and a fraction q is marked at random, that limit is 2pq / (p + q).
     """
     height, width = truth.shape
     centre = torch.zeros_like(truth)

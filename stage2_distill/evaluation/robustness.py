@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml robustness``: how a student's scores fall when photos are degraded, level by level."""
+"""The command ``boxpromptiml robustness``: a student's scores on degraded photos."""
 
 from __future__ import annotations
 
@@ -38,34 +38,34 @@ def robustness(
     num_nodes: Count = 1,
     overwrite: bool = False,
 ) -> int:
-    """Score a student on photos that were blurred, compressed, resized or shared, level by level.
+    """Score a student on degraded photos (blur, noise, JPEG, resizing, gamma, sharing), level by level.
 
-    Each degradation is done to the photo at its own resolution, before it is resized to the student's size; noise is
-    the same in every run. Scores are at the truth's resolution; where a degradation changes the photo's size, the truth
-    is resized with it. Writes robustness.json, robustness.md and robustness.png, and prints a table. Stopped, the same
-    command goes on where it was; levels that are named later are added.
+    Each degradation is applied to the photo at its own resolution, before it is resized to the student's input; noise
+    is the same in every run. Scores are at the resolution of the ground truth, which is resized with the photo if a
+    degradation changes its size. Writes robustness.json, robustness.md and robustness.png, and prints a table. After an
+    interruption the same command continues; additional levels can be added later.
 
     Args:
         test_sets: name and manifest with ground truth of each set, as in '{casia1: data/full/test/casia1.json}'.
-        out: folder to write to.
-        checkpoint: released for the student that comes with the package, a .ckpt file that `boxpromptiml fit` wrote, a
+        out: output folder.
+        checkpoint: released for the student that comes with the package, a .ckpt file written by `boxpromptiml fit`, a
             saved student, or its OWNER/NAME on the Hugging Face hub.
         levels: of each kind of degradation.
-        scoring: by which rules, as for `boxpromptiml test`; a threshold that is stored with the student is not used.
-        batch_size: images a step and process.
+        scoring: options, as for `boxpromptiml test`; the threshold stored with the student is not used.
+        batch_size: images per step and process.
         workers: loader processes.
         accelerator: cpu, gpu, or auto.
-        devices: processes on this machine, each with a device of its own.
-        num_nodes: machines, when started by torchrun or SLURM.
-        overwrite: replace results of another student or of other sets or rules; levels may differ without.
+        devices: processes on this machine, each with its own device.
+        num_nodes: number of machines, when started by torchrun or SLURM.
+        overwrite: replace results of another student, other sets or other scoring options; not needed for other levels.
 
     Returns:
-        0, or 3 when photos were skipped.
+        0, or 3 if photos were skipped.
 
     Raises:
-        InputError: a set cannot be read, or the folder holds such results or a run at work.
+        InputError: a set cannot be read, or the folder holds other results or is in use.
     """
-    import lightning as L  # seconds to import, and the help needs none of it
+    import lightning as L  # a slow import that --help does not need
     import numpy as np
 
     from stage2_distill.data.test_set import scorable, unusable
@@ -108,11 +108,11 @@ def robustness(
             _write(out, summary, scoring, levels, checkpoint, set_aside, not_scored)
             for reason in unscored:
                 print(f"skipped: {reason}")
-    return 3 if set_aside and trainer.is_global_zero else 0  # Lightning kills the first process for what others return
+    return 3 if set_aside and trainer.is_global_zero else 0  # else Lightning kills the first process
 
 
 def _settings(weights_sha256: str, test_sets: Mapping[str, Path], scoring: Scoring) -> dict[str, Any]:
-    """What decides the results of every level."""
+    """Return what determines the results of every level."""
     return {
         "weights_sha256": weights_sha256,
         "manifests_sha256": {name: provenance.file_sha256(path) for name, path in test_sets.items()},
@@ -122,13 +122,13 @@ def _settings(weights_sha256: str, test_sets: Mapping[str, Path], scoring: Scori
 
 
 def _fingerprint(settings: Mapping[str, Any], sets: Mapping[str, Sequence[ImageRecord]]) -> str:
-    """Of all that decides the rows, but for the degradation: rows of other photos and masks lie in other folders."""
+    """Hash everything that determines the rows except the degradation; changed photos or masks get another folder."""
     photos = [_state(file) for of in sets.values() for record in of for file in (record.path, record.mask_path) if file]
     return provenance.content_hash({**settings, "photos": photos})
 
 
 def _state(file: Path) -> tuple[int, int] | None:
-    """Size and time of a photo or mask, so that one which was replaced is scored again."""
+    """Return size and modification time of a photo or mask, so that a replaced file is scored again."""
     return (file.stat().st_size, file.stat().st_mtime_ns) if file.exists() else None
 
 

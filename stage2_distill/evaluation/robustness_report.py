@@ -1,4 +1,4 @@
-"""Scores against the level of a degradation: means with intervals, what is kept under a curve, tables and a picture."""
+"""Report on robustness: scores by level with intervals, retained fractions, tables and a plot."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.scoring.protocol import Scoring
-from boxpromptiml.scoring.scores import bootstrap_interval_of
+from boxpromptiml.scoring.score_functions import bootstrap_interval_of
 from boxpromptiml.scoring.tables import cell
 from stage2_distill.data.degradations import KINDS, Degradation
 from stage2_distill.evaluation.metrics import COLUMNS
-from stage2_distill.evaluation.scores import Rows, false_alarms, means
+from stage2_distill.evaluation.score_report import Rows, false_alarms, means
 
 MEASURES = ("f1", "iou", "auc")
 DRAWN = {"f1": "F1", "auc": "AUC"}
 PANELS = 4
-"""Side by side in the picture."""
+"""Number of panels per row of the plot."""
 HEADER = ("degradation", "F1 by level", "F1 kept (95 % interval)", "AUC kept (95 % interval)")
 LEVELS_HEADER = ("degradation", "level", "F1 (95 % interval)", "IoU", "AUC", "false alarms: pixels, images")
 NOTE = (
@@ -33,10 +33,10 @@ NOTE = (
 def summarize(
     clean: Rows, degraded: Mapping[Degradation, Rows], sets: Mapping[str, Sequence[ImageRecord]]
 ) -> dict[str, dict[str, Any]]:
-    """Scores of each test set as it is and at each level, and how much of the first the curves keep.
+    """Summarize the scores of each test set, original and at each level, and the fractions retained.
 
     Args:
-        clean: rows of `ImageScores.compute` for the photos as they are.
+        clean: rows of `ImageScores.compute` for the original photos.
         degraded: the same for each degradation.
         sets: name → records, in the order of the rows' set indices.
     """
@@ -61,7 +61,7 @@ def summarize(
 
 
 def text(summary: Mapping[str, Any]) -> str:
-    """For the terminal: a block for each test set, a line for each kind of degradation."""
+    """Format for the terminal: a block per test set with a line per kind of degradation."""
     lines = []
     for name, row in summary.items():
         lines.append(f"{name}: {row['clean']['images']} images, {_as_they_are(row['clean'])}")
@@ -75,7 +75,7 @@ def text(summary: Mapping[str, Any]) -> str:
 
 
 def markdown(summary: Mapping[str, Any], scoring: Scoring) -> str:
-    """GitHub tables: for each test set what its curves keep, and every level."""
+    """Format GitHub tables: for each test set the fractions retained, and every level."""
     parts = []
     for name, row in summary.items():
         parts += [f"## {name}", f"{row['clean']['images']} images. {_as_they_are(row['clean'])}."]
@@ -85,8 +85,8 @@ def markdown(summary: Mapping[str, Any], scoring: Scoring) -> str:
 
 
 def draw(summary: Mapping[str, Any], path: Path) -> None:
-    """A picture with rows of panels for each test set, one for each kind: F1 and AUC with 95 % intervals."""
-    from matplotlib.figure import Figure  # seconds to import, and most commands draw nothing
+    """Plot F1 and AUC with 95 % intervals, in a panel for each kind of degradation and test set."""
+    from matplotlib.figure import Figure  # a slow import that most commands do not need
 
     kinds = list(next(iter(summary.values()))["degraded"])
     across = min(len(kinds), PANELS)
@@ -100,7 +100,7 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
             axes.set_title(KINDS[kind].title, fontsize=9)
             axes.set_ylim(0, 1)
             if KINDS[kind].falling:
-                axes.invert_xaxis()  # worse to the right
+                axes.invert_xaxis()  # stronger degradation to the right
         of_set[0].set_ylabel(name)
         of_set[0].legend(fontsize=8)
         for unused in of_set[len(kinds) :]:
@@ -130,7 +130,7 @@ def _line(
 
 
 def _of_set(rows: Rows, position: int, authentic: NDArray[np.bool_]) -> tuple[Rows, Rows]:
-    """Rows of a set's manipulated and of its authentic images, those that could be read."""
+    """Return the rows of a set's readable images: manipulated and authentic ones."""
     of_set = rows[(rows[:, 0] == position) & ~np.isnan(rows[:, COLUMNS.index("f1")])]
     is_authentic = authentic[of_set[:, 1].astype(int)]
     return of_set[~is_authentic], of_set[is_authentic]
@@ -146,14 +146,14 @@ def _scores(manipulated: Rows, authentic: Rows) -> dict[str, Any]:
 
 
 def _kept(kind: str, clean: Rows, levels: Mapping[float, Rows]) -> dict[str, float]:
-    """Area under the curve of F1 and of AUC, as a share of the clean score's, with bootstrap intervals over images."""
+    """Compute the area under the F1 and AUC curves relative to the original scores, with bootstrap intervals."""
     neutral = KINDS[kind].neutral
     curve = {**levels, **({} if neutral is None else {neutral: clean})}
     kept: dict[str, float] = {}
     for name in DRAWN:
         column = COLUMNS.index(name)
         base, scores = clean[:, column], np.stack([curve[level][:, column] for level in sorted(curve)])
-        there = ~np.isnan(base) & ~np.isnan(scores).any(0)  # a region can vanish with the photo's size
+        there = ~np.isnan(base) & ~np.isnan(scores).any(0)  # small regions can vanish when the photo is shrunk
         if there.any() and base[there].any():
             kept |= _ratio(name, _mean_height(sorted(curve), scores[:, there]), base[there])
     return kept

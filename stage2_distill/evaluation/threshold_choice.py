@@ -1,4 +1,4 @@
-"""What each threshold would do on the val splits, and which of them suits a student best."""
+"""Evaluation of all thresholds on the val splits, and choice of the best."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from boxpromptiml.core.records import InputError
-from boxpromptiml.scoring.scores import RankedPixels, f1_from_counts
+from boxpromptiml.scoring.score_functions import RankedPixels, f1_from_counts
 from stage2_distill.data.datamodule import PseudoMaskData
 from stage2_distill.data.dataset import Reference, target_of, unpack
 from stage2_distill.inference.localizer import Localizer
@@ -21,11 +21,11 @@ THRESHOLDS = torch.linspace(0.01, 0.99, 99)
 def by_threshold(
     localizer: Localizer, caches: Sequence[Path], against: Reference, batch_size: int, workers: int
 ) -> tuple[Tensor, Tensor, list[str]]:
-    """What each of `THRESHOLDS` would do on the val splits.
+    """Evaluate each of `THRESHOLDS` on the val splits.
 
     Returns:
-        (N, T) F1 of manipulated images; (M, T) share of the pixels of authentic ones that is marked; manipulated images
-        whose truth is empty, by id and source.
+        (N, T) F1 of manipulated images; (M, T) marked fraction of authentic images; manipulated images with empty
+        ground truth, by id and source.
     """
     size = localizer.student.image_size
     data = PseudoMaskData(
@@ -52,7 +52,7 @@ def by_threshold(
 
 
 def chosen(scores: Tensor, alarms: Tensor, against: Reference, false_alarms: float) -> tuple[float, str]:
-    """The threshold, and how it was chosen."""
+    """Return the best threshold, and a description of how it was chosen."""
     if not len(scores):
         raise InputError(f"no manipulated image of the val split has a {against}; calibrate against the other")
     if false_alarms < 1 and not len(alarms):
@@ -79,17 +79,17 @@ def chosen(scores: Tensor, alarms: Tensor, against: Reference, false_alarms: flo
 
 
 def f1_by_threshold(probability: Tensor, target: Tensor) -> Tensor:
-    """F1 (B, T) of each image at each of `THRESHOLDS`.
+    """Compute F1 (B, T) of each image at each of `THRESHOLDS`.
 
     Args:
         probability: (B, …) in [0, 1].
-        target: (B, …) of the same shape; manipulated above one half.
+        target: (B, …) of the same shape; manipulated above 0.5.
     """
     ranked = [RankedPixels(*image) for image in zip(probability, target > 0.5, strict=True)]
     return torch.stack([f1_from_counts(*pixels.counts(THRESHOLDS)) for pixels in ranked])
 
 
 def marked_by_threshold(probability: Tensor) -> Tensor:
-    """Share (B, T) of the pixels of each image that lies above each of `THRESHOLDS`; probability is (B, …)."""
+    """Compute the fraction (B, T) of each image's pixels above each of `THRESHOLDS`; probability is (B, …)."""
     ranked = [RankedPixels(image, torch.zeros_like(image)) for image in probability]
     return torch.stack([pixels.counts(THRESHOLDS)[1] / probability[0].numel() for pixels in ranked])

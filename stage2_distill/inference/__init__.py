@@ -1,1 +1,1 @@
-"""A trained student on new photos: localizer, prediction, tiling, export."""
+"""Inference: a trained student on new photos, single or tiled, from Python, the command line or an export."""

@@ -1,4 +1,4 @@
-"""The work of `predict`: read photos, ask the student, write the pictures and a line for each. One process of many."""
+"""The main loop of `predict`, run in each process: read photos, run the student, write pictures and log entries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from boxpromptiml.images import (
     write_photo,
     write_probability,
 )
-from boxpromptiml.images.regions import find_regions, run_lengths
+from boxpromptiml.images.connected_regions import find_regions, run_lengths
 from stage2_distill.inference.localizer import Localizer
 from stage2_distill.inference.outputs import Outputs, holds, pictures, state
 from stage2_distill.inference.photo_paths import printable
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 
 GPU_BATCH = 8
 MOST_WORKERS = 8
-"""Threads, unless more are asked for: between their steps they wait for Python's lock."""
+"""Default limit of threads: beyond it they mostly wait for the GIL."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is done with some photos, from their files to their lines, in a thread of its own.
+    """Processing of photos from file to log entry, run in a thread.
 
-    Reading, the network and writing all leave Python's lock to others, so threads overlap them.
+    Reading, inference and writing release the GIL, so threads overlap them.
     """
 
     localizer: Localizer
@@ -61,7 +61,7 @@ class _Work:
     log: PredictionLog
 
     def __call__(self, files: list[Path]) -> int:
-        """Look at photos, in one step unless they are tiled; returns how many files these were."""
+        """Process photos, in one batch unless they are tiled; return the number of files."""
         read_ones: list[tuple[Path, Image.Image]] = []
         for file in files:
             try:
@@ -73,7 +73,7 @@ class _Work:
         return len(files)
 
     def _localized(self, read_ones: list[tuple[Path, Image.Image]]) -> Iterator[tuple[Path, Image.Image, Probability]]:
-        """Photos with their probability at their own size."""
+        """Yield photos with their probability maps at their own size."""
         localize: Callable[[list[Photo]], list[Probability]] = partial(
             self.localizer.localize, flips=self.settings["flips"]
         )
@@ -87,7 +87,7 @@ class _Work:
                 yield file, picture, resize_probability(probability, *picture.size)
 
     def _write(self, file: Path, picture: Image.Image, probability: Probability) -> dict[str, Any]:
-        """Write a photo's pictures and return its line."""
+        """Write a photo's pictures and return its log entry."""
         threshold = self.settings["threshold"]
         mask, overlay = pictures(self.names[file], self.outputs)
         for path in (mask, overlay):
@@ -124,24 +124,24 @@ def localize_photos(
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> None:
-    """Look at this process's photos and write what is found in them.
+    """Process this process's share of the photos.
 
     Args:
         fabric: launched.
         localizer: the student.
-        names: each photo with the name of its pictures.
-        out: folder to write to.
-        outputs: what to write beside the lists.
-        settings: as `predict` keeps them in predictions.json.
-        batch_size: photos or tiles a step; None for one on a CPU, where a thread for each photo is faster than a batch
-            that several threads share, and `GPU_BATCH` elsewhere.
-        workers: threads, each with a step of its own; None for one more than torch has
-            threads, because they wait for the disk as well, and `MOST_WORKERS` at most.
+        names: photo → name of its pictures.
+        out: output folder.
+        outputs: what to write in addition to the lists.
+        settings: as stored by `predict` in predictions.json.
+        batch_size: photos or tiles per batch; by default 1 on a CPU, where one thread per photo is faster than a batch
+            shared by several threads, and `GPU_BATCH` elsewhere.
+        workers: number of threads, each with its own batch; by default one more than torch's threads, because they also
+            wait for the disk, and at most `MOST_WORKERS`.
     """
     before = read(out)
     mine = list(names)[fabric.global_rank :: fabric.world_size]
     left = [file for file in mine if not holds(before.get(printable(str(file))), file, names[file], outputs, out)]
-    fabric.barrier()  # all have read before anybody writes
+    fabric.barrier()  # all processes have read the log before any of them writes
     size = batch_size or (1 if fabric.device.type == "cpu" else GPU_BATCH)
     step = 1 if settings["tiled"] else size
     steps = [left[first : first + step] for first in range(0, len(left), step)]
@@ -157,9 +157,9 @@ def localize_photos(
 
 @contextmanager
 def _threads(workers: int | None, steps: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that share the cores, each with its part of those that torch computes on.
+    """Start threads that share the cores, each with a part of torch's threads.
 
-    When one fails, or the user stops the program, those at work end their step and no other begins.
+    If one fails, or the user interrupts the program, running batches are finished and no other is started.
     """
     cores = torch.get_num_threads()
     count = max(1, min(steps, min(cores + 1, MOST_WORKERS) if workers is None else workers))

@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml export``: a student as one ONNX file, or as PyTorch's own exported program."""
+"""The command ``boxpromptiml export``: a student as a single ONNX file or PyTorch exported program."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from stage2_distill.inference import released
 from stage2_distill.inference.photo_paths import photo_names
 
 TOLERANCE = 1e-2
-"""Largest difference in probability that an fp32 export may have from `Localizer.predict`, at any pixel."""
+"""Largest accepted difference in probability, at any pixel, between an fp32 export and `Localizer.predict`."""
 MAX_CALIBRATION = 100
-"""Photos that the ranges of int8 activations are measured on, at most."""
+"""Maximum number of photos used to measure the activation ranges for int8."""
 
 
 def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None, overwrite: bool = False) -> int:
-    """Write a student as one file for other programs, and compare it with `predict`.
+    """Export a student as a single file for other programs, and compare it with `predict`.
 
-    The file takes `photo`, (batch, height, width, 3) uint8 RGB of any size, and gives `probability`, (batch, height,
-    width), and `score`, (batch); resizing and normalisation are inside. An ONNX file names the student's threshold in
-    its metadata.
+    The file maps `photo`, (batch, height, width, 3) uint8 RGB of any size, to `probability`, (batch, height, width),
+    and `score`, (batch); resizing and normalization are included. An ONNX file stores the student's threshold in its
+    metadata.
 
     Args:
         out: file to write; .onnx for ONNX, .pt2 for `torch.export`.
-        checkpoint: released for the student that comes with the package, a .ckpt file that `boxpromptiml fit` wrote, a
+        checkpoint: released for the student that comes with the package, a .ckpt file written by `boxpromptiml fit`, a
             saved student, or OWNER/NAME on the Hugging Face hub.
-        int8: folder of photos like those to come, such as training photos, to measure ranges on; the ONNX file then
-            computes convolutions and products in 8 bits.
-        overwrite: replace a file that is there with other content.
+        int8: folder of representative photos, such as training photos, to measure activation ranges; the ONNX file then
+            computes convolutions and matrix products in 8 bits.
+        overwrite: replace an existing file with different content.
 
     Returns:
-        0, or 3 when photos to measure ranges on were skipped because they cannot be read.
+        0, or 3 if some of the representative photos were skipped because they cannot be read.
 
     Raises:
-        InputError: the suffix is another, there is no student or no photo, the export answers differently, or another
-            file is in the way.
+        InputError: the suffix is invalid, there is no student or no photo, the export's results differ, or a different
+            file exists.
     """
     if out.suffix not in (".onnx", ".pt2") or (int8 and out.suffix != ".onnx"):
         raise InputError(f"{out}: the suffix chooses the format: .onnx (also with int8), or .pt2 for torch.export")
-    import torch  # seconds to import, and the help needs none of it
+    import torch  # a slow import that --help does not need
 
     from stage2_distill.inference import exported_program
     from stage2_distill.inference.localizer import load_named
@@ -81,7 +81,7 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None,
 
 
 def _samples(folder: Path) -> tuple[list[Photo], list[str]]:
-    """Up to `MAX_CALIBRATION` photos, spread evenly over what there is, and why others of them cannot be read."""
+    """Read up to `MAX_CALIBRATION` evenly spaced photos; also return why some of them cannot be read."""
     files = list(photo_names([folder])[0])
     samples, set_aside = [], []
     for file in files[:: -(-len(files) // MAX_CALIBRATION)]:
@@ -95,10 +95,10 @@ def _samples(folder: Path) -> tuple[list[Photo], list[str]]:
 
 
 def require_onnx() -> None:
-    """Refuse to go on without the packages of the extra `export`.
+    """Require the packages of the extra `export`.
 
     Raises:
-        InputError: it names those that are missing.
+        InputError: names the missing packages.
     """
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:

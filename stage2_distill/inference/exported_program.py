@@ -1,4 +1,4 @@
-"""A student as a program that runs without this package: made, written, quantized, and compared with `predict`."""
+"""A student as a program that runs without this package: export, ONNX conversion, quantization, comparison."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from boxpromptiml.images import Photo, read_photo, resize_photo
-from boxpromptiml.scoring.scores import counts_per_image, f1_from_counts
+from boxpromptiml.scoring.score_functions import counts_per_image, f1_from_counts
 from boxpromptiml.synthesis.photos import packaged_photos
 from stage2_distill.inference.exported_resize import resize_probability, shrink_photo
 from stage2_distill.inference.localizer import Localizer
 
-if TYPE_CHECKING:  # comes with the extra `export`
+if TYPE_CHECKING:  # installed by the extra `export`
     import onnx
 
 SIZES = ((0.5, 0.4), (1, 1), (2, 2), (1.1, 3.7), (6, 4), (8, 0.5))
-"""Heights and widths that packaged photos are compared at beside their own, in sides of the student's input."""
+"""Heights and widths, relative to the student's input, of additional comparisons with resized packaged photos."""
 LONGEST = 1 << 24
-"""Photos in a batch, or pixels along a side; without a limit older versions of torch find one themselves."""
+"""Upper bound of batch size and image sides; without one, older versions of torch would infer it."""
 PRODUCTS = ["Conv", "MatMul", "Gemm"]
-"""Operators of ONNX that 8 bits can make faster."""
+"""ONNX operators that 8 bits can accelerate."""
 
 
 class PhotoToProbability(nn.Module):
-    """All that happens between the pixels of a photo and its mask, so that an export needs nothing around it.
+    """The complete computation from a photo's pixels to its mask, so that an export is self-contained.
 
-    Answers as `Localizer.predict` does, whatever the photo's size.
+    Gives the same result as `Localizer.predict` for photos of any size.
 
     Args:
         localizer: on the CPU.
@@ -48,38 +48,38 @@ class PhotoToProbability(nn.Module):
         self.side = localizer.student.image_size
 
     def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability (B, H, W) and score (B,), both in [0, 1], of photos (B, H, W, 3) uint8 RGB of any one size."""
+        """Map photos (B, H, W, 3) uint8 RGB to probability (B, H, W) and score (B,), both in [0, 1]."""
         small = self.localizer(shrink_photo(photo, self.side) / 255)
         probability = resize_probability(small, photo.shape[1], photo.shape[2])[:, 0]
         return probability, probability.amax((1, 2))
 
 
 def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
-    """The network as a program for any number of photos of any one size."""
+    """Export the network as a program for batches and photos of any size."""
     example = torch.zeros(2, 2 * network.side - 1, 3 * network.side + 1, 3, dtype=torch.uint8)
     return traced(network, example, ("batch", "height", "width"))
 
 
 def traced(network: nn.Module, example: Tensor, any_size: Sequence[str]) -> torch.export.ExportedProgram:
-    """A network as a program.
+    """Export a network with `torch.export`.
 
     Args:
-        network: of one input.
+        network: with a single input.
         example: of the input.
-        any_size: names of its first axes, along which other inputs may have other sizes.
+        any_size: names of the input's leading axes whose size is dynamic.
     """
     sizes = {axis: torch.export.Dim(name, min=1, max=LONGEST) for axis, name in enumerate(any_size)}
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The tensor attributes .*attention_bias_cache")  # TinyViT's, restored
+        warnings.filterwarnings("ignore", message="The tensor attributes .*attention_bias_cache")  # TinyViT's
         return torch.export.export(network, (example,), dynamic_shapes=(sizes,), strict=False)
 
 
 def translated(
     program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]
 ) -> torch.onnx.ONNXProgram:
-    """A program in ONNX, with names for what goes in and comes out."""
+    """Convert a program to ONNX, with names for its inputs and outputs."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the exporter's own plans
+        warnings.simplefilter("ignore")  # announcements of the exporter
         onnx_program = torch.onnx.export(
             program, (), input_names=inputs, output_names=outputs, dynamo=True, verbose=False
         )
@@ -88,7 +88,7 @@ def translated(
 
 
 def write_onnx(program: torch.export.ExportedProgram, localizer: Localizer, path: Path) -> None:
-    """Write an ONNX file that holds its weights, with the threshold and the student's arguments in its metadata."""
+    """Write an ONNX file including its weights, with the threshold and the student's arguments in the metadata."""
     onnx_program = translated(program, ["photo"], ["probability", "score"])
     facts = {
         "threshold": f"{localizer.threshold:g}",
@@ -100,28 +100,28 @@ def write_onnx(program: torch.export.ExportedProgram, localizer: Localizer, path
 
 
 def quantize(path: Path, samples: Sequence[Photo]) -> None:
-    """Replace an ONNX file by one that computes in 8 bits where that pays, with ranges measured on photos.
+    """Quantize an ONNX file in place where 8 bits are faster, with ranges measured on photos.
 
-    Those are the convolutions and products with many weights. Depthwise convolutions, the one that sees pixels, and
-    products of two activations, as in attention, take longer in 8 bits than in 32, with the conversions around them.
+    Convolutions and matrix products with many weights are quantized. Depthwise convolutions, the first convolution and
+    products of two activations (attention) would be slower in 8 bits because of the conversions around them.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
-        """Photos one by one."""
+        """Provides the photos one by one."""
 
         def __init__(self) -> None:
             self.left: Iterator[Photo] = iter(samples)
 
         def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-            """The next input, or None at the end."""
+            """Return the next input, or None at the end."""
             photo = next(self.left, None)
             return None if photo is None else {"photo": photo[None]}
 
     with tempfile.TemporaryDirectory() as folder:
-        folded = Path(folder) / "folded.onnx"  # batch norms go into convolutions first
+        folded = Path(folder) / "folded.onnx"  # with batch norms folded into convolutions
         quant_pre_process(path, folded, skip_symbolic_shape=True)
         quantize_static(
             folded,
@@ -133,14 +133,14 @@ def quantize(path: Path, samples: Sequence[Photo]) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             extra_options={
-                "CalibMovingAverage": True,  # the extremes of all photos would waste levels, and F1
-                "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],  # what follows them computes in 32 bits
+                "CalibMovingAverage": True,  # ranges over the extremes of all photos would waste levels and lower F1
+                "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],  # the next operators compute in 32 bits
             },
         )
 
 
 def _dear_in_8_bits(model: onnx.ModelProto) -> list[str]:
-    """Names of the products that are left in 32 bits."""
+    """Return the names of the operators to keep in 32 bits."""
     shapes = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
 
     def is_dear(node: onnx.NodeProto) -> bool:
@@ -152,7 +152,7 @@ def _dear_in_8_bits(model: onnx.ModelProto) -> list[str]:
 
 
 def onnx_session(path: Path, threads: int = 0) -> Any:
-    """A function from photos to probability and score that runs an ONNX file on the CPU; 0 threads for all cores."""
+    """Load an ONNX file as a function from photos to probability and score, on the CPU; 0 threads for all cores."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -163,10 +163,10 @@ def onnx_session(path: Path, threads: int = 0) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ExportDifference:
-    """How an export answers beside `Localizer.predict`.
+    """Comparison of an export with `Localizer.predict`.
 
     Attributes:
-        photos: how many were compared.
+        photos: number of photos compared.
         difference: largest difference in probability at any pixel.
         f1: of the export's masks against those of ``predict``, both above the localizer's threshold; mean over photos.
     """
@@ -183,7 +183,7 @@ class ExportDifference:
 
 
 def compare(localizer: Localizer, answer: Any, photos: Iterable[Photo]) -> ExportDifference:
-    """Ask a localizer and an export, as `onnx_session` gives it, about photos (H, W, 3)."""
+    """Compare a localizer with an export, as returned by `onnx_session`, on photos (H, W, 3)."""
     differences, scores = [], []
     for photo in photos:
         expected = torch.from_numpy(localizer.predict(photo).probability)[None]
@@ -196,7 +196,7 @@ def compare(localizer: Localizer, answer: Any, photos: Iterable[Photo]) -> Expor
 
 
 def comparison_photos(side: int) -> Iterator[Photo]:
-    """The packaged photos, each at its own size and at one of `SIZES`, and noise, whose every level is another."""
+    """Yield the packaged photos, each at its own size and at one of `SIZES`, and a noise image."""
     for photo, (height, width) in zip(packaged_photos(), cycle(SIZES), strict=False):
         pixels = read_photo(photo.path)
         yield pixels

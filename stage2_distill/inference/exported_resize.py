@@ -1,4 +1,4 @@
-"""Resizing as `boxpromptiml.images` does it, in operators that exported students can hold."""
+"""Resizing as in `boxpromptiml.images`, with operators that can be exported."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from torch import Tensor
 from torch.nn import functional as F
 
 PRECISION = 1 << 22
-"""Pillow's weights are whole numbers of this sum."""
+"""Pillow's weights are integers with this sum."""
 
 
 def shrink_photo(photo: Tensor, side: int) -> Tensor:
-    """Photos (B, H, W, 3) uint8 as (B, 3, side, side) float of whole levels: those of `images.resize_photo`.
+    """Resize photos (B, H, W, 3) uint8 to (B, 3, side, side) float with exactly the values of `images.resize_photo`.
 
-    As in Pillow's Resample.c, the width comes first, weights are whole numbers, and each pass ends in whole levels.
-    Everything is computed in whole numbers that floats hold exactly, because many sums lie on the edge of two levels.
+    As in Pillow's Resample.c, the width is resized first, weights are integers, and each pass rounds to integers. All
+    intermediate values are integers that floats represent exactly, because many sums lie exactly between two levels.
     """
     across = _pass(photo.permute(2, 0, 1, 3), side)
     return _pass(across.permute(2, 1, 0, 3), side).permute(1, 3, 0, 2).float()
 
 
 def resize_probability(probability: Tensor, height: int, width: int) -> Tensor:
-    """Maps (B, 1, side, side) as (B, 1, height, width), as `images.resize_probability`."""
+    """Resize maps (B, 1, side, side) to (B, 1, height, width) like `images.resize_probability`."""
     down, across = (_shares(length, probability.shape[-1]) for length in (height, width))
     return F.linear(F.linear(probability.mT, down).mT, across)
 
 
 def _pass(levels: Tensor, side: int) -> Tensor:
-    """Levels (n, …) in [0, 255] as (side, …) uint8, with a triangle as wide as two new pixels, or two old ones."""
+    """Resize levels (n, …) in [0, 255] to (side, …) uint8 with Pillow's triangle filter, antialiased when shrinking."""
     n, rest = levels.shape[0], levels.shape[1:]
     reach = (n + side - 1) // side
     twice_centre = n * (2 * torch.arange(side)[:, None] + 1)
@@ -45,7 +45,7 @@ def _pass(levels: Tensor, side: int) -> Tensor:
 
 
 def _shares(new: int, old: int) -> Tensor:
-    """Share (new, old) of each old pixel in each new one: of its area to shrink, linear between centres to grow."""
+    """Weights (new, old) of old pixels in new ones: area average when shrinking, linear interpolation when growing."""
     start, pixel = torch.arange(new)[:, None] * old, torch.arange(old)
     overlap = torch.minimum(start + old, (pixel + 1) * new) - torch.maximum(start, pixel * new)
     centre = ((2 * start + old).float() / (2 * new) - 0.5).clamp(0, old - 1)

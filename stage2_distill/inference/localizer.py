@@ -1,4 +1,4 @@
-"""A trained student for one's own photos: load it from anywhere, ask it, save it, share it."""
+"""A trained student for new photos: loading, prediction, saving, sharing."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from torch import Tensor, nn
 from boxpromptiml.core.atomic_files import move_into_place
 from boxpromptiml.core.limits import Threshold, within_limits
 from boxpromptiml.images import Mask, Photo, Probability, resize_photo, resize_probability
-from boxpromptiml.images.regions import Region, find_regions
+from boxpromptiml.images.connected_regions import Region, find_regions
 from stage2_distill.data.image_tensor import image_tensor
 from stage2_distill.inference import released
 from stage2_distill.inference.photo_input import GivenPhoto, pixels_of
 from stage2_distill.inference.tiling import localize_tiled
 from stage2_distill.model.student import Student, WeightsError, count_parameters
 
-if TYPE_CHECKING:  # converts with what stands in here
+if TYPE_CHECKING:  # imports this module
     from stage2_distill.inference.onnx_network import OnnxNetwork
 
 UNCALIBRATED = "none was: 0.5"
@@ -39,13 +39,13 @@ UNCALIBRATED = "none was: 0.5"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What a student says about one photo.
+    """Prediction of a student for one photo.
 
     Attributes:
         probability: (H, W) float32 in [0, 1] at the photo's own size.
-        mask: (H, W) bool, where the probability is above the threshold.
+        mask: (H, W) bool, True where the probability is above the threshold.
         score: largest probability in the photo.
-        regions: connected parts of the mask as boxes and polygons, the largest first.
+        regions: connected regions of the mask as boxes and polygons, the largest first.
     """
 
     probability: Probability
@@ -65,24 +65,24 @@ class Localizer(
 ):
     """A student with its threshold.
 
-    `load` gets one from a checkpoint, a folder or the hub; the folder that `save` writes holds ``model.safetensors``,
-    ``config.json`` and a model card, and is what ``push_to_hub`` uploads.
+    `load` creates one from a checkpoint, a folder or the hub. `save` writes a folder with ``model.safetensors``,
+    ``config.json`` and a model card, which ``push_to_hub`` uploads.
 
     Args:
         student: arguments of `Student`.
         threshold: pixels with a probability strictly above it count as manipulated.
-        calibration: how the threshold was chosen, for people.
+        calibration: description of how the threshold was chosen.
 
     Raises:
-        WeightsError: the arguments are not those of a student of this version.
-        InputError: the threshold is no probability.
+        WeightsError: the arguments do not match this version's `Student`.
+        InputError: the threshold is not a probability.
     """
 
     @within_limits
     def __init__(self, student: dict[str, Any], threshold: Threshold = 0.5, calibration: str = UNCALIBRATED) -> None:
         super().__init__()
         backbone = str(student.get("backbone"))
-        if not timm.is_model(backbone):  # other names can make timm fetch what they point to
+        if not timm.is_model(backbone):  # timm downloads models for certain other names
             raise WeightsError(f"timm has no backbone called {backbone!r}; `timm.list_models()` lists them")
         self.threshold = float(threshold)
         self.calibration = calibration
@@ -91,17 +91,17 @@ class Localizer(
 
     @classmethod
     def load(cls, source: str | Path = released.NAME, backend: released.Backend = "torch") -> Localizer:
-        """A localizer in evaluation mode on the CPU; ``.to("cuda")`` moves it. No code in the files is run.
+        """Load a localizer in evaluation mode on the CPU; ``.to("cuda")`` moves it. No code in the files is executed.
 
         Args:
-            source: ``released`` for the student that comes with the package, a .ckpt file that `boxpromptiml fit`
-                wrote, a folder that `save` wrote, or OWNER/NAME of a model on the Hugging Face hub, which is downloaded
+            source: ``released`` for the student that comes with the package, a .ckpt file written by `boxpromptiml
+                fit`, a folder written by `save`, or OWNER/NAME of a model on the Hugging Face hub, which is downloaded
                 once.
-            backend: ``torch``, or ``onnx`` for ONNX Runtime (extra ``export``): the same answers on the CPU in less
-                time, after a conversion of half a minute that is made once for each student.
+            backend: ``torch``, or ``onnx`` for ONNX Runtime (extra ``export``), which gives the same results faster on
+                a CPU. Each student is converted once, which takes half a minute.
 
         Raises:
-            WeightsError: there is nothing of the kind, or it does not fit this version.
+            WeightsError: the source does not exist or does not match this version.
             InputError: the student cannot be converted, or packages are missing.
         """
         localizer = cls._loaded(source)
@@ -122,24 +122,24 @@ class Localizer(
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints where it loads from
                 return cls.from_pretrained(str(path), strict=True).eval()
-        except Exception as error:  # files from anywhere: JSON, safetensors, torch and network errors alike
+        except Exception as error:  # files from anywhere raise JSON, safetensors, torch or network errors
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             remedy = "no such file or folder, and the hub gives none" if on_hub else "not a folder of a saved localizer"
             raise WeightsError(f"{source}: {remedy} ({reason}); name a checkpoint, or save it again") from None
 
     @classmethod
     def from_student(cls, student: Student, threshold: float = 0.5, calibration: str = UNCALIBRATED) -> Localizer:
-        """A localizer with a copy of a student's weights, in evaluation mode."""
+        """Create a localizer with a copy of a student's weights, in evaluation mode."""
         localizer = cls(student.arguments, threshold, calibration)
         localizer.student.load_state_dict(student.state_dict())
         return localizer.eval()
 
     def save(self, folder: str | Path, half: bool = False) -> None:
-        """Write ``model.safetensors``, ``config.json`` and, where there is none yet, a model card, ``README.md``.
+        """Write ``model.safetensors``, ``config.json`` and, unless it exists, a model card ``README.md``.
 
         Args:
             folder: to write to.
-            half: write weights in 16 bits, in half the space. They compute in 32 bits all the same.
+            half: save weights in 16 bits, which halves the size. Inference still uses 32 bits.
         """
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -165,15 +165,15 @@ class Localizer(
         """Localize manipulations in one photo.
 
         Args:
-            photo: a file's path or its bytes, a PIL image, or an array of 8-bit grey values (H, W) or RGB (H, W, 3).
-            tiled: see the photo at its own resolution in overlapping tiles, instead of shrunk to the student's size.
-                Slower, and finer; better only for a student that was trained on pixels of such a size.
-            threshold: in place of the localizer's own.
-            flips: average the answers for the photo and its two mirror images. Three times slower, a little better.
+            photo: path or bytes of a file, a PIL image, or a uint8 array, grey (H, W) or RGB (H, W, 3).
+            tiled: process the photo at its own resolution in overlapping tiles, instead of shrunk to the student's
+                size. Slower, with more detail; better only for a student trained at such a resolution.
+            threshold: overrides the localizer's own.
+            flips: average the predictions for the photo and its two mirror images. Three times slower, slightly better.
 
         Raises:
             ImageError: the photo cannot be read.
-            InputError: the threshold is no probability.
+            InputError: the threshold is not a probability.
         """
         pixels = pixels_of(photo)
         if tiled:
@@ -185,11 +185,11 @@ class Localizer(
 
     @torch.inference_mode()
     def localize(self, photos: Sequence[Photo], flips: bool = False) -> list[Probability]:
-        """Probabilities (H, W) of photos (H, W, 3) of any size, in one batch at the student's size.
+        """Predict probability maps (H, W) of photos (H, W, 3) of any size, in one batch at the student's size.
 
         Args:
-            photos: RGB, 8 bit.
-            flips: average the answers for each photo, its left-right and its top-bottom mirror image.
+            photos: RGB, 8 bits per channel.
+            flips: average the predictions for each photo and its horizontal and vertical mirror images.
         """
         side = self.student.image_size
         images = torch.stack([image_tensor(resize_photo(photo, side, side)) for photo in photos])
@@ -203,19 +203,19 @@ class Localizer(
         return [resize_probability(each, *size) for each, size in zip(small, sizes, strict=True)]
 
     def weights_sha256(self) -> str:
-        """SHA-256 of the student's arguments and weights, the same wherever they were loaded from."""
+        """Return the SHA-256 of the student's arguments and weights, independent of where they were loaded from."""
         digest = hashlib.sha256(json.dumps(self.student.arguments, sort_keys=True).encode())
         for name, tensor in sorted(self.student.state_dict().items()):
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Probability (B, 1, H, W) of images (B, 3, H, W), RGB in [0, 1]."""
+        """Map images (B, 3, H, W), RGB in [0, 1], to probabilities (B, 1, H, W)."""
         return torch.sigmoid(self.student(image).logits.float())
 
 
 def load_named(checkpoint: str, backend: released.Backend = "torch") -> Localizer:
-    """The localizer that a command is asked for; it says so where that is the released one."""
+    """Load a command's localizer, and print a line if it is the released one."""
     localizer = Localizer.load(checkpoint, backend)
     if checkpoint == released.NAME:
         print(f"student: the released one, which comes with the package (SHA-256 {localizer.weights_sha256()[:12]})")

@@ -1,4 +1,4 @@
-"""A student's network in ONNX Runtime, which on a CPU is faster than PyTorch."""
+"""A student's network in ONNX Runtime, which is faster than PyTorch on a CPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class OnnxNetwork:
-    """What `Localizer.forward` computes, in ONNX Runtime on the CPU, with as many threads as torch would take.
+    """Compute `Localizer.forward` in ONNX Runtime on the CPU, with torch's number of threads.
 
     Args:
         content: of an ONNX file.
@@ -30,25 +30,25 @@ class OnnxNetwork:
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._sessions: dict[int, Any] = {}  # by threads, which ONNX Runtime fixes when a session starts
+        self._sessions: dict[int, Any] = {}  # by number of threads, which is fixed for a session
         self._lock = Lock()
 
     @classmethod
     def of(cls, localizer: Localizer, folder: Path | None = None) -> OnnxNetwork:
-        """The network of a localizer, converted once: that takes half a minute, so the file is kept.
+        """Convert the network of a localizer, which takes half a minute, or load it from the cache.
 
         Args:
             localizer: on the CPU, in evaluation mode.
-            folder: to keep the file in; by default the user's cache of this package. Where it cannot be written, the
-                network is converted each time.
+            folder: of the cache; by default in the user's cache folder. If it is read-only, the network is converted
+                each time.
 
         Raises:
-            InputError: packages are missing, or the network cannot be converted and answer as it did.
+            InputError: packages are missing, or the network cannot be converted with the same results.
         """
         require_onnx()
         folder = folder or Path(pooch.os_cache("boxpromptiml")) / "onnx"
         path = folder / f"{localizer.weights_sha256()[:16]}-torch-{torch.__version__}.onnx"
-        with suppress(Exception):  # there is no such file, or it is damaged, for which ONNX Runtime has many types
+        with suppress(Exception):  # a missing file, or a damaged one, for which ONNX Runtime raises many types
             network = cls(path.read_bytes())
             network._session()
             return network
@@ -63,12 +63,12 @@ class OnnxNetwork:
         return network
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Probability (B, 1, H, W) of images (B, 3, H, W) in [0, 1] of the student's size; both on the CPU."""
+        """Map images (B, 3, H, W) in [0, 1] at the student's size to probabilities (B, 1, H, W), both on the CPU."""
         (probability,) = self._session().run(None, {"image": image.numpy(force=True)})
         return torch.from_numpy(probability)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OnnxNetwork:
-        return self  # nothing in it changes, and sessions cannot be copied
+        return self  # immutable, and sessions cannot be copied
 
     def _session(self) -> Any:
         import onnxruntime
@@ -88,7 +88,7 @@ def _converted(localizer: Localizer) -> bytes:
     images = torch.zeros(2, 3, side, side)
     try:
         model = translated(traced(localizer, images, ["batch"]), ["image"], ["probability"]).model_proto
-    except Exception as error:  # of any type, from the depths of torch and onnxscript
+    except Exception as error:  # torch and onnxscript raise many types
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"the student cannot be converted to ONNX ({reason}); take the backend torch") from None
     return bytes(model.SerializeToString())

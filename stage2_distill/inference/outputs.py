@@ -1,4 +1,4 @@
-"""What `predict` writes for each photo, and whether what an earlier run wrote still stands."""
+"""Outputs of `predict` for each photo, and whether those of an earlier run are still valid."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is written beside the lists.
+    """What is written in addition to the lists.
 
     Attributes:
         masks: masks/NAME.png, 8 bit, 255 = certainly manipulated, at the photo's own size.
         overlays: overlays/NAME.jpg, the photo with the manipulated region tinted.
         regions: each photo's regions, as boxes and polygons, in predictions.jsonl.
-        coco: coco.json with a mask in run-length encoding for each photo in which something was found.
+        coco: coco.json with a run-length encoded mask for each photo in which something was found.
     """
 
     masks: bool = True
@@ -25,18 +25,18 @@ class Outputs:
 
 
 def pictures(name: str, outputs: Outputs) -> tuple[str | None, str | None]:
-    """Where a photo's mask and overlay lie in the folder; None for what is not written."""
+    """Return the relative paths of a photo's mask and overlay; None for what is not written."""
     return f"masks/{name}.png" if outputs.masks else None, f"overlays/{name}.jpg" if outputs.overlays else None
 
 
 def state(file: Path) -> dict[str, int]:
-    """Size and time of a photo, by which a later run knows that it has not changed."""
+    """Return size and modification time of a photo, by which a later run detects changes."""
     status = file.stat()
     return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
 
 def holds(entry: dict[str, Any] | None, file: Path, name: str, outputs: Outputs, out: Path) -> bool:
-    """Whether a line of an earlier run still says what this run would."""
+    """Return whether a log entry of an earlier run is still valid for this run."""
     if entry is None or "reason" in entry or not file.exists():
         return False
     written = pictures(name, outputs)

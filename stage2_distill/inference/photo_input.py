@@ -1,4 +1,4 @@
-"""A photo in whatever form a caller has it: a file, its bytes, a PIL image, an array."""
+"""Conversion of a photo given as path, bytes, PIL image or array."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from boxpromptiml.images import ImageError, Photo, decode_photo, max_pixels, rea
 
 GivenPhoto = str | Path | bytes | Image.Image | NDArray[np.uint8]
 NAME = "the photo"
-"""What errors call a photo without a file."""
+"""Name of a photo without a file in error messages."""
 
 
 def pixels_of(given: GivenPhoto) -> Photo:
-    """The photo as (H, W, 3) uint8 RGB, upright, alpha dropped, as `read_photo` gives that of a file.
+    """Convert to (H, W, 3) uint8 RGB, upright and without alpha, like `read_photo`.
 
     Raises:
-        ImageError: it cannot be read, or is nothing of the kind.
+        ImageError: it cannot be read, or has an unsupported type.
     """
     if isinstance(given, str | Path):
         return read_photo(Path(given))
@@ -34,18 +34,18 @@ def pixels_of(given: GivenPhoto) -> Photo:
 
 
 def _as_file(image: Image.Image) -> bytes:
-    """A PIL image as a file without loss, so that every pixel type is read by the rules for files."""
+    """Encode a PIL image losslessly as a file, so that all pixel types follow the rules for files."""
     stream = io.BytesIO()
     try:
         upright = ImageOps.exif_transpose(image)
         if upright.mode not in ("1", "L", "P", "RGB", "RGBA", "I", "I;16", "F", "CMYK"):
             upright = upright.convert("RGB")
-        clean = Image.new(upright.mode, upright.size)  # without the EXIF and the profiles of its file
+        clean = Image.new(upright.mode, upright.size)  # without EXIF and profiles
         clean.paste(upright)
         if palette := upright.getpalette():
             clean.putpalette(palette)
         clean.save(stream, "TIFF")
-    except Exception as error:  # Pillow decodes late, and its decoders raise a type for each way to be broken
+    except Exception as error:  # Pillow decodes lazily, and its decoders raise many types
         raise ImageError(f"{NAME} cannot be decoded ({error}); open it again, or give its file") from None
     return stream.getvalue()
 

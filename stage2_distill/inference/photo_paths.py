@@ -1,4 +1,4 @@
-"""Which photos are meant, and what their results are called."""
+"""Resolution of the photos given to `predict`, and names for their results."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from boxpromptiml.images.files import suffix_of
 
 
 def photo_names(given: list[Path]) -> tuple[dict[Path, str], list[str]]:
-    """Photos in the order they were named, each with the name of its results, relative to a folder for them.
+    """List photos in the given order, each with the name of its results.
 
-    That name is the photo's path below the folder that was named, without the suffix if that is free.
+    The name is the photo's path relative to the given folder, without suffix if that is unique.
 
     Args:
-        given: photos, folders that hold some, patterns such as ``photos/**/*.jpg``, and ``.txt`` files with a path on
-            each line.
+        given: photos, folders of photos, patterns such as ``photos/**/*.jpg``, and ``.txt`` files with one path per
+            line.
 
     Returns:
-        the photos with their names, and in words what else was there and is not looked at.
+        Photo → name, and remarks about other files that are ignored.
 
     Raises:
         InputError: there is no photo, or two would have the same name.
@@ -47,12 +47,12 @@ def photo_names(given: list[Path]) -> tuple[dict[Path, str], list[str]]:
 
 
 def printable(text: str) -> str:
-    """Text about files that UTF-8 can hold: bytes of a name that are no UTF-8 become a backslash and a number."""
+    """Make a file name valid UTF-8: invalid bytes become backslash escapes."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _photos(given: Path) -> tuple[dict[Path, PurePosixPath], str]:
-    """The photos that one argument means, and what it also means and is not looked at."""
+    """Resolve one argument to photos, with a remark about ignored files."""
     if given.is_dir():
         content = look_through(given)
         return {file: _below(given, file) for file in content.images}, content.remark()
@@ -71,6 +71,6 @@ def _photos(given: Path) -> tuple[dict[Path, PurePosixPath], str]:
 
 
 def _below(folder: Path, file: Path) -> PurePosixPath:
-    """Path of a file below a folder; its bare name where a pattern leads out of it, so that results stay inside."""
+    """Return a file's path relative to a folder, or its bare name if it lies outside, so that results stay inside."""
     relative = file.relative_to(folder)
     return PurePosixPath(file.name) if ".." in relative.parts else PurePosixPath(relative)

@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml predict``: probability masks at the photos' own size, overlays, and lists of it all."""
+"""The command ``boxpromptiml predict``: masks, overlays and lists of regions for new photos."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stage2_distill.inference.photo_paths import photo_names, printable
 from stage2_distill.inference.prediction_log import merge, take_up
 
 BRIEF = ("file", "mask", "overlay", "score", "area")
-"""What ``predictions.json`` holds of a line of ``predictions.jsonl``."""
+"""Keys of an entry in ``predictions.jsonl`` that are also in ``predictions.json``."""
 
 
 @within_limits
@@ -39,37 +39,38 @@ def predict(
 ) -> int:
     """Localize manipulations in photos with a trained student.
 
-    Writes masks/NAME.png, overlays/NAME.jpg, predictions.jsonl with a line for each photo (image score, share of
-    manipulated pixels, regions as boxes and polygons) and predictions.json with all of it but the regions. Photos that
-    cannot be read are listed there too, and the exit code is then 3. Stopped, the same command goes on where it was;
-    photos that have not changed are not looked at again.
+    Writes masks/NAME.png, overlays/NAME.jpg, predictions.jsonl with a line per photo (image score, manipulated
+    fraction, regions as boxes and polygons) and predictions.json with the same except the regions. Unreadable photos
+    are listed there too, and the exit code is then 3. After an interruption the same command continues; unchanged
+    photos are not processed again.
 
     Args:
-        images: a photo, a folder of photos, a quoted pattern such as 'photos/**/*.jpg', a .txt file with a path on each
+        images: a photo, a folder of photos, a quoted pattern such as 'photos/**/*.jpg', a .txt file with one path per
             line, or a list of these such as --images '[photo.jpg, folder]'.
-        out: folder to write to.
-        checkpoint: released for the student that comes with the package, a .ckpt file that `boxpromptiml fit` wrote, a
+        out: output folder.
+        checkpoint: released for the student that comes with the package, a .ckpt file written by `boxpromptiml fit`, a
             folder with a calibrated or saved student, or its OWNER/NAME on the Hugging Face hub.
         threshold: probability above which a pixel counts as manipulated; by default the one stored with the student, or
             0.5.
-        tiled: look at photos at their own resolution, in overlapping tiles, instead of shrunk to the student's size.
-        flips: average the answers for each photo and its two mirror images; three times slower, a little better.
-        outputs: what to write beside the lists.
+        tiled: process photos at their own resolution, in overlapping tiles, instead of shrunk to the student's size.
+        flips: average the predictions for each photo and its two mirror images; three times slower, slightly better.
+        outputs: what to write in addition to the lists.
         backend: torch, or onnx for ONNX Runtime (extra `export`), which is faster on a CPU and converts each student
             once.
-        batch_size: photos or tiles a step; by default 1 on a CPU, where more gain nothing, and 8 on a GPU.
-        workers: threads that read, ask the student and write, each with a step of its own; by default one
-            more than there are cores, since they wait for the disk as well, and at most 8.
+        batch_size: photos or tiles per batch; by default 1 on a CPU, where larger batches are no faster, and 8 on a
+            GPU.
+        workers: threads that read photos, run the student and write results, each with its own batch; by default one
+            more than there are cores, because they also wait for the disk, and at most 8.
         accelerator: cpu, gpu, or auto.
-        devices: processes on this machine, each with a device of its own.
-        num_nodes: machines, when started by torchrun or SLURM.
-        overwrite: replace predictions of another student or of other settings that the folder holds.
+        devices: processes on this machine, each with its own device.
+        num_nodes: number of machines, when started by torchrun or SLURM.
+        overwrite: replace predictions of another student or with other settings in the folder.
 
     Returns:
-        0, or 3 when photos were skipped.
+        0, or 3 if photos were skipped.
 
     Raises:
-        InputError: there is no photo or no student, or the folder holds such predictions or a run at work.
+        InputError: there is no photo or no student, or the folder holds other predictions or is in use.
     """
     names, remarks = photo_names(images if isinstance(images, list) else [images])
 
@@ -98,11 +99,11 @@ def predict(
         localize_photos(fabric, localizer, names, out, outputs, settings, batch_size, workers)
         set_aside = _summarize(out, list(names), checkpoint, settings) if fabric.is_global_zero else 0
     fabric.barrier()
-    return 3 if set_aside else 0  # of the first process alone; Lightning kills it for what others return
+    return 3 if set_aside else 0  # nonzero only in the first process, which Lightning kills if others return nonzero
 
 
 def _summarize(out: Path, files: list[Path], checkpoint: str, settings: dict[str, Any]) -> int:
-    """Put all processes' lines together and write what is made of them; returns how many photos were skipped."""
+    """Merge the log entries of all processes and write the lists; return the number of skipped photos."""
     of_file = {entry["file"]: entry for entry in merge(out)}
     entries = [of_file[file] for file in sorted(printable(str(file)) for file in files)]
     done = [entry for entry in entries if "reason" not in entry]
@@ -126,7 +127,7 @@ def _summarize(out: Path, files: list[Path], checkpoint: str, settings: dict[str
 
 
 def _coco(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """A COCO detection file: one annotation, with the whole mask, for each photo in which something was found."""
+    """Build a COCO detection file with one annotation, the whole mask, per photo in which something was found."""
     photos: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, entry in enumerate(entries, 1):

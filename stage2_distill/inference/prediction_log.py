@@ -1,4 +1,4 @@
-"""JSON Lines that grow photo by photo, so that a run which was stopped goes on where it was."""
+"""A log of predictions in JSON Lines, appended photo by photo so that an interrupted run can continue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULTS = (LINES, ".predictions-*.jsonl", "predictions.json", "coco.json")
 
 
 class PredictionLog:
-    """One process's part of ``predictions.jsonl``. `merge` puts the parts together.
+    """One process's part of ``predictions.jsonl``; `merge` combines the parts.
 
     Args:
         folder: of the results.
@@ -30,20 +30,20 @@ class PredictionLog:
         self._stream = (folder / f".predictions-{rank:03d}.jsonl").open("w", encoding="utf-8")
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Write down a photo whose results are on disk; ``file`` names it. Any thread may."""
+        """Append the entry of a photo, identified by ``file``, whose results are on disk. Thread-safe."""
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
         with self._lock:
             self._stream.write(line)
             self._stream.flush()
 
     def close(self) -> None:
-        """Nothing follows."""
+        """Close the file."""
         self._stream.close()
 
 
 @contextmanager
 def take_up(folder: Path, settings: dict[str, Any], overwrite: bool = False) -> Iterator[None]:
-    """Have a folder to oneself; lines of an earlier run of the same settings stay.
+    """Lock the folder; log entries of an earlier run with the same settings are kept.
 
     Raises:
         InputError: see `run_folder`.
@@ -54,7 +54,7 @@ def take_up(folder: Path, settings: dict[str, Any], overwrite: bool = False) -> 
 
 
 def merge(folder: Path) -> list[dict[str, Any]]:
-    """Put all parts into ``predictions.jsonl``, sorted by file; of two lines for a file the later counts."""
+    """Merge all parts into ``predictions.jsonl``, sorted by file; for duplicate entries the later one is kept."""
     entries = {entry["file"]: entry for path in _parts(folder) for entry in _lines(path)}
     ordered = [entries[file] for file in sorted(entries)]
     with atomic_path(folder / LINES) as partial, partial.open("w", encoding="utf-8") as stream:
@@ -65,7 +65,7 @@ def merge(folder: Path) -> list[dict[str, Any]]:
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Lines of ``predictions.jsonl`` by file."""
+    """Read ``predictions.jsonl`` as a dict by file."""
     return {entry["file"]: entry for entry in _lines(folder / LINES)}
 
 
@@ -80,7 +80,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         for line in stream:
             try:
                 entry = json.loads(line)
-            except ValueError:  # the process was killed while it wrote this
+            except ValueError:  # an incomplete line of a process that was killed
                 continue
             if isinstance(entry, dict) and "file" in entry:
                 yield entry

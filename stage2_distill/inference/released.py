@@ -1,6 +1,7 @@
 """The student that comes with the package: weights in half precision, calibrated threshold, model card.
 
-Made by the commands in the header of configs/released.yaml. Commands that need a student take it where none is named.
+It was made by the commands in the header of configs/released.yaml, and is the default of all commands that need a
+student.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 Backend = Literal["torch", "onnx"]
-"""What a student's network runs in."""
+"""Runtime of a student's network."""
 NAME = "released"
-"""Stands for it wherever a checkpoint is named."""
+"""Name of this student wherever a checkpoint is expected."""
 FOLDER = Path(__file__).parents[1] / "released"
-"""Holds model.safetensors, config.json and README.md, as `Localizer.save` writes them."""
+"""Folder with model.safetensors, config.json and README.md, as written by `Localizer.save`."""

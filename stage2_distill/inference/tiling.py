@@ -1,4 +1,4 @@
-"""A photo at its own resolution: overlapping tiles, blended."""
+"""Prediction at a photo's own resolution with overlapping, blended tiles."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 from boxpromptiml.images import Photo, Probability
 
 OVERLAP = 0.25
-"""Share of a tile's side that it has in common with the next, at least."""
+"""Minimum overlap of neighbouring tiles, as a fraction of their side."""
 
 
 def localize_tiled(
     photo: Photo, side: int, localize: Callable[[list[Photo]], list[Probability]], batch_size: int = 8
 ) -> Probability:
-    """Probability (H, W) of a photo from tiles at its own resolution.
+    """Predict a probability map (H, W) from tiles at the photo's own resolution.
 
-    Where tiles overlap, each counts by its distance from its own border, so that no seam shows (ours). A photo that is
-    smaller than a tile is continued by its mirror image.
+    Overlapping tiles are weighted by the distance from their border, so that no seams show (ours). A photo smaller than
+    a tile is extended by reflection.
 
     Args:
         photo: (H, W, 3) uint8.
         side: of the square tiles in pixels.
-        localize: gives each tile (side, side, 3) its probability (side, side).
-        batch_size: tiles at once.
+        localize: maps tiles (side, side, 3) to probabilities (side, side).
+        batch_size: number of tiles per call.
     """
     height, width = photo.shape[:2]
     missing = (max(0, side - height), max(0, side - width))
@@ -37,7 +37,7 @@ def localize_tiled(
         tiles = [np.ascontiguousarray(whole[y : y + side, x : x + side]) for y, x in some]
         for (y, x), probability in zip(some, localize(tiles), strict=True):
             total[y : y + side, x : x + side] += probability * ramp[:, None] * ramp
-    for axis, length in enumerate(whole.shape[:2]):  # tiles stand in a grid, so their weights are products
+    for axis, length in enumerate(whole.shape[:2]):  # tiles form a grid, so their weights are separable
         weights = np.zeros(length, np.float32)
         for start in starts(length, side):
             weights[start : start + side] += ramp
@@ -46,14 +46,14 @@ def localize_tiled(
 
 
 def starts(length: int, side: int) -> list[int]:
-    """Where tiles begin along ``length`` ≥ ``side`` pixels: evenly, the last at the end, `OVERLAP` shared or more."""
+    """Return the tile positions along ``length`` ≥ ``side`` pixels: evenly spaced, overlapping `OVERLAP` or more."""
     step = side - int(np.ceil(side * OVERLAP))
     gaps = -(-(length - side) // max(1, step))
     return [round(i * (length - side) / gaps) for i in range(gaps + 1)] if gaps else [0]
 
 
 def _ramp(side: int) -> NDArray[np.float32]:
-    """Weight along a tile: one over its middle, falling to the borders over what tiles share, never zero."""
+    """Return the weight along a tile: 1 in its middle, decreasing linearly over the overlap, never 0."""
     distance = np.minimum(np.arange(side), np.arange(side)[::-1]) + 1
     return np.minimum(1, distance / (side * OVERLAP + 1)).astype(np.float32)
 

@@ -1,1 +1,1 @@
-"""What the student learns from: the distillation loss and its terms."""
+"""Training losses of the student."""

@@ -1,4 +1,4 @@
-"""What the student is taught with: its map against the teacher's pseudo-mask."""
+"""The distillation loss: the student's map against the teacher's pseudo-mask, with optional terms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bce_per_image(logits: Tensor, target: Tensor) -> Tensor:
 def dice_per_image(logits: Tensor, target: Tensor) -> Tensor:
     """Soft Dice loss 1 − (2 Σ pt + 1) / (Σ p + Σ t + 1) of each image (Milletari et al., V-Net, 2016).
 
-    It does not shrink with the region, so small regions are not drowned by background as under BCE alone.
+    It does not depend on the size of the region, so small regions are not dominated by background as with BCE alone.
 
     Args:
         logits: (B, 1, H, W).
@@ -45,14 +45,14 @@ def dice_per_image(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def focal_per_image(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
-    """Focal loss −(1 − p_t)^γ log p_t averaged over the pixels of each image (Lin et al., ICCV 2017), unbalanced.
+    """Focal loss −(1 − p_t)^γ log p_t averaged over the pixels of each image (Lin et al., ICCV 2017), no α-balancing.
 
-    Pixels that are already right count little, so the many easy ones of the background do not drown the few others.
+    Well-classified pixels are down-weighted, so the many easy background pixels do not dominate.
 
     Args:
         logits: (B, 1, H, W).
         target: (B, 1, H, W) in [0, 1].
-        gamma: 0 is binary cross-entropy.
+        gamma: focusing parameter; 0 gives binary cross-entropy.
 
     Returns:
         (B,), at least 0.
@@ -61,20 +61,20 @@ def focal_per_image(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tenso
 
 
 class DistillationLoss(nn.Module):
-    """Weighted sum of terms, averaged over images by their weight. Every term but the first is ours to add.
+    """Weighted sum of loss terms, averaged over images by sample weight. All terms except BCE are our additions.
 
     Args:
         bce: weight of binary cross-entropy; 1 with all others 0 is the paper's loss.
         dice: weight of the Dice term.
         focal: weight of the focal term.
-        focal_gamma: how little pixels count that are already right.
-        outside: weight of the cross-entropy over pixels outside every box, which are authentic for certain.
-        tightness: weight of the term by which the lines that cross a box must meet the manipulated region.
-        tightness_margin: of that term: share of a box's side, at each end, whose lines may miss the region because
-            boxes are loose. It has nothing to do with the margin of `boxpromptiml pseudomasks`.
+        focal_gamma: focusing parameter, which down-weights well-classified pixels.
+        outside: weight of the cross-entropy over pixels outside all boxes, which are certainly authentic.
+        tightness: weight of the term that requires lines through a box to intersect the manipulated region.
+        tightness_margin: of that term: fraction of a box's side, at each end, whose lines may miss the region because
+            boxes are loose. Unrelated to the margin of `boxpromptiml pseudomasks`.
 
     Raises:
-        InputError: a weight is below 0, or ``tightness_margin`` leaves no line.
+        InputError: a weight is negative, or ``tightness_margin`` is out of range.
     """
 
     @within_limits
@@ -98,13 +98,13 @@ class DistillationLoss(nn.Module):
         self.tightness_margin = tightness_margin
 
     def terms(self, logits: Tensor, target: Tensor, box_mask: Tensor, unweighted: bool = False) -> dict[str, Tensor]:
-        """Terms of the loss by name, each (B,), before they are weighted.
+        """Compute the unweighted terms of the loss by name, each (B,).
 
         Args:
             logits: (B, 1, H, W), the student's.
             target: (B, 1, H, W) in [0, 1], the teacher's mask.
             box_mask: (B, 1, H, W), 1 inside any box.
-            unweighted: also compute those whose weight is 0.
+            unweighted: also compute terms whose weight is 0.
         """
         every: dict[str, Callable[[], Tensor]] = {
             "bce": lambda: bce_per_image(logits, target),
@@ -116,13 +116,13 @@ class DistillationLoss(nn.Module):
         return {name: term() for name, term in every.items() if unweighted or name == "bce" or getattr(self, name)}
 
     def total(self, terms: Mapping[str, Tensor], weight: Tensor, divisor: Tensor | None = None) -> Tensor:
-        """Scalar loss of the terms.
+        """Combine the terms to a scalar loss.
 
         Args:
-            terms: as `terms` gives them.
-            weight: (B,), of each image.
-            divisor: what the weighted sum is divided by; by default the sum of the weights. Several processes train as
-                one if each is given the mean of their sums.
+            terms: as returned by `terms`.
+            weight: (B,) sample weights.
+            divisor: divisor of the weighted sum; by default the sum of the sample weights. With the mean of that sum
+                over all processes, distributed training equals training in one process.
         """
         loss = self.bce * terms["bce"]
         for name in ("dice", "focal", "outside", "tightness"):
@@ -133,5 +133,5 @@ class DistillationLoss(nn.Module):
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor, box_mask: Tensor, divisor: Tensor | None = None
     ) -> Tensor:
-        """`total` of the `terms`, with their arguments."""
+        """Compute the terms and combine them; see `terms` and `total`."""
         return self.total(self.terms(logits, target, box_mask), weight, divisor)

@@ -1,4 +1,4 @@
-"""Late self-correction: towards the end of training the student overrules its teacher inside the boxes."""
+"""Late self-correction: towards the end of training, the student's own prediction enters the target inside boxes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 from boxpromptiml.core.limits import Share, hold_fields
 
 
-@dataclass(frozen=True)  # without slots, which jsonargparse cannot read defaults from
+@dataclass(frozen=True)  # no slots, because jsonargparse could not read the defaults
 class SelfCorrection:
-    """How much of the target is the student's own decision instead of the teacher's mask (ours).
+    """Schedule for mixing the student's own prediction into the target (ours).
 
     Args:
-        start: share of the training steps after which it begins.
-        share: of the target at the last step, reached along a line; 0 switches it off.
+        start: fraction of the training steps after which it begins.
+        share: student's fraction of the target at the last step, reached linearly; 0 disables it.
     """
 
     start: Share = 0.5
@@ -25,16 +25,16 @@ class SelfCorrection:
         hold_fields(self, "correction.")
 
     def share_at(self, progress: float) -> float:
-        """Share of the target in [0, 1] after ``progress`` in [0, 1] of the training steps."""
+        """Return the student's fraction of the target at ``progress`` in [0, 1] of the training steps."""
         return self.share * max(0.0, progress - self.start) / max(1 - self.start, 1e-6)
 
 
 def corrected_target(target: Tensor, logits: Tensor, box_mask: Tensor, share: float) -> Tensor:
-    """The teacher's mask, mixed inside the boxes with what the student decides at 0.5; outside it stays as it is.
+    """Mix the teacher's mask inside the boxes with the student's prediction, binarized at 0.5.
 
-    Decisions, not probabilities (hard bootstrapping: Reed et al., Training Deep Neural Networks on Noisy Labels with
-    Bootstrapping, 2015), because the student's own probability as a target of cross-entropy only scales the gradient
-    by 1 − share. No gradient flows through the target.
+    The prediction is binarized (hard bootstrapping: Reed et al., Training Deep Neural Networks on Noisy Labels with
+    Bootstrapping, 2015), because with the student's own probability as target, cross-entropy would only scale the
+    gradient by 1 − share. No gradient flows through the target.
 
     Args:
         target: (B, 1, H, W) in [0, 1].

@@ -1,1 +1,1 @@
-"""The student network: backbone, fusion module, branches, weights."""
+"""The student network: backbone, fusion module, optional branches, weights."""

@@ -1,4 +1,4 @@
-"""Which checkpoint `fit` goes on from, and which `validate` and `test` score; and whether it fits the config."""
+"""Selection of the checkpoint to resume or to score, and a check that it matches the config."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ LAST = "last"
 
 
 def to_score(trainer: L.Trainer, module: L.LightningModule, named: str | None) -> Path:
-    """The checkpoint that `validate` and `test` score.
+    """Return the checkpoint that `validate` and `test` score.
 
     Args:
-        trainer: whose checkpoint callbacks say where ``last`` is.
-        module: that it is loaded into.
-        named: by ``--ckpt_path``; None where nothing was. A student that comes with the package would be taken here.
+        trainer: its checkpoint callbacks locate ``last``.
+        module: that the checkpoint is loaded into.
+        named: value of ``--ckpt_path``, None if not given. The released student is not accepted here.
 
     Raises:
-        InputError: none is named, or it is not there.
-        WeightsError: it cannot be read, or its student is another than the config's.
+        InputError: none is named, or it does not exist.
+        WeightsError: it cannot be read, or its student differs from the config's.
     """
     if named is None:
         raise InputError(
@@ -39,16 +39,16 @@ def to_score(trainer: L.Trainer, module: L.LightningModule, named: str | None) -
 
 
 def to_resume(trainer: L.Trainer, module: L.LightningModule, named: str | None) -> Path | None:
-    """The checkpoint that `fit` goes on from; None for a new run.
+    """Return the checkpoint from which `fit` resumes; None for a new run.
 
     Args:
-        trainer: that goes on.
-        module: that it is loaded into.
-        named: by ``--ckpt_path``; ``last`` for the newest of the run's folder.
+        trainer: of the run.
+        module: that the checkpoint is loaded into.
+        named: value of ``--ckpt_path``; ``last`` for the newest in the run's folder.
 
     Raises:
-        InputError: there is none, or it is of a run that is further than this one shall go.
-        WeightsError: it cannot be read, or its student is another than the config's.
+        InputError: it does not exist, or has more epochs than this run is to have.
+        WeightsError: it cannot be read, or its student differs from the config's.
     """
     if named is None:
         return None
@@ -69,7 +69,7 @@ def to_resume(trainer: L.Trainer, module: L.LightningModule, named: str | None) 
 
 
 def folders(trainer: L.Trainer) -> list[Path]:
-    """Where a trainer keeps checkpoints, as far as its config says so."""
+    """Return the folders of a trainer's checkpoints that its config states."""
     return [
         Path(callback.dirpath)
         for callback in trainer.checkpoint_callbacks
@@ -78,22 +78,22 @@ def folders(trainer: L.Trainer) -> list[Path]:
 
 
 def newest_last(trainer: L.Trainer) -> Path | None:
-    """The newest ``last.ckpt``, if there is one."""
+    """Return the newest ``last.ckpt``, if any."""
     found = [path for folder in folders(trainer) for path in folder.glob(f"{LAST}*.ckpt") if path.is_file()]
     return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def require_fit(module: L.LightningModule, path: Path, checkpoint: dict[str, Any], otherwise: str) -> None:
-    """Refuse a checkpoint of another student before Lightning does, by what differs in the config.
+    """Reject a checkpoint of a different student, naming the differences in the config, before Lightning does.
 
     Args:
         module: with the config's student.
         path: of the checkpoint.
         checkpoint: its content.
-        otherwise: what else can be done, in words.
+        otherwise: alternative remedy, for the message.
 
     Raises:
-        InputError: its student is another one.
+        InputError: its student differs.
     """
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not isinstance(checkpoint.get("student"), dict):

@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml complexity``."""
+"""The command ``boxpromptiml complexity``: parameters and multiply–accumulates of a student."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def complexity(
     compare_copies: bool = False,
     shape_prior: bool = False,
 ) -> int:
-    """Print the parameters and multiply–accumulates of a student, without downloading weights.
+    """Print the numbers of parameters and multiply–accumulates of a student, without downloading weights.
 
     Args:
         backbone: any timm model with `features_only`.
@@ -27,14 +27,14 @@ def complexity(
         fusion_stride: stride of the fusion grid.
         channels: width of the fusion module.
         prototypes: size of the memory bank.
-        gating: gate the features.
-        memory: read the memory bank.
-        forensic: high-pass filters for each colour; 0 for none.
-        displacements: of the branch that looks for copies; 0 for none.
-        compare_copies: compare the two places of a copy; needs displacements.
-        shape_prior: correct the finished map.
+        gating: use gates.
+        memory: use the memory bank.
+        forensic: number of high-pass filters per colour channel; 0 for none.
+        displacements: number of displacements in the self-similarity branch; 0 for none.
+        compare_copies: add the copy comparison; needs displacements.
+        shape_prior: add the shape prior.
     """
-    from stage2_distill.model.student import Student, count_macs, count_parameters  # seconds to import
+    from stage2_distill.model.student import Student, count_macs, count_parameters  # slow imports
 
     student = Student(
         backbone,

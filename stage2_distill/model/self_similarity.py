@@ -1,6 +1,6 @@
-"""The self-similarity branch: where a photo agrees with itself at another place, as it does after a copy-move.
+"""The self-similarity branch: where a photo matches itself at a displacement, as after a copy-move.
 
-A seam says that something was pasted; only a comparison of the photo with itself says that it was copied (ours).
+A seam shows that something was pasted; only comparing the photo with itself shows that it was copied (ours).
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 WIDTH = 32
-"""Channels of the branch's features."""
+"""Number of the branch's channels."""
 CELL = 4
-"""Side in pixels of the cells that agreement is averaged over."""
+"""Side in pixels of the cells over which the cross-correlation is averaged."""
 NEAREST = 0.05
-"""Shortest displacement looked at, as a share of the side: every photo resembles itself a few pixels away."""
+"""Smallest displacement, as a fraction of the side: every photo is similar to itself a few pixels away."""
 PEAK = 5
-"""Side in pixels of the neighbourhood in which only the highest echo counts."""
+"""Side in pixels of the neighbourhood for non-maximum suppression of cepstrum peaks."""
 WINDOWS = (3, 9)
-"""Sides, in cells, of the windows in which agreement is measured."""
+"""Sides, in cells, of the windows for the normalized cross-correlation."""
 LEAST_CONTRAST = 0.01
-"""Contrast, for values in [0, 1], below which texture counts as noise."""
+"""Contrast, for values in [0, 1], below which texture is treated as noise."""
 LEAST_POWER = 0.01
-"""Added to the power spectrum before its logarithm, as a share of its mean."""
+"""Added to the power spectrum before the logarithm, relative to its mean."""
 LEAST_ENERGY = 0.1
-"""Added to the energy of two windows before their product is divided by it, so that flat areas do not agree."""
+"""Added to the denominator of the normalized cross-correlation, so that flat areas do not match."""
 EVIDENCE = 4
 
 
 class Evidence(NamedTuple):
-    """What is measured at K displacements.
+    """Measurements at K displacements.
 
     Attributes:
-        rows: (B, K) int64, displacements downwards in pixels, in [0, H).
-        columns: (B, K) int64, displacements to the right in pixels, in [0, W / 2].
-        maps: (B, K, `EVIDENCE`, H / `CELL`, W / `CELL`): agreement in the two `WINDOWS`, in [-1, 1]; the texture's
-            energy; the height of the echo in standard deviations, divided by 10.
-        ahead: (B, K, H / `CELL`, W / `CELL`) bool, True where the place that agrees better lies at the displacement,
-            False where it lies opposite.
+        rows: (B, K) int64, vertical displacements in pixels, in [0, H).
+        columns: (B, K) int64, horizontal displacements in pixels, in [0, W / 2].
+        maps: (B, K, `EVIDENCE`, H / `CELL`, W / `CELL`): normalized cross-correlation in the two `WINDOWS`, in [-1, 1];
+            energy of the texture; height of the cepstrum peak in standard deviations, divided by 10.
+        ahead: (B, K, H / `CELL`, W / `CELL`) bool, True if the better match lies at the displacement, False if it lies
+            at its negative.
     """
 
     rows: Tensor
@@ -49,17 +49,17 @@ class Evidence(NamedTuple):
 
 
 class SelfSimilarity(nn.Module):
-    """Compares a photo with itself at the displacements of its strongest echoes, and learns which to believe.
+    """Compares a photo with itself at the displacements of the strongest cepstrum peaks, and learns which to trust.
 
-    A copy moved by d adds the ripple cos(2π f·d) to the photo's power spectrum, so the spectrum of the spectrum's
-    logarithm (the power cepstrum of Bogert, Healy and Tukey, 1963) has a peak at d. The logarithm is what tells a copy
-    from a texture that repeats itself: texture is a few strong frequencies, a copy is a ripple over all of them. At
-    each of the K highest peaks, normalised cross-correlation says where photo and displaced photo agree; a small
-    network shared by all displacements turns that into features, of which the largest and the mean over displacements
-    are kept.
+    A copy displaced by d modulates the photo's power spectrum by cos(2π f·d), so the spectrum of the spectrum's
+    logarithm (the power cepstrum of Bogert, Healy and Tukey, 1963) has a peak at d. The logarithm distinguishes a copy
+    from periodic texture: periodic texture has a few strong frequencies, a copy modulates all of them. At each of the K
+    highest peaks, normalized cross-correlation measures where the photo matches its displaced version; a small network,
+    shared by all displacements, turns this into features, of which the maximum and the mean over displacements are
+    used.
 
-    Nothing before that network is learned. Discrete Fourier transforms are products with cosines and sines, which
-    ONNX Runtime computes faster than its own transform.
+    Nothing before that network is learned. Discrete Fourier transforms are implemented as products with cosine and sine
+    matrices, which ONNX Runtime computes faster than its own transform.
 
     Args:
         displacements: K.
@@ -79,13 +79,13 @@ class SelfSimilarity(nn.Module):
         self.features = nn.Sequential(nn.Conv2d(32, WIDTH, 3, padding=1, bias=False), nn.BatchNorm2d(WIDTH), nn.GELU())
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Features (B, `WIDTH`, H / 8, W / 8), rounded down, of an `Evidence`'s maps."""
+        """Map the maps of an `Evidence` to features (B, `WIDTH`, H / 8, W / 8), rounded down."""
         judged = self.judge(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
         return self.features(torch.cat([judged.amax(1), judged.mean(1)], 1))
 
     @torch.no_grad()
     def evidence(self, image: Tensor) -> Evidence:
-        """Agreement of images (B, 3, H, W) in [0, 1] with themselves; always in 32 bits."""
+        """Compare images (B, 3, H, W) in [0, 1] with themselves; always in 32 bits."""
         with torch.autocast(image.device.type, enabled=False):
             grey = image.float().mean(1, keepdim=True)
             echoes = cepstrum(texture(grey, 1, 7))
@@ -103,21 +103,21 @@ class SelfSimilarity(nn.Module):
 
 
 def texture(grey: Tensor, fine: int, coarse: int) -> Tensor:
-    """Band-passed grey values (B, 1, H, W) at equal contrast everywhere: mean 0, variance 1 where there is texture.
+    """Band-pass filter grey values (B, 1, H, W) and normalize local contrast: mean 0, variance 1 in textured areas.
 
     Args:
         grey: (B, 1, H, W) in [0, 1].
-        fine: side of the window that finer detail is averaged over; 1 keeps all of it.
-        coarse: side of the window whose mean is taken away.
+        fine: side of the averaging window that removes finer detail; 1 keeps all of it.
+        coarse: side of the window whose mean is subtracted.
     """
     band = (grey if fine == 1 else window_mean(grey, fine)) - window_mean(grey, coarse)
     return band / torch.sqrt(window_mean(band * band, 9) + LEAST_CONTRAST**2)
 
 
 def cepstrum(values: Tensor) -> Tensor:
-    """Power cepstrum of (B, 1, H, W): (B, H, W // 2 + 1), for displacements ``[rows, columns]``, rows cyclic.
+    """Compute the power cepstrum of (B, 1, H, W) at displacements ``[rows, columns]``, rows cyclic: (B, H, W // 2 + 1).
 
-    It is symmetric about 0, so displacements to the left are not needed.
+    It is point-symmetric, so displacements to the left are omitted.
     """
     height, width = values.shape[-2:]
     row_cos, row_sin = _waves(height, height, height, values)
@@ -127,7 +127,7 @@ def cepstrum(values: Tensor) -> Tensor:
     real, imaginary = row_cos @ real - row_sin @ imaginary, row_cos @ imaginary + row_sin @ real
     power = real**2 + imaginary**2
     logarithm = torch.log(power / power.mean((1, 2), keepdim=True).clamp(min=1e-9) + LEAST_POWER)
-    twice = torch.full((half,), 2.0, device=values.device)  # for the half of the columns that mirrors this one
+    twice = torch.full((half,), 2.0, device=values.device)  # weights of columns that also stand for their mirror column
     twice[0] = 1.0
     if width % 2 == 0:
         twice[-1] = 1.0
@@ -137,7 +137,7 @@ def cepstrum(values: Tensor) -> Tensor:
 
 
 def highest(echoes: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The highest peaks of a cepstrum (B, H, W // 2 + 1) that are not too near to displacement 0.
+    """Find the highest peaks of a cepstrum (B, H, W // 2 + 1), excluding the neighbourhood of displacement 0.
 
     Returns:
         (B, count) heights in standard deviations of the cepstrum; (B, count) rows; (B, count) columns.
@@ -146,7 +146,7 @@ def highest(echoes: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     row = torch.arange(height, device=echoes.device)[:, None]
     column = torch.arange(half, device=echoes.device)[None]
     far = (torch.minimum(row, height - row) / height) ** 2 + (column / (2 * half - 2)) ** 2 > NEAREST**2
-    far &= (column > 0) | (row <= height // 2)  # straight upwards is straight downwards
+    far &= (column > 0) | (row <= height // 2)  # by symmetry, upward displacements equal downward ones
     spread = torch.sqrt((echoes**2 * far).mean((1, 2), keepdim=True)).clamp(min=1e-9)
     padded = F.pad(echoes[:, None], (PEAK // 2,) * 4, value=-1e9)
     peak = echoes >= F.max_pool2d(padded, PEAK, 1)[:, 0]
@@ -156,7 +156,7 @@ def highest(echoes: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def displace(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(B, C, H, W) moved up and left by (B, K) displacements, cyclically: (B, K, H, W), for C = 1 or C = K."""
+    """Shift (B, C, H, W) cyclically up and left by (B, K) displacements: (B, K, H, W), for C = 1 or C = K."""
     batch, _, height, width = values.shape
     count = rows.shape[1]
     row = (torch.arange(height, device=values.device) + rows[..., None]) % height
@@ -166,9 +166,9 @@ def displace(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def agreement(products: Tensor, energy: Tensor, rows: Tensor, columns: Tensor, window: int) -> Tensor:
-    """Normalised cross-correlation of a photo with its displaced self: (B, K, h, w) in [-1, 1].
+    """Normalized cross-correlation of a photo with its displaced version: (B, K, h, w) in [-1, 1].
 
-    It is high where a place agrees with the one at +d; displaced by -d, where a place agrees with the one at -d.
+    Position x has a high value if it matches x + d. Displacing the result by -d gives the match of x with x - d.
 
     Args:
         products: (B, K, h, w) mean product of both in each cell.
@@ -182,13 +182,13 @@ def agreement(products: Tensor, energy: Tensor, rows: Tensor, columns: Tensor, w
 
 
 def window_mean(values: Tensor, side: int) -> Tensor:
-    """Mean of (B, C, H, W) over square windows with an odd side, by columns and then by rows; (B, C, H, W)."""
+    """Mean of (B, C, H, W) over square windows with an odd side, computed separably; (B, C, H, W)."""
     padded = F.pad(values, (side // 2,) * 4, mode="replicate")
     return F.avg_pool2d(F.avg_pool2d(padded, (side, 1), 1), (1, side), 1)
 
 
 def _waves(rows: int, columns: int, period: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and −sin of 2π r c / period, (rows, columns)."""
+    """Return cos and −sin of 2π r c / period, (rows, columns)."""
     row, column = (torch.arange(n, device=like.device) for n in (rows, columns))
     angle = (row[:, None] * column[None] % period) * (2 * torch.pi / period)
     return torch.cos(angle), -torch.sin(angle)

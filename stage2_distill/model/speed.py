@@ -1,4 +1,4 @@
-"""How training computes, as against what: results are the same but for rounding."""
+"""Settings for training speed. They change results only by rounding."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from boxpromptiml.core.records import InputError
 from stage2_distill.model.student import Student
 
 
-@dataclass(frozen=True)  # without slots, which jsonargparse cannot read defaults from
+@dataclass(frozen=True)  # no slots, because jsonargparse could not read the defaults
 class Speed:
-    """How training computes. `make bench ONLY=training` measures what each is worth; precision is the Trainer's.
+    """Settings for training speed, measured by `make bench ONLY=training`. Precision is an option of the Trainer.
 
     Args:
-        compiled: run the student through torch.compile while training. Needs a C++ compiler; the first steps take
-            minutes, so it pays for long runs.
-        channels_last: keep the channels of a pixel side by side in memory.
-        fused: update all parameters in one kernel.
+        compiled: run the student through torch.compile during training. Needs a C++ compiler; the first steps take
+            minutes, so it is worthwhile for long runs.
+        channels_last: use the channels-last memory format.
+        fused: use the fused AdamW kernel.
         depthwise_fp32: under bf16 on a CPU, compute depthwise convolutions with strides or large kernels in 32 bits:
             oneDNN's 16-bit backward pass takes two to three times as long.
     """
@@ -35,7 +35,7 @@ class Speed:
     depthwise_fp32: bool = True
 
     def prepare(self, student: Student) -> None:
-        """Lay the student out in memory and compile it, in place: names in checkpoints stay as they are."""
+        """Set the student's memory format and compile it, in place, so that names in checkpoints do not change."""
         student.lay_out(torch.channels_last if self.channels_last else torch.contiguous_format)
         if self.depthwise_fp32:
             for module in student.modules():
@@ -58,16 +58,16 @@ def _in_32_bits(forward: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
 
 
 def step_seed(epoch: int, batch_index: int, rank: int) -> int:
-    """Seed of what is random inside the network in one step of one process: of a run, always the same."""
-    run = int(os.environ.get("PL_GLOBAL_SEED", 0))  # where Lightning keeps the run's seed
+    """Return a seed for the randomness inside the network in one step of one process, reproducible for a run."""
+    run = int(os.environ.get("PL_GLOBAL_SEED", 0))  # set by Lightning
     return int(np.random.SeedSequence([run, epoch, batch_index, rank]).generate_state(1)[0])
 
 
 def require_unused_parameters_found(model: nn.Module | None) -> None:
-    """Several processes wait for each other's gradients, also for those that a frozen backbone does not have.
+    """Require DDP to find unused parameters, because it would wait for gradients that a frozen backbone does not have.
 
     Raises:
-        InputError: the processes would wait for ever.
+        InputError: the processes would wait forever.
     """
     if isinstance(model, DistributedDataParallel) and not model.find_unused_parameters:
         raise InputError(

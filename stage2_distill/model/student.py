@@ -23,13 +23,13 @@ from stage2_distill.model.pretrained import WeightsError, create_backbone
 from stage2_distill.model.shape_prior import ShapePrior
 
 FIRST_WEIGHTS = ("pretrained", "weights")
-"""Arguments that say where a student's weights come from, and nothing about its shape."""
+"""Arguments that determine a student's initial weights, not its architecture."""
 LATE_PARTS = ("comparison", "shape_prior")
-"""Parts that change nothing at first, so that a trained student can be given them."""
+"""Parts that start without effect, so they can be added to a trained student."""
 
 
 class Localization(NamedTuple):
-    """The student's answer.
+    """Output of the student.
 
     Attributes:
         logits: (B, 1, H, W) at the input's size; the probability of manipulation is their sigmoid.
@@ -47,37 +47,38 @@ class Localization(NamedTuple):
 
 
 class Student(nn.Module):
-    """A timm backbone under the memory-guided gated fusion module.
+    """A timm backbone followed by the memory-guided gated fusion module.
 
     Args:
         backbone: any timm model with ``features_only``; its last four features are used.
-        pretrained: start the backbone from ImageNet weights: those of an installed package where there is one, else
-            timm's, downloaded once from the Hugging Face hub.
-        image_size: side in pixels that images are resized to before the student sees them.
+        pretrained: initialize the backbone with ImageNet weights, from an installed package if there is one, else from
+            the Hugging Face hub, downloaded once.
+        image_size: side in pixels that images are resized to.
         fusion_stride: stride of the grid on which features are fused; 8 gives 28 × 28 at 224 pixels (ours).
-        channels: see `MemoryGuidedGatedFusion`, as for all that follow.
-        gating: gate the features.
-        memory: read the memory bank.
+        channels: see `MemoryGuidedGatedFusion`, also for the following arguments.
+        gating: use gates.
+        memory: use the memory bank.
         prototypes: size of the bank.
-        alpha: weight of the gate prior against the memory prior.
+        alpha: weight of the gate prior relative to the memory prior.
         learn_alpha: learn that weight.
         memory_update: ``gradient`` or ``ema``.
         memory_decay: of the moving average.
-        forensic: high-pass filters for each colour, whose features are fused as a fifth; 0 for no such branch (ours).
-        displacements: of the photo against itself, at which a branch looks for copies, whose features are fused as
-            well; 0 for no such branch (ours).
-        compare_copies: correct the map where the photo agrees with itself, by comparing the two places; needs
-            displacements (ours).
-        shape_prior: correct the finished map by what maps of manipulated regions look like (ours).
-        weights: training checkpoint of an earlier student of this shape to start from, for fine-tuning; it may lack the
-            comparison of copies and the shape prior. None for a fresh start.
+        forensic: number of high-pass filters per colour channel in an additional branch, whose features are fused as
+            well; 0 for none (ours).
+        displacements: number of displacements in an additional self-similarity branch that detects copies, whose
+            features are fused as well; 0 for none (ours).
+        compare_copies: correct the map where the photo matches itself by comparing the two places; needs displacements
+            (ours).
+        shape_prior: correct the finished map by the shapes of manipulated regions (ours).
+        weights: training checkpoint of a student with the same architecture, possibly without the copy comparison and
+            the shape prior, to start from for fine-tuning; None for a fresh start.
 
     Attributes:
-        arguments: those that say what the student is. Checkpoints and saved students keep them; given to `Student`,
-            they make another like it.
+        arguments: those that define the architecture. They are stored in checkpoints and saved students, and recreate
+            the student.
 
     Raises:
-        WeightsError: the pretrained weights cannot be downloaded, or ``weights`` cannot be read or do not fit.
+        WeightsError: the pretrained weights cannot be downloaded, or ``weights`` cannot be read or do not match.
     """
 
     mean: Tensor
@@ -104,7 +105,7 @@ class Student(nn.Module):
         shape_prior: bool = False,
         weights: str | None = None,
     ) -> None:
-        given = dict(locals())  # before there are other variables
+        given = dict(locals())  # before any other variable is defined
         super().__init__()
         self.arguments: dict[str, Any] = {
             name: given[name] for name in signature(Student).parameters if name not in FIRST_WEIGHTS
@@ -134,12 +135,12 @@ class Student(nn.Module):
             raise InputError("compare_copies: there is nothing to compare without displacements; give some, such as 8")
         self.comparison = CopyComparison(channels) if compare_copies else None
         self.shape_prior = ShapePrior() if shape_prior else None
-        self.lay_out(torch.channels_last)  # a fifth faster on CPUs, and what tensor cores want
+        self.lay_out(torch.channels_last)  # a fifth faster on CPUs, and preferred by tensor cores
         if weights is not None:
             self._start_from(Path(weights))
 
     def lay_out(self, memory_format: torch.memory_format) -> None:
-        """Keep weights and images in this order in memory."""
+        """Set the memory format of weights and inputs."""
         self.memory_format = memory_format
         self.to(memory_format=memory_format)
 
@@ -165,8 +166,8 @@ class Student(nn.Module):
 
     def _start_from(self, path: Path) -> None:
         earlier = Student.from_checkpoint(path)
-        new = [part for part in LATE_PARTS if getattr(earlier, part) is None]
-        own = {name: value for name, value in self.state_dict().items() if name.split(".")[0] in new}
+        missing = [part for part in LATE_PARTS if getattr(earlier, part) is None]
+        own = {name: value for name, value in self.state_dict().items() if name.split(".")[0] in missing}
         try:
             self.load_state_dict(earlier.state_dict() | own)
         except RuntimeError:
@@ -177,10 +178,10 @@ class Student(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, path: Path) -> Student:
-        """The trained student of a training checkpoint, in evaluation mode. No code in the file is run.
+        """Load the trained student of a training checkpoint, in evaluation mode. No code in the file is executed.
 
         Raises:
-            WeightsError: the file is missing, is not such a checkpoint, or does not fit this version.
+            WeightsError: the file is missing, is not a training checkpoint, or does not match this version.
         """
         checkpoint = read_checkpoint(path)
         try:
@@ -193,7 +194,7 @@ class Student(nn.Module):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Content of a training checkpoint, loaded with ``weights_only``.
+    """Read a training checkpoint with ``weights_only``.
 
     Raises:
         WeightsError: the file is missing or is not a checkpoint.
@@ -202,7 +203,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such checkpoint; train one with `boxpromptiml fit`") from None
-    except Exception as error:  # torch.load raises pickle, zip, EOF and runtime errors alike
+    except Exception as error:  # torch.load raises pickle, zip, EOF and runtime errors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"{path}: not a checkpoint that can be read ({reason}); copy or train it again") from None
     if not isinstance(content, dict):
@@ -211,19 +212,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of parameters, trained or not."""
+    """Count the parameters, trainable or not."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_macs(student: Student) -> int:
-    """Multiply–accumulate operations of one image at the student's size, counted by torch's own FLOP counter.
+    """Count the multiply–accumulates for one image at the student's size with torch's FLOP counter.
 
-    Attention is counted as the matrix products that it is: of some fused kernels the counter knows nothing, and which
-    kernel torch picks depends on its version, the machine, and how the student was laid out.
+    Attention is counted as matrix products: the counter does not know all fused kernels, and the choice of kernel
+    depends on torch's version, the machine and the memory format.
     """
     image = torch.zeros(1, 3, student.image_size, student.image_size)
     training = student.training
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        student.eval().forward(image)  # not a compiled call, which hides its operations
+        student.eval().forward(image)  # bypasses a compiled call, which would hide its operations
     student.train(training)
     return counter.get_total_flops() // 2

@@ -1,9 +1,9 @@
-"""Everything that the documents tell people to type.
+"""Check every command that the documentation tells readers to type.
 
-Every shell block is rehearsed: bash runs it with stand-ins for the programs that it calls, which note their
-arguments, and each command noted is parsed by the real parser. Blocks without a comment ``<!-- needs: … -->`` above
-them are then run, in the order of their page, in a folder as the tutorial leaves it; options that make them small are
-added at the end. Such a comment says what a block needs that a test has not.
+Each shell block is first rehearsed: bash runs it with stub programs that record their arguments, and the real parser
+parses each recorded command. Blocks without a comment ``<!-- needs: … -->`` above them are then executed, in the order
+of their page, in a folder like the one that the tutorial leaves; options that shrink the work are appended. The
+comment names what a block needs that is not available in a test.
 """
 
 import ast
@@ -40,7 +40,7 @@ FENCE = re.compile(
 )
 LANGUAGES = {"sh", "python", "yaml", "json", "mermaid", "xml"}
 STAYS = {"app", "serve"}
-"""Commands that run until they are stopped; they are parsed."""
+"""Commands that run until they are stopped; they are parsed but not executed."""
 STUDENT = """--model.student.init_args.backbone mobilenetv3_small_050 --model.student.init_args.channels 16
     --model.student.init_args.pretrained false
     --data.image_size 64 --data.batch_size 8 --data.workers 0 --trainer.enable_progress_bar false"""
@@ -62,8 +62,8 @@ STARTS_ANOTHER = """#!/bin/sh
 while [ "$1" != boxpromptiml ]; do shift; done
 exec "$@"
 """
-STAND_INS = dict.fromkeys(("boxpromptiml", "make", "pip", "wandb"), NOTE)
-STAND_INS |= dict.fromkeys(("srun", "torchrun"), STARTS_ANOTHER)
+STUBS = dict.fromkeys(("boxpromptiml", "make", "pip", "wandb"), NOTE)
+STUBS |= dict.fromkeys(("srun", "torchrun"), STARTS_ANOTHER)
 
 
 @dataclass(frozen=True)
@@ -86,24 +86,24 @@ def blocks(document):
 
 
 @pytest.fixture(scope="session")
-def noted(tmp_path_factory):
-    """Runs a shell block in a folder, and returns the commands that it gave to the stand-ins."""
+def recorded_commands(tmp_path_factory):
+    """Function that runs a shell block with stub programs in a folder and returns the commands they recorded."""
     programs = tmp_path_factory.mktemp("programs")
-    for name, script in STAND_INS.items():
+    for name, script in STUBS.items():
         (programs / name).write_text(script)
         (programs / name).chmod(0o755)
 
-    def noted(code, folder):
-        notes = programs / "noted"
+    def recorded_commands(code, folder):
+        notes = programs / "recorded"
         notes.write_text("")
-        surroundings = {"PATH": f"{programs}:{os.defpath}:/usr/bin:/bin", "NOTED": str(notes), "HOME": str(folder)}
-        answer = subprocess.run(
-            ["bash", "-eu", "-c", code], cwd=folder, env=surroundings, capture_output=True, text=True, timeout=20
+        variables = {"PATH": f"{programs}:{os.defpath}:/usr/bin:/bin", "NOTED": str(notes), "HOME": str(folder)}
+        process = subprocess.run(
+            ["bash", "-eu", "-c", code], cwd=folder, env=variables, capture_output=True, text=True, timeout=20
         )
-        assert answer.returncode == 0, f"{code}\n{answer.stderr}"
+        assert process.returncode == 0, f"{code}\n{process.stderr}"
         return [command.split("\037")[:-1] for command in notes.read_text().split("\036")[:-1]]
 
-    return noted
+    return recorded_commands
 
 
 @cache
@@ -122,7 +122,7 @@ def parse(words):
 
 
 def check(command):
-    """Whether a noted command could run: its options, make's targets and variables, pip's extras."""
+    """Assert that a recorded command is valid: its options, make targets and variables, pip extras."""
     program, *words = command
     if program == "boxpromptiml":
         parse(words)
@@ -143,10 +143,10 @@ def quiet(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
 
 
-def run(block, names, noted):
+def run(block, names, recorded_commands):
     """Run a block in the current folder."""
     if block.language == "sh":
-        for command in noted(block.code, Path.cwd()):
+        for command in recorded_commands(block.code, Path.cwd()):
             check(command)
             words = command[1:]
             if command[0] == "boxpromptiml" and words[0] not in STAYS:
@@ -156,11 +156,11 @@ def run(block, names, noted):
         exec(compile(block.code, str(block), "exec"), names)
 
 
-def look_at(block, noted):
-    """What can be said of a block without running it, in the current folder."""
+def check_without_running(block, recorded_commands):
+    """Check a block in the current folder without executing it."""
     assert block.language in LANGUAGES, block
     if block.language == "sh":
-        for command in noted(block.code, Path.cwd()):
+        for command in recorded_commands(block.code, Path.cwd()):
             check(command)
     elif block.language == "python":
         for node in ast.walk(ast.parse(block.code)):
@@ -177,8 +177,8 @@ def look_at(block, noted):
             assert len(read_manifest(Path("manifest.json")).records) == len(content["images"])
 
 
-def furnish(folder):
-    """What a command finds where the project is: its configurations, and an installation."""
+def set_up_checkout(folder):
+    """Create what commands expect in a checkout: the configurations and a virtual environment."""
     (folder / "configs").symlink_to(ROOT / "configs")
     (folder / ".venv/bin").mkdir(parents=True)
     (folder / ".venv/bin/activate").touch()
@@ -186,10 +186,10 @@ def furnish(folder):
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory, noted):
-    """A folder as somebody has it who did the tutorial: ``mine``, and the demo's run with the same content."""
-    folder = tmp_path_factory.mktemp("world")
-    furnish(folder)
+def tutorial_folder(tmp_path_factory, recorded_commands):
+    """Folder as the tutorial leaves it: ``mine``, and a demo run with the same content."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    set_up_checkout(folder)
     for photo in [each for each in packaged_photos() if each.split == "test"]:
         (folder / "photos").mkdir(exist_ok=True)
         write_photo(folder / f"photos/{photo.scene}.jpg", thumbnail(read_photo(photo.path), 160))
@@ -200,37 +200,38 @@ def world(tmp_path_factory, noted):
         patch.setenv("WANDB_MODE", "disabled")
         for block in blocks(TUTORIAL):
             if block.needs is None:
-                run(block, names, noted)
+                run(block, names, recorded_commands)
     shutil.copytree(folder / "mine", folder / "runs/demo")
     return folder
 
 
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if list(blocks(document))])
-def test_what_a_document_says_can_be_typed(document, noted, tmp_path, monkeypatch):
-    furnish(tmp_path)
+def test_commands_in_a_document_are_valid(document, recorded_commands, tmp_path, monkeypatch):
+    set_up_checkout(tmp_path)
     monkeypatch.chdir(tmp_path)
     for block in blocks(document):
-        look_at(block, noted)
+        check_without_running(block, recorded_commands)
 
 
 @pytest.mark.parametrize(
     "document",
     [d for d in DOCUMENTS if d != TUTORIAL and any(b.language in ("sh", "python") and not b.needs for b in blocks(d))],
 )
-def test_what_a_document_says_runs(document, world, noted, tmp_path, monkeypatch):
-    shutil.copytree(world, tmp_path / "world", symlinks=True)
-    monkeypatch.chdir(tmp_path / "world")
+def test_commands_in_a_document_run(document, tutorial_folder, recorded_commands, tmp_path, monkeypatch):
+    shutil.copytree(tutorial_folder, tmp_path / "tutorial", symlinks=True)
+    monkeypatch.chdir(tmp_path / "tutorial")
     names = {}
     for block in blocks(document):
         if block.needs is None:
-            run(block, names, noted)
+            run(block, names, recorded_commands)
 
 
-def test_the_tutorial_ends_with_a_student(world):
-    assert {path.name for path in (world / "mine/model").iterdir()} == {
+def test_the_tutorial_ends_with_a_student(tutorial_folder):
+    folder = tutorial_folder / "mine"
+    assert {path.name for path in (folder / "model").iterdir()} == {
         *("README.md", "config.json", "model.safetensors", "calibration.json", "calibration.settings.json")
     }
-    assert len(list((world / "mine/found/masks").rglob("*.png"))) == len(list((world / "mine/images").rglob("*.png")))
+    assert len(list((folder / "found/masks").rglob("*.png"))) == len(list((folder / "images").rglob("*.png")))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -1,10 +1,10 @@
-"""Try to lose work of stage one: kill it, fill its disk, damage its files, feed it bad images. Count what is lost.
+"""Inject faults into stage one (kills, full disks, damaged files, bad images) and count lost work.
 
     python tests/fault_injection/campaign.py [--quick] [--seed N] [--out FILE.md]
 
-Each trial disturbs a run, or what it wrote, at a random place; takes the cause away; runs the same command again; and
-compares the cache with an undisturbed one, sample for sample. Every disturbance must be told in one line. A trial that
-loses or changes anything, or ends with a traceback, makes the exit code 1.
+Each trial disturbs a run or its output at a random point, removes the cause, repeats the same command, and compares the
+cache with an undisturbed one, sample by sample. Every fault must be reported in one line. The exit code is 1 if a trial
+lost or changed anything, or ended with a traceback.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from trials import ASKED, Cache, Content, content, losses
 
 from boxpromptiml.shards import CacheError, read_index
 from boxpromptiml.shards.maintenance.verify import DAMAGED, REPAIRED, WHOLE
-from stage1_pseudomask import engine, generate  # noqa: F401 (commands are forked from here and import nothing again)
+from stage1_pseudomask import engine, generate  # noqa: F401 (loaded before the forks)
 
 FINE, REFUSED = (0, 3), 2
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What trials have in common.
+    """State shared by all trials.
 
     Attributes:
-        folder: for everything.
-        manifest: of the photos that most trials use.
-        wanted: the cache that they should end with.
-        seconds: an undisturbed run takes.
-        photos: which the teacher is asked about in it.
+        folder: Working folder.
+        manifest: Manifest of the photos used by most trials.
+        wanted: Expected content of the cache.
+        seconds: Duration of an undisturbed run.
+        photos: Number of photos passed to the teacher in an undisturbed run.
     """
 
     folder: Path
@@ -54,24 +54,24 @@ class Bench:
     photos: int
 
     def cache(self, name: str) -> Cache:
-        """A new, empty place."""
+        """Cache in a new, empty folder."""
         folder = self.folder / name
         folder.mkdir()
         return Cache(folder, self.manifest)
 
-    def moment(self, chance: random.Random) -> float:
-        """Some seconds after a start, at which a run may be at work or have ended."""
-        return chance.uniform(0, 1.1 * self.seconds)
+    def moment(self, rng: random.Random) -> float:
+        """Random delay in seconds after the start; the run may already have ended by then."""
+        return rng.uniform(0, 1.1 * self.seconds)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How a disturbance ended.
+    """Outcome of one trial.
 
     Attributes:
-        told: its explanation, one line.
-        lost: samples and images skipped that differ from the undisturbed ones.
-        again: photos that the teacher was asked about more than once.
+        told: The line that reported the fault.
+        lost: Number of samples and skipped images that differ from the undisturbed cache.
+        again: Number of photos passed to the teacher more than once.
     """
 
     told: str
@@ -80,35 +80,35 @@ class Trial:
 
 
 class NotHereError(Exception):
-    """This machine cannot be disturbed in that way."""
+    """The fault cannot be injected on this machine."""
 
 
 Fault = Callable[[Bench, Cache, random.Random], Trial]
 
 
-def killed(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
+def killed(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
     """SIGKILL at a random moment."""
     asked = ASKED.value
     run = cache.pseudomasks()
-    time.sleep(bench.moment(chance))
+    time.sleep(bench.moment(rng))
     run.kill()
     return Trial(_state(cache), _finished(bench, cache), ASKED.value - asked - bench.photos)
 
 
-def killed_again_and_again(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
-    """SIGKILL five times in one run, two of them while damage is repaired."""
+def killed_again_and_again(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
+    """SIGKILL five times in one run, twice during a repair."""
     asked = ASKED.value
     for turn in range(5):
         run = cache.pseudomasks() if turn < 3 else cache.verify("--repair", "true")
-        time.sleep(bench.moment(chance) / 3)
+        time.sleep(bench.moment(rng) / 3)
         run.kill()
     return Trial(_state(cache), _finished(bench, cache), ASKED.value - asked - bench.photos)
 
 
-def disk_full(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
-    """A disk that is too small; later it has room."""
+def disk_full(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
+    """A full disk, later enlarged."""
     need = sum(path.stat().st_size for path in (bench.folder / "undisturbed/cache").iterdir())
-    room = int(chance.uniform(0.05, 0.95) * need)
+    room = int(rng.uniform(0.05, 0.95) * need)
     asked = ASKED.value
     if _can_mount():
         with _disk(cache.folder, room) as remount:
@@ -116,21 +116,21 @@ def disk_full(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
             told = _refusal(run.code, run.words, "No space left on device")
             remount("size=64m")
             return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
-    largest = chance.randint(100, 40_000)
+    largest = rng.randint(100, 40_000)
     run = cache.pseudomasks(before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)))
     told = _refusal(run.code, run.words, "File too large")
     return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
 
 
-def read_only(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
-    """A disk that becomes read-only before a run or in the middle of one; later it can be written."""
+def read_only(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
+    """A disk that is read-only before or during a run, and writable again later."""
     if not _can_mount():
         raise NotHereError("needs root and mount; to root no folder is read-only by its mode")
     asked = ASKED.value
     with _disk(cache.folder, 1 << 26) as remount:
-        if chance.random() < 0.7:
+        if rng.random() < 0.7:
             run = cache.pseudomasks()
-            time.sleep(bench.moment(chance) * 0.7)
+            time.sleep(bench.moment(rng) * 0.7)
             run.kill()
         remount("ro")
         run = cache.pseudomasks()
@@ -140,29 +140,29 @@ def read_only(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
         return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
 
 
-def cut_off(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
-    """A shard, or the part of one, that ends early."""
+def cut_off(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
+    """A truncated shard or part of a shard."""
 
     def cut(data: bytearray) -> None:
-        del data[chance.randrange(len(data)) :]
+        del data[rng.randrange(len(data)) :]
 
-    return _damaged(bench, cache, chance, cut, "*.h5")
+    return _damaged(bench, cache, rng, cut, "*.h5")
 
 
-def flipped(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
-    """One byte that is another, in any file of a finished or unfinished cache."""
+def flipped(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
+    """One changed byte in any file of a finished or unfinished cache."""
 
     def flip(data: bytearray) -> None:
-        data[chance.randrange(len(data))] ^= chance.randrange(1, 256)
+        data[rng.randrange(len(data))] ^= rng.randrange(1, 256)
 
-    return _damaged(bench, cache, chance, flip, "*.*")
+    return _damaged(bench, cache, rng, flip, "*.*")
 
 
-def two_at_once(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
-    """The same command twice at the same time, or nearly."""
+def two_at_once(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
+    """The same command started twice at about the same time."""
     asked = ASKED.value
     first = cache.pseudomasks()
-    time.sleep(chance.choice([0, 0, chance.uniform(0, bench.seconds)]))
+    time.sleep(rng.choice([0, 0, rng.uniform(0, bench.seconds)]))
     second = cache.pseudomasks()
     codes = [first.code, second.code]
     told = next((run.words for run in (first, second) if run.code == REFUSED), "one after the other")
@@ -170,8 +170,8 @@ def two_at_once(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
     return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
 
 
-def clock_backwards(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
-    """A clock that goes backwards, files from the future and from 1970, and a kill in between."""
+def clock_backwards(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
+    """A clock set back, files dated in the future and in 1970, and a kill in between."""
 
     def turn_back() -> None:
         now, steps = time.time(), iter(range(1, 10**9))
@@ -180,21 +180,21 @@ def clock_backwards(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
     asked = ASKED.value
     for _ in range(2):
         run = cache.pseudomasks(before=turn_back)
-        time.sleep(bench.moment(chance) / 2)
+        time.sleep(bench.moment(rng) / 2)
         run.kill()
         for path in cache.path.glob("*"):
-            os.utime(path, (chance.choice([0, time.time() + 10**9]),) * 2)
+            os.utime(path, (rng.choice([0, time.time() + 10**9]),) * 2)
     return Trial("(nothing to tell)", _finished(bench, cache), ASKED.value - asked - bench.photos)
 
 
-def bad_images(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
-    """Unreadable and poisonous files of every kind in a set of thousands; later they are repaired."""
-    return _bad_images(bench, cache, chance, 2_000, 9)
+def bad_images(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
+    """Unreadable and malicious images of every kind among thousands; later they are repaired."""
+    return _bad_images(bench, cache, rng, 2_000, 9)
 
 
-def few_bad_images(bench: Bench, cache: Cache, chance: random.Random) -> Trial:
-    """One file of every kind in a small set."""
-    return _bad_images(bench, cache, chance, 60, 2)
+def few_bad_images(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
+    """One bad image of every kind in a small set."""
+    return _bad_images(bench, cache, rng, 60, 2)
 
 
 FAULTS: list[tuple[str, Fault, int, int]] = [
@@ -209,7 +209,7 @@ FAULTS: list[tuple[str, Fault, int, int]] = [
     ("bad images, 22 kinds, among 2,000", bad_images, 1, 0),
     ("bad images, 22 kinds, among 60", few_bad_images, 1, 1),
 ]
-"""Name, fault, trials, trials of the quick form."""
+"""Name, fault, number of trials, number of trials with ``--quick``."""
 
 
 def main() -> int:
@@ -259,7 +259,7 @@ def _bench(folder: Path) -> Bench:
 
 
 def _finished(bench: Bench, cache: Cache) -> int:
-    """Run the same command without a disturbance, and count what the cache lacks."""
+    """Repeat the command undisturbed and count what the cache lacks."""
     run = cache.pseudomasks()
     if run.code not in FINE:
         print(run.words)
@@ -273,7 +273,7 @@ def _finished(bench: Bench, cache: Cache) -> int:
 
 
 def _state(cache: Cache) -> str:
-    """What training would say about the cache."""
+    """Error that training would report about the cache, as a string."""
     try:
         read_index(cache.path)
     except CacheError as error:
@@ -282,26 +282,24 @@ def _state(cache: Cache) -> str:
 
 
 def _refusal(code: int, words: str, reason: str) -> str:
-    """The line that explains a disturbance, which must be there."""
+    """Line that reports a fault; there must be one."""
     return words if code == REFUSED and reason in words else f"TRACEBACK or no word about it: {words}"
 
 
-def _damaged(
-    bench: Bench, cache: Cache, chance: random.Random, damage: Callable[[bytearray], None], files: str
-) -> Trial:
+def _damaged(bench: Bench, cache: Cache, rng: random.Random, damage: Callable[[bytearray], None], files: str) -> Trial:
     """Damage one file of a finished cache, or of one that was killed, check, repair and finish it."""
-    finished = chance.random() < 0.6
+    finished = rng.random() < 0.6
     if finished:
         shutil.copytree(bench.folder / "undisturbed/cache", cache.path)
     else:
         run = cache.pseudomasks()
-        time.sleep(bench.moment(chance) * 0.7)
+        time.sleep(bench.moment(rng) * 0.7)
         run.kill()
     asked = ASKED.value
     there = sorted(path for path in cache.path.glob(files) if not path.name.startswith("."))
     if not there:
         return Trial("(killed before the first file)", _finished(bench, cache))
-    path = chance.choice(there)
+    path = rng.choice(there)
     data = bytearray(path.read_bytes())
     damage(data)
     path.write_bytes(data)
@@ -316,9 +314,9 @@ def _damaged(
     return Trial(f"{path.name}: {told}", lost, ASKED.value - asked if finished else 0)
 
 
-def _bad_images(bench: Bench, cache: Cache, chance: random.Random, count: int, every: int) -> Trial:
+def _bad_images(bench: Bench, cache: Cache, rng: random.Random, count: int, every: int) -> Trial:
     folder = bench.folder / f"bad-{count}"
-    records = write_photos(folder, count, seed=chance.randrange(1000))
+    records = write_photos(folder, count, seed=rng.randrange(1000))
     whole = {path: path.read_bytes() for path in folder.iterdir()}
     clean = Cache(bench.folder / f"clean-{count}", folder / "manifest.json")
     clean.folder.mkdir()
@@ -335,7 +333,7 @@ def _bad_images(bench: Bench, cache: Cache, chance: random.Random, count: int, e
     lost = losses(Content({i: s for i, s in found.samples.items() if i not in spoiled}, set()), Content(healthy, set()))
     lost += len({item.image_id for item in index.set_aside} ^ bad)
     lost += sum("\n" in item.reason or not item.reason for item in index.set_aside)
-    told = f"{len(bad)} of {len(spoiled)} skipped, such as: {chance.choice(index.set_aside).reason}"
+    told = f"{len(bad)} of {len(spoiled)} skipped, such as: {rng.choice(index.set_aside).reason}"
 
     for path, data in whole.items():
         path.write_bytes(data)
@@ -343,7 +341,7 @@ def _bad_images(bench: Bench, cache: Cache, chance: random.Random, count: int, e
     run = spoiled_cache.pseudomasks("--retry", "true")
     assert run.code == 0, run.words
     repaired = content(spoiled_cache.path)
-    odd = spoiled.keys() - bad  # were usable as they were, and are kept as they were
+    odd = spoiled.keys() - bad  # images that were usable despite the change keep it
     lost += losses(
         Content({i: s for i, s in repaired.samples.items() if i not in odd}, repaired.set_aside),
         Content({i: s for i, s in wanted.samples.items() if i not in odd}, set()),
@@ -366,7 +364,7 @@ def _mountable() -> bool:
 
 @contextmanager
 def _disk(folder: Path, room: int) -> Iterator[Callable[[str], None]]:
-    """A disk of so many bytes in a folder, and a function that changes its options."""
+    """Mount a disk of the given size in bytes on a folder; yield a function that remounts it with other options."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "none", str(folder)], check=True)
     try:
         yield lambda option: subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True) and None

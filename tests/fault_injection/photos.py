@@ -1,4 +1,4 @@
-"""A set of small photos with disks in them, and every way in which an image file can be bad."""
+"""A set of small photos with bright disks, and every kind of bad image file."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Poison:
     """One way to spoil an image.
 
     Attributes:
-        spoil: given the content of a photo, gives what stands in the file instead, or None for no file.
-        usable: whether a reader has to cope with it.
-        mask: whether it is done to the mask instead.
+        spoil: Function from the content of a photo to the replacement; None deletes the file.
+        usable: Whether a reader must still accept the file.
+        mask: Whether the mask is spoiled instead of the photo.
     """
 
     spoil: Callable[[bytes], bytes | None]
@@ -60,7 +60,7 @@ class Poison:
 
 
 def poison(records: Sequence[ImageRecord], every: int) -> dict[int, str]:
-    """Spoil every n-th manipulated image, each in another way, and say how: image id → name in ``POISONS``."""
+    """Spoil every n-th manipulated image, each in a different way; return image id → name in ``POISONS``."""
     spoiled = {}
     names = list(POISONS)
     for record in records[::every]:
@@ -76,7 +76,7 @@ def poison(records: Sequence[ImageRecord], every: int) -> dict[int, str]:
 
 
 def _again(mode: str, format: str = "PNG", **options: object) -> Callable[[bytes], bytes]:
-    """The same picture in another mode and file format, under the old name."""
+    """Convert an image to another mode and file format under its old file name."""
 
     def convert(content: bytes) -> bytes:
         stream = io.BytesIO()
@@ -97,7 +97,7 @@ def _encoded(image: Image.Image, format: str = "PNG", **options: object) -> byte
 
 
 def _bomb(content: bytes) -> bytes:
-    """A few bytes that claim to be 30,000 × 30,000 pixels."""
+    """A PNG of a few bytes whose header declares 30,000 × 30,000 pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -112,14 +112,14 @@ def _bomb(content: bytes) -> bytes:
 
 
 def _turned(content: bytes) -> bytes:
-    """Stored on its side, with the note that says so."""
+    """A rotated image with the matching EXIF orientation."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return _encoded(_opened(content).transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95, exif=exif)
 
 
 def _wide(content: bytes) -> bytes:
-    """16 bits a pixel."""
+    """An image with 16 bits per channel."""
     return _encoded(Image.fromarray(np.asarray(_opened(content).convert("L")).astype(np.uint16) * 257))
 
 
@@ -156,4 +156,4 @@ POISONS = {
     "turned by EXIF": Poison(_turned, usable=True),
     "empty mask": Poison(lambda content: _encoded(Image.new("L", (WIDTH, HEIGHT))), mask=True),
 }
-"""Everything in the list of bad input that concerns an image file."""
+"""Every kind of bad image file."""

@@ -1,4 +1,4 @@
-"""The quick form of ``make faults``: one or two disturbances of each kind, and nothing is lost."""
+"""The quick form of ``make faults``: one or two faults of each kind, none of which may lose work."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ CAMPAIGN = Path(__file__).with_name("campaign.py")
 
 
 @pytest.mark.timeout(280)
-def test_nothing_is_lost_whatever_happens():
+def test_no_fault_loses_work():
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     answer = subprocess.run(
         [sys.executable, str(CAMPAIGN), "--quick", "--seed", "1"], capture_output=True, text=True, env=environment

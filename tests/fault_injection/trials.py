@@ -1,4 +1,4 @@
-"""Commands in processes of their own, which can be killed, starved or lied to; and what is left of a cache."""
+"""Run commands in separate processes that can be killed or starved, and compare what is left of a cache."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from boxpromptiml.core.records import Sample, SetAside
 from boxpromptiml.shards import CacheError, ShardReader
 from stage1_pseudomask.teachers.grabcut import GrabCut
 
-FORK = multiprocessing.get_context("fork")  # starts in milliseconds with everything imported
+FORK = multiprocessing.get_context("fork")  # starts in milliseconds because everything is imported already
 ASKED = FORK.Value("q", 0)
-"""Photos that any teacher was asked about so far."""
+"""Number of photos passed to any teacher so far, over all processes."""
 
 
 class Counted(GrabCut):
-    """GrabCut on small photos that counts them."""
+    """GrabCut on small photos that counts the photos it embeds."""
 
     def __init__(self) -> None:
         super().__init__(longest_side=32, iterations=1, threads=1)
 
     def embed(self, photos: list) -> list:
-        """The photos themselves."""
+        """Return the photos unchanged, and count them."""
         with ASKED.get_lock():
             ASKED.value += len(photos)
         return super().embed(photos)
@@ -41,7 +41,7 @@ class Counted(GrabCut):
 
 @dataclass
 class Run:
-    """A command at work, or its end."""
+    """A running or finished command."""
 
     process: ForkProcess
     log: Path
@@ -53,14 +53,14 @@ class Run:
         return self.process.exitcode or 0
 
     def kill(self) -> None:
-        """At once, without a chance to clean up."""
+        """Send SIGKILL, which leaves no chance to clean up."""
         with suppress(ProcessLookupError):
             os.kill(self.process.pid or 0, signal.SIGKILL)
         self.process.join()
 
     @property
     def words(self) -> str:
-        """What the command said in the end, in one line."""
+        """Last output of the command, in one line."""
         self.process.join()
         lines = [line for line in self.log.read_text(errors="replace").replace("\r", "\n").splitlines() if line.strip()]
         if any(line.startswith("Traceback") for line in lines):
@@ -71,12 +71,12 @@ class Run:
 
 @dataclass
 class Cache:
-    """The cache of a manifest, in a folder that has room for its log.
+    """The cache made from a manifest, in a folder that also holds its log.
 
     Attributes:
-        folder: of the trial.
-        manifest: what the cache is made from.
-        arguments: further ones of the command.
+        folder: Folder of the trial.
+        manifest: Manifest from which the cache is made.
+        arguments: Further arguments of the command.
     """
 
     folder: Path
@@ -85,11 +85,11 @@ class Cache:
 
     @property
     def path(self) -> Path:
-        """The cache itself."""
+        """Folder of the cache."""
         return self.folder / "cache"
 
     def pseudomasks(self, *words: str, before: Callable[[], None] = lambda: None) -> Run:
-        """Start stage one in a process that first does something to itself."""
+        """Start stage one in a process that first calls a setup function, such as a memory limit."""
         settings = ["--size", "32", "--shard_size", "12", "--batch_size", "3", "--workers", "0"]
         settings += ["--accelerator", "cpu", "--devices", "1", "--teacher", f"{Counted.__module__}.Counted"]
         return _start(
@@ -99,7 +99,7 @@ class Cache:
         )
 
     def verify(self, *words: str) -> Run:
-        """Start the command that checks the cache, against its manifest."""
+        """Start ``cache verify`` on the cache and its manifest."""
         words = ("--cache", str(self.path), "--manifest", str(self.manifest), "--workers", "1", *words)
         return _start(["cache", "verify", *words], self.manifest.parent / f"{time.monotonic_ns()}.log", lambda: None)
 
@@ -114,7 +114,7 @@ def _command(words: list[str], log: Path, before: Callable[[], None]) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (the parent's is captured in tests)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (pytest captures the parent's)
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     sys.argv = ["boxpromptiml", *words]
     os.environ["TQDM_DISABLE"] = "1"
@@ -125,14 +125,14 @@ def _command(words: list[str], log: Path, before: Callable[[], None]) -> None:
 
 @dataclass(frozen=True)
 class Content:
-    """What a cache holds, for comparison."""
+    """Content of a cache, for comparison."""
 
     samples: dict[int, Sample]
     set_aside: set[SetAside]
 
 
 def content(cache: Path) -> Content:
-    """Read all of a cache; nothing when it cannot be read."""
+    """Read a whole cache; print the error and return no samples if it cannot be read."""
     try:
         reader = ShardReader(cache)
         samples = [reader[i] for i in range(len(reader))]
@@ -144,7 +144,7 @@ def content(cache: Path) -> Content:
 
 
 def losses(found: Content, wanted: Content) -> int:
-    """How many samples, and images skipped, are missing, different or too much."""
+    """Number of samples and skipped images that are missing, different or superfluous."""
     ids = found.samples.keys() & wanted.samples.keys()
     different = sum(not _same(found.samples[i], wanted.samples[i]) for i in ids)
     return different + len(found.samples.keys() ^ wanted.samples.keys()) + len(found.set_aside ^ wanted.set_aside)

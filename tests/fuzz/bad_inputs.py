@@ -1,7 +1,7 @@
-"""Every kind of bad image file, how its bytes are made, and what is promised about it.
+"""Every kind of bad image file: its bytes, and the expected message and HTTP status.
 
-`boxpromptiml predict` sets such a file aside with the promised words, the page shows them, and the service answers with
-them and the status.
+`boxpromptiml predict` sets such a file aside with this message, the web app shows it, and the service returns it with
+the status.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Kind:
     """One kind of bad file.
 
     Attributes:
-        name: of the file; the suffix is one under which `predict` finds it.
-        content: makes its bytes.
-        status: that the service answers with.
-        words: in the one line that everybody is told.
+        name: File name; its suffix is one that `predict` looks for.
+        content: Function that makes the bytes.
+        status: HTTP status returned by the service.
+        words: Text expected in the one-line error message.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Kind:
 
 
 def photo(format: str = "JPEG", mode: str = "RGB", **options: object) -> bytes:
-    """A good photo: colours that run into each other, and a little noise."""
+    """A valid photo: smooth colours and a little noise."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     noise = np.random.default_rng(0).integers(0, 40, (HEIGHT, WIDTH, 3))
     pixels = np.stack([x * 200 // WIDTH, y * 200 // HEIGHT, (x + y) // 2], axis=-1) + noise
@@ -56,63 +56,63 @@ def photo(format: str = "JPEG", mode: str = "RGB", **options: object) -> bytes:
 
 
 def cut(content: bytes, share: float) -> bytes:
-    """The first part of a file."""
+    """Truncate a file."""
     return content[: int(len(content) * share)]
 
 
 def patched(content: bytes, old: bytes, new: bytes) -> bytes:
-    """A file in which one thing was changed."""
+    """Replace one sequence of bytes in a file."""
     if content.count(old) < 1:
         raise ValueError(f"there is no {old!r} to change")
     return content.replace(old, new, 1)
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG."""
+    """Build a PNG chunk."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png(width: int, height: int, *chunks: bytes, depth: int = 8, colours: int = 2) -> bytes:
-    """A PNG that says that it has this size, with whatever else."""
+    """Build a PNG whose header declares the given size, followed by the given chunks."""
     header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IEND", b"")
 
 
 def jpeg_size(width: int, height: int) -> bytes:
-    """A JPEG that says that it has this size."""
+    """Build a JPEG whose header declares the given size."""
     return patched(photo(), struct.pack(">HH", HEIGHT, WIDTH), struct.pack(">HH", height, width))
 
 
 def tiff(tags: dict[int, tuple[int, int]], tail: bytes = b"") -> bytes:
-    """A TIFF with one directory: tag → (type 3 short or 4 long, value)."""
+    """Build a TIFF with one directory: tag → (type 3 short or 4 long, value)."""
     entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, (kind, value) in sorted(tags.items()))
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + tail
 
 
 def tiff_size(width: int, height: int) -> bytes:
-    """A TIFF of one strip that says that it has this size."""
+    """Build a TIFF of one strip whose directory declares the given size."""
     tags = {256: (4, width), 257: (4, height), 258: (3, 8), 259: (3, 1), 262: (3, 1), 273: (4, 8), 277: (3, 1)}
     return tiff(tags | {278: (4, height), 279: (4, 100)}, bytes(100))
 
 
 def webp_size(width: int, height: int) -> bytes:
-    """A WebP that says that it has this size."""
+    """Build a WebP whose header declares the given size."""
     start = b"\x9d\x01\x2a"
     return patched(photo("WEBP"), start + struct.pack("<HH", WIDTH, HEIGHT), start + struct.pack("<HH", width, height))
 
 
 def bmp_size(width: int, height: int) -> bytes:
-    """A BMP that says that it has this size."""
+    """Build a BMP whose header declares the given size."""
     return patched(photo("BMP"), struct.pack("<ii", WIDTH, HEIGHT), struct.pack("<ii", width, height))
 
 
 def jp2_size(width: int, height: int) -> bytes:
-    """A JPEG 2000 that says that it has this size."""
+    """Build a JPEG 2000 whose header declares the given size."""
     return photo("JPEG2000").replace(struct.pack(">II", HEIGHT, WIDTH), struct.pack(">II", height, width))
 
 
 def zipped() -> bytes:
-    """A photo in an archive, under a name that leads out of the folder."""
+    """A photo in a ZIP archive whose member name points outside the folder."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("../../photo.jpg", photo())
@@ -120,7 +120,7 @@ def zipped() -> bytes:
 
 
 def shard() -> bytes:
-    """A file of HDF5."""
+    """An HDF5 file."""
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
         file["image"] = np.zeros((4, 4), np.uint8)
@@ -128,7 +128,7 @@ def shard() -> bytes:
 
 
 def array() -> bytes:
-    """A numpy array."""
+    """A NumPy array file."""
     stream = io.BytesIO()
     np.save(stream, np.zeros((4, 4)))
     return stream.getvalue()
@@ -223,4 +223,4 @@ KINDS = [
         },
     ),
 ]
-"""At least sixty."""
+"""All kinds; at least sixty."""

@@ -1,12 +1,12 @@
-"""Feed the readers of strangers' files with damaged ones: each has to give a value, or refuse it in one line.
+"""Fuzz the readers of untrusted files: each must return a value or refuse the file in one line.
 
     python tests/fuzz/fuzz.py [--seconds N] [--only images,shards] [--seed N] [--out FILE.md]
 
-Hypothesis draws changes of good files: bytes flipped, cut out, doubled, numbers and words replaced by odd ones. Where
-Atheris is installed, it then looks for files that reach other lines of the readers (`guided.py`). Every kind of reader
-works in a process of its own, with limits on its memory and on the time of one file; a process that crashes or hangs is
-replaced, and what it was reading is kept in the folder that is printed. The exit code is 1 when anything crashed, hung,
-took too much memory, or raised anything but an InputError of one line.
+Hypothesis mutates valid files: bytes are flipped, removed or doubled, numbers and words replaced by unusual ones. Where
+Atheris is installed, it then searches for files that reach further lines of the readers (`guided.py`). Each kind of
+reader works in its own process with limits on memory and on the time for one file; a process that crashes or hangs is
+replaced, and the file it was reading is kept in the printed folder. The exit code is 1 if a reader crashed, hung, took
+too much memory, or raised anything but an InputError with a one-line message.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from readers import TARGETS, Target
 from boxpromptiml.core.records import InputError
 
 SECONDS = 10
-"""That one file may take, on a busy machine."""
+"""Time limit for one file in seconds, generous enough for a busy machine."""
 MEGABYTES = 600
-"""By which one process may grow; images are limited to `PIXELS`."""
+"""Limit on the memory growth of one process in MB; images are limited to `PIXELS`."""
 PIXELS = 4_000_000
 BURST = 100
-"""Files between two reports of a process."""
+"""Number of files between two reports of a process."""
 GUIDED = ("images", "manifests", "annotations", "shards")
-"""Readers whose lines Atheris can watch; a request is read in other threads."""
+"""Readers whose coverage Atheris can measure; requests are read in other threads."""
 TIMED_OUT, OUT_OF_MEMORY = 70, 71
 """Exit codes of libFuzzer."""
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""A folder that costs no time."""
+"""A folder in memory where there is one, for speed."""
 WORDS = rb'"[^"]*"|[-+]?[\w.]+'
 ODD = [
     b"-1",
@@ -101,14 +101,14 @@ CHANGE = st.one_of(
 
 @dataclass
 class Count:
-    """How reading went.
+    """Statistics over the files read.
 
     Attributes:
-        runs: files that were read.
-        values: of them gave one.
-        reasons: the different lines that others were refused with, numbers and names taken out.
-        failures: what went wrong, and the file.
-        megabytes: by which the largest process grew.
+        runs: Number of files read.
+        values: Number of files that gave a value.
+        reasons: Distinct messages of refused files, without numbers and names.
+        failures: Each failure with its file.
+        megabytes: Largest memory growth of a process.
     """
 
     runs: int = 0
@@ -131,7 +131,7 @@ class Count:
 
 
 def main() -> int:
-    """Fuzz each target for its share of the time, and tell."""
+    """Fuzz each target for its share of the time and print the results."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--only", default=",".join(TARGETS))
@@ -160,7 +160,7 @@ def main() -> int:
 
 
 def fuzzed(name: str, seconds: float, start: int, kept: Path) -> Count:
-    """Fuzz one target in one process after the other, until the time is over."""
+    """Fuzz one target in successive processes until the time is over."""
     context = get_context("fork")
     total = Count()
     current = kept / f"{name}.current"
@@ -176,7 +176,7 @@ def fuzzed(name: str, seconds: float, start: int, kept: Path) -> Count:
 
 
 def fuzzed_guided(name: str, seconds: float, start: int, kept: Path) -> Count:
-    """Fuzz one target with `guided.py`, until the time is over or it ends at a file."""
+    """Fuzz one target with `guided.py` until the time is over or a file ends it."""
     current, tally = kept / f"{name}.current", kept / f"{name}.tally"
     command = [
         sys.executable,
@@ -200,20 +200,20 @@ def fuzzed_guided(name: str, seconds: float, start: int, kept: Path) -> Count:
 
 
 def written(count: Count) -> str:
-    """A count as JSON, for another process."""
+    """Serialize a count as JSON for another process."""
     failures = [(what, content.hex()) for what, content in count.failures[:20]]
     return json.dumps({**asdict(count), "reasons": sorted(count.reasons), "failures": failures})
 
 
 def counted(text: str) -> Count:
-    """What `written` wrote."""
+    """Deserialize the output of `written`."""
     content = json.loads(text)
     failures = [(what, bytes.fromhex(data)) for what, data in content["failures"]]
     return Count(**content | {"reasons": set(content["reasons"]), "failures": failures})
 
 
 def _watch(child: BaseProcess, reports: Connection, current: Path, total: Count) -> float:
-    """Add up what a process reports, until it ends or hangs; returns for how many seconds it was reading."""
+    """Add up the reports of a process until it ends or hangs; return the seconds it spent reading."""
     begun = None
     while True:
         try:
@@ -238,10 +238,10 @@ def _watch(child: BaseProcess, reports: Connection, current: Path, total: Count)
 def _work(name: str, seconds: float, start: int, reports: Connection, current: Path) -> None:
     warnings.simplefilter("ignore")
     os.environ["BOXPROMPTIML_MAX_PIXELS"] = str(PIXELS)
-    with Path(os.devnull).open("w") as nothing:  # codecs in C complain of what they see
+    with Path(os.devnull).open("w") as nothing:  # silence C codecs, which print warnings
         os.dup2(nothing.fileno(), 2)
     with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder, TARGETS[name](Path(folder)) as target:
-        for path in target.files:  # so that everything is loaded before memory is counted
+        for path in target.files:  # load everything before memory is measured
             for read in target.reads:
                 outcome(read, Path(folder) / path)
         before = status("VmHWM")
@@ -289,7 +289,7 @@ def _burst(target: Target, folder: Path, start: int, count: Count, deadline: flo
 
 
 def outcome(read: Any, path: Path) -> str:
-    """Nothing for a value, the line of a refusal, or what went wrong."""
+    """Read one file: "" for a value, else the message of the refusal or a description of the failure."""
     try:
         read(path)
     except InputError as error:
@@ -301,20 +301,20 @@ def outcome(read: Any, path: Path) -> str:
 
 
 def changed(content: bytes, kind: str, where: float, what: Any) -> bytes:
-    """A file with one change.
+    """Apply one mutation to a file.
 
     Args:
-        content: of the file.
+        content: Content of the file.
         kind: flip, cut, end, double, overwrite, header or word.
-        where: from 0, its beginning, to 1.
-        what: the bit, the number of bytes, or what to write there.
+        where: Relative position, from 0 (start) to 1 (end).
+        what: The bit, the number of bytes, or the value to write.
     """
     place = int(where * max(0, len(content) - 1))
     if kind == "word":
         words = [found.span() for found in re.finditer(WORDS, content[:20_000])]
         first, last = words[int(where * (len(words) - 1))] if words else (0, 0)
         return content[:first] + what + content[last:]
-    if kind == "header":  # where formats keep sizes and counts
+    if kind == "header":  # where file formats keep sizes and counts
         place = int(where * min(200, len(content)))
     if kind == "flip":
         return content[:place] + bytes(byte ^ 1 << what for byte in content[place : place + 1]) + content[place + 1 :]
@@ -336,7 +336,7 @@ def _add(total: Count, part: Count) -> None:
 
 
 def status(name: str) -> float:
-    """A size of this process in MB, as Linux tells it."""
+    """Memory figure of this process in MB, from ``/proc/self/status``."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 

@@ -1,10 +1,10 @@
-"""Feed one reader with files that grow towards lines that none has reached yet: Atheris, which is libFuzzer for Python.
+"""Coverage-guided fuzzing of one reader with Atheris (libFuzzer for Python).
 
     python tests/fuzz/guided.py READER SECONDS SEED CURRENT TALLY
 
-`fuzz.py` starts it, in a process of its own, since what is watched has to be imported under Atheris's eyes, and
-libFuzzer never returns. CURRENT holds the file that is being read; TALLY is written at the end. The exit code is
-libFuzzer's: 70 for a file that took too long, 71 for too much memory.
+`fuzz.py` starts it in a separate process, because the code under test must be imported with Atheris's instrumentation
+and libFuzzer never returns. CURRENT holds the file being read; TALLY is written at the end. The exit code is that of
+libFuzzer: 70 for a file that took too long, 71 for too much memory.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def main() -> None:
         words.write_text("".join(f'"{_escaped(word)}"\n' for word in fuzz.ODD + fuzz.NUMBERS))
         with TARGETS[name](folder) as target:
             good = {path: (folder / path).read_bytes() for path in target.files}
-            for i, path in enumerate(target.files):  # the first two bytes choose the file and the reader
+            for i, path in enumerate(target.files):  # the first two bytes select the file and the reader
                 for j, read in enumerate(target.reads):
                     (corpus / f"{i}-{j}").write_bytes(bytes([i, j]) + good[path])
-                    fuzz.outcome(read, folder / path)  # so that everything is loaded before memory is counted
+                    fuzz.outcome(read, folder / path)  # load everything before memory is measured
             before, deadline, count = fuzz.status("VmHWM"), time.monotonic() + seconds, fuzz.Count()
 
             def read_one(data: bytes) -> None:
@@ -63,7 +63,7 @@ def main() -> None:
                 "rss_limit_mb": limit,
                 "malloc_limit_mb": limit,
                 "max_len": 2 * max(map(len, good.values())),
-                "len_control": 0,  # from the beginning as long as the good files
+                "len_control": 0,  # start at the length of the valid files
                 "dict": words,
                 "artifact_prefix": f"{folder}/",
             }

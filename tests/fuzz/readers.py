@@ -1,4 +1,4 @@
-"""What reads files from strangers, with good files to begin from."""
+"""The readers of untrusted files, with valid files to mutate."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Target:
     """One kind of reader.
 
     Attributes:
-        files: good ones, relative to the folder they were written to.
-        reads: read one of them; each gives a value or raises an InputError.
+        files: Valid files, relative to the folder they were written to.
+        reads: Readers; each takes a file and returns a value or raises an InputError.
     """
 
     files: list[Path]
@@ -170,7 +170,7 @@ def shards(folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def requests(folder: Path) -> Iterator[Target]:
-    """Requests to the service, byte by byte. Its student is a stand-in that finds nothing."""
+    """Raw HTTP requests to the service, whose student is a stub that finds nothing."""
     from service_client import served
 
     from boxpromptiml.apps.serve.request_limits import RequestLimits
@@ -213,11 +213,11 @@ TARGETS = {
 
 
 def _sent(port: int, path: Path) -> None:
-    """Send a file's bytes as they are.
+    """Send the bytes of a file as a raw request.
 
     Raises:
-        InputError: it was refused, or no request was recognised.
-        AssertionError: the service failed.
+        InputError: The request was refused or not recognised.
+        AssertionError: The service failed.
     """
     with socket.create_connection(("127.0.0.1", port), timeout=0.3) as connection:
         try:

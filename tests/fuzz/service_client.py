@@ -1,4 +1,4 @@
-"""Sends requests to a service, good and bad ones, over real connections."""
+"""A client that sends valid and malformed requests to the service over real connections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from boxpromptiml.apps.serve.service import service
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back."""
+    """Response of the service."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -29,22 +29,22 @@ class Reply:
 
     @property
     def content(self) -> Any:
-        """The body, which is JSON."""
+        """Body, decoded as JSON."""
         return json.loads(self.body)
 
 
 @dataclass(frozen=True)
 class Sender:
-    """Sends each request on a connection of its own.
+    """Client that sends each request over a new connection.
 
     Attributes:
-        port: of a service on this machine.
+        port: Port of a service on this machine.
     """
 
     port: int
 
     def __call__(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
-        """Send a request; underscores in names of headers stand for hyphens."""
+        """Send a request; underscores in header names become hyphens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, {name.replace("_", "-"): text for name, text in headers.items()})
@@ -54,7 +54,7 @@ class Sender:
             connection.close()
 
     def photo(self, content: bytes, name: str | bytes = "photo.jpg", query: str = "") -> Reply:
-        """POST a photo as browsers and curl do: in a form."""
+        """POST a photo as browsers and curl do, as multipart form data."""
         name = name if isinstance(name, bytes) else name.encode("utf-8", "surrogatepass")
         head = b'--limit\r\nContent-Disposition: form-data; name="photo"; filename="' + name
         body = head + b'"\r\nContent-Type: image/jpeg\r\n\r\n' + content + b"\r\n--limit--\r\n"
@@ -63,7 +63,7 @@ class Sender:
 
 @contextmanager
 def served(localizer: Localizer, limits: RequestLimits) -> Iterator[Sender]:
-    """A service in a thread of this process."""
+    """Run a service in a thread of this process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = server(service(localizer, limits, LOOPBACK), limits)
         thread = threading.Thread(target=running.run, args=([listener],))

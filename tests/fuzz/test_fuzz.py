@@ -1,4 +1,4 @@
-"""A short campaign against everything that reads strangers' files. `make fuzz` is the long one."""
+"""A short fuzzing campaign against every reader of untrusted files; `make fuzz` runs the long one."""
 
 import os
 import re
@@ -13,7 +13,7 @@ CAMPAIGN = Path(__file__).with_name("fuzz.py")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits on memory and time are Linux's")
-def test_damaged_files_are_read_or_refused_in_a_line():
+def test_damaged_files_are_read_or_refused_in_one_line():
     command = [sys.executable, str(CAMPAIGN), "--seconds", "10", "--seed", "1"]
     answer = subprocess.run(
         command, capture_output=True, text=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"}

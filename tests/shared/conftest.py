@@ -1,4 +1,4 @@
-"""Samples, a small complete cache of them, a small student, and a browser for pages."""
+"""Fixtures: samples, a small complete cache, a small student, and a browser."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def stamp():
 
 @pytest.fixture(scope="session")
 def make_sample():
-    """A sample that its image id decides."""
+    """Function that returns a sample determined by its image id."""
 
     def make_sample(image_id, boxes=1, split="train", authentic=False):
         rng = np.random.default_rng(image_id)
@@ -54,7 +54,7 @@ def same():
 
 @pytest.fixture
 def make_cache(tmp_path, stamp, make_sample):
-    """A complete cache with samples first to first + 5 in two shards, of which the second process wrote the first."""
+    """Function that writes a complete cache: samples first to first + 5 in two shards, the first from process 1."""
 
     def make_cache(name="cache", first=0, stamp=stamp, **settings):
         folder = tmp_path / name
@@ -76,7 +76,7 @@ def cache(make_cache):
 
 @pytest.fixture
 def flip(make_sample):
-    """Flip one bit in the image of a sample."""
+    """Function that flips one bit in the stored image of a sample."""
 
     def flip(path, image_id, boxes=1):
         content = bytearray(path.read_bytes())
@@ -88,7 +88,7 @@ def flip(make_sample):
 
 @pytest.fixture(scope="session")
 def localizer():
-    """A student with random weights that sees 64 × 64 pixels."""
+    """A student with random weights and an input of 64 × 64 pixels."""
     from stage2_distill.inference.localizer import Localizer
     from stage2_distill.model.student import Student
 
@@ -98,7 +98,7 @@ def localizer():
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium: Debian's, Playwright's own, or one that is named. Where there is none, tests in it are skipped."""
+    """Chromium from Debian, from Playwright or from an environment variable; without it, browser tests are skipped."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here: pip install playwright")
     with playwright.sync_playwright() as started:
         named = os.environ.get("BOXPROMPTIML_CHROMIUM")
@@ -114,9 +114,9 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Open an address on a laptop's screen. Every request for another machine is noted in ``page.left``."""
+    """Function that opens an address in a laptop-sized window; requests to other hosts are in ``page.left``."""
     context = browser.new_context(viewport={"width": 1366, "height": 768}, accept_downloads=True)
-    context.set_default_timeout(60_000)  # of a machine that does other things, too
+    context.set_default_timeout(60_000)  # for busy machines
 
     def visit(address):
         page = context.new_page()

@@ -1,4 +1,4 @@
-"""Bad files through every door: each gets its promised line, and good photos beside them their answer."""
+"""Bad files in `predict`, the web app and the service: each is refused with its message, good photos still work."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ GOOD = {"a.jpg": "JPEG", "m.png": "PNG", "z.webp": "WEBP"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """All bad files, and good photos before, between and after them."""
+    """Folder of all bad files, with good photos before, between and after them."""
     folder = tmp_path_factory.mktemp("photos")
     for kind in KINDS:
         (folder / kind.name).write_bytes(kind.content())
@@ -26,25 +26,25 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def opened():
-    """Names of the files that this process opens from now on."""
+    """Names of the files that this process opens during the test."""
     names, on = [], [True]
 
     def note(event, arguments):
         if on and event in ("open", "os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink"):
             names.append(str(arguments[0]))
 
-    sys.addaudithook(note)  # stays for ever, hence the switch
+    sys.addaudithook(note)  # cannot be removed, hence the switch
     yield names
     on.clear()
 
 
-def test_there_are_sixty_kinds_and_no_two_alike():
+def test_there_are_sixty_distinct_kinds():
     contents = {kind.content() for kind in KINDS if kind.words != "the file is empty"}
     assert len(KINDS) >= 60
     assert len(contents) == len([kind for kind in KINDS if kind.words != "the file is empty"])
 
 
-def test_predict_sets_them_aside_and_goes_on(folder, localizer, tmp_path, capsys):
+def test_predict_sets_them_aside_and_continues(folder, localizer, tmp_path, capsys):
     localizer.save(tmp_path / "model")
     before = {path: path.read_bytes() for path in folder.iterdir()}
     arguments = ["--checkpoint", tmp_path / "model", "--images", folder, "--out", tmp_path / "out", "--workers", "0"]
@@ -67,7 +67,7 @@ def tells(line, name):
     return line.startswith(f"{name}: ") and kind.words in line and len(line.splitlines()) == 1
 
 
-def test_the_service_refuses_them_and_answers_the_others(localizer, opened):
+def test_the_service_refuses_them_and_localizes_the_others(localizer, opened):
     pytest.importorskip("fastapi", reason="the service is the extra `serve`: pip install 'boxpromptiml[serve]'")
     pytest.importorskip("uvicorn", reason="the service is the extra `serve`: pip install 'boxpromptiml[serve]'")
     from service_client import served
@@ -93,7 +93,7 @@ def test_the_service_refuses_them_and_answers_the_others(localizer, opened):
     assert not [name for name in touched if any(kind.name in name for kind in KINDS)]
 
 
-def test_the_page_says_why(folder, localizer, tmp_path):
+def test_the_web_app_shows_the_reason(folder, localizer, tmp_path):
     pytest.importorskip("gradio", reason="the page is the extra `app`: pip install 'boxpromptiml[app]'")
     from boxpromptiml.apps.web_app import markup
     from boxpromptiml.apps.web_app.localize import consume
@@ -135,7 +135,7 @@ ESCAPES = [
 ]
 
 
-def test_names_that_lead_elsewhere_read_and_write_nothing(localizer, opened):
+def test_names_that_point_outside_read_and_write_nothing(localizer, opened):
     pytest.importorskip("fastapi", reason="the service is the extra `serve`: pip install 'boxpromptiml[serve]'")
     from urllib.parse import quote
 
@@ -166,7 +166,7 @@ def test_names_that_lead_elsewhere_read_and_write_nothing(localizer, opened):
 
 
 def test_a_link_in_a_folder_of_photos_is_read_and_never_written(localizer, tmp_path):
-    """Whoever names a folder means the photos that it links to; results never follow links out of theirs."""
+    """A folder given by the user includes the photos it links to; output never follows links out of its folder."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "elsewhere.jpg").write_bytes(photo())
     (tmp_path / "photos/linked.jpg").symlink_to(tmp_path / "elsewhere.jpg")

@@ -1,4 +1,4 @@
-"""The command line: what it lists, what it says about mistakes, and what it imports."""
+"""The command line: its help, its error messages, and what it imports."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def test_help_lists_every_command():
     assert listed == set(TOOLS) | set(TRAINER)
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_no_heavy_package():
     script = "import sys, boxpromptiml.cli as c; c.main(['--help']); print(sorted({'torch', 'cv2'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines()[-1] == "[]"
@@ -45,8 +45,8 @@ print(json.dumps(found))
 """
 
 
-def test_help_of_every_command_imports_nothing_heavy():
-    """What one command imports is found again in the ones that follow it: the first is to blame."""
+def test_help_of_every_command_imports_no_heavy_package():
+    """An import by one command is also reported for those after it; the first is the cause."""
     command = [sys.executable, "-c", HELP_OF_EVERY_COMMAND, *HEAVY]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(answer.stdout)
@@ -54,7 +54,7 @@ def test_help_of_every_command_imports_nothing_heavy():
     assert {line: imported for line, imported in found.items() if imported} == {}
 
 
-def test_a_misspelt_command_lists_both_halves(capsys):
+def test_a_misspelt_command_lists_all_commands(capsys):
     assert main(["fitt"]) == 2
     message = capsys.readouterr().err
     assert "'fitt'" in message
@@ -76,7 +76,7 @@ def test_every_tool_explains_its_options(command, capsys):
 @pytest.mark.parametrize(
     ("encoding", "shown"), [("ascii", "64x48 - e?"), ("latin-1", "64×48 - é?"), ("utf-8", "64×48 – é→")]
 )
-def test_a_terminal_of_few_letters_shows_similar_ones(encoding, shown):
+def test_a_terminal_with_a_small_character_set_shows_similar_characters(encoding, shown):
     script = "from boxpromptiml.cli import make_printable; make_printable(); print('64×48 – é→')"
     answer = subprocess.run(
         [sys.executable, "-c", script],
@@ -114,7 +114,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def holds(whole, part):
-    """Whether every value of a part is in the whole, at any depth."""
+    """Whether a nested structure contains every value of another."""
     if isinstance(part, dict):
         return all(name in whole and holds(whole[name], value) for name, value in part.items())
     if isinstance(part, list):
@@ -126,7 +126,7 @@ COMMAND_OF = {"data": "mixture", "synthesis": "synthesize", "pseudomasks": "pseu
 
 
 @pytest.mark.parametrize("config", sorted(p for f in COMMAND_OF for p in (CONFIGS / f).glob("*.yaml")), ids=str)
-def test_every_tool_config_is_accepted_whole(config, capsys):
+def test_every_tool_config_is_accepted_without_unknown_keys(config, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([COMMAND_OF[config.parent.name], "--config", str(config), "--print_config"])
     assert stopped.value.code == 0
@@ -135,7 +135,7 @@ def test_every_tool_config_is_accepted_whole(config, capsys):
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_every_config_says_what_it_is_for_and_how_to_run_it(config):
+def test_every_config_states_its_purpose_and_command(config):
     header = [line for line in config.read_text().splitlines() if line.startswith("#")]
     text = "\n".join(header)
     assert all(f"# {word} " in text for word in ("paper", "hardware", "time", "command"))

@@ -1,4 +1,4 @@
-"""A file that a user names as output is never replaced unasked, whichever command writes it."""
+"""No command replaces an existing output file without being asked to."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ COMMANDS = {
         "compare --baseline [b.json] --candidate [a.json] --out out.json",
     ),
 }
-"""Command → its words, and others that write the same file with other content."""
+"""Command → its arguments, and other arguments that write the same file with different content."""
 FOLDERS = {
     "check": (
         "check --manifest set.json --out out --workers 1",
@@ -56,12 +56,12 @@ FOLDERS = {
         "export_boxes --manifest set.json --format voc --out out --label forged",
     ),
 }
-"""The same for commands whose results are a folder."""
+"""The same for commands that write a folder."""
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Two photos with masks, their manifest, and scores of two runs, in the current folder."""
+    """Current folder with two photos, their masks and manifest, and the scores of two runs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["boxpromptiml", "command"])
     records = []
@@ -81,7 +81,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_same_may_be_repeated_and_other_content_is_refused_by_name(folder, command, capsys):
+def test_identical_output_is_accepted_and_different_output_is_refused_by_name(folder, command, capsys):
     words, others = (line.split() for line in COMMANDS[command])
     assert main(words) == 0
     before = Path("out.json").read_bytes()
@@ -98,13 +98,13 @@ def test_the_same_may_be_repeated_and_other_content_is_refused_by_name(folder, c
 
 
 def results():
-    """Files in the folder of results, but for the lock that a run leaves which was refused."""
+    """Files in the results folder, except the lock left by a refused run."""
     files = (path for path in Path("out").rglob("*") if path.is_file() and path.name != ".lock")
     return {path: path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("command", FOLDERS)
-def test_of_a_folder_as_well(folder, command, capsys):
+def test_folders_follow_the_same_rule(folder, command, capsys):
     words, others = (line.split() for line in FOLDERS[command])
     said = main(words)
     before = results()
@@ -119,20 +119,20 @@ def test_of_a_folder_as_well(folder, command, capsys):
     assert results() != before
 
 
-def test_a_check_may_be_repeated_after_its_manifest_was_corrected(folder):
+def test_a_check_may_be_repeated_after_a_correction_of_its_manifest(folder):
     assert main(FOLDERS["check"][0].split()) == 0
     write_manifest(folder / "set.json", read_manifest(folder / "set.json").records[:1])
     assert main(FOLDERS["check"][0].split()) == 0
     assert json.loads(Path("out/check.json").read_text())["images"] == 1
 
 
-def test_a_stranger_in_the_way_is_no_less_safe(folder):
+def test_a_foreign_file_at_the_output_path_is_kept_too(folder):
     Path("out.json").write_text("notes of somebody")
     assert main(COMMANDS["redraw"][0].split()) == 2
     assert Path("out.json").read_text() == "notes of somebody"
 
 
-def test_masks_that_are_written_anew_are_held_to_the_rule_as_well(folder, capsys, monkeypatch):
+def test_rewritten_masks_follow_the_same_rule(folder, capsys, monkeypatch):
     monkeypatch.setattr(LAYOUTS["folders"], "MASKS", "black")
     words = COMMANDS["prepare"][0].split()
     assert main(words) == 0
@@ -149,7 +149,7 @@ def test_masks_that_are_written_anew_are_held_to_the_rule_as_well(folder, capsys
     assert mask.read_bytes() != other
 
 
-def test_of_a_mixture_all_manifests_are_written_or_none(folder, capsys):
+def test_a_mixture_writes_all_its_manifests_or_none(folder, capsys):
     sets = json.dumps(
         [
             {"name": name, "layout": "tp_gt", "root": f"sets/{name}", "use": use}

@@ -1,7 +1,7 @@
-"""Files that other tools and other people make, each through the command that meets it: read right, or one plain line.
+"""Files from other tools: the command that reads them reads them correctly or refuses them in one line.
 
-They were made up after the rules were settled, to see whether the rules hold for what nobody had thought of. Kinds
-through every door are in `test_masks_in_every_command`, `datasets/annotations/test_kinds` and `test_bad_inputs`.
+These cases were collected after the readers were written, to test them on unforeseen input. Systematic tests of every
+command are in `test_masks_in_every_command`, `datasets/annotations/test_kinds` and `test_bad_inputs`.
 """
 
 import gzip
@@ -27,7 +27,7 @@ MARKED[20:50, 10:50] = 255
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """The current folder, with two photos in ``images``."""
+    """Current folder with two photos in ``images``."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "images").mkdir()
     for seed, name in enumerate("ab"):
@@ -37,7 +37,7 @@ def photos(tmp_path, monkeypatch):
 
 
 def refused(words, capsys):
-    """The one line that a command ends with."""
+    """Run a command that must fail and return its one-line message."""
     assert main(words) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith(f"boxpromptiml {words[0]}: ")
@@ -50,13 +50,13 @@ def coco(*boxes, images=TWO, **more):
 
 
 def task(kind, **value):
-    """Label Studio's export of a region that is no rectangle."""
+    """A Label Studio task (JSON) whose region is not a rectangle."""
     region = {"type": kind, "to_name": "image", "original_width": WIDTH, "original_height": HEIGHT, "value": value}
     return [{"id": 1, "data": {"image": "/data/upload/1/a.jpg"}, "annotations": [{"result": [region]}]}]
 
 
 def row(**value):
-    """The same in JSON-MIN."""
+    """The same in Label Studio's JSON-MIN format."""
     return [{"id": 1, "image": "/data/upload/1/a.jpg", "label": [value], "annotation_id": 1}]
 
 
@@ -90,7 +90,7 @@ JSON = {
 
 @pytest.mark.parametrize("name", JSON)
 def test_annotation_files(photos, capsys, name):
-    """Where images without a box count as authentic, a box that is passed over is a wrong label."""
+    """If images without a box count as authentic, a box that is skipped becomes a wrong label."""
     form, content, expected = JSON[name]
     Path("file.json").write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     words = ["import_boxes", "--format", form, "--annotations", "file.json", "--images", "images"]
@@ -229,7 +229,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_words_of_commands(photos, capsys, name):
+def test_command_line_arguments(photos, capsys, name):
     Path("drawings").mkdir()
     Path("drawings/a.svg").write_text("<svg/>")
     words, expected = WORDS[name]

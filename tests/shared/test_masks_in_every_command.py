@@ -1,7 +1,7 @@
-"""What one command refuses no other believes: masks of every sort down, doors across.
+"""A mask refused by one command is refused by all: every kind of mask through every command.
 
-A door gives the reason why it does not use an image with its mask, or nothing when it does. `validate`, `calibrate` and
-`audit` read what `pseudomasks` stored; what they do with truths of older caches is beside each of them.
+Each function ``at_<command>`` returns the reason why the command skips an image with its mask, or "" if it uses it.
+`validate`, `calibrate` and `audit` read what `pseudomasks` stored; their tests cover ground truth from older caches.
 """
 
 import json
@@ -41,7 +41,7 @@ def palette(colour):
 
 
 class Frames(tuple):
-    """Pictures of one file."""
+    """Several frames of one image file."""
 
     def __new__(cls, *pictures):
         return super().__new__(cls, pictures)
@@ -55,7 +55,7 @@ def turned(mask, orientation, side=WIDTH):
     return mask, {"orientation": orientation, "side": side}
 
 
-SIDEWAYS = np.ascontiguousarray(np.rot90(WHITE, 1))  # as a camera on its side stores it, orientation 6
+SIDEWAYS = np.ascontiguousarray(np.rot90(WHITE, 1))  # as stored by a camera on its side, EXIF orientation 6
 
 MASKS = {
     "white on black": (WHITE, ""),
@@ -134,12 +134,12 @@ def at_report(record, folder, capsys):
     return "" if row.pictures else row.missing
 
 
-DOORS = [at_prepare, at_check, at_redraw, at_pseudomasks, at_test_and_robustness, at_report]
+COMMANDS = [at_prepare, at_check, at_redraw, at_pseudomasks, at_test_and_robustness, at_report]
 
 
 @pytest.fixture
 def placed(tmp_path):
-    """An image and its mask in two folders, as one record."""
+    """Function that saves a photo and the given mask in two folders and returns their record."""
 
     def place(given):
         mask, more = given if type(given) is tuple else (given, {})
@@ -164,10 +164,10 @@ def placed(tmp_path):
     return place
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
 @pytest.mark.parametrize("name", MASKS)
-def test_every_door_gives_the_same_answer(placed, tmp_path, capsys, door, name):
+def test_every_command_uses_or_skips_the_same_masks(placed, tmp_path, capsys, command, name):
     given, words = MASKS[name]
-    reason = door(placed(given), tmp_path, capsys)
+    reason = command(placed(given), tmp_path, capsys)
     assert words in reason
     assert bool(reason) == bool(words), reason

@@ -1,4 +1,4 @@
-"""Rules of the house that no single source file can hold."""
+"""Project-wide conventions that no single module can test."""
 
 import ast
 import os
@@ -16,9 +16,9 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 TESTS = {"src/boxpromptiml": "shared", "stage1_pseudomask": "stage1", "stage2_distill": "stage2"}
 UNTELLING = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "temp", "base"}
 DECLARATIONS = {"__init__", "records", "arrays", "errors"}
-"""Files of types and constants, which have nothing to test."""
+"""Modules of types and constants, which need no tests."""
 HOOKS = ("stage2_distill/trainer_cli.py", "src/boxpromptiml/runtime/limits_in_help.py")
-"""Lightning and jsonargparse call what is overridden there with what their versions have."""
+"""Modules whose overridden methods forward arguments that depend on the version of Lightning or jsonargparse."""
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
@@ -28,14 +28,14 @@ def make(*arguments, root=ROOT):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=alone)
 
 
-def test_imports_go_one_way():
+def test_imports_respect_the_layers():
     answer = subprocess.run(
         [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"], cwd=ROOT, capture_output=True, text=True
     )
     assert answer.returncode == 0, answer.stdout
 
 
-def test_every_make_target_is_explained_by_make_alone():
+def test_make_without_a_target_explains_every_target():
     declared = set(re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE).group(1).split())
     explained = {line.split()[1] for line in make().stdout.splitlines() if line.startswith("  make ")}
     assert explained == declared
@@ -43,7 +43,7 @@ def test_every_make_target_is_explained_by_make_alone():
 
 
 @pytest.mark.parametrize("target", ["pseudomasks", "fit", "ablation", "robustness"])
-def test_without_data_make_points_to_the_demo(target):
+def test_make_without_data_points_to_the_demo(target):
     answer = make(target, "PROFILE=")
     assert answer.returncode != 0
     assert f"make {target} PROFILE=demo" in answer.stderr
@@ -51,7 +51,7 @@ def test_without_data_make_points_to_the_demo(target):
 
 @pytest.fixture
 def rehearsal(tmp_path):
-    """The Makefile with a stand-in for boxpromptiml that notes its command and touches what the command leaves."""
+    """The Makefile with a stub of boxpromptiml that records its command and creates the output files."""
     leaves = {
         "synthesize*unseen": "unseen/manifest.json",
         "synthesize": "data/manifest.json",
@@ -89,13 +89,13 @@ def rehearsal(tmp_path):
 def test_make_demo_runs_every_step_once_and_in_order(rehearsal):
     steps = rehearsal("demo")
     assert set(steps) == {"synthesize", "pseudomasks", "audit", "fit", "test", "predict", "report"}
-    assert {step for step in steps if steps.count(step) > 1} == {"synthesize"}  # two sets
+    assert {step for step in steps if steps.count(step) > 1} == {"synthesize"}  # once per data set
     for earlier, later in [("synthesize", "pseudomasks"), ("pseudomasks", "fit"), ("fit", "test"), ("fit", "predict")]:
         assert steps.index(earlier) < steps.index(later)
     assert steps[-1] == "report"
 
 
-def test_make_builds_the_papers_mixture_where_its_sets_are(rehearsal):
+def test_make_builds_the_mixture_of_the_paper_if_its_data_sets_are_there(rehearsal):
     (rehearsal.root / "configs/data").mkdir()
     for name in ("data/full.yaml", "pseudomasks/full.yaml", "full.yaml"):
         (rehearsal.root / "configs" / name).touch()
@@ -108,19 +108,19 @@ def test_make_builds_the_papers_mixture_where_its_sets_are(rehearsal):
     assert mixture < pseudomasks
 
 
-def test_make_demo_again_only_writes_the_page(rehearsal):
+def test_repeating_make_demo_only_writes_the_report(rehearsal):
     rehearsal("demo")
     assert rehearsal("demo") == ["report"]
 
 
-def test_a_changed_training_config_repeats_training_and_what_follows(rehearsal):
+def test_a_changed_training_config_repeats_training_and_later_steps(rehearsal):
     rehearsal("demo")
     os.utime(rehearsal.root / "configs/demo.yaml", (time.time() + 5,) * 2)
     assert set(rehearsal("demo")) == {"fit", "test", "predict", "report"}
 
 
 @pytest.mark.parametrize(("code", "goes_on"), [(3, True), (2, False)])
-def test_images_set_aside_do_not_stop_the_job_and_failures_do(rehearsal, code, goes_on):
+def test_failures_stop_the_job_and_images_set_aside_do_not(rehearsal, code, goes_on):
     command = rehearsal.root / ".venv/bin/boxpromptiml"
     command.write_text(command.read_text() + f'\n[ "$1" != pseudomasks ] || exit {code}\n')
     answer = make("demo", root=rehearsal.root)
@@ -128,14 +128,14 @@ def test_images_set_aside_do_not_stop_the_job_and_failures_do(rehearsal, code, g
     assert (rehearsal.root / "runs/demo/report.html").exists() == goes_on
 
 
-def test_training_that_was_cut_off_is_taken_up_again(rehearsal):
+def test_interrupted_training_is_resumed(rehearsal):
     rehearsal("demo")
-    (rehearsal.root / "runs/demo/fit/fit.json").unlink()  # the checkpoints stay
+    (rehearsal.root / "runs/demo/fit/fit.json").unlink()  # the checkpoints remain
     assert "fit" in rehearsal("demo")
 
 
 def test_ablation_follows_the_profile(rehearsal):
-    assert rehearsal("ablation", "PROFILE=demo") == ["ablation"]  # makes its own small images
+    assert rehearsal("ablation", "PROFILE=demo") == ["ablation"]  # synthesizes its own small images
     (rehearsal.root / "configs/data").mkdir()
     (rehearsal.root / "data/raw").mkdir(parents=True)
     for name in ("data/full.yaml", "pseudomasks/full.yaml", "full.yaml"):
@@ -144,7 +144,7 @@ def test_ablation_follows_the_profile(rehearsal):
     assert planned.index("pseudomasks --config") < planned.index("ablation --config configs/studies/full.yaml")
 
 
-def test_training_resumes_a_stopped_run_and_starts_a_finished_one_anew(rehearsal):
+def test_training_resumes_an_interrupted_run_and_restarts_a_finished_one(rehearsal):
     rehearsal("demo")
     (rehearsal.root / "runs/demo/fit/checkpoints").mkdir()
     (rehearsal.root / "runs/demo/fit/checkpoints/last.ckpt").touch()
@@ -156,7 +156,7 @@ def test_training_resumes_a_stopped_run_and_starts_a_finished_one_anew(rehearsal
     assert "--ckpt_path last" in make("--dry-run", "demo", root=rehearsal.root).stdout
 
 
-def test_clean_keeps_data_and_the_runs_that_took_hours(rehearsal):
+def test_clean_keeps_data_and_full_training_runs(rehearsal):
     rehearsal("demo")
     for kept in ("data/full/manifest.json", "runs/full/fit/fit.json"):
         (rehearsal.root / kept).parent.mkdir(parents=True)
@@ -174,7 +174,7 @@ def test_ci_runs_the_test_command_and_the_linters():
     assert "set -euo pipefail" in script
 
 
-def test_file_names_say_what_is_inside():
+def test_file_names_are_descriptive():
     assert not [path for path in SOURCES if path.stem in UNTELLING]
 
 
@@ -188,7 +188,7 @@ def test_every_source_file_has_its_tests_in_the_folder_that_mirrors_it(package):
     assert not [path.relative_to(ROOT) for path in mirrored if not path.is_file()]
 
 
-def test_stage_packages_do_not_forward_unnamed_arguments():
+def test_no_function_forwards_unnamed_arguments():
     forwarding = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in SOURCES
@@ -199,7 +199,7 @@ def test_stage_packages_do_not_forward_unnamed_arguments():
 
 
 def _typed_by_a_decorator(function):
-    """Whether ``**kwargs: P.kwargs`` stands for the named arguments of the function that is decorated."""
+    """Whether ``**kwargs: P.kwargs`` stands for the named arguments of a decorated function."""
     return ast.unparse(function.args.kwarg.annotation or ast.Constant("")) == "P.kwargs"
 
 

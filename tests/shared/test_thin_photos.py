@@ -1,4 +1,4 @@
-"""Photos one pixel thin, in every command: they are used, or skipped with a reason, and cost nothing else."""
+"""Photos one pixel wide or high, in every command: each is used or skipped with a reason, and affects nothing else."""
 
 import json
 
@@ -21,12 +21,12 @@ from stage2_distill.data.degradations import Levels
 from stage2_distill.data.test_set import ScoredDataset
 
 SHAPES = {"flat": (1, 600), "narrow": (600, 1), "dot": (1, 1), "usual": (48, 64)}
-"""Height and width by name."""
+"""Name → (height, width)."""
 
 
 @pytest.fixture
 def records(tmp_path):
-    """An image of each shape, of which a part is marked; a single pixel is authentic."""
+    """One record per shape with a part of the image marked; the single pixel is authentic."""
     found = []
     for image_id, (name, (height, width)) in enumerate(SHAPES.items(), start=1):
         pixels = np.random.default_rng(image_id).integers(0, 256, (height, width, 3), np.uint8)
@@ -54,7 +54,7 @@ def manifest(records, tmp_path):
     return tmp_path / "set.json"
 
 
-def test_prepare_and_check_use_them(manifest, tmp_path, capsys):
+def test_prepare_and_check_accept_them(manifest, tmp_path, capsys):
     (tmp_path / "photos/dot.png").rename(tmp_path / "dot.png")
     words = ["--images", str(tmp_path / "photos"), "--masks", str(tmp_path / "masks"), "--workers", "1"]
     assert main(["prepare", *words, "--out", str(tmp_path / "again.json")]) == 0
@@ -90,7 +90,7 @@ def test_every_degradation_leaves_something_to_score(records, degradation):
 
 
 @pytest.mark.parametrize(("teacher", "aside"), [(GrabCut(), []), (SegmentAnything("tiny"), [1, 2])])
-def test_stage_one_does_the_others(manifest, tmp_path, teacher, aside):
+def test_stage_one_processes_the_others(manifest, tmp_path, teacher, aside):
     code = pseudomasks(manifest, tmp_path / "cache", teacher, size=32, workers=0, accelerator="cpu", devices=1)
     index = read_index(tmp_path / "cache")
     assert [item.image_id for item in index.set_aside] == aside
@@ -98,7 +98,7 @@ def test_stage_one_does_the_others(manifest, tmp_path, teacher, aside):
     assert (code, index.samples) == (3 if aside else 0, 4 - len(aside))
 
 
-def test_the_page_opens_them_or_says_why(records):
+def test_the_web_app_opens_them_or_gives_a_reason(records):
     for teacher in (GrabCut(), SegmentAnything("tiny")):
         previewer = Previewer(teacher)
         for record in records:
@@ -113,8 +113,8 @@ def test_the_page_opens_them_or_says_why(records):
             assert 0 <= score <= 1
 
 
-def test_scores_take_areas_as_predict_does():
-    """A probability at the student's size, brought to a truth one pixel high."""
+def test_scores_use_area_averaging_as_predict_does():
+    """A probability map at the size of the student, resized to ground truth one pixel high."""
     from boxpromptiml.scoring.protocol import Scoring
     from stage2_distill.evaluation.metrics import COLUMNS, ImageScores
 

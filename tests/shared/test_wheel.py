@@ -1,4 +1,4 @@
-"""The wheel alone, installed far from any checkout, without a network: README's work gets done."""
+"""The installed wheel, outside any checkout and without a network, runs the commands of the README."""
 
 import json
 import os
@@ -45,7 +45,7 @@ print(boxpromptiml.__file__)
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """An interpreter, and the program, of a fresh environment that has the wheel and borrows what it depends on."""
+    """Python and program of a fresh environment with the wheel; dependencies come from the current environment."""
     pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
@@ -67,12 +67,12 @@ def installed(tmp_path_factory):
     ]
     subprocess.run(pip, check=True)
     borrowed = [path for path in sys.path if path and ROOT not in [Path(path), *Path(path).parents][:2]]
-    (site / "borrowed.pth").write_text("\n".join(borrowed))  # an editable install in there is not followed
+    (site / "borrowed.pth").write_text("\n".join(borrowed))  # a .pth file does not activate editable installs in there
     return folder / "environment/bin/python", site / "bin/boxpromptiml", wheel
 
 
 @pytest.fixture(scope="module")
-def surroundings(tmp_path_factory):
+def variables(tmp_path_factory):
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "WANDB", "BOXPROMPTIML"))
     }
@@ -83,13 +83,13 @@ def surroundings(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def worked(installed, surroundings, tmp_path_factory):
-    """A folder in which the commands were run, one after the other."""
+def folder_after_commands(installed, variables, tmp_path_factory):
+    """Folder in which the commands were run in order."""
     folder = tmp_path_factory.mktemp("elsewhere")
     photo = next(photo for photo in packaged_photos() if photo.split == "test")
     (folder / "photo.jpg").write_bytes(photo.path.read_bytes())
     answer = subprocess.run(
-        [installed[0], "-c", ALL, json.dumps(COMMANDS)], cwd=folder, env=surroundings, capture_output=True, text=True
+        [installed[0], "-c", ALL, json.dumps(COMMANDS)], cwd=folder, env=variables, capture_output=True, text=True
     )
     assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
     assert Path(answer.stdout.splitlines()[-1]).is_relative_to(installed[0].parents[1])
@@ -105,28 +105,28 @@ def test_every_configuration_is_in_the_wheel(installed):
     }
 
 
-def test_the_program_lists_them_anywhere(installed, surroundings, tmp_path):
+def test_configs_are_listed_in_any_folder(installed, variables, tmp_path):
     answer = subprocess.run(
-        [installed[0], installed[1], "configs"], cwd=tmp_path, env=surroundings, capture_output=True, text=True
+        [installed[0], installed[1], "configs"], cwd=tmp_path, env=variables, capture_output=True, text=True
     )
     assert answer.stdout.count("\n") == len(CONFIGS), answer.stderr
 
 
 @pytest.mark.timeout(900)
-def test_readmes_commands_run_outside_a_checkout(worked):
-    assert (worked / "found/masks/photo.png").is_file()
-    assert (worked / "student.onnx").stat().st_size > 100_000
+def test_readme_commands_run_outside_a_checkout(folder_after_commands):
+    assert (folder_after_commands / "found/masks/photo.png").is_file()
+    assert (folder_after_commands / "student.onnx").stat().st_size > 100_000
     for path in CONFIGS:
         if path.parent.name == "configs":
-            assert (worked / "runs" / path.stem / "fit/fit.json").is_file()
+            assert (folder_after_commands / "runs" / path.stem / "fit/fit.json").is_file()
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("word", "options"), [("app", ["--open_browser", "false"]), ("serve", ["--port", "0"])])
-def test_page_and_service_start_outside_a_checkout(installed, surroundings, worked, word, options):
+def test_page_and_service_start_outside_a_checkout(installed, variables, folder_after_commands, word, options):
     student = ["--checkpoint", "runs/demo/fit/checkpoints/best.ckpt"]
     process = subprocess.Popen(
-        [installed[0], installed[1], word, *student, *options], cwd=worked, env=surroundings, text=True,
+        [installed[0], installed[1], word, *student, *options], cwd=folder_after_commands, env=variables, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:

@@ -1,4 +1,4 @@
-"""A small manifest with everything that can happen to an image, and forged photos, made once a session."""
+"""Session fixtures: a small manifest with every kind of image, valid or not, and forged photos."""
 
 import numpy as np
 import pytest
@@ -8,17 +8,17 @@ from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.images import read_photo, resize_photo
 from boxpromptiml.manifests.manifest import write_manifest
-from boxpromptiml.synthesis.forge import forge
+from boxpromptiml.synthesis.manipulations import forge
 from boxpromptiml.synthesis.photos import packaged_photos
 from boxpromptiml.synthesis.recipe import Recipe
 
 SIZES = [(256, 256), (320, 214), (150, 400), (97, 61), (1200, 500), (333, 332)]
-"""Width and height: square, wide, tall, tiny, large, odd."""
+"""(width, height): square, wide, tall, tiny, large and with odd sides."""
 BROKEN = {5: "empty.png", 17: "mask_of_another_size.png"}
 
 
 def scene(rng, height, width):
-    """A noisy photo with one bright disk, the disk, and its loose box."""
+    """A noisy photo with one bright disk, the mask of the disk, and a loose box around it."""
     photo = rng.integers(40, 100, (height, width, 3), dtype=np.uint8)
     y, x = np.mgrid[:height, :width]
     cx, cy, r = rng.integers(14, width - 14), rng.integers(14, height - 14), rng.integers(7, 12)
@@ -29,7 +29,7 @@ def scene(rng, height, width):
 
 @pytest.fixture(scope="session")
 def manifest(tmp_path_factory):
-    """22 photos of different sizes: 8 and 16 authentic, 5 and 17 broken, 3 with two boxes, 2 without truth."""
+    """22 photos of different sizes: 8 and 16 authentic, 5 and 17 broken, 3 with two boxes, 2 without ground truth."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     records = []
@@ -63,7 +63,7 @@ def manifest(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def forgeries():
-    """Photos that the small network never saw, each with a forged region; (photo, boxes, mask) for each size."""
+    """Photos outside the training set of the small network with a forged region each: (photo, boxes, mask) per size."""
     rng = np.random.default_rng(5)
     photos = [read_photo(photo.path) for photo in packaged_photos() if photo.split == "test"]
     made = []

@@ -50,7 +50,7 @@ def write_cache(folder, samples):
     return folder
 
 
-def test_scores_are_those_worked_out_by_hand(tmp_path, capsys):
+def test_scores_match_a_hand_computed_case(tmp_path, capsys):
     blank = np.zeros((SIZE, SIZE), np.uint8)
     cache = write_cache(
         tmp_path,
@@ -58,7 +58,7 @@ def test_scores_are_those_worked_out_by_hand(tmp_path, capsys):
             make_sample(0, square(4, 4, 5), square(4, 4, 5), "a"),  # IoU 1; box 25/100
             make_sample(1, square(4, 4, 10), square(4, 4, 5), "a"),  # IoU 25/100; box 25/100
             make_sample(2, blank, square(4, 4, 10), "b"),  # IoU 0; box 1
-            make_sample(3, blank, None, "b"),  # no truth: not counted
+            make_sample(3, blank, None, "b"),  # no ground truth: not counted
             make_sample(4, blank, blank, "b", boxes=(), authentic=True),  # authentic: not counted
         ],
     )
@@ -74,7 +74,7 @@ def test_scores_are_those_worked_out_by_hand(tmp_path, capsys):
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["source", "a", "b", "all"]
 
 
-def test_a_teacher_that_knows_which_masks_are_good_has_rank_correlation_one(tmp_path):
+def test_confidence_ordered_like_iou_has_rank_correlation_one(tmp_path):
     truth = square(4, 4, 10)
     masks = {0.2: square(4, 4, 3), 0.5: square(4, 4, 6), 0.9: square(4, 4, 9)}
 
@@ -91,7 +91,7 @@ def test_a_teacher_that_knows_which_masks_are_good_has_rank_correlation_one(tmp_
     assert correlation("silent", [1, 1, 1]) == 0
 
 
-def test_results_go_beside_the_cache_by_default(tmp_path):
+def test_results_are_written_beside_the_cache_by_default(tmp_path):
     audit(write_cache(tmp_path, [make_sample(0, square(4, 4, 5), square(4, 4, 5), "a")]))
     assert (tmp_path / "audit.json").exists()
 
@@ -112,12 +112,12 @@ def test_results_of_another_cache_are_not_replaced_unasked(tmp_path, capsys):
     assert (tmp_path / "out/audit.json").read_bytes() != before
 
 
-def test_without_ground_truth_there_is_nothing_to_audit(tmp_path):
+def test_a_cache_without_ground_truth_is_refused(tmp_path):
     with pytest.raises(CacheError, match="no manipulated image has ground truth"):
         audit(write_cache(tmp_path, [make_sample(0, square(4, 4, 5), None, "a")]))
 
 
-def test_an_empty_truth_of_a_manipulated_image_is_named_and_never_scored(tmp_path, capsys):
+def test_an_empty_ground_truth_of_a_manipulated_image_is_named_and_never_scored(tmp_path, capsys):
     good, empty = square(4, 4, 5), square(4, 4, 5) * 0
     samples = [make_sample(0, good, good, "a"), make_sample(1, good, empty, "a")]
     assert audit(write_cache(tmp_path, samples)) == 3
@@ -141,11 +141,11 @@ def test_boundary_f1_allows_the_tolerance():
     assert boundary_f1(here, away, 2) == 0
 
 
-def test_boundary_f1_agrees_with_distances():
+def test_boundary_f1_agrees_with_a_distance_transform():
     rng = np.random.default_rng(0)
     for _ in range(20):
         a, b = (ndimage.gaussian_filter(rng.normal(size=(40, 50)), 4) > 0 for _ in range(2))
-        # The border of a mask as pixels with a neighbour outside it; nothing lies outside the image.
+        # Boundary pixels have a neighbour outside the mask; pixels beyond the image do not count as outside.
         edges = [m & ~ndimage.binary_erosion(m, np.ones((3, 3)), border_value=1) for m in (a, b)]
         near = [ndimage.distance_transform_edt(~edge) for edge in edges]
         precision, recall = (near[1][edges[0]] <= 1).mean(), (near[0][edges[1]] <= 1).mean()

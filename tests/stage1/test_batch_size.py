@@ -8,12 +8,12 @@ from stage1_pseudomask.teachers.grabcut import GrabCut
 
 
 @pytest.mark.parametrize(("room", "images"), [(1, 1), (15, 1), (30, 4), (79, 8), (90, 16), (1e9, MOST)])
-def test_a_batch_is_as_large_as_memory_allows(room, images):
+def test_the_batch_is_as_large_as_memory_allows(room, images):
     assert largest_fitting(one=15, two=20, room=room) == images
 
 
 @given(st.floats(1, 100), st.floats(0, 200), st.floats(0, 5_000))
-def test_what_is_chosen_fits_and_twice_as_much_would_not(one, two, room):
+def test_the_chosen_batch_fits_and_twice_its_size_does_not(one, two, room):
     images = largest_fitting(one, two, room)
 
     def needed(count):

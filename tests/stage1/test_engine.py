@@ -1,4 +1,4 @@
-"""The loop asks the teacher only what is not on disk yet; reading, asking and writing go on side by side."""
+"""The main loop: the teacher runs only on images not yet on disk; reading, inference and writing overlap."""
 
 import time
 from functools import partial
@@ -20,7 +20,7 @@ STAMP = Stamp(SCHEMA, 32, "counting", "", "0", "0")
 
 
 class Counting(Teacher):
-    """Answers every box with certainty everywhere, and counts the photos it was shown."""
+    """Stub teacher: certain of every pixel for every box; records the number of photos per batch."""
 
     name = "counting"
     settings = {}  # noqa: RUF012 (a property in the base class)
@@ -43,7 +43,7 @@ class Counting(Teacher):
 
 
 class Patient(Counting):
-    """Waits in its first batch until more photos were read than it holds; none is read in this process."""
+    """Stub teacher that waits in its first batch until further photos were read by other processes."""
 
     def __init__(self, folder):
         super().__init__()
@@ -76,7 +76,7 @@ def test_photos_are_read_while_the_teacher_is_busy(manifest, tmp_path):
     assert len(shard_paths(tmp_path / "cache")) == 2
 
 
-def test_the_teacher_goes_on_while_a_batch_is_written(manifest, tmp_path, monkeypatch):
+def test_the_teacher_continues_while_a_batch_is_written(manifest, tmp_path, monkeypatch):
     teacher, write, asked_again = Counting(), resume.write_part, Event()
     monkeypatch.setattr(teacher, "seen", Notifying(asked_again))
 
@@ -99,7 +99,7 @@ class Notifying(list):
             self.second.set()
 
 
-def test_after_a_batch_that_cannot_be_written_no_shard_is_completed(manifest, tmp_path, monkeypatch):
+def test_after_a_failed_write_no_shard_is_completed(manifest, tmp_path, monkeypatch):
     write, calls = resume.write_part, []
 
     def once_refused(*arguments):
@@ -130,20 +130,20 @@ def run(manifest, tmp_path):
     return run
 
 
-def test_one_call_of_the_encoder_for_a_batch_and_none_for_what_is_done(run, tmp_path):
+def test_the_encoder_runs_once_per_batch_and_never_for_finished_images(run, tmp_path):
     assert run(6) == [4, 1]  # six images in batches of four; image 5 cannot be read
     assert run(6) == []
-    assert run(12) == [3, 2]  # image 8 is authentic, and nobody is asked about it
+    assert run(12) == [3, 2]  # image 8 is authentic and not passed to the teacher
     assert [path.name for path in sorted(tmp_path.glob("*.h5"))] == ["shard-000-00000.h5", "shard-000-00001.h5"]
 
 
-def test_masks_are_cut_to_the_boxes_and_scores_are_the_teachers(run, tmp_path):
+def test_masks_are_clipped_to_the_boxes_and_scores_are_those_of_the_teacher(run, tmp_path):
     run(6)
     samples, _ = read_shard(shard_paths(tmp_path)[0], STAMP)
     for sample in samples:
         inside = np.zeros((32, 32), bool)
         for x1, y1, x2, y2 in sample.boxes_xyxy:
             inside[int(y1) : int(np.ceil(y2)), int(x1) : int(np.ceil(x2))] = True
-        assert (sample.pseudo_mask > 127)[~inside].mean() < 0.05  # the border may fall on half a stored pixel
-        assert (sample.pseudo_mask > 127)[inside].mean() > 0.7  # and boxes are few pixels wide
+        assert (sample.pseudo_mask > 127)[~inside].mean() < 0.05  # a border may fall inside a stored pixel
+        assert (sample.pseudo_mask > 127)[inside].mean() > 0.7  # boxes are only a few pixels wide
         np.testing.assert_allclose(sample.teacher_scores, 0.9)

@@ -1,4 +1,4 @@
-"""What a dry run says, against a manifest counted by hand and the run itself."""
+"""The forecast of a dry run, against hand-counted images and the actual run."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ def run(manifest, tmp_path):
     return run
 
 
-def test_before_the_first_image_a_sample_is_timed_and_nothing_is_written(run, tmp_path, capsys):
+def test_a_dry_run_of_a_new_cache_times_a_sample_and_writes_nothing(run, tmp_path, capsys):
     assert run(dry_run=True) == 0
     said = capsys.readouterr().out
     assert "22 of 22 images lie ahead, with 21 boxes" in said  # two authentic, one with two boxes
@@ -28,10 +28,10 @@ def test_before_the_first_image_a_sample_is_timed_and_nothing_is_written(run, tm
     run()
     real = sum(path.stat().st_size for path in (tmp_path / "cache").glob("*.h5")) / 22
     told = float(re.search(r"([\d,]+) bytes an image", said)[1].replace(",", ""))
-    assert real / 3 < told < real * 3  # the tables of small shards weigh most at 32 pixels
+    assert real / 3 < told < real * 3  # at 32 pixels most of a shard is overhead
 
 
-def test_afterwards_it_judges_by_what_is_done_and_shares_the_work(run, tmp_path, capsys):
+def test_a_dry_run_of_a_started_cache_extrapolates_and_divides_the_work(run, tmp_path, capsys):
     run()
     (tmp_path / "cache/index.json").unlink()
     (tmp_path / "cache/shard-000-00000.h5").unlink()
@@ -41,17 +41,17 @@ def test_afterwards_it_judges_by_what_is_done_and_shares_the_work(run, tmp_path,
     said = capsys.readouterr().out
     assert "5 of 22 images lie ahead, with 6 boxes" in said
     assert "minutes with 2 processes" in said
-    assert "as in the 15 images that are done" in said  # two of the rest could not be read
+    assert "as in the 15 images that are done" in said  # two others were unreadable
     assert before == {path: path.read_bytes() for path in (tmp_path / "cache").iterdir()}
 
 
-def test_a_disk_that_is_too_small_is_said_beforehand(run, capsys, monkeypatch):
+def test_a_disk_that_is_too_small_is_reported_beforehand(run, capsys, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1))
     run(dry_run=True)
     assert "NOT ENOUGH" in capsys.readouterr().out
 
 
-def test_nothing_lies_ahead_of_a_finished_cache(run, capsys):
+def test_a_finished_cache_has_nothing_left_to_do(run, capsys):
     run()
-    assert run(dry_run=True) == 3  # as without: complete, two images skipped
+    assert run(dry_run=True) == 3  # as without --dry_run: complete, two images skipped
     assert "nothing to do" in capsys.readouterr().out

@@ -52,7 +52,7 @@ def undisturbed(manifest, tmp_path_factory):
 
 @pytest.fixture
 def start(manifest, tmp_path):
-    """Start the script in a process of its own: start(cache, processes, seconds a batch)."""
+    """Function that starts the script in a new process: start(cache, processes, seconds per batch)."""
     script = tmp_path / "run.py"
     script.write_text(SCRIPT)
 
@@ -65,7 +65,7 @@ def start(manifest, tmp_path):
 
 
 def datasets(cache):
-    """Every dataset of every shard, by place and name."""
+    """Every dataset of every shard, by shard and name."""
     found = {}
     for place, path in shard_paths(cache).items():
         with h5py.File(path) as file:
@@ -80,7 +80,7 @@ def wait_for(condition, seconds=90):
         time.sleep(0.01)
 
 
-def test_a_cache_holds_every_usable_image_in_the_order_of_the_manifest(manifest, undisturbed):
+def test_a_cache_contains_every_usable_image_in_manifest_order(manifest, undisturbed):
     reader = ShardReader(undisturbed)
     records = {record.image_id: record for record in read_manifest(manifest).records}
     assert reader.image_ids.tolist() == [100 + i for i in range(22) if i not in (5, 17)]
@@ -111,7 +111,7 @@ def test_pseudo_masks_find_the_disks(undisturbed):
     assert np.mean(scores) > 0.9
 
 
-def test_broken_images_are_set_aside_and_said_so(manifest, undisturbed, capsys):
+def test_broken_images_are_set_aside_and_reported(manifest, undisturbed, capsys):
     set_aside = {item.image_id: item for item in read_index(undisturbed).set_aside}
     assert set(set_aside) == {105, 117}
     assert set_aside[105].file.endswith("empty.png")
@@ -123,14 +123,14 @@ def test_broken_images_are_set_aside_and_said_so(manifest, undisturbed, capsys):
     assert "empty.png" in printed.err
 
 
-def test_only_the_splits_asked_for(manifest, tmp_path):
+def test_only_the_requested_splits_are_processed(manifest, tmp_path):
     assert generate(manifest, tmp_path / "cache", splits=["val"]) == 3
     assert ShardReader(tmp_path / "cache").image_ids.tolist() == [115, 116, 118, 119, 120, 121]
     with pytest.raises(ManifestError, match="no usable image in splits"):
         generate(manifest, tmp_path / "none", splits=["test"])
 
 
-def test_an_image_of_another_size_than_the_manifest_says_is_set_aside(manifest, tmp_path):
+def test_an_image_whose_size_differs_from_the_manifest_is_set_aside(manifest, tmp_path):
     first, *_ = read_manifest(manifest).records
     other = tmp_path / "manifest.json"
     write_manifest(other, [replace(first, width=70)], root=manifest.parent)
@@ -147,7 +147,7 @@ def test_batches_and_workers_do_not_change_the_cache(manifest, undisturbed, tmp_
 
 
 @pytest.mark.timeout(240)
-def test_a_killed_run_goes_on_where_it_stopped(manifest, undisturbed, tmp_path, start):
+def test_a_killed_run_resumes_where_it_stopped(manifest, undisturbed, tmp_path, start):
     out = tmp_path / "cache"
     process = start(out, delay=0.3)
     wait_for(lambda: len(list(out.glob("shard-*.h5"))) >= 1 and len(list(out.glob("part-*.h5"))) >= 1)
@@ -160,7 +160,7 @@ def test_a_killed_run_goes_on_where_it_stopped(manifest, undisturbed, tmp_path, 
     assert datasets(out) == datasets(undisturbed)
     assert [item.image_id for item in read_index(out).set_aside] == [105, 117]
     asked = len((tmp_path / "log").read_text())
-    assert 18 <= asked <= 18 + 2  # manipulated and readable images, and at most the batch that was in flight
+    assert 18 <= asked <= 18 + 2  # readable manipulated images, plus at most the batch in flight
     assert not list(out.glob("part-*")) + list(out.glob(".*"))
 
 
@@ -177,7 +177,7 @@ def generate_logged(manifest, out, log):
 
 
 @pytest.mark.timeout(280)
-def test_one_killed_then_two_killed_then_three_make_the_same_cache(undisturbed, tmp_path, start):
+def test_runs_killed_and_resumed_with_more_processes_make_the_same_cache(undisturbed, tmp_path, start):
     out = tmp_path / "cache"
     for processes in (1, 2):
         there = len(list(out.glob("*.h5")))
@@ -191,11 +191,11 @@ def test_one_killed_then_two_killed_then_three_make_the_same_cache(undisturbed, 
     assert {path.name[:9] for path in shard_paths(out).values()} > {"shard-000"}
     assert read_index(out).seconds > 0
     asked = len((tmp_path / "log").read_text())
-    assert 18 <= asked <= 18 + 3 * 2  # nothing but the batches in flight
+    assert 18 <= asked <= 18 + 3 * 2  # only the batches in flight are repeated
 
 
 @pytest.mark.timeout(240)
-def test_a_dead_process_ends_the_others_with_a_clear_line(manifest, undisturbed, tmp_path, start):
+def test_a_dead_process_ends_the_others_with_a_clear_message(manifest, undisturbed, tmp_path, start):
     out = tmp_path / "cache"
     process = start(out, processes=2, delay=1.0, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(out.glob("part-*.h5")) and len((out / ".lock").read_text().splitlines()) == 2)
@@ -203,7 +203,7 @@ def test_a_dead_process_ends_the_others_with_a_clear_line(manifest, undisturbed,
     os.kill(other, signal.SIGKILL)
     _, said = process.communicate(timeout=120)
     assert process.returncode != 0
-    # Lightning looks every five seconds and then ends everything at once; at times it is the first to notice.
+    # Lightning polls every five seconds and then ends all processes; sometimes it notices first.
     ours = rf"cache: process {other} on .* died, and the others end with it; run the same"
     assert re.search(rf"{ours}|Child process with PID {other} terminated", said)
     assert generate(manifest, out) == 3
@@ -213,14 +213,14 @@ def test_a_dead_process_ends_the_others_with_a_clear_line(manifest, undisturbed,
 @pytest.mark.parametrize(
     ("arguments", "name"), [({"size": 16}, "size"), ({"margin": 0.2}, "margin"), ({"splits": ["val"]}, "splits")]
 )
-def test_a_cache_made_otherwise_is_refused_naming_the_setting(manifest, undisturbed, arguments, name):
+def test_a_cache_made_with_other_settings_is_refused_naming_the_setting(manifest, undisturbed, arguments, name):
     before = {path: path.read_bytes() for path in undisturbed.iterdir()}
     with pytest.raises(CacheError, match=f"made with {name} "):
         generate(manifest, undisturbed, **arguments)
     assert before == {path: path.read_bytes() for path in undisturbed.iterdir()}
 
 
-def test_a_folder_with_other_files_is_left_alone(manifest, tmp_path):
+def test_a_folder_with_other_files_is_left_unchanged(manifest, tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"")
     with pytest.raises(CacheError, match="holds files that are not a cache"):
         generate(manifest, tmp_path)
@@ -246,7 +246,7 @@ def test_a_full_disk_is_one_line_and_the_rest_is_computed_later(manifest, undist
     assert datasets(out) == datasets(undisturbed)
 
 
-def test_the_stamp_depends_on_what_decides_a_mask_alone(undisturbed, manifest, tmp_path):
+def test_the_stamp_depends_only_on_what_affects_masks(undisturbed, manifest, tmp_path):
     stamp = read_index(undisturbed).stamp
     assert replace(stamp, config_hash="") == Stamp(SCHEMA, SIZE, "grabcut", "", "", stamp.package_version)
     for folder, arguments in {"margin": {"margin": 0.3}, "batch": {"batch_size": 3}}.items():
@@ -255,7 +255,7 @@ def test_the_stamp_depends_on_what_decides_a_mask_alone(undisturbed, manifest, t
     assert read_index(tmp_path / "batch").stamp == stamp
 
 
-def test_a_repaired_image_joins_a_complete_cache_when_asked_for(manifest, tmp_path):
+def test_a_repaired_image_is_added_to_a_complete_cache_on_request(manifest, tmp_path):
     folder = tmp_path / "photos"
     shutil.copytree(manifest.parent, folder)
     whole = (folder / "6.png").read_bytes()
@@ -271,7 +271,7 @@ def test_a_repaired_image_joins_a_complete_cache_when_asked_for(manifest, tmp_pa
 
 
 @pytest.mark.parametrize("arguments", [{"shard_size": 0}, {"batch_size": 0}, {"batch_size": -1}])
-def test_sizes_of_nothing_are_refused_before_anything_is_written(manifest, tmp_path, arguments):
+def test_sizes_of_zero_are_refused_before_anything_is_written(manifest, tmp_path, arguments):
     with pytest.raises(InputError, match=rf"{next(iter(arguments))} is -?\d; name a whole number from 1"):
         generate(manifest, tmp_path / "cache", **arguments)
     assert not (tmp_path / "cache").exists()

@@ -1,4 +1,4 @@
-"""What the teacher is given of each image of a manifest."""
+"""Inputs of the teacher for each image of a manifest."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def half(photo):
     return images.resize_photo(photo, photo.shape[1] // 2, photo.shape[0] // 2)
 
 
-def test_photo_and_boxes_share_a_frame_and_the_sample_has_the_stored_size(manifest):
+def test_photo_and_boxes_have_the_same_resolution_and_the_sample_the_stored_size(manifest):
     record = read_manifest(manifest).records[0]
     item = Prompts([record], 32, half)[0]
     assert isinstance(item, Prompt)
@@ -30,7 +30,7 @@ def test_photo_and_boxes_share_a_frame_and_the_sample_has_the_stored_size(manife
     assert set(np.unique(item.sample.truth)) == {0, 255}
 
 
-def test_authentic_images_need_no_teacher_and_broken_ones_say_why(manifest):
+def test_authentic_images_need_no_teacher_and_broken_ones_have_a_reason(manifest):
     records = {record.image_id: record for record in read_manifest(manifest).records}
     authentic, empty, mask = Prompts([records[108], records[105], records[117]], 32, half)
     assert isinstance(authentic, Sample)
@@ -41,7 +41,7 @@ def test_authentic_images_need_no_teacher_and_broken_ones_say_why(manifest):
     assert "the mask is" in mask.reason
 
 
-def test_batches_have_the_lengths_asked_for_in_order_whatever_the_workers(manifest):
+def test_batches_have_the_requested_lengths_in_order_for_any_number_of_workers(manifest):
     records = read_manifest(manifest).records[:5]
     for workers in (0, 2):
         batches = list(loader(Prompts(records, 32, half), [2, 1, 2], workers))
@@ -49,8 +49,8 @@ def test_batches_have_the_lengths_asked_for_in_order_whatever_the_workers(manife
         assert [item.sample.image_id for batch in batches for item in batch] == [r.image_id for r in records]
 
 
-def test_a_photo_too_thin_for_sam_costs_only_itself(tmp_path):
-    """600 × 1 pixels are less than half a pixel high where the longer side has 256."""
+def test_a_photo_too_thin_for_sam_affects_no_other(tmp_path):
+    """600 × 1 pixels become less than half a pixel high when the longer side has 256."""
     images.write_photo(tmp_path / "thin.png", np.zeros((1, 600, 3), np.uint8))
     record = ImageRecord(1, tmp_path / "thin.png", 600, 1, as_boxes([(100, 0, 150, 1)]), "train", "set")
     item = Prompts([record], 32, SegmentAnything("tiny").preparation())[0]

@@ -1,4 +1,4 @@
-"""Shards are fixed by the manifest's order, and finished batches are never computed again."""
+"""Shards follow the order of the manifest, and finished batches are never computed again."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ STAMP = Stamp(SCHEMA, 32, "none", "", "0", "0")
 
 
 @given(count=st.integers(0, 200), shard_size=st.integers(1, 70))
-def test_slices_keep_every_record_once_and_in_order(count, shard_size):
+def test_slices_contain_every_record_once_and_in_order(count, shard_size):
     pieces = resume.slices(list(range(count)), shard_size)
     assert [record for piece in pieces for record in piece.records] == list(range(count))
     assert [piece.place for piece in pieces] == list(range(len(pieces)))
@@ -30,14 +30,14 @@ def piece(manifest):
 
 
 def results(records):
-    """What a teacher that always finds nothing would answer."""
+    """Results of a teacher that always finds nothing."""
     items = list(Prompts(records, 32, np.asarray))
     return [item if isinstance(item, Sample | SetAside) else item.sample for item in items]
 
 
-def test_what_is_left_to_do_shrinks_with_every_part_and_the_merge_keeps_the_order(piece, tmp_path):
+def test_pending_records_shrink_with_every_part_and_the_merge_keeps_the_order(piece, tmp_path):
     assert resume.pending(tmp_path, piece, STAMP) == piece.records
-    for batch in (piece.records[4:], piece.records[:4]):  # the later one first, as another process might
+    for batch in (piece.records[4:], piece.records[:4]):  # later records first, as another process might
         resume.write_part(tmp_path, piece, results(batch), STAMP, seconds=1.5)
     assert resume.pending(tmp_path, piece, STAMP) == []
     resume.merge(tmp_path, piece, STAMP, process=3)
@@ -60,7 +60,7 @@ def test_a_missing_shard_is_named_and_leftovers_are_removed(piece, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["shard-000-00000.h5"]
 
 
-def test_other_settings_are_refused_by_name_once_something_was_computed(piece, tmp_path):
+def test_other_settings_are_refused_by_name_once_results_exist(piece, tmp_path):
     resume.refuse_other_settings(tmp_path, {"margin": 0.1}, STAMP)  # an empty folder is fine
     for content in ('{"margin": 0.3}', "{"):
         (tmp_path / "settings.json").write_text(content)
@@ -82,7 +82,7 @@ def test_damaged_settings_do_not_lock_a_run_out_of_its_own_shards(piece, tmp_pat
 
 
 @pytest.mark.parametrize("cut", [True, False])
-def test_a_damaged_part_is_cut_to_what_is_whole_and_the_rest_is_pending(piece, tmp_path, capsys, cut):
+def test_a_damaged_part_is_reduced_to_intact_samples_and_the_rest_is_pending(piece, tmp_path, capsys, cut):
     batches = piece.records[:4], piece.records[4:]
     first, second = (resume.write_part(tmp_path, piece, results(batch), STAMP, seconds=0) for batch in batches)
     content = bytearray(first.read_bytes())
@@ -102,13 +102,13 @@ def test_a_damaged_part_is_cut_to_what_is_whole_and_the_rest_is_pending(piece, t
     assert second not in tmp_path.iterdir()
 
 
-def test_images_that_were_set_aside_are_asked_about_again_and_samples_are_kept(piece, tmp_path):
+def test_images_set_aside_are_tried_again_and_samples_are_kept(piece, tmp_path):
     resume.write_part(tmp_path, piece, results(piece.records), STAMP, seconds=0)
-    resume.ask_again(tmp_path, STAMP)  # of a part
+    resume.ask_again(tmp_path, STAMP)  # in a part
     assert [record.image_id for record in resume.pending(tmp_path, piece, STAMP)] == [105]
     resume.write_part(tmp_path, piece, results(piece.records[5:6]), STAMP, seconds=0)
     resume.merge(tmp_path, piece, STAMP, process=0)
-    resume.ask_again(tmp_path, STAMP)  # of a shard
+    resume.ask_again(tmp_path, STAMP)  # in a shard
     assert not shard_paths(tmp_path)
     assert [record.image_id for record in resume.pending(tmp_path, piece, STAMP)] == [105]
     resume.write_part(tmp_path, piece, results(piece.records[5:6]), STAMP, seconds=0)
@@ -117,8 +117,8 @@ def test_images_that_were_set_aside_are_asked_about_again_and_samples_are_kept(p
     assert ([len(samples)], [item.image_id for item in set_aside]) == ([7], [105])
 
 
-def test_parts_that_overlap_lose_nothing_when_one_of_them_is_damaged(piece, tmp_path):
-    # A process killed between a shard and the removal of its parts, then damage to the shard, leaves both.
+def test_overlapping_parts_lose_nothing_when_one_is_damaged(piece, tmp_path):
+    # Both remain if a process is killed between writing a shard and removing its parts, and the shard is then damaged.
     early = resume.write_part(tmp_path, piece, results(piece.records[:2]), STAMP, seconds=0)
     kept = tmp_path / "part-00000-kept.h5"
     write_shard(kept, [item for item in results(piece.records[:4]) if isinstance(item, Sample)], [], STAMP)

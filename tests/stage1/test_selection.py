@@ -26,7 +26,7 @@ def cases(draw):
 
 @settings(deadline=None)
 @given(cases())
-def test_a_pseudo_mask_stays_in_its_boxes_and_leaves_none_empty(case):
+def test_a_pseudo_mask_stays_in_its_boxes_and_no_box_is_empty(case):
     candidates, boxes, margin = case
     mask, scores = select(candidates, boxes, margin)
     mask, scores = mask.numpy(), scores.numpy()
@@ -39,7 +39,7 @@ def test_a_pseudo_mask_stays_in_its_boxes_and_leaves_none_empty(case):
         assert (mask[rasterize(with_margin(boxes[i : i + 1], margin, WIDTH, HEIGHT), WIDTH, HEIGHT)] > 0.5).any()
 
 
-def test_the_candidate_with_the_best_score_is_taken():
+def test_the_candidate_with_the_best_score_is_selected():
     probability = np.zeros((1, 3, HEIGHT, WIDTH), np.float32)
     for k in range(3):
         probability[0, k, 5 : 6 + k, 5:10] = 0.9
@@ -50,7 +50,7 @@ def test_the_candidate_with_the_best_score_is_taken():
     assert scores == np.float32(0.7)
 
 
-def test_where_boxes_overlap_the_larger_probability_counts():
+def test_overlapping_boxes_use_the_larger_probability():
     probability = np.zeros((2, 1, HEIGHT, WIDTH), np.float32)
     probability[0], probability[1] = 0.6, 0.8
     boxes = as_boxes([(0, 0, 10, 10), (5, 5, 15, 15)])
@@ -59,7 +59,7 @@ def test_where_boxes_overlap_the_larger_probability_counts():
     assert mask[7, 7] == mask[12, 12] == np.float32(0.8)
 
 
-def test_a_box_about_which_the_teacher_is_silent_counts_whole_with_score_zero():
+def test_a_box_without_a_mask_is_filled_with_score_zero():
     elsewhere = np.zeros((1, 1, HEIGHT, WIDTH), np.float32)
     elsewhere[..., 15:, 20:] = 1
     mask, scores = select(Candidates(elsewhere, np.ones((1, 1), np.float32)), as_boxes([(2, 3, 8, 9)]), 0.1)
@@ -72,7 +72,7 @@ def logit(x):
 
 
 def test_quality_is_score_times_stability_times_fit():
-    """Worked out by hand: 6 × 6 surely and 8 × 6 perhaps; a box around 8 × 6 in a box of 10 × 8."""
+    """Hand-computed: 6 × 6 pixels above the upper and 8 × 6 above the lower threshold, in a box of 10 × 8."""
     probability = np.zeros((1, 2, HEIGHT, WIDTH), np.float32)
     probability[0, 0, 4:10, 5:13] = logit(0.5)
     probability[0, 0, 4:10, 5:11] = logit(2.0)
@@ -97,7 +97,7 @@ def test_quality_prefers_the_candidate_that_fills_its_box():
 
 @settings(deadline=None)
 @given(cases())
-def test_quality_is_at_most_the_score_and_leaves_the_promises_of_select_as_they_are(case):
+def test_quality_is_at_most_the_score_and_keeps_the_invariants_of_select(case):
     candidates, boxes, margin = case
     mask, scores = select(candidates, boxes, margin, "quality")
     assert (scores.numpy() <= np.asarray(candidates.scores).max(1, initial=0) + 1e-6).all()
@@ -105,7 +105,7 @@ def test_quality_is_at_most_the_score_and_leaves_the_promises_of_select_as_they_
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (150, 97), (512, 384), (33, 40), (20, 200)])
-def test_masks_are_stored_as_the_mean_over_the_area_that_opencv_finds(shape):
+def test_masks_are_stored_as_area_means_equal_to_opencv(shape):
     probability = np.random.default_rng(0).random(shape, dtype=np.float32)
     expected = to_uint8(resize_probability(probability, 64, 64)).astype(int)
     found = stored(torch.from_numpy(probability), 64).numpy()

@@ -1,4 +1,4 @@
-"""A small cache, a small test set and a small experiment, made once a session."""
+"""Session fixtures: a small cache, a small test set and a small experiment."""
 
 import importlib
 import json
@@ -20,7 +20,7 @@ SIZE = 64
 
 
 def bright_square(rng, height, width):
-    """A dark noisy photo with one bright square, the square's mask, and its box."""
+    """A dark noisy photo with one bright square, its mask, and its box."""
     photo = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
     side = min(height, width) // 3
     x, y = rng.integers(0, width - side), rng.integers(0, height - side)
@@ -130,7 +130,7 @@ class MadeSquares:
 
 @pytest.fixture
 def made_squares(tmp_path, monkeypatch):
-    """A stream as a project of somebody else's would bring it: a class in a module of its own, here and in commands."""
+    """A user-defined stream: a class in a separate module, importable here and in commands."""
     folder = tmp_path / "modules"
     folder.mkdir()
     (folder / "made.py").write_text(STREAM)
@@ -142,7 +142,7 @@ def made_squares(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny_config(tmp_path, cache, test_manifest):
-    """Path of a configuration that trains a very small student in seconds; outputs go below tmp_path."""
+    """Path of a configuration that trains a tiny student in seconds; outputs go below tmp_path."""
     return write_tiny_config(tmp_path, cache, test_manifest)
 
 
@@ -184,7 +184,7 @@ def write_tiny_config(tmp_path, cache, test_manifest):
                     "init_args": {"folder": str(tmp_path / "fit")},
                 },
                 {
-                    "class_path": "stage2_distill.evaluation.scores.WriteScores",
+                    "class_path": "stage2_distill.evaluation.score_report.WriteScores",
                     "init_args": {"folder": str(tmp_path / "test")},
                 },
                 {
@@ -224,7 +224,7 @@ def write_tiny_config(tmp_path, cache, test_manifest):
 
 @pytest.fixture(scope="session")
 def fitted_config(tmp_path_factory, cache, test_manifest):
-    """The tiny configuration in a folder of its own, where a run of two epochs was trained by it."""
+    """The tiny configuration in a folder with a finished training run of two epochs."""
     from boxpromptiml.cli import main
 
     folder = tmp_path_factory.mktemp("fitted")
@@ -242,9 +242,9 @@ def fitted_config(tmp_path_factory, cache, test_manifest):
 
 @pytest.fixture(scope="session")
 def with_wandb(cache, test_manifest):
-    """Writes the tiny configuration with an offline W&B logger and all callbacks into a folder.
+    """Function that writes the tiny configuration with an offline W&B logger and all callbacks to a folder.
 
-    The environment names its runs, as those of the configurations in configs/.
+    As with the configurations in configs/, environment variables name its runs.
     """
 
     def write(folder):
@@ -277,25 +277,25 @@ def with_wandb(cache, test_manifest):
 
 @pytest.fixture(scope="module")
 def wandb_offline(tmp_path_factory):
-    """W&B without what the environment says about it, recording offline, its copies of artifacts not in the home."""
+    """W&B in offline mode, without its environment variables, with its artifact cache outside the home folder."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
             patch.delenv(name)
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_DATA_DIR", str(tmp_path_factory.mktemp("staged")))
-        wandb.teardown()  # what it read from the environment before
+        wandb.teardown()  # drops settings read from the environment before
         yield patch
 
 
 class OfflineRun:
-    """What an offline run wrote, read by W&B's own `wandb leet inspect`, which needs no network.
+    """Content of an offline run, read with `wandb leet inspect`, which needs no network.
 
     Attributes:
-        folder: of the run.
+        folder: Folder of the run.
         run: ``run_id``, ``run_group``, ``display_name``, ``job_type``, ``tags``, ``notes``.
-        config: key → value.
-        history: one mapping for each logging call.
-        artifacts: those that it handed in, with ``metadata`` as JSON.
+        config: Configuration, key → value.
+        history: One mapping per logging call.
+        artifacts: Logged artifacts, with ``metadata`` as JSON.
     """
 
     def __init__(self, folder):
@@ -303,7 +303,7 @@ class OfflineRun:
         lines = subprocess.run(command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout
         records = [json.loads(line) for line in lines.splitlines()]
         of = {kind: [r[kind] for r in records if r["type"] == kind] for kind in {r["type"] for r in records}}
-        assert "exit" in of  # it is all there
+        assert "exit" in of  # the record is complete
         self.folder = folder
         self.run = of["run"][-1]
         self.config = {}
@@ -315,5 +315,5 @@ class OfflineRun:
 
 @pytest.fixture(scope="session")
 def offline_runs():
-    """Reads the offline runs below a folder, oldest first."""
+    """Function that reads the offline runs below a folder, oldest first."""
     return lambda folder: [OfflineRun(path) for path in sorted(folder.glob("wandb/offline-run-*"))]

@@ -1,1 +1,1 @@
-"""What lies above the two stages: studies, the report, the web app, the HTTP service."""
+"""Applications on top of the two stages: ablation studies, comparison, report, web app, HTTP service, W&B view."""

@@ -1,4 +1,4 @@
-"""Is one recipe better than another? Scores of both on the same test images, over several seeds."""
+"""The command ``boxpromptiml compare``: two recipes on the same test images, over several seeds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime import provenance
 
 DRAWS = 10_000
-"""Bootstrap draws behind every interval."""
+"""Number of bootstrap resamples for each interval."""
 ScoreName = Literal["f1", "iou", "auc"]
 ImageKey = tuple[str, int]
 """Test set and image id."""
@@ -36,23 +36,23 @@ def compare(
 ) -> int:
     """Compare two recipes by the scores of their runs on the same test images.
 
-    Each recipe is one or more runs, usually equal but for the seed. A recipe's score of an image is the mean over its
-    runs. Differences are candidate minus baseline, image by image; their 95 % interval is a bootstrap over images
-    (the same for both) and over runs (of each on its own), so it holds what chance does to data and to training.
+    Each recipe has one or more runs, usually with different seeds. A recipe's score on an image is the mean over its
+    runs. Differences are candidate minus baseline, paired by image; their 95 % intervals are bootstraps over images
+    (the same for both) and runs (separately for each), so they include the randomness of both data and training.
 
     Args:
-        baseline: the scores.json files that `boxpromptiml test` wrote for one recipe.
-        candidate: those of the other.
-        score: which score of the manipulated images.
+        baseline: scores.json files written by `boxpromptiml test` for one recipe.
+        candidate: those of the other recipe.
+        score: score of manipulated images to compare.
         sets: test sets to compare on; by default all.
-        pool: test sets that also get a row together, such as [casia1, imd2020]; every image counts the same.
+        pool: test sets that are additionally pooled in one row, such as [casia1, imd2020], with equal weight per image.
         out: also write the comparison as JSON, with the score of every run.
         seed: of the bootstrap.
-        overwrite: replace a file that is there with other content.
+        overwrite: replace an existing file with different content.
 
     Raises:
-        InputError: a file cannot be read, the runs were not scored on the same images by the same rules, or another
-            file is in the way.
+        InputError: a file cannot be read, the runs were not scored on the same images with the same options, or a
+            different file exists.
     """
     if not baseline or not candidate:
         raise InputError("a comparison needs a run on each side; name scores.json files for baseline and candidate")
@@ -94,7 +94,7 @@ def _check_rules(files: Mapping[Path, Scores]) -> None:
 
 
 def _check_photos(files: Mapping[Path, Scores], sets: Sequence[str]) -> None:
-    """Refuse runs whose images of the same set and id are other photos; folders may differ, as machines do."""
+    """Reject runs whose images have the same set and id but different file names; their folders may differ."""
     called: dict[ImageKey, tuple[str, Path]] = {}
     for path, scores in files.items():
         for case in (case for case in scores.per_image if not sets or case.set_name in sets):
@@ -108,7 +108,7 @@ def _check_photos(files: Mapping[Path, Scores], sets: Sequence[str]) -> None:
 
 
 def scores_of_images(scores: Scores, score: ScoreName, sets: Sequence[str]) -> dict[ImageKey, float]:
-    """Score of each manipulated image by test set and image id; those without one are left out."""
+    """Return the score of each manipulated image by test set and image id; images without score are omitted."""
     return {
         (case.set_name, case.image_id): value
         for case in scores.per_image
@@ -119,7 +119,7 @@ def scores_of_images(scores: Scores, score: ScoreName, sets: Sequence[str]) -> d
 
 
 def common_images(paths: Sequence[Path], runs: Sequence[dict[ImageKey, float]]) -> list[ImageKey]:
-    """Images that every run has a score of.
+    """Return the images for which every run has a score.
 
     Raises:
         InputError: the runs were not scored on the same images; names the file.
@@ -134,11 +134,11 @@ def common_images(paths: Sequence[Path], runs: Sequence[dict[ImageKey, float]]) 
 
 
 def difference(before: Rows, after: Rows, rng: np.random.Generator) -> dict[str, Any]:
-    """Means of both sides and of their difference, with their intervals.
+    """Compute the means of both sides and their difference, with intervals.
 
     Args:
         before: (runs, images) scores of the baseline.
-        after: (runs, images) of the candidate, on the same images.
+        after: (runs, images) scores of the candidate, on the same images.
         rng: of the bootstrap.
     """
     drawn_before, drawn_after = np.empty(DRAWS), np.empty(DRAWS)

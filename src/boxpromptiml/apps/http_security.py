@@ -1,4 +1,4 @@
-"""What the page and the service have in common: who may ask, and what is said with every answer."""
+"""Access checks and response headers shared by the web app and the HTTP service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from boxpromptiml.core.records import InputError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 HEADERS = {
-    # The browser itself refuses whatever would leave this server, were it in a later version of what serves.
+    # Even if a future version of the server software included external resources, the browser would not load them.
     "content-security-policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'none'; "
     "form-action 'self'; base-uri 'self'; object-src 'none'",
     "x-content-type-options": "nosniff",
@@ -19,13 +19,13 @@ HEADERS = {
 
 
 def headers_framed_by(addresses: Sequence[str]) -> dict[str, str]:
-    """`HEADERS`, but pages of these addresses may show this server's in a frame.
+    """Return `HEADERS`, modified to allow embedding in frames by pages of these sites.
 
     Args:
-        addresses: such as ``https://huggingface.co``: scheme, host and perhaps a port.
+        addresses: scheme, host and optionally port, such as ``https://huggingface.co``.
 
     Raises:
-        InputError: one is no such address.
+        InputError: an address is invalid.
     """
     for address in addresses:
         if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", address):
@@ -38,12 +38,12 @@ def headers_framed_by(addresses: Sequence[str]) -> dict[str, str]:
 
 
 def wrong_asker(headers: Mapping[str, str], hosts: frozenset[str] | None) -> str | None:
-    """Why whoever sent these headers gets no answer, or None.
+    """Return why a request with these headers is rejected, or None.
 
     Args:
-        headers: of a request, whose names are looked up in small letters.
-        hosts: names under which the server may be asked for, without port; None for any. With names of this machine
-            alone, no page on the web can reach the server by a name of its own that points here.
+        headers: of the request, looked up in lower case.
+        hosts: accepted host names, without port; None for any. Accepting only names of this machine prevents web pages
+            from reaching the server through a domain that resolves to it (DNS rebinding).
     """
     host = headers.get("host", "")
     name = host.rsplit(":", 1)[0] if host.rsplit(":", 1)[-1].isdigit() else host
@@ -58,6 +58,6 @@ def wrong_asker(headers: Mapping[str, str], hosts: frozenset[str] | None) -> str
 
 
 def too_long(headers: Mapping[str, str], limit: int) -> bool:
-    """Whether a request says of itself that it has more bytes than the limit."""
+    """Return whether a request's declared length exceeds the limit in bytes."""
     length = headers.get("content-length", "")
-    return length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > limit)  # int refuses long ones
+    return length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > limit)  # int rejects long ones

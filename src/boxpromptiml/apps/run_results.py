@@ -1,9 +1,9 @@
-"""The JSON files that the commands leave in a run's folder, typed.
+"""Typed reading of the JSON files that the commands write to a run's folder.
 
     data/manifest.json · pseudomasks/{index,audit}.json · fit/fit.json · fit/version_N/{metrics.csv,config.yaml}
     validate/agreement.json · test/scores.json · predictions/predictions.json · ablation/ablation.json
 
-A field that a command could not fill is null. Fields not named here are ignored.
+Fields that a command could not determine are null. Fields not defined here are ignored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Score(msgspec.Struct):
 
 
 class SetScores(Score):
-    """Scores on one test set, beside what predictors score that look at no pixel."""
+    """Scores on one test set, with those of trivial baselines."""
 
     f1_all_positive: float | None = None
     f1_all_positive_ci_low: float | None = None
@@ -62,7 +62,7 @@ class SetScores(Score):
 
 
 class Case(msgspec.Struct):
-    """One test image; ``kind`` is ``authentic`` where nothing was manipulated."""
+    """A test image; ``kind`` is ``authentic`` if nothing was manipulated."""
 
     file: str
     image_id: int
@@ -75,7 +75,7 @@ class Case(msgspec.Struct):
 
 
 class Scores(msgspec.Struct):
-    """What ``boxpromptiml test`` writes."""
+    """Output of ``boxpromptiml test``."""
 
     sets: dict[str, SetScores]
     per_image: list[Case] = []
@@ -86,13 +86,13 @@ class Scores(msgspec.Struct):
 
 
 class _Rules(msgspec.Struct):
-    """As they are written, without defaults."""
+    """Scoring options as stored in a file, without defaults."""
 
     scoring: dict[str, Any] = {}
 
 
 class SetAgreement(msgspec.Struct):
-    """Agreement with the teacher on one validation set, and with the truth where there is one."""
+    """Agreement with the teacher on one validation set, and with ground truth if there is any."""
 
     images: int
     f1_pseudo_mask: float | None = None
@@ -115,9 +115,9 @@ class Difference(msgspec.Struct):
 
 
 class AblationRow(msgspec.Struct):
-    """One variant on one test set or pool of them, means over images and seeds; ``f1_runs`` has one for each seed.
+    """A variant's means over images and seeds on a test set or pool; ``f1_runs`` has one value per seed.
 
-    Its differences from the study's reference are null for the reference itself.
+    The differences from the study's reference are null for the reference itself.
     """
 
     variant: str
@@ -134,7 +134,7 @@ class AblationRow(msgspec.Struct):
 
 
 class StudyRows(msgspec.Struct):
-    """A question, and the rows that answer it; none while the reference is not tested."""
+    """A question with the rows that answer it; no rows until the reference is tested."""
 
     question: str
     reference: str
@@ -143,7 +143,7 @@ class StudyRows(msgspec.Struct):
 
 
 class Ablation(msgspec.Struct):
-    """What ``boxpromptiml ablation`` writes."""
+    """Output of ``boxpromptiml ablation``."""
 
     studies: dict[str, StudyRows]
     seeds: list[int]
@@ -152,14 +152,14 @@ class Ablation(msgspec.Struct):
 
 
 class AgreementResults(msgspec.Struct):
-    """What ``boxpromptiml validate`` writes; ``all`` is over the images of all sets together."""
+    """Output of ``boxpromptiml validate``; ``all`` is over the images of all sets together."""
 
     sets: dict[str, SetAgreement]
     all: SetAgreement
 
 
 class Fit(msgspec.Struct):
-    """What ``boxpromptiml fit`` writes when it is done."""
+    """Output of a finished ``boxpromptiml fit``."""
 
     seconds_fit: float
     images_train: int
@@ -171,7 +171,7 @@ class Fit(msgspec.Struct):
 
 
 class Audit(msgspec.Struct):
-    """What ``boxpromptiml audit`` writes: pseudo-masks and bare boxes against ground truth, means over images."""
+    """Output of ``boxpromptiml audit``: pseudo-masks and boxes against ground truth, means over images."""
 
     pseudo_mask_iou: float
     box_iou: float
@@ -181,21 +181,21 @@ class Audit(msgspec.Struct):
 
 
 class PredictionRow(msgspec.Struct):
-    """One photo. ``mask`` is relative to the folder of ``predictions.json``."""
+    """A photo; ``mask`` is relative to the folder of ``predictions.json``."""
 
     file: str
     mask: str | None = None
 
 
 class Predictions(msgspec.Struct):
-    """What ``boxpromptiml predict`` writes."""
+    """Output of ``boxpromptiml predict``."""
 
     images: list[PredictionRow]
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything found in a run's folder; None for a part that is not there.
+    """All results in a run's folder; None for missing parts.
 
     Attributes:
         run: the folder.
@@ -213,10 +213,10 @@ class Results:
 
 
 def read_results(run: Path) -> Results:
-    """Read a run's folder.
+    """Read the results in a run's folder.
 
     Raises:
-        InputError: a file is there and is not what its command writes.
+        InputError: a file does not have the format that its command writes.
     """
     manifest, cache = run / "data/manifest.json", run / "pseudomasks"
     return Results(
@@ -236,7 +236,7 @@ def read_scores(path: Path) -> Scores:
     """Read one ``scores.json``.
 
     Raises:
-        InputError: the file is missing, or is not what `boxpromptiml test` writes.
+        InputError: the file is missing, or was not written by `boxpromptiml test`.
     """
     scores = _read(path, Scores, "test")
     if scores is None:

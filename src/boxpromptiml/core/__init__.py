@@ -1,4 +1,1 @@
-"""What everything else is written in: records, limits of numbers, boxes, decoded text, whole files.
-
-Imports nothing of ours.
-"""
+"""Records, number ranges, boxes, text decoding and atomic file writing. Imports none of the other packages."""

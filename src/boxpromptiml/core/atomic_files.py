@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whenever a reader looks and however the writing ended."""
+"""Atomic writing: a file or folder appears under its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write to; it takes that name at the end of the block, or vanishes after an error.
+    """Write a file atomically: the block writes to a temporary file, which is renamed to ``path`` at the end.
 
-    Its content is on the disk before it takes the name, so that a power cut leaves the old file or the new one. A link
-    that somebody put in either place is replaced, never followed. Folders above are made.
+    The content is flushed to disk before the rename, so a power cut leaves either the old file or the new one. After an
+    exception the temporary file is deleted. A symbolic link at either path is replaced, not followed. Missing parent
+    folders are created.
 
     Yields:
-        ``.NAME.partial`` in the same folder, which does not exist. Libraries that choose a format by the suffix have to
-        be told the format.
+        ``.NAME.partial`` in the same folder, which does not exist yet. A library that derives the format from the
+        suffix needs to be given the format.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
-    partial.unlink(missing_ok=True)  # of a run that was killed
+    partial.unlink(missing_ok=True)  # left by a run that was killed
     try:
         yield partial
         move_into_place(partial, path)
@@ -36,27 +37,29 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file by `atomic_path`."""
+    """Write a file's content through `atomic_path`."""
     with atomic_path(path) as partial, partial.open("xb") as stream:
         stream.write(content)
 
 
 def move_into_place(partial: Path, path: Path) -> None:
-    """Give a finished file its name, after its content has reached the disk."""
-    with partial.open("r+b") as stream:  # Windows synchronises only what is open for writing
+    """Flush a finished file to disk, then rename it."""
+    with partial.open("r+b") as stream:  # Windows only syncs files that are open for writing
         os.fsync(stream.fileno())
     partial.replace(path)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder beside ``path`` to write into; it takes that name at the end of the block, or vanishes after an error.
+    """Write a folder atomically: the block fills a temporary folder, which is renamed to ``path`` at the end.
+
+    After an exception the temporary folder is deleted.
 
     Raises:
-        OSError: it cannot be written, or something other than an empty folder has the name.
+        OSError: the folder cannot be written, or ``path`` exists and is not an empty folder.
     """
     partial = _partial(path)
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
     partial.mkdir(parents=True)
     try:
         yield partial

@@ -1,7 +1,7 @@
-"""Geometry of coarse boxes.
+"""Geometry of bounding boxes.
 
-Boxes are (N, 4) float32 arrays of corners ``x1 y1 x2 y2`` (XYXY) in pixels, half-open: a box of one pixel at the
-origin is ``0 0 1 1``. COCO's ``x y w h`` (XYWH) exists only in manifests.
+Boxes are (N, 4) float32 arrays ``x1 y1 x2 y2`` (XYXY) in pixels, with x2 and y2 exclusive: the box of the first pixel
+is ``0 0 1 1``. COCO's ``x y w h`` (XYWH) is used in manifests only.
 """
 
 from __future__ import annotations
@@ -20,15 +20,11 @@ Boxes = NDArray[np.float32]
 BoxMode = Literal["region", "image"]
 Corners = tuple[float, float, float, float]
 PIXEL = 0.9
-"""Side of the smallest box: a pixel, less what rounding to float32 takes."""
+"""Smallest side of a box in pixels: one pixel, minus a tolerance for float32 rounding."""
 
 
 def as_boxes(rows: ArrayLike | Iterable[ArrayLike]) -> Boxes:
-    """Turn rows of four numbers, or nothing at all, into an (N, 4) float32 array.
-
-    Raises:
-        ValueError: a row does not hold four numbers.
-    """
+    """Convert rows of four numbers to an (N, 4) float32 array; an empty input gives (0, 4)."""
     array = np.asarray(rows if isinstance(rows, np.ndarray) else list(rows), dtype=np.float32)  # type: ignore[arg-type]
     if array.size == 0:
         return np.zeros((0, 4), np.float32)
@@ -38,34 +34,34 @@ def as_boxes(rows: ArrayLike | Iterable[ArrayLike]) -> Boxes:
 
 
 def xywh_to_xyxy(boxes_xywh: Boxes) -> Boxes:
-    """Corner boxes from COCO boxes, (N, 4) to (N, 4)."""
+    """Convert (N, 4) boxes from XYWH to XYXY."""
     return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1)
 
 
 def xyxy_to_xywh(boxes_xyxy: Boxes) -> Boxes:
-    """COCO boxes from corner boxes, (N, 4) to (N, 4)."""
+    """Convert (N, 4) boxes from XYXY to XYWH."""
     return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
 
 
 def clip(boxes_xyxy: Boxes, width: float, height: float) -> Boxes:
-    """Boxes cut to an image of ``width`` × ``height`` pixels. A box wholly outside comes back with zero area."""
+    """Clip boxes to an image of ``width`` × ``height`` pixels. A box entirely outside gets zero area."""
     limit = np.array([width, height, width, height], np.float32)
     return np.clip(boxes_xyxy, 0, limit).astype(np.float32)
 
 
 def area(boxes_xyxy: Boxes) -> NDArray[np.float32]:
-    """(N,) areas in square pixels; 0 for a reversed box."""
+    """Return the (N,) box areas in square pixels, 0 for a box with reversed corners."""
     sides = np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None)
     return sides[:, 0] * sides[:, 1]
 
 
 def scale(boxes_xyxy: Boxes, factor_x: float, factor_y: float) -> Boxes:
-    """Boxes in the frame of an image resized by the two factors."""
+    """Scale boxes to the frame of a resized image."""
     return (boxes_xyxy * np.array([factor_x, factor_y, factor_x, factor_y], np.float32)).astype(np.float32)
 
 
 def defect(box_xyxy: NDArray[np.float32], width: int, height: int) -> str | None:
-    """Say in words what is wrong with one box of an image, or None when it can be used."""
+    """Describe why one box of an image is unusable; None for a usable box."""
     x1, y1, x2, y2 = (float(v) for v in box_xyxy)
     if not np.isfinite(box_xyxy).all():
         return "a box with a coordinate that is not a number"
@@ -84,21 +80,21 @@ def defect(box_xyxy: NDArray[np.float32], width: int, height: int) -> str | None
 
 
 def around(points: Iterable[tuple[float, float]]) -> Corners:
-    """``x1 y1 x2 y2`` of the box around the corners of a polygon.
+    """Return the bounding box ``x1 y1 x2 y2`` of a polygon's vertices.
 
     Raises:
-        ValueError: there is no point.
+        ValueError: there are no points.
     """
     across, down = zip(*points, strict=True)
     return min(across), min(down), max(across), max(down)
 
 
 def with_margin(boxes_xyxy: Boxes, margin: float, width: float, height: float) -> Boxes:
-    """Boxes with every side moved outwards by ``margin`` of the box's own side, cut to the image.
+    """Expand each side of the boxes by a fraction of the box's own size, clipped to the image.
 
     Args:
-        boxes_xyxy: (N, 4) corner boxes.
-        margin: fraction of the box's width (left, right) and height (top, bottom); 0 leaves the box as it is.
+        boxes_xyxy: (N, 4) boxes.
+        margin: fraction of the box's width (left, right) and height (top, bottom); 0 leaves the box unchanged.
         width: of the image in pixels.
         height: of the image in pixels.
     """
@@ -107,7 +103,7 @@ def with_margin(boxes_xyxy: Boxes, margin: float, width: float, height: float) -
 
 
 def rasterize(boxes_xyxy: Boxes, width: int, height: int) -> NDArray[np.bool_]:
-    """Union of the boxes as an (H, W) bool mask: True for every pixel that a box touches."""
+    """Rasterize the union of the boxes as an (H, W) bool mask: True for every pixel that a box touches."""
     mask = np.zeros((height, width), bool)
     for x1, y1, x2, y2 in clip(boxes_xyxy, width, height):
         mask[int(np.floor(y1)) : int(np.ceil(y2)), int(np.floor(x1)) : int(np.ceil(x2))] = True
@@ -123,18 +119,18 @@ def loosen(
     height: int,
     looseness_min: Share = 0.0,
 ) -> Boxes:
-    """Move each side outwards by a random share of the box, as a person drawing coarse boxes would.
+    """Move each side outwards by a random fraction of the box's size, like a person drawing coarse boxes.
 
     Args:
-        boxes_xyxy: (N, 4) tight corner boxes.
-        looseness: largest share of the box's own side; each of the four sides draws its own, uniformly.
+        boxes_xyxy: (N, 4) tight boxes.
+        looseness: largest fraction of the box's width or height; each side is drawn uniformly and independently.
         rng: the only source of randomness.
         width: of the image in pixels.
         height: of the image in pixels.
-        looseness_min: smallest share, at most the largest.
+        looseness_min: smallest fraction, at most ``looseness``.
 
     Raises:
-        InputError: the looseness is below zero, or its smallest is above its largest.
+        InputError: a looseness is outside [0, 1], or ``looseness_min`` is above ``looseness``.
     """
     if looseness_min > looseness:
         raise InputError(f"looseness_min is {looseness_min:g}; use a share from 0 to looseness, which is {looseness:g}")
@@ -144,7 +140,7 @@ def loosen(
 
 
 def merge_overlapping(boxes_xyxy: Boxes) -> Boxes:
-    """Replace boxes that overlap by the box around them, until no two overlap. Touching sides do not overlap."""
+    """Replace overlapping boxes by their bounding box until none overlap. Boxes that only touch do not overlap."""
     merged: list[NDArray[np.float32]] = []
     for candidate in boxes_xyxy:
         box = candidate.copy()
@@ -167,21 +163,21 @@ def boxes_from_mask(
     mode: BoxMode = "region",
     looseness_min: float = 0.0,
 ) -> Boxes:
-    """Draw the coarse boxes that a person would draw around a manipulated region.
+    """Derive coarse boxes from a mask, such as a person would draw around the manipulated regions.
 
-    One box per connected region above a minimum area, each side loosened at random, overlapping boxes merged. When
-    every region is below the minimum, all of them count, so that a mask that is not empty always has a box.
+    Each connected region above a minimum area gets a box whose sides are loosened at random; overlapping boxes are
+    merged. If all regions are below the minimum, all of them get a box, so a non-empty mask always has one.
 
     Args:
         mask: (H, W) bool, True = manipulated.
         rng: the only source of randomness.
-        looseness: largest outward move of a side, as a share of the box's side.
-        min_area: smallest region that gets a box, as a share of the image.
-        mode: ``region`` for one box per region, ``image`` for one box around all of them.
-        looseness_min: smallest outward move of a side, as a share of the box's side.
+        looseness: largest outward move of a side, as a fraction of the box's width or height.
+        min_area: area of the smallest region that gets a box, as a fraction of the image.
+        mode: ``region`` for one box per region, ``image`` for one box around all regions.
+        looseness_min: smallest outward move of a side, as a fraction of the box's width or height.
 
     Returns:
-        (N, 4) float32 corner boxes; N is 0 only for an empty mask.
+        (N, 4) float32 boxes (XYXY); N is 0 only for an empty mask.
     """
     height, width = mask.shape
     count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)

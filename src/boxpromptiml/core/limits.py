@@ -1,7 +1,7 @@
-"""What numbers may be: counts, sizes, shares, thresholds. Each limit is held here, once, as a type.
+"""Valid ranges of numeric parameters (counts, sizes, fractions, thresholds), each defined once as an annotated type.
 
-A parameter is annotated with one of the types below. `within_limits` then refuses what lies outside, wherever it comes
-from: the command line, a config, Python. FastAPI takes the same types for queries.
+A parameter is annotated with one of the types below, and `within_limits` rejects values outside the range, whether they
+come from the command line, a config or Python. FastAPI uses the same types for query parameters.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Limit:
-    """A range of numbers, as the metadata of an annotated type.
+    """A range of numbers, used as metadata of an `Annotated` type.
 
     Attributes:
-        words: what a number in the range is, for people.
-        least: smallest value.
-        most: largest value.
-        above: whether ``least`` itself is outside.
-        below: whether ``most`` itself is outside.
-        whole: whether only whole numbers are inside.
-        odd: whether only odd ones are.
-        share: whether it is a share of something, which people also give in per cent.
+        words: description of a valid number, for messages and help.
+        least: lower bound.
+        most: upper bound.
+        above: whether the lower bound is exclusive.
+        below: whether the upper bound is exclusive.
+        whole: whether only integers are valid.
+        odd: whether only odd numbers are valid.
+        share: whether it is a fraction, for which the error suggests a conversion when it looks like a percentage.
     """
 
     words: str
@@ -49,7 +49,7 @@ class Limit:
         return self.words
 
     def holds(self, value: object) -> bool:
-        """Whether a value is a number in the range."""
+        """Return whether a value is a number within the range."""
         if not isinstance(value, Real) or (self.whole and not isinstance(value, Integral)):
             return False
         number = float(cast(float, value))
@@ -60,10 +60,10 @@ class Limit:
         )
 
     def require(self, name: str, value: object) -> None:
-        """Refuse a value outside the range.
+        """Reject a value outside the range.
 
         Raises:
-            InputError: it names the value, the range and the remedy.
+            InputError: names the value, the valid range and, for a percentage, the fraction to use instead.
         """
         if not self.holds(value):
             raise InputError(f"{name} is {self._refused(value)}")
@@ -75,7 +75,7 @@ class Limit:
         return f"{told}; name {self.words}"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """How FastAPI checks a value of the type in a query."""
+        """Validate query parameters in FastAPI."""
         from pydantic_core import core_schema
 
         def checked(value: Any) -> Any:
@@ -86,7 +86,7 @@ class Limit:
         return core_schema.no_info_after_validator_function(checked, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
-        """How /openapi.json describes the type."""
+        """Describe the range in FastAPI's /openapi.json."""
         bounds = {
             "exclusiveMinimum" if self.above else "minimum": self.least,
             "exclusiveMaximum" if self.below else "maximum": self.most,
@@ -103,11 +103,11 @@ HashDistance = Annotated[
     int, Limit("a number of bits from 0 to 24, for photos differ in about 32 of 64", 0, 24, whole=True)
 ]
 ForgerySide = Annotated[int, Limit("a number of pixels from 32 to 8192", least=32, most=8192, whole=True)]
-"""Below 32 pixels no region of a forgery can be seen."""
+"""Regions of a forgery smaller than 32 pixels a side would be invisible."""
 Port = Annotated[int, Limit("a port from 0, for any that is free, to 65535", least=0, most=65535, whole=True)]
 Quality = Annotated[int, Limit("a quality from 1 to 100", least=1, most=100, whole=True)]
 UsualQuality = Annotated[float, Limit("a quality from 1 to 95", least=1, most=95)]
-"""Of the JPEG files that cameras and web sites write; more than 95 leaves hardly a trace."""
+"""JPEG quality of cameras and web sites; above 95 compression leaves hardly any traces."""
 BlurSide = Annotated[int, Limit("an odd number of pixels from 1 to 255", least=1, most=255, whole=True, odd=True)]
 NoiseVariance = Annotated[float, Limit("a number from 0 to 65025, which is 255²", least=0, most=255**2)]
 ResizeFactor = Annotated[float, Limit("a factor from 0.01 to 4", least=0.01, most=4)]
@@ -125,18 +125,19 @@ ShareBelowOne = Annotated[float, Limit("a share from 0 to below 1", least=0, mos
 ShareBelowHalf = Annotated[float, Limit("a share from 0 to below 0.5", least=0, most=0.5, below=True, share=True)]
 Probability = Annotated[float, Limit("a probability from 0 to 1", least=0, most=1, share=True)]
 Threshold = Annotated[float, Limit("a probability from 0 to below 1", least=0, most=1, below=True, share=True)]
-"""What lies strictly above it counts, so that nothing could lie above 1."""
+"""Pixels strictly above the threshold count, so no pixel could exceed a threshold of 1."""
 Devices = Count | Literal["auto"]
-"""How many processes, each with a device of its own; auto for one on each GPU."""
+"""Number of processes, each with its own device; auto starts one per GPU."""
 
 
 def within_limits(function: Callable[P, R]) -> Callable[P, R]:
-    """A function, or the ``__init__`` of a class, that refuses arguments outside the limits of their types.
+    """Decorate a function or an ``__init__`` so that it rejects arguments outside the ranges of their types.
 
-    Dataclasses among them are looked into, and their fields are named after the argument: ``recipe.host.blur``.
+    The fields of arguments that are dataclasses are checked too; errors give their full name, such as
+    ``recipe.host.blur``.
 
     Raises:
-        InputError: naming the first argument that is outside.
+        InputError: names the first argument that is out of range.
     """
     parameters = signature(function)
 
@@ -149,24 +150,24 @@ def within_limits(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def hold_fields(settings: Any, prefix: str = "") -> None:
-    """Refuse a dataclass, in its ``__post_init__``, with a field outside the limits of its type.
+    """Check the fields of a dataclass against the ranges of their types; to be called in its ``__post_init__``.
 
     Args:
         settings: the dataclass.
-        prefix: of the fields' names in the message, such as ``scoring.``.
+        prefix: prepended to field names in messages, such as ``scoring.``.
 
     Raises:
-        InputError: naming the first field that is outside.
+        InputError: names the first field that is out of range.
     """
     hints = _hints(cast(Any, type(settings)))
     hold({name: getattr(settings, name) for name in hints if hasattr(settings, name)}, hints, prefix)
 
 
 def hold(values: Mapping[str, object], hints: Mapping[str, Any], prefix: str = "") -> None:
-    """Refuse values outside the limits of their types.
+    """Check values against the ranges of their types.
 
     Raises:
-        InputError: naming the first that is outside.
+        InputError: names the first value that is out of range.
     """
     for name, value in values.items():
         for part, limit, number in _limited(f"{prefix}{name}", hints.get(name), value):
@@ -174,7 +175,7 @@ def hold(values: Mapping[str, object], hints: Mapping[str, Any], prefix: str = "
 
 
 def ranges(hint: Any) -> list[str]:
-    """What a type's limits say in words, each once; empty where it has none."""
+    """Return the descriptions of all ranges within a type, without repetition; an empty list if it has none."""
     if isinstance(hint, Limit):
         return [hint.words]
     return list(dict.fromkeys(words for part in get_args(hint) for words in ranges(part)))
@@ -186,7 +187,7 @@ def _hints(of: Any) -> dict[str, Any]:
 
 
 def _limited(name: str, hint: Any, value: object) -> Iterator[tuple[str, Limit, object]]:
-    """Every limit in a type, with what it limits in a value of that type. ``Count | None`` leaves None alone."""
+    """Yield each range within a type with its name and the value it applies to. None is valid for ``Count | None``."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         yield from ((name, limit, value) for limit in hint.__metadata__ if isinstance(limit, Limit))

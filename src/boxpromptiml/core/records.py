@@ -1,4 +1,4 @@
-"""The frozen records that cross a stage, and the one error users meet. Nothing here reads files."""
+"""Frozen records that the stages exchange, and `InputError`. Nothing here reads files."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:  # torch takes seconds to import and only annotations need it 
 
 Split = Literal["train", "val", "test"]
 LARGEST_ID = 2**63 - 1
-"""What an image id may be, because shards keep it as an int64."""
+"""Largest image id, because shards store ids as int64."""
 
 
 class InputError(ValueError):
-    """Something a user gave cannot be used. Its text is one line that names what, where and the remedy."""
+    """Input that cannot be used. The message is one line: what was found, where, and what to do."""
 
     def __str__(self) -> str:
-        """The text on one line, and without the control characters that names of files can have."""
+        """Return the message on one line, with control characters (possible in file names) escaped."""
         line = " ".join(super().__str__().splitlines())
         return "".join(repr(letter)[1:-1] if category(letter) == "Cc" else letter for letter in line)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image of a manifest, with paths resolved.
+    """One image of a manifest, with resolved paths.
 
     Attributes:
         image_id: COCO image id, unique within a manifest.
         path: the image file.
         width: pixels.
         height: pixels.
-        boxes_xyxy: (N, 4) float32 corner boxes in pixels of the upright image; N is 0 for an authentic image.
+        boxes_xyxy: (N, 4) float32 boxes in pixels of the upright image; N is 0 for an authentic image.
         split: train, val or test.
-        source: name of the set the image comes from.
-        mask_path: ground truth (non-zero = manipulated), or None.
-        authentic: True when nothing in the image was manipulated.
-        kind: manipulation kind (``splice``, ``copy_move``, ``removal``) where it is known.
+        source: name of the data set.
+        mask_path: ground-truth mask (non-zero = manipulated), or None.
+        authentic: True if nothing in the image was manipulated.
+        kind: type of manipulation (``splice``, ``copy_move``, ``removal``), if known.
     """
 
     image_id: int
@@ -60,21 +60,21 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One training sample as it is stored in a shard, everything at the shard's size S.
+    """One training sample as stored in a shard, at the shard's size S.
 
     Attributes:
         image_id: COCO image id.
         image: (S, S, 3) uint8 RGB.
         pseudo_mask: (S, S) uint8, the teacher's probability × 255.
-        truth: (S, S) uint8, 0 or 255, or None where there is no ground truth.
-        boxes_xyxy: (N, 4) float32 corner boxes in pixels of the S × S frame.
-        teacher_scores: (N,) float32 in [0, 1], the teacher's own confidence in the mask of each box.
-        source: name of the set.
+        truth: ground truth, (S, S) uint8, 0 or 255; None if there is none.
+        boxes_xyxy: (N, 4) float32 boxes in pixels of the S × S frame.
+        teacher_scores: (N,) float32 in [0, 1], the teacher's confidence in its mask for each box.
+        source: name of the data set.
         split: train, val or test.
-        authentic: True when nothing was manipulated (the pseudo-mask is then empty).
-        kind: manipulation kind, or an empty string.
-        width: width of the original image in pixels.
-        height: height of the original image in pixels.
+        authentic: True if nothing was manipulated; the pseudo-mask is then empty.
+        kind: type of manipulation, or an empty string.
+        width: of the original image in pixels.
+        height: of the original image in pixels.
     """
 
     image_id: int
@@ -92,15 +92,14 @@ class Sample:
 
     @property
     def truth_is_lost(self) -> bool:
-        """Whether the truth of a manipulated image marks nothing: there is nothing to score against or to learn."""
+        """Whether a manipulated image's ground truth is empty, so that it can be neither scored nor learned from."""
         return not self.authentic and self.truth is not None and not self.truth.any()
 
     @property
     def confidence(self) -> float:
-        """How far the teacher trusts its pseudo-mask, in [0, 1]: Σ aᵢ sᵢ / Σ aᵢ over boxes of area aᵢ and score sᵢ.
+        """The teacher's confidence in the pseudo-mask, in [0, 1]: Σ aᵢ sᵢ / Σ aᵢ over boxes of area aᵢ and score sᵢ.
 
-        So each pixel that a box holds speaks with the box's score. Without a box, as in an authentic image, it is 1:
-        nothing was asked of the teacher. The formula is ours.
+        It is 1 for an image without boxes, where the teacher was not used. The formula is ours.
         """
         sides = np.clip(self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2], 0, None)
         areas = sides.prod(axis=1, dtype=np.float64)
@@ -109,7 +108,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """An input that could not be used, and why."""
+    """An input that was skipped, with the reason."""
 
     image_id: int
     file: str
@@ -118,15 +117,15 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What produced a cache. Shards with different stamps never mix.
+    """What produced a cache. Shards with different stamps are never mixed.
 
     Attributes:
         schema: version of the shard layout.
         size: S, the side of images and masks in pixels.
-        teacher: teacher name, such as ``sam_vit_h`` or ``grabcut``.
-        weights_sha256: of the teacher's weight file; empty for a teacher without weights.
-        config_hash: of everything that decides the content of a pseudo-mask, the manifest included.
-        package_version: of this package.
+        teacher: name of the teacher, such as ``sam_vit_h`` or ``grabcut``.
+        weights_sha256: hash of the teacher's weight file; empty for a teacher without weights.
+        config_hash: hash of everything that determines the pseudo-masks, including the manifest.
+        package_version: version of this package.
     """
 
     schema: int
@@ -138,17 +137,17 @@ class Stamp:
 
 
 class Batch(TypedDict):
-    """What the student's LightningModule receives.
+    """A batch for the student's LightningModule.
 
     Attributes:
-        image: (B, 3, H, W) float in [0, 1], RGB. Normalisation happens inside the student.
+        image: (B, 3, H, W) float in [0, 1], RGB. The student normalizes it.
         pseudo_mask: (B, 1, H, W) float in [0, 1].
         box_mask: (B, 1, H, W) float, 1 inside any box.
-        weight: (B,) float, how much the sample counts in the loss.
-        truth: (B, 1, H, W) float in {0, 1}; 0 everywhere where there is no ground truth.
-        has_truth: (B,) bool.
+        weight: (B,) float, weight of the sample in the loss.
+        truth: ground truth, (B, 1, H, W) float in {0, 1}; all 0 if there is none.
+        has_truth: (B,) bool, whether there is ground truth.
         image_id: (B,) int64.
-        position: (B,) int64, in the dataset; unique where image ids of several sets are not.
+        position: (B,) int64, index in the dataset; unlike image ids, unique across several sets.
     """
 
     image: Tensor

@@ -1,4 +1,4 @@
-"""Text and JSON from strangers' tools, decoded in one place: with the byte-order marks and the NaN that they write."""
+"""Decoding of text and JSON written by other tools, including byte-order marks and NaN."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ Shape = TypeVar("Shape")
 
 
 class ShapeError(ValueError):
-    """JSON of another shape than was expected. Its text ends with the path inside."""
+    """JSON with an unexpected structure. The message ends with the path of the offending value."""
 
 
 def decode_text(content: bytes, errors: str = "strict") -> str:
-    """Content of a text file in UTF-8, or in UTF-16 where a byte-order mark says so, as PowerShell's ``>`` writes it.
+    """Decode a text file in UTF-8, or in UTF-16 if it has a byte-order mark (PowerShell's ``>`` writes such files).
 
     Raises:
-        UnicodeDecodeError: it is neither, and ``errors``, of `bytes.decode`, does not forgive that.
+        UnicodeDecodeError: it is neither, and ``errors`` (as in `bytes.decode`) does not tolerate that.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace" if errors == "surrogateescape" else errors)  # which knows bytes alone
+        return content.decode("utf-16", "replace" if errors == "surrogateescape" else errors)  # not surrogateescape
     return content.decode("utf-8-sig", errors)
 
 
 def decode_json(content: bytes, shape: type[Shape]) -> Shape:
-    """Content of a JSON file as a type that msgspec knows.
+    """Decode a JSON file into a type that msgspec supports.
 
-    What msgspec refuses is given to the standard library: byte-order marks, UTF-16 and UTF-32, which Windows writes,
-    and ``NaN``, which tools written in Python write. Such a number then costs one image and not the file.
+    Content that msgspec rejects is passed to the standard library, which accepts byte-order marks, UTF-16 and UTF-32
+    (from Windows) and ``NaN`` (from Python tools). A NaN then only invalidates one image instead of the file.
 
     Raises:
-        ShapeError: it has another shape. msgspec's own error is no ValueError before 0.21.
+        ShapeError: the structure differs from ``shape``. (msgspec's own error is not a ValueError before 0.21.)
         ValueError: it is not JSON.
-        RecursionError: it is nested too deep.
+        RecursionError: it is nested too deeply.
     """
     try:
         return _decoded(content, shape)
@@ -50,5 +50,5 @@ def _decoded(content: bytes, shape: type[Shape]) -> Shape:
         raise
     except (msgspec.DecodeError, UnicodeDecodeError):
         value = json.loads(content)
-    json.dumps(value, ensure_ascii=False).encode()  # refuses halves of a character, which nothing in UTF-8 can hold
+    json.dumps(value, ensure_ascii=False).encode()  # rejects lone surrogates, which UTF-8 cannot represent
     return msgspec.convert(value, shape)

@@ -1,1 +1,1 @@
-"""Manifests from the folders that data sets come in."""
+"""Creating manifests from data sets and annotations, and checking them."""

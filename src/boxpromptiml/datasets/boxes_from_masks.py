@@ -1,4 +1,4 @@
-"""The coarse boxes that a person would draw, from a ground-truth mask; the same for everyone who asks."""
+"""Coarse boxes derived from a ground-truth mask, such as a person would draw; deterministic for each image."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from boxpromptiml.images import Mask
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How boxes are drawn.
+    """Parameters for deriving boxes from masks.
 
     Attributes:
-        looseness: largest outward move of a box's side, as a share of the box.
-        looseness_min: smallest outward move.
-        mode: ``region`` for a box around each manipulated region, ``image`` for one around all of them.
-        min_area: smallest region that gets a box of its own, as a share of the image.
-        seed: of the looseness.
+        looseness: largest outward move of a side, as a fraction of the box's width or height.
+        looseness_min: smallest outward move of a side.
+        mode: ``region`` for a box around each manipulated region, ``image`` for one box around all of them.
+        min_area: area of the smallest region that gets its own box, as a fraction of the image.
+        seed: of the random looseness.
 
     Raises:
-        InputError: a number has no meaning.
+        InputError: a value is out of range.
     """
 
     looseness: Share = 0.15
@@ -43,6 +43,6 @@ class Drawing:
             )
 
     def boxes(self, mask: Mask, image: Path) -> Boxes:
-        """Boxes around an (H, W) bool mask, (N, 4) XYXY. They depend on the image's name, not on other images."""
+        """Return (N, 4) boxes (XYXY) around an (H, W) bool mask, random by the seed and the image's name."""
         rng = np.random.default_rng([self.seed, zlib.crc32(image.stem.encode())])
         return boxes_from_mask(mask, rng, self.looseness, self.min_area, self.mode, self.looseness_min)

@@ -1,4 +1,4 @@
-"""Every file of a set decoded once: sizes, white masks at the image's size, coarse boxes, and what cannot be used."""
+"""Examination of a data set's files: decoding, sizes, conversion of masks, derivation of boxes."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from boxpromptiml.runtime.provenance import is_written
 
 Mismatched = Literal["skip", "resize"]
 HALF = 0.5
-"""Share of an image that hardly any manipulation covers, from which on a mask may be an inverted one."""
+"""Fraction of an image that few manipulations exceed; a larger mask may be inverted."""
 IMAGES_PER_PROCESS = 64
-"""A process takes about as long to start as it takes to decode this many."""
+"""Number of images whose decoding takes about as long as starting a process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What is done with a set's files.
+    """Settings for examining a data set.
 
     Attributes:
-        root: resolved folder that all files must lie in, wherever symbolic links lead.
+        root: resolved folder that all files must lie in after following symbolic links.
         form: how masks mark manipulated pixels.
-        mismatched: masks of nearly the image's shape but another size are skipped or resized.
-        converted: folder for white masks at the image's size, where the set's own are otherwise.
-        drawing: of the boxes.
-        overwrite: replace converted masks that are there and differ.
+        mismatched: whether masks with the image's aspect ratio but a different size are skipped or resized.
+        converted: folder for masks converted to white on black at the image's size.
+        drawing: parameters of the boxes.
+        overwrite: replace existing converted masks that differ.
     """
 
     root: Path
@@ -58,12 +58,12 @@ class Treatment:
 
 @dataclass(frozen=True, slots=True)
 class Usable:
-    """An image that was decoded, with all that a manifest says of it but its split.
+    """A decoded image with everything that a manifest needs except the split.
 
     Attributes:
-        changed: how its mask was brought to its size or turned, or None.
-        doubtful: what a person should look at in its mask, or None.
-        share: of the image that its mask marks.
+        changed: how its mask was resized or rotated, or None.
+        doubtful: what is suspicious about its mask, or None.
+        share: fraction of the image covered by its mask.
     """
 
     entry: ListedImage
@@ -76,7 +76,7 @@ class Usable:
     share: float = 0.0
 
     def record(self, image_id: int, split: Split, source: str) -> ImageRecord:
-        """The image as a manifest's record."""
+        """Convert to a manifest record."""
         return ImageRecord(
             image_id=image_id,
             path=self.entry.image,
@@ -93,15 +93,15 @@ class Usable:
 
 @dataclass(frozen=True, slots=True)
 class ExaminedSet:
-    """A set after its files were decoded.
+    """A data set whose files have been decoded.
 
     Attributes:
-        listed: number of images of the set.
-        usable: by id. Ids count every image of the set, so a bad file changes no other's.
-        set_aside: a line for each file that cannot be used.
-        changed: a line for each mask that was resized or turned.
-        doubtful: a line for each mask that is nearly empty or nearly full.
-        others: what else lies beside the set's files and is not looked at, in words.
+        listed: number of images of the data set.
+        usable: by id. Ids count all images, so that an unusable file does not change the ids of others.
+        set_aside: one message per unusable file.
+        changed: one message per resized or rotated mask.
+        doubtful: one message per nearly empty or nearly full mask.
+        others: summary of files in the same folders that were ignored.
     """
 
     listed: int
@@ -112,16 +112,16 @@ class ExaminedSet:
     others: str = ""
 
     def count(self, authentic: bool) -> int:
-        """Number of usable images that are authentic, or that are not."""
+        """Count the usable images that are authentic, or those that are manipulated."""
         return sum((image.entry.mask is None) == authentic for image in self.usable.values())
 
     def is_complete(self, expected: Expected) -> bool:
-        """Whether at least the expected images can be used."""
+        """Return whether at least the expected number of images is usable."""
         enough = self.count(authentic=False) >= (expected.manipulated or 0)
         return enough and self.count(authentic=True) >= (expected.authentic or 0)
 
     def counts(self, expected: Expected) -> str:
-        """What can be used, in words, against what was expected."""
+        """Summarize the numbers of usable and expected images."""
         numbers = [
             (self.count(authentic=False), expected.manipulated),
             (self.count(authentic=True), expected.authentic),
@@ -133,7 +133,7 @@ class ExaminedSet:
         )
 
     def report(self) -> None:
-        """Print a line for each file that was skipped, changed or is doubtful, and what was not looked at."""
+        """Print a line for each file that was skipped, changed or is doubtful, and the ignored files."""
         for word, lines in (("skipped", self.set_aside), ("changed", self.changed), ("look at", self.doubtful)):
             for line in lines:
                 print(f"{word}: {line}")
@@ -143,7 +143,7 @@ class ExaminedSet:
             print(f"not looked at, beside the set's files: {self.others}")
 
     def _inverted(self) -> str:
-        """What masks that mark more than half of most images may mean; a single one may be right."""
+        """Return a warning if most masks cover more than half of their image; a single one may be right."""
         shares = [image.share for image in self.usable.values() if image.entry.mask is not None]
         large = sum(share > HALF for share in shares)
         if 2 * large <= len(shares):
@@ -155,11 +155,11 @@ class ExaminedSet:
 
 
 def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 1) -> ExaminedSet:
-    """Decode every file of a set in many processes, write the masks that need it, and draw the boxes.
+    """Decode all files of a data set in parallel, write converted masks, and derive the boxes.
 
     Raises:
         ImageError: a converted mask cannot be written.
-        OtherResultsError: one is there with other content, and is not to be replaced.
+        OtherResultsError: a different converted mask exists and is not to be replaced.
     """
     entries = [entry for entry in found.images if isinstance(entry, ListedImage)]
     answers = iter(spread(partial(_look, treatment), entries, "images"))
@@ -174,23 +174,23 @@ def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 
             examined.changed.append(answer.changed)
         if answer.doubtful:
             examined.doubtful.append(answer.doubtful)
-    next(answers, None)  # lets the progress bar end
+    next(answers, None)  # completes the progress bar
     return examined
 
 
 def workers_for(count: int) -> int:
-    """Number of processes worth starting for so many images."""
+    """Return the number of processes worth starting for this number of images."""
     return max(1, min(8, os.cpu_count() or 1, count // IMAGES_PER_PROCESS))
 
 
 def common_folder(records: Iterable[ImageRecord]) -> Path:
-    """The folder that all images and masks of records lie below, symbolic links followed."""
+    """Return the common parent folder of all images and masks, with symbolic links resolved."""
     files = (file for record in records for file in (record.path, record.mask_path) if file is not None)
     return Path(os.path.commonpath({file.resolve().parent for file in files}))
 
 
 def _others(found: Found) -> str:
-    """Files in the folders of a set's images and masks that are neither."""
+    """Summarize files in the folders of images and masks that are neither."""
     files = [
         file for entry in found.images if isinstance(entry, ListedImage) for file in (entry.image, entry.mask) if file
     ]
@@ -199,13 +199,13 @@ def _others(found: Found) -> str:
 
 
 def _look(treatment: Treatment, entry: ListedImage) -> Usable | str:
-    """Examine one image; a text is the reason why it cannot be used."""
+    """Examine one image; a string is the reason why it is unusable."""
     try:
         for file in (entry.image, entry.mask):
             if file is not None and not file.resolve().is_relative_to(treatment.root):
                 raise ImageError(f"{file}: leads out of {treatment.root}; put a copy there")
             for part in [] if file is None else file.resolve().relative_to(treatment.root).parts:
-                refuse_name(part)  # each, as a manifest may count from any folder above the file
+                refuse_name(part)  # every part, because a manifest may be relative to any parent folder
         if entry.mask is None:
             height, width = read_photo(entry.image).shape[:2]
             return Usable(entry, width, height, as_boxes([]), None)
@@ -232,6 +232,6 @@ def _look(treatment: Treatment, entry: ListedImage) -> Usable | str:
 
 
 def _converted_path(treatment: Treatment, image: Path) -> Path:
-    """A PNG of the image's own name, in the same subfolder as the image."""
+    """Return the path of the converted mask: a PNG with the image's name in the corresponding subfolder."""
     name = treatment.converted / image.relative_to(treatment.root)
     return name if name.suffix.lower() == ".png" else name.with_name(f"{name.name}.png")

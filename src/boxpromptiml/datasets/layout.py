@@ -1,7 +1,7 @@
-"""What a layout says of a data set: which images it holds, with which masks, and which files do not fit together.
+"""Description of a data set by its layout: images with their masks, and files without a counterpart.
 
-Every layout is a small module in `boxpromptiml.datasets.layouts` that provides what `Layout` asks for. It lists files
-by their names and decodes none.
+Each layout is a module in `boxpromptiml.datasets.layouts` that implements `Layout`. It lists files by name without
+decoding them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from boxpromptiml.images import MaskForm
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """One image of a data set.
+    """An image of a data set.
 
     Attributes:
         image: the image file.
         mask: its ground truth, or None for an authentic image.
-        group: images with the same group derive from one original photo; no two splits share a group.
-        kind: ``splice``, ``copy_move``, ``removal`` or ``inpainting`` where the layout tells.
+        group: shared by images derived from the same original photo; a group is never divided between splits.
+        kind: ``splice``, ``copy_move``, ``removal`` or ``inpainting``, if known from the layout.
     """
 
     image: Path
@@ -32,7 +32,7 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True)
 class Unpaired:
-    """A file that cannot be used, and why; the reason begins with the file."""
+    """An unusable file with the reason, which starts with the file's path."""
 
     path: Path
     reason: str
@@ -43,9 +43,9 @@ class Found:
     """The files of a data set.
 
     Attributes:
-        root: the folder that all of them lie below.
-        images: every image, or what is wrong with it, in an order that does not depend on the file system.
-        strays: masks that belong to no image.
+        root: folder that contains all of them.
+        images: all images, or why they are unusable, in an order independent of the file system.
+        strays: masks without image.
     """
 
     root: Path
@@ -55,13 +55,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Numbers of images that a complete set has; None where nobody says.
+    """Numbers of images in a complete data set; None if unknown.
 
     Attributes:
         manipulated: manipulated images with a mask.
         authentic: authentic images.
-        train: manipulated images that the paper's protocol trains on.
-        test: manipulated images that it tests on.
+        train: manipulated images used for training in the paper's protocol.
+        test: manipulated images used for testing in the paper's protocol.
     """
 
     manipulated: int | None = None
@@ -71,14 +71,14 @@ class Expected:
 
 
 class Layout(Protocol):
-    """What a layout's module provides."""
+    """Interface of a layout's module."""
 
     EXPECTED: Expected
     MASKS: MaskForm
 
     def find(self, root: Path) -> Found:
-        """List the set at ``root``.
+        """List the data set at ``root``.
 
         Raises:
-            InputError: a folder or file that the layout needs is missing.
+            InputError: a required folder or file is missing.
         """

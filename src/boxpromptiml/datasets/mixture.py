@@ -1,4 +1,4 @@
-"""Many sets at once: one training manifest of several sources, and a manifest for each test set."""
+"""The command ``mixture``: one training manifest from several data sets, and a manifest for each test set."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 HEADER = ("set", "use", "distribution", "found", "expected", "train", "val", "test", "authentic", "skipped")
 
 
-@dataclass(frozen=True)  # without slots: jsonargparse reads defaults from __dict__
+@dataclass(frozen=True)  # no slots, because jsonargparse reads defaults from __dict__
 class SourceSet:
-    """One set of a mixture.
+    """One data set of a mixture.
 
     Attributes:
-        name: of the set in manifests, scores and reports.
+        name: of the data set in manifests, scores and reports.
         layout: its native layout.
         root: folder that it was unpacked to; for imdlbenco the JSON file.
-        use: for training, for testing, or for both with a part each.
-        distribution: of a test set: in, like the training sets, or out.
-        mismatched: masks of another size than their image are skipped, or resized where the shape is the same.
-        test_images: for both, number of manipulated images drawn for the test; by default the paper's.
+        use: for training, for testing, or for both with separate parts.
+        distribution: of a test set: in-distribution (in) or out-of-distribution (out).
+        mismatched: skip masks of a different size than their image, or resize them if the aspect ratio is the same.
+        test_images: for use both, number of manipulated images drawn for testing; by default that of the paper.
     """
 
     name: str
@@ -48,13 +48,13 @@ class SourceSet:
 
     @property
     def expected(self) -> Expected:
-        """What a complete set of this layout holds."""
+        """Numbers of images in a complete data set of this layout."""
         return LAYOUTS[self.layout].EXPECTED
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What came of a set; of a missing one, nothing."""
+    """Results of one data set; empty if it is missing."""
 
     spec: SourceSet
     found: int = 0
@@ -79,31 +79,32 @@ def mixture(
     workers: Count | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Write one training manifest for several sets and a manifest for each test set, and say what they hold.
+    """Create one training manifest from several data sets and a manifest for each test set, and print a summary.
 
-    Writes test/NAME.json and manifest.json (train and val, with each image's set as its source), and masks/NAME/ where
-    a set's own masks are not white on black at their image's size. A set for both is split by a seeded draw of whole
-    original photos, with the paper's number of test images; which images they are the paper does not publish.
+    Writes test/NAME.json and manifest.json (train and val, with the data set of each image as its source), and
+    masks/NAME/ if the data set's own masks are not white on black at their image's size. A data set with use both is
+    split by original photo with a seeded random draw that yields the paper's number of test images. The paper does not
+    publish which images it uses.
 
     Args:
-        sets: the sets, each with name, layout, root and use.
+        sets: the data sets, each with name, layout, root and use.
         out: folder to write into.
-        val_share: share of the training images that go to val; images of one original photo stay together.
-        looseness: largest outward move of a box's side, as a share of the box.
-        looseness_min: smallest outward move of a side; equal to looseness for boxes that are all equally loose.
-        mode: region draws one box around each manipulated region, image one box around all of them.
-        min_area: smallest region that gets a box of its own, as a share of the image.
-        seed: of the draw, the validation share and the looseness.
-        allow_incomplete: go on without sets that are missing, and accept sets with fewer images than they should have.
-        workers: number of processes; by default one for each core, at most 8.
-        overwrite: replace manifests and masks in the folder that are there with other content.
+        val_share: fraction of the training images that goes to val; images of one original photo stay together.
+        looseness: largest outward move of a side, as a fraction of the box's width or height.
+        looseness_min: smallest outward move of a side; set it to looseness for boxes that are all equally loose.
+        mode: region derives a box around each manipulated region, image one box around all of them.
+        min_area: area of the smallest region that gets its own box, as a fraction of the image.
+        seed: of the test draw, the validation split and the looseness.
+        allow_incomplete: continue without missing data sets, and accept data sets with fewer images than expected.
+        workers: number of processes; by default one per core, at most 8.
+        overwrite: replace existing manifests and masks with different content.
 
     Returns:
-        0, or 3 when files were skipped or a set is incomplete.
+        0, or 3 if files were skipped or a data set is incomplete.
 
     Raises:
-        InputError: a set is missing, no image can be used, an argument has no meaning, or another manifest or mask is
-            in the way.
+        InputError: a data set is missing, no image is usable, an argument is invalid, or a different manifest or mask
+            exists.
     """
     drawing = Drawing(looseness, looseness_min, mode, min_area, seed)
     _check(sets, val_share, seed)
@@ -138,7 +139,7 @@ def mixture(
 
 
 def _check(sets: Sequence[SourceSet], val_share: ShareBelowOne, seed: int) -> None:
-    in_val("", val_share, seed)  # refuses a share without meaning before any work
+    in_val("", val_share, seed)  # fail early on an invalid fraction
     for name, count in Counter(spec.name for spec in sets).items():
         if count > 1 or Path(name).name != name:
             raise InputError(
@@ -150,7 +151,7 @@ def _check(sets: Sequence[SourceSet], val_share: ShareBelowOne, seed: int) -> No
 
 
 def _listings(sets: Sequence[SourceSet], allow_incomplete: bool) -> dict[str, Found]:
-    """The files of every set that is there, by its name. All are looked for before one is decoded."""
+    """List the files of all available data sets, by name, before any file is decoded."""
     listings: dict[str, Found] = {}
     missing: list[str] = []
     for spec in sets:
@@ -168,7 +169,7 @@ def _listings(sets: Sequence[SourceSet], allow_incomplete: bool) -> dict[str, Fo
 
 
 def _records(spec: SourceSet, examined: ExaminedSet, val_share: ShareBelowOne, seed: int) -> list[ImageRecord]:
-    """The usable images of a set, each in its split."""
+    """Assign the usable images of a data set to splits."""
     tested: set[str] = set()
     if spec.use == "both":
         wanted = spec.expected.test if spec.test_images is None else spec.test_images
@@ -183,7 +184,7 @@ def _records(spec: SourceSet, examined: ExaminedSet, val_share: ShareBelowOne, s
 
 
 def _manifests(out: Path, parts: Sequence[_Part]) -> dict[Path, bytes]:
-    """The test manifests, and last the training manifest, so that its presence means that all are there."""
+    """Encode the test manifests, then the training manifest, whose presence indicates that all are complete."""
     manifests: dict[Path, bytes] = {}
     for part in parts:
         tested = [record for record in part.records if record.split == "test"]
@@ -199,7 +200,7 @@ def _manifests(out: Path, parts: Sequence[_Part]) -> dict[Path, bytes]:
 
 
 def _table(parts: Sequence[_Part]) -> str:
-    """A row for each set and a line for each purpose: what was found, expected and used."""
+    """Format a row for each data set and a line for each purpose: images found, expected and used."""
     rows = [HEADER, *(_row(part) for part in parts)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

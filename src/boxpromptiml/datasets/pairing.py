@@ -1,6 +1,6 @@
-"""Images and masks matched by name and never by order, for all layouts.
+"""Pairing of images and masks by name, shared by all layouts.
 
-Pairing by sorted order goes wrong silently when one file is missing: every later image gets its neighbour's mask.
+Pairing by sorted order fails silently if a file is missing: every later image gets the mask of its neighbour.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from boxpromptiml.datasets.layout import ListedImage, Unpaired
 from boxpromptiml.images import list_images
 
 DEPTH = 3
-"""Archives unpack into a folder or two of their own, so folders are looked for this many levels down."""
+"""How many levels down folders are searched, because archives often unpack into nested folders."""
 MAC_EXTRAS = "__MACOSX"
-"""Folder of an archive made on a Mac; the files inside only look like images."""
+"""Folder in archives made on a Mac; its files have image suffixes but are not images."""
 
 
 def stem(path: Path) -> str:
-    """A file's name without its suffix."""
+    """Return a file's name without its suffix."""
     return path.stem
 
 
@@ -34,19 +34,19 @@ def pair(
     kind: Callable[[Path], str | None] = lambda image: None,
     shared: bool = False,
 ) -> tuple[list[ListedImage | Unpaired], list[Unpaired]]:
-    """Give every image the one mask that its name asks for.
+    """Pair every image with the mask that matches its name.
 
     Args:
         images: manipulated images.
         masks: mask files.
-        mask_names: the names that an image's mask may have.
-        mask_name: the name of a mask file that is compared with them.
+        mask_names: possible mask names of an image.
+        mask_name: name of a mask file, to be compared with them.
         group: of an image, see `ListedImage`.
         kind: of an image, see `ListedImage`.
-        shared: several images may have one mask.
+        shared: whether several images may share a mask.
 
     Returns:
-        An entry for each image, or why it has none, in the images' order; and the masks that no image asks for.
+        For each image, in order, an entry or why it has no mask; and the masks without image.
     """
     named: dict[str, list[Path]] = defaultdict(list)
     for mask in masks:
@@ -61,7 +61,7 @@ def pair(
 
 
 def images_in(folder: Path | None, outside: Path | None = None) -> list[Path]:
-    """The image files below a folder, if there is one, without those below another and without extras of Mac archives.
+    """List the image files below a folder (none for None), except those below ``outside`` and extras of Mac archives.
 
     Raises:
         ImageError: the folder does not exist.
@@ -73,10 +73,10 @@ def images_in(folder: Path | None, outside: Path | None = None) -> list[Path]:
 
 
 def find_folder(root: Path, *names: str) -> Path | None:
-    """The outermost folder below ``root`` with one of the names, whatever their case; the first name wins.
+    """Return the outermost folder below ``root`` with one of the names, ignoring case; earlier names take precedence.
 
     Raises:
-        InputError: the root is no folder, or two folders of that name are equally deep.
+        InputError: the root is not a folder, or two such folders are at the same level.
     """
     for level in _levels(root):
         for name in names:
@@ -89,18 +89,18 @@ def find_folder(root: Path, *names: str) -> Path | None:
 
 
 def homes(root: Path, own: Sequence[str], other: Sequence[str]) -> tuple[Path, bool]:
-    """The folder of a set that may lie beside another with folders of the same names, and whether it does.
+    """Return the folder of a data set that may lie beside a similar one, and whether the other one is there.
 
     Args:
-        root: folder above one or both.
-        own: what the set's folder may be called, in small letters and digits.
-        other: the same of the other set.
+        root: folder that contains one or both.
+        own: possible names of the data set's folder, reduced to lower-case letters and digits.
+        other: the same for the other data set.
 
     Returns:
-        The set's folder, or the root where none is called so; and whether the other set is there, too.
+        The data set's folder, or the root if no folder has such a name; and whether the other data set is present.
 
     Raises:
-        InputError: the root is no folder, or two folders of the set are equally deep.
+        InputError: the root is not a folder, or two folders of the data set are at the same level.
     """
     keys = {path.name: re.sub("[^a-z0-9]", "", path.name.lower()) for level in _levels(root) for path in level}
     home = find_folder(root, *(name for name, key in keys.items() if key in own))
@@ -108,7 +108,7 @@ def homes(root: Path, own: Sequence[str], other: Sequence[str]) -> tuple[Path, b
 
 
 def _levels(root: Path) -> Iterator[list[Path]]:
-    """The folders below a root, level by level."""
+    """Yield the folders below a root, level by level."""
     if not root.is_dir():
         raise InputError(f"{root}: not a folder; name the one that the data set was unpacked to")
     level = [root]
@@ -119,7 +119,7 @@ def _levels(root: Path) -> Iterator[list[Path]]:
 
 
 def need_folder(root: Path, *names: str) -> Path:
-    """The folder that `find_folder` finds.
+    """Return the folder that `find_folder` finds.
 
     Raises:
         InputError: there is none.
@@ -134,7 +134,7 @@ def need_folder(root: Path, *names: str) -> Path:
 
 
 def untouched(images: Iterable[Path], group: Callable[[Path], str] = stem) -> list[ListedImage]:
-    """Entries of authentic images."""
+    """Create entries for authentic images."""
     return [ListedImage(image, None, group(image)) for image in images]
 
 

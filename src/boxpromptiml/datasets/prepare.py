@@ -1,4 +1,4 @@
-"""Write the manifest of a data set: its files as they are, coarse boxes drawn from its masks as a person would."""
+"""The command ``prepare``: a manifest for a data set, with coarse boxes derived from its masks."""
 
 from __future__ import annotations
 
@@ -39,45 +39,45 @@ def prepare(
     workers: Count | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Write a manifest with coarse boxes for a data set: in its native layout, or a folder of images and one of masks.
+    """Create a manifest with coarse boxes for a data set in its native layout, or for folders of images and masks.
 
-    Images and masks are paired by name, never by order. Every file is decoded once; those that cannot be used are
-    listed and left out. Nothing in the data set is copied or changed; masks that are not white on black at their
-    image's size are written anew beside the manifest, into a folder named after it with -masks.
+    Images and masks are paired by name, never by order. Every file is decoded once; unusable files are listed and
+    skipped. The data set itself is neither copied nor changed; masks that are not white on black at their image's size
+    are converted and written beside the manifest, into a folder with its name and -masks.
 
     Args:
         out: the manifest to write, a .json file.
-        layout: native layout of the set; data/README.md shows each one's folders.
-        root: folder that the set was unpacked to; for imdlbenco the JSON file.
-        images: instead of layout and root, a folder of manipulated images, searched with its subfolders.
-        masks: folder of their masks, white = manipulated: photo.jpg goes with photo.png, photo_gt.png or
-            photo_mask.png; it may be the same folder.
+        layout: native layout of the data set; data/README.md shows the folders of each.
+        root: folder that the data set was unpacked to; for imdlbenco the JSON file.
+        images: instead of layout and root, a folder of manipulated images, including its subfolders.
+        masks: folder of their masks, white = manipulated: photo.jpg is paired with photo.png, photo_gt.png or
+            photo_mask.png; may be the same folder.
         authentic: folder of images that are known to be authentic.
-        source: name of the set in scores and reports; by default the manifest's name.
+        source: name of the data set in scores and reports; by default the manifest's name.
         split: train, val or test.
-        val_share: share of the images that go to val instead; images of one original photo stay together.
-        mismatched: masks of another size than their image are skipped, or resized where the shape is the same.
-        looseness: largest outward move of a box's side, as a share of the box.
-        looseness_min: smallest outward move of a side; equal to looseness for boxes that are all equally loose.
-        mode: region draws one box around each manipulated region, image one box around all of them.
-        min_area: smallest region that gets a box of its own, as a share of the image.
-        seed: of the looseness and of the validation share.
-        allow_incomplete: accept fewer images than the layout's set is known to have.
-        workers: number of processes; by default one for each core, at most 8.
-        overwrite: replace the manifest, or masks beside it, that are there with other content.
+        val_share: fraction of the images that goes to val instead; images of one original photo stay together.
+        mismatched: skip masks of a different size than their image, or resize them if the aspect ratio is the same.
+        looseness: largest outward move of a side, as a fraction of the box's width or height.
+        looseness_min: smallest outward move of a side; set it to looseness for boxes that are all equally loose.
+        mode: region derives a box around each manipulated region, image one box around all of them.
+        min_area: area of the smallest region that gets its own box, as a fraction of the image.
+        seed: of the looseness and of the validation split.
+        allow_incomplete: accept fewer images than the layout's data set is known to have.
+        workers: number of processes; by default one per core, at most 8.
+        overwrite: replace an existing manifest, or masks beside it, with different content.
 
     Returns:
-        0, or 3 when files were skipped or the set is incomplete.
+        0, or 3 if files were skipped or the data set is incomplete.
 
     Raises:
-        InputError: a folder does not exist, no image can be used, an argument has no meaning, or another manifest or
-            mask is in the way.
+        InputError: a folder does not exist, no image is usable, an argument is invalid, or a different manifest or mask
+            exists.
     """
     if out.suffix.lower() != ".json":
         raise InputError(f"{out}: a manifest is a JSON file; give it a name such as {out.name or 'set'}.json")
     drawing = Drawing(looseness, looseness_min, mode, min_area, seed)
     name = source or out.stem
-    in_val(name, val_share, seed)  # refuses a share without meaning before any work
+    in_val(name, val_share, seed)  # fail early on an invalid fraction
     found, form, expected = _listing(layout, root, images, masks, authentic)
     treatment = Treatment(
         found.root, form, mismatched, out.with_name(f"{out.stem}-masks").resolve(), drawing, overwrite
@@ -104,7 +104,7 @@ def prepare(
 def _listing(
     layout: LayoutName | None, root: Path | None, images: Path | None, masks: Path | None, authentic: Path | None
 ) -> tuple[Found, MaskForm, Expected]:
-    """The files of a layout, or those of single folders."""
+    """List the files of a layout, or of the separately given folders."""
     if layout is not None and root is not None and not (images or masks or authentic):
         return find_in(layout, root), LAYOUTS[layout].MASKS, LAYOUTS[layout].EXPECTED
     if layout is None and root is None and images is not None and masks is not None:

@@ -1,4 +1,4 @@
-"""Other boxes for an existing manifest, drawn from its ground truth; images and masks stay as they are."""
+"""The command ``redraw``: new boxes for an existing manifest, derived from its ground truth."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def redraw(
     workers: Count | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Write a manifest with the same images and other boxes, to study how coarse boxes may be.
+    """Create a manifest with the same images and new boxes, to study the effect of coarser or tighter boxes.
 
-    Boxes are drawn from the ground-truth masks. With the arguments of prepare they are those that prepare draws.
+    Boxes are derived from the ground-truth masks. With the same arguments they equal those of prepare.
 
     Args:
         manifest: COCO JSON whose images have mask_file.
         out: the manifest to write, a .json file.
-        looseness: largest outward move of a box's side, as a share of the box; 0 for tight boxes.
-        looseness_min: smallest outward move of a side; equal to looseness for boxes that are all equally loose.
-        mode: region draws one box around each manipulated region, image one box around all of them.
-        min_area: smallest region that gets a box of its own, as a share of the image.
+        looseness: largest outward move of a side, as a fraction of the box's width or height; 0 for tight boxes.
+        looseness_min: smallest outward move of a side; set it to looseness for boxes that are all equally loose.
+        mode: region derives a box around each manipulated region, image one box around all of them.
+        min_area: area of the smallest region that gets its own box, as a fraction of the image.
         seed: of the looseness.
-        workers: number of processes; by default one for each core, at most 8.
-        overwrite: replace a file that is there with other content.
+        workers: number of processes; by default one per core, at most 8.
+        overwrite: replace an existing file with different content.
 
     Returns:
-        0, or 3 when images were skipped because they have no usable ground truth.
+        0, or 3 if images were skipped because they have no usable ground truth.
 
     Raises:
-        InputError: the manifest cannot be used, an argument has no meaning, or another file is in the way.
+        InputError: the manifest cannot be used, an argument is invalid, or a different file exists.
     """
     if out.suffix.lower() != ".json" or out.resolve() == manifest.resolve():
         raise InputError(f"{out}: name another .json file, so that the old boxes stay")
@@ -75,7 +75,7 @@ def redraw(
 
 
 def _boxes(drawing: Drawing, record: ImageRecord) -> Boxes | str:
-    """Boxes of one image; a text is the reason why there are none."""
+    """Derive the boxes of one image; a string is the reason why that is impossible."""
     if record.authentic:
         return record.boxes_xyxy
     if record.mask_path is None:
@@ -84,5 +84,5 @@ def _boxes(drawing: Drawing, record: ImageRecord) -> Boxes | str:
         _, mask = read_record(record)
     except ImageError as error:
         return str(error)
-    assert mask is not None  # there is a mask_path
+    assert mask is not None  # because mask_path is not None
     return drawing.boxes(mask, record.path)

@@ -1,7 +1,7 @@
-"""Splits that no original photo crosses: whole groups are drawn, by a seed.
+"""Random splits that keep all images of an original photo together.
 
-The paper's own lists are not published, so which images of a set are trained and tested on is ours; only how many is
-the paper's.
+The paper's lists are not published: the selection of training and test images is ours, only their numbers are the
+paper's.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from boxpromptiml.datasets.layout import ListedImage
 
 
 def draw_groups(entries: Iterable[ListedImage], wanted: int, seed: int) -> set[str]:
-    """Draw the groups of a test set with so many manipulated images, or as near to it as whole groups allow.
+    """Draw the groups of a test set with this number of manipulated images, or as close to it as whole groups allow.
 
-    Groups are taken in shuffled order. Those of authentic images alone are drawn in proportion.
+    Groups are taken in shuffled order. Groups with authentic images only are drawn in proportion.
 
     Args:
-        entries: the usable images of a set.
+        entries: usable images of a data set.
         wanted: number of manipulated images to draw.
         seed: of the draw.
     """
@@ -39,17 +39,17 @@ def draw_groups(entries: Iterable[ListedImage], wanted: int, seed: int) -> set[s
 
 @within_limits
 def in_val(group: str, val_share: ShareBelowOne, seed: Seed) -> bool:
-    """Whether a group goes to validation; it depends on no other group.
+    """Return whether a group belongs to the validation split, independently of all other groups.
 
     Raises:
-        InputError: the share is below 0, or 1 or more.
+        InputError: the fraction is below 0, or 1 or more.
     """
     return bool(np.random.default_rng([seed, zlib.crc32(group.encode()), 1]).random() < val_share)
 
 
 def _exact_sum(sizes: dict[str, int], wanted: int) -> set[str]:
-    """Keys, early ones first, whose sizes add up to ``wanted`` or to the reachable sum nearest to it."""
-    reachable = [1]  # bit s of the n-th number is set where the first n sizes can add up to s
+    """Select keys, preferring early ones, whose sizes sum to ``wanted`` or to the nearest reachable sum."""
+    reachable = [1]  # bit s of reachable[n] is set if some of the first n sizes sum to s
     for size in sizes.values():
         reachable.append(reachable[-1] | reachable[-1] << size)
     total = min((s for s in range(sum(sizes.values()) + 1) if reachable[-1] >> s & 1), key=lambda s: abs(s - wanted))

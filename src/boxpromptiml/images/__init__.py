@@ -1,6 +1,6 @@
-"""The one place that reads and writes pixels, and that knows value ranges.
+"""Reading and writing of images. All pixel access goes through this package, which defines the value ranges.
 
-Photos are (H, W, 3) uint8 RGB, upright; masks are (H, W) bool; probability masks are (H, W) float32 in [0, 1].
+Photos are (H, W, 3) uint8 RGB, upright; masks are (H, W) bool; probability maps are (H, W) float32 in [0, 1].
 """
 
 from boxpromptiml.images.arrays import Instances, Mask, Photo, Probability

@@ -1,4 +1,4 @@
-"""What images are in memory."""
+"""Array types of images in memory."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ Mask = NDArray[np.bool_]
 Probability = NDArray[np.float32]
 """(H, W) in [0, 1]."""
 Instances = NDArray[np.int32]
-"""(H, W), 0 for the background and one number for each object."""
+"""(H, W), 0 for the background and a positive number per object."""

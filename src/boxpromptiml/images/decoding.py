@@ -1,7 +1,7 @@
-"""Files of images decoded: upright, whatever their format and pixel type, or refused with the reason.
+"""Decoding of image files to upright 8-bit images, or rejection with the reason.
 
-A value says how bright a pixel is only together with the value that is white. Where a file's type does not tell that
-(32-bit whole numbers, floats beyond 1, 12 bits in 16) it is refused: read wrongly it would be nearly black.
+A pixel value only means a brightness relative to the value of white. Where the file does not define that value (32-bit
+integers, floats beyond 1, 12 bits stored in 16), the image is rejected, because it would be read nearly black.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from boxpromptiml.images.errors import ImageError, NotAnImageError, PixelRangeEr
 from boxpromptiml.images.files import FORMATS
 
 DEFAULT_MAX_PIXELS = 120_000_000
-"""Largest image that is decoded, in pixels: above today's cameras, below a decompression bomb (30,000 × 30,000)."""
+"""Default pixel limit: above today's cameras, below a decompression bomb (30,000 × 30,000)."""
 PLAIN = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"})
-"""Pillow's modes of 8 bits a channel or fewer that it converts to RGB."""
+"""Pillow's modes with at most 8 bits per channel, which it converts to RGB."""
 WIDE_TOP = 65_535
 DARKEST = 4096
-"""Pixels of 16 bits that all stay below this are 12 bits or fewer, stored in 16."""
+"""If all 16-bit pixels are below this value, they probably hold at most 12 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upright:
-    """A decoded file, turned as its EXIF says.
+    """A decoded image, rotated according to its EXIF orientation.
 
     Attributes:
-        image: with 8 bits a channel, in one of the modes of `PLAIN`.
-        orientation: that EXIF gave, 1 to 8, or None where it gave none.
+        image: 8 bits per channel, in one of the modes in `PLAIN`.
+        orientation: EXIF orientation of the file, 1 to 8; None if it has none.
     """
 
     image: Image.Image
@@ -49,32 +49,32 @@ class Upright:
         return self.image.size
 
     def photo(self) -> Photo:
-        """(H, W, 3) uint8 RGB; alpha is dropped."""
-        return np.array(self.rgb())  # a copy, because torch refuses read-only memory
+        """Return (H, W, 3) uint8 RGB; alpha is dropped."""
+        return np.array(self.rgb())  # a copy, because torch rejects read-only memory
 
     def rgb(self) -> Image.Image:
-        """Pillow's RGB; alpha is dropped."""
+        """Return a Pillow image in mode RGB; alpha is dropped."""
         return self.image if self.image.mode == "RGB" else self.image.convert("RGB")
 
 
 def read_photo(path: Path) -> Photo:
-    """Read any photo as (H, W, 3) uint8 RGB: upright, alpha dropped, 16-bit scaled to 8, the first frame of many.
+    """Read a photo as (H, W, 3) uint8 RGB: upright, without alpha, 16 bits scaled to 8, only the first frame.
 
-    Floats are read where they lie in [0, 1].
+    Floating-point images must lie in [0, 1].
 
     Raises:
-        ImageError: the file is missing, empty, cut off, not an image, larger than the pixel limit, or of pixels whose
-            range is not known.
+        ImageError: the file is missing, empty, truncated, not an image, above the pixel limit, or has an unknown value
+            range.
     """
     return read_upright(path).photo()
 
 
 def read_upright(path: Path, single: bool = False) -> Upright:
-    """A photo or mask with its EXIF orientation.
+    """Read a photo or mask together with its EXIF orientation.
 
     Args:
         path: of the file.
-        single: refuse a file of several pictures, of which only the first would be read.
+        single: reject files with several images, of which only the first would be read.
 
     Raises:
         ImageError: as for `read_photo`.
@@ -84,39 +84,39 @@ def read_upright(path: Path, single: bool = False) -> Upright:
 
 
 def decode_photo(content: bytes, name: str, limit: int) -> Photo:
-    """Photo from the bytes of a file, as `read_photo` gives it, without any file.
+    """Decode the bytes of an image file like `read_photo`, without accessing the disk.
 
     Args:
         content: of the file.
-        name: what errors call it.
-        limit: largest number of pixels that is decoded.
+        name: used in error messages.
+        limit: largest number of pixels.
 
     Raises:
-        ImageError: as for `read_photo`; `TooLargeError` and `NotAnImageError` tell why.
+        ImageError: as for `read_photo`; the subclasses `TooLargeError` and `NotAnImageError` distinguish the reasons.
     """
     with _open(Path(name), content, limit) as image:
         return _decode(image, Path(name)).photo()
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Width and height of the upright image, from the file's header alone: the pixels may still turn out cut off.
+    """Return width and height of the upright image from the file's header; the pixel data may still be truncated.
 
     Raises:
-        ImageError: the file is missing, empty, not an image, or larger than the pixel limit.
+        ImageError: the file is missing, empty, not an image, or above the pixel limit.
     """
     with _open(path) as image:
         width, height = image.size
-        if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow 11 and later give a TIFF's size upright
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow >= 11 gives the upright size
             width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
         try:
-            exif = Image.Image.getexif(image)  # PNG's own decodes all pixels to look for EXIF behind them
+            exif = Image.Image.getexif(image)  # PNG's own getexif would decode all pixels
         except Exception as error:  # as in _decode
             raise ImageError(f"{path}: its EXIF cannot be read ({error}); save the image again") from None
     return (height, width) if exif.get(ExifTags.Base.Orientation) in (5, 6, 7, 8) else (width, height)
 
 
 def read_numbers(path: Path) -> tuple[Instances, int | None]:
-    """A one-channel picture of whole numbers as (H, W) int32, upright, and its EXIF orientation.
+    """Read a one-channel integer image as (H, W) int32, upright, together with its EXIF orientation.
 
     Raises:
         ImageError: the file cannot be read, has colours, or holds fractions.
@@ -136,10 +136,10 @@ def read_numbers(path: Path) -> tuple[Instances, int | None]:
 
 
 def max_pixels() -> int:
-    """The pixel limit: the environment variable ``BOXPROMPTIML_MAX_PIXELS``, or 120 million.
+    """Return the pixel limit: the environment variable ``BOXPROMPTIML_MAX_PIXELS``, or 120 million.
 
     Raises:
-        ImageError: the variable holds something else than a whole number above 0.
+        ImageError: the variable is not a positive integer.
     """
     text = os.environ.get("BOXPROMPTIML_MAX_PIXELS", str(DEFAULT_MAX_PIXELS))
     if not (text.isascii() and text.isdigit() and int(text)):
@@ -148,7 +148,7 @@ def max_pixels() -> int:
 
 
 def _open(path: Path, content: bytes | None = None, limit: int | None = None) -> Image.Image:
-    """Parse the header of a file, or of content that was sent under a name and has a limit of its own."""
+    """Parse the header of a file, or of uploaded content with its own pixel limit."""
     if limit is None:
         limit = max_pixels()
         shrink = "shrink it, or raise the limit with BOXPROMPTIML_MAX_PIXELS if you trust the file"
@@ -160,16 +160,16 @@ def _open(path: Path, content: bytes | None = None, limit: int | None = None) ->
         _require_file(path)
     elif not content:
         raise ImageError(f"{path}: the file is empty; {replace}")
-    Image.MAX_IMAGE_PIXELS = limit  # Pillow refuses twice its own limit, whatever ours is
+    Image.MAX_IMAGE_PIXELS = limit  # Pillow rejects images above twice its own limit, whatever ours is
     try:
-        with warnings.catch_warnings():  # the limit below replaces Pillow's warning
+        with warnings.catch_warnings():  # our limit below replaces Pillow's warning
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path if content is None else io.BytesIO(content), formats=FORMATS)
     except PermissionError:
         raise ImageError(f"{path}: may not be read; change its permissions") from None
     except Image.DecompressionBombError:
         raise TooLargeError(f"{path}: {too_large}") from None
-    except Exception:  # Pillow's parsers raise a different type for each way a header can be broken
+    except Exception:  # Pillow's parsers raise many different types for broken headers
         raise NotAnImageError(f"{path}: not an image that can be read; {replace}") from None
     if image.width * image.height > limit:
         image.close()
@@ -178,12 +178,12 @@ def _open(path: Path, content: bytes | None = None, limit: int | None = None) ->
 
 
 def _require_file(path: Path) -> None:
-    """Refuse what is no file with something in it; a pipe would be waited for, for ever."""
+    """Reject paths that are not non-empty regular files; reading from a pipe would block forever."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise ImageError(f"{path}: no such file; correct its name or restore it") from None
-    except (OSError, ValueError) as error:  # a ring of links, a name that is too long or has a zero byte
+    except (OSError, ValueError) as error:  # a symlink loop, a name that is too long or contains a null byte
         raise ImageError(f"{path}: cannot be opened ({error}); correct its name or replace it") from None
     if stat.S_ISDIR(status.st_mode):
         raise ImageError(f"{path}: is a folder; name an image file")
@@ -197,7 +197,7 @@ def _decode(image: Image.Image, path: Path, single: bool = False) -> Upright:
     try:
         if single and (pictures := getattr(image, "n_frames", 1)) > 1:
             raise ImageError(f"{path}: holds {pictures} pictures, and nobody says which counts; export it as one")
-        raw, top = _raw_mode(image), _top(image)  # which Pillow forgets when it decodes
+        raw, top = _raw_mode(image), _top(image)  # Pillow discards these when it decodes
         orientation = _orientation(image)
         return Upright(_eight_bit(ImageOps.exif_transpose(image), path, raw, top), orientation)
     except ImageError:
@@ -211,22 +211,22 @@ def _broken(path: Path, error: Exception) -> ImageError:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """What EXIF says; asked before the pixels are decoded, because Pillow then turns a TIFF and forgets it."""
+    """Return the EXIF orientation. To be called before decoding, when Pillow rotates a TIFF and drops the tag."""
     if isinstance(image, PngImagePlugin.PngImageFile):
-        image.load()  # EXIF may stand behind the pixels
+        image.load()  # EXIF may follow the pixel data
     value = image.getexif().get(ExifTags.Base.Orientation)
     return value if value in range(1, 9) else None
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How the file stores its pixels, such as ``RGB;16B``, of which Pillow keeps the upper eight bits."""
+    """Return the storage format of the pixels, such as ``RGB;16B``, of which Pillow keeps the upper eight bits."""
     tiles: list[Any] = getattr(image, "tile", [])
     arguments = tiles[0][3] if tiles else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
 def _top(image: Image.Image) -> int | None:
-    """The value of white in a TIFF that says it, in whole numbers; None where nothing is said."""
+    """Return the integer value of white that a TIFF states; None if it states none."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return None
     bits = image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))[0]
@@ -238,10 +238,10 @@ def _top(image: Image.Image) -> int | None:
 
 
 def _eight_bit(image: Image.Image, path: Path, raw: str, top: int | None) -> Image.Image:
-    """An upright picture of any type in a mode of `PLAIN`.
+    """Convert an upright image of any type to a mode in `PLAIN`.
 
     Raises:
-        PixelRangeError: nobody can say which value is white.
+        PixelRangeError: the value of white is unknown.
     """
     if image.mode.startswith("I;16") or (image.mode == "I" and ";32" not in raw and not raw.endswith("S")):
         return _from_wide(np.asarray(image), path, top)
@@ -257,7 +257,7 @@ def _eight_bit(image: Image.Image, path: Path, raw: str, top: int | None) -> Ima
             "values to the full range of 16 bits"
         )
     if image.mode == "P" and "transparency" in image.info:
-        return image.convert("RGBA")  # straight to RGB warns and loses the colour of clear pixels
+        return image.convert("RGBA")  # direct conversion to RGB warns and loses the colour of transparent pixels
     return image
 
 
@@ -292,7 +292,7 @@ def _grey(levels: NDArray[Any]) -> Image.Image:
 
 
 def _brightest(image: Image.Image) -> int:
-    """Largest value of any channel but alpha."""
+    """Return the largest value of any channel except alpha."""
     return int(max(np.asarray(image.getchannel(band)).max() for band in image.getbands() if band != "A"))
 
 

@@ -1,6 +1,6 @@
-"""What can be wrong with an image file. Every text is one line that names the file and the remedy.
+"""Errors about image files. Each message is one line that names the file and the remedy.
 
-A class has the ``code`` under which `boxpromptiml check` counts it.
+``code`` is the category under which `boxpromptiml check` counts the error.
 """
 
 from __future__ import annotations
@@ -11,72 +11,72 @@ from boxpromptiml.core.records import InputError
 
 
 class ImageError(InputError):
-    """An image file that cannot be used."""
+    """An image file cannot be used."""
 
     code: ClassVar[str] = "unreadable_file"
 
 
 class TooLargeError(ImageError):
-    """An image with more pixels than the limit."""
+    """An image has more pixels than the limit."""
 
 
 class NotAnImageError(ImageError):
-    """A file of no format in `FORMATS`, or with a header that makes no sense."""
+    """A file is in none of the `FORMATS`, or has an invalid header."""
 
 
 class PixelRangeError(ImageError):
-    """Pixels of a type, or in a range, of which nobody can say which value is white."""
+    """The value of white is unknown for the image's pixel type or range."""
 
 
 class PhotoSizeError(ImageError):
-    """A photo of another size than is said of it."""
+    """A photo has a different size than its manifest states."""
 
     code = "size_mismatch"
 
 
 class MaskError(ImageError):
-    """A mask that cannot be read."""
+    """A mask cannot be read."""
 
     code = "unreadable_mask"
 
 
 class MissingMaskError(MaskError):
-    """A mask whose file is not there."""
+    """A mask file does not exist."""
 
     code = "missing_mask"
 
 
 class MaskSizeError(MaskError):
-    """A mask of another size than its photo."""
+    """A mask has a different size than its photo."""
 
     code = "mask_size_mismatch"
 
 
 class OrientationError(MaskError):
-    """A mask of which nobody can say whether its photo's EXIF turns it, too."""
+    """It is unknown whether the photo's EXIF orientation also applies to its mask."""
 
     code = "unclear_orientation"
 
 
 class NotAMaskError(MaskError):
-    """A picture that does not look like a mask: too dark, coloured, transparent, or a photo."""
+    """An image does not look like a mask: too dark, coloured, transparent, or a photo."""
 
     code = "not_a_mask"
 
 
 class EmptyMaskError(MaskError):
-    """A manipulated image whose mask marks nothing."""
+    """The mask of a manipulated image is empty."""
 
     code = "empty_mask"
 
 
 class FullMaskError(MaskError):
-    """A mask that marks every pixel."""
+    """A mask covers the whole image."""
 
     code = "full_mask"
 
 
 class UnexpectedMaskError(MaskError):
-    """An authentic image whose mask marks something."""
+    """The mask of an authentic image is not empty."""
 
     code = "authentic_with_mask"

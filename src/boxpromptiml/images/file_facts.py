@@ -1,4 +1,4 @@
-"""What an image's file says about itself, for people: format, orientation, compression."""
+"""Facts about an image file for display: format, orientation, compression."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from PIL import ExifTags, Image, JpegImagePlugin
 from boxpromptiml.images.files import FORMATS
 
 QuantizationTables = tuple[tuple[int, ...], ...]
-"""Tables of 8 × 8 divisors, row by row, the first for brightness."""
+"""8 × 8 tables in row-major order, luminance first."""
 
 SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
-"""Pillow's numbers → colours beside brightness: as many, half as many, a quarter."""
+"""Pillow's number → chroma subsampling."""
 ORIENTATIONS = {
     1: "1, upright as stored",
     2: "2, stored mirrored",
@@ -28,28 +28,28 @@ ORIENTATIONS = {
     7: "7, stored mirrored and on its side",
     8: "8, to be turned counter-clockwise by 90°",
 }
-"""What EXIF's number says about the stored picture."""
+"""EXIF orientation → description of the stored image."""
 LOSSLESS = frozenset({"PNG", "BMP", "GIF", "PPM"})
 LONGEST = 80
-"""Letters of a text from the file that are kept."""
+"""Maximum number of characters kept of a text from the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """Facts of one image file.
+    """Facts about one image file.
 
     Attributes:
-        format: as Pillow calls it, such as JPEG.
-        bytes: its size.
-        sha256: of its content, 64 hexadecimal digits.
-        width: of the stored picture in pixels, before EXIF turns it.
-        height: of the stored picture in pixels.
-        mode: how its pixels are stored, as Pillow calls it, such as RGB or CMYK.
-        orientation: EXIF's number and what it says; empty where the file has none.
-        compression: in words; empty where it is not known.
-        frames: pictures in the file, of which the first is read.
-        software: the program that EXIF names.
-        tables: of a JPEG.
+        format: Pillow's name, such as JPEG.
+        bytes: file size.
+        sha256: hash of the content, 64 hexadecimal digits.
+        width: of the stored image in pixels, before the EXIF orientation is applied.
+        height: of the stored image in pixels.
+        mode: Pillow's name of the pixel format, such as RGB or CMYK.
+        orientation: EXIF orientation and its meaning; empty if the file has none.
+        compression: description; empty if unknown.
+        frames: number of images in the file, of which the first is read.
+        software: program named in EXIF.
+        tables: quantization tables of a JPEG.
     """
 
     format: str
@@ -65,11 +65,11 @@ class FileFacts:
     tables: QuantizationTables = field(default=(), repr=False)
 
     def line(self) -> str:
-        """The facts that matter most, in a few words."""
+        """Return the most important facts in one line."""
         return f"{self.format}, {self.bytes:,} bytes{', ' if self.compression else ''}{self.compression}"
 
     def rows(self) -> list[tuple[str, str]]:
-        """The facts as names and values."""
+        """Return the facts as (name, value) pairs."""
         facts = [
             ("format", self.format),
             ("file size", f"{self.bytes:,} bytes"),
@@ -83,16 +83,16 @@ class FileFacts:
 
 
 def read_facts(path: Path, orientation: int | None = None) -> FileFacts:
-    """Facts of a file that `read_upright` has read without objection.
+    """Read the facts of a file that `read_upright` has read successfully.
 
     Args:
         path: the file.
-        orientation: that `read_upright` found, 1 to 8.
+        orientation: EXIF orientation found by `read_upright`, 1 to 8.
     """
     content = path.read_bytes()
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         tables = _tables(image)
-        exif = Image.Image.getexif(image)  # PNG's own decodes all pixels to look for EXIF behind them
+        exif = Image.Image.getexif(image)  # PNG's own getexif would decode all pixels
         software = "".join(each for each in str(exif.get(ExifTags.Base.Software, "")) if each.isprintable())
         return FileFacts(
             format=image.format or "unknown",
@@ -110,7 +110,7 @@ def read_facts(path: Path, orientation: int | None = None) -> FileFacts:
 
 
 def quality_of(tables: QuantizationTables) -> tuple[int, bool]:
-    """The quality of libjpeg, 1 to 100, whose tables are nearest to these, and whether they are the same."""
+    """Return the libjpeg quality, 1 to 100, with the nearest tables, and whether the tables are identical."""
     distances = {
         quality: sum(int(np.abs(np.subtract(mine, its)).sum()) for mine, its in zip(tables, known, strict=False))
         for quality, known in _libjpeg().items()
@@ -137,7 +137,7 @@ def _tables(image: Image.Image) -> QuantizationTables:
 
 @lru_cache(maxsize=1)
 def _libjpeg() -> dict[int, QuantizationTables]:
-    """The tables of every quality, from the encoder itself."""
+    """Return the tables of every quality, obtained from the encoder itself."""
     tables = {}
     for quality in range(1, 101):
         stream = io.BytesIO()

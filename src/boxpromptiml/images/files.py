@@ -1,4 +1,4 @@
-"""Which files are images, and what a folder holds: its photos, what is passed over, and results of our own."""
+"""Finding images: supported formats, and the photos, other files and results of ours in a folder."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from PIL import Image, features
 from boxpromptiml.images.errors import ImageError
 
 WANTED = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
-"""Formats that photos come in. Pillow has parsers for others: one hands EPS files to Ghostscript, which runs them as
-programs, some take any bytes for an image, and all of them are a stranger's way in."""
+"""Formats of photos. Pillow's other parsers are an attack surface: EPS files are executed by Ghostscript, and some
+parsers accept any bytes."""
 CODECS = {"JPEG": "jpg", "WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
-"""Format → the part of Pillow that decodes it, which a build may lack."""
+"""Format → Pillow feature that decodes it, which a build may lack."""
 SAME_PARSER = {"MPO": "JPEG"}
-"""Format → the one whose parser reads it."""
+"""Format → format whose parser reads it."""
 
 
 def _decodable() -> tuple[str, ...]:
-    Image.init()  # or only the commonest formats are known
+    Image.init()  # otherwise Pillow only knows the most common formats
     return tuple(n for n in WANTED if n in Image.OPEN and (n not in CODECS or features.check(CODECS[n])))
 
 
 FORMATS = _decodable()
-"""What Pillow may take a file for, whatever its name: those of `WANTED` that the installed one decodes."""
+"""The formats in `WANTED` that the installed Pillow decodes. Files are identified by content, not by name."""
 IMAGE_SUFFIXES = frozenset(
     suffix for suffix, name in Image.registered_extensions().items() if SAME_PARSER.get(name, name) in FORMATS
 )
-"""Suffixes of those formats, by which files are found in a folder. Lower case, with the dot."""
+"""File suffixes of those formats, lower case with the dot; used to find files in a folder."""
 
 UNSEEN = frozenset({"thumbs.db", "desktop.ini"})
-"""What file managers leave behind; hidden files are not counted either."""
+"""Files of file managers; like hidden files, they are not counted."""
 PREDICTED = ("masks", "overlays")
 RECORDS = frozenset(
     {
@@ -49,20 +49,20 @@ RECORDS = frozenset(
     }
     | {"predictions.json", "predictions.jsonl", "predictions.settings.json"}
 )
-"""Files that our commands leave among photos, which need no mention."""
+"""Files that our commands write next to photos; not counted either."""
 PICTURES = frozenset({"check", "audit", "robustness", "ablation"})
-"""Reports whose PNG stands beside their JSON of the same name."""
+"""Names of reports that consist of a JSON file and a PNG."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderContent:
-    """What a folder and its subfolders hold.
+    """Contents of a folder and its subfolders.
 
     Attributes:
-        folder: that was looked through.
-        images: files with a suffix of `IMAGE_SUFFIXES`, in an order that does not depend on the file system.
-        passed_over: how many others there are, by suffix or by what they are.
-        results: pictures that commands of ours wrote, which are no photos.
+        folder: the folder.
+        images: files with a suffix in `IMAGE_SUFFIXES`, in an order independent of the file system.
+        passed_over: number of other files, by suffix or type.
+        results: number of images written by our own commands, which are not photos.
     """
 
     folder: Path
@@ -71,7 +71,7 @@ class FolderContent:
     results: int = 0
 
     def remark(self) -> str:
-        """What is not looked at, in one line; empty where there is nothing of the kind."""
+        """Summarize the ignored files in one line; empty if there are none."""
         told = [named(self.passed_over)] if self.passed_over else []
         if self.results:
             told.append(f"{self.results:,} × result of boxpromptiml")
@@ -79,9 +79,9 @@ class FolderContent:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Every image file below a folder, by suffix, in an order that does not depend on the file system.
+    """List the image files below a folder by suffix, in an order independent of the file system.
 
-    Pictures that our own commands wrote are no photos. `look_through` also says what else there is.
+    Images written by our own commands are omitted. `look_through` also reports the other files.
 
     Raises:
         ImageError: the folder does not exist.
@@ -90,7 +90,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def look_through(folder: Path) -> FolderContent:
-    """Sort out what a folder and its subfolders hold; links to folders are not followed.
+    """Classify the files in a folder and its subfolders. Symbolic links to folders are not followed.
 
     Raises:
         ImageError: the folder does not exist.
@@ -120,13 +120,13 @@ def look_through(folder: Path) -> FolderContent:
                 passed_over["broken link or no file"] += 1
     if locked:
         passed_over["folder that may not be read"] = len(locked)
-    passed_over = +passed_over  # without what there is none of
+    passed_over = +passed_over  # drops zero counts
     found.sort(key=lambda path: path.relative_to(folder).as_posix())
     return FolderContent(folder, found, passed_over, results)
 
 
 def beside(listed: Iterable[Path]) -> Counter[str]:
-    """How many files that are not listed lie in the folders of those that are, by suffix; subfolders do not count."""
+    """Count, by suffix, the unlisted files in the folders of listed files, without subfolders."""
     names_in: dict[Path, set[str]] = defaultdict(set)
     for path in listed:
         names_in[path.parent].add(path.name)
@@ -137,7 +137,7 @@ def beside(listed: Iterable[Path]) -> Counter[str]:
     for folder, names in by_folder.items():
         try:
             there = {entry.name for entry in os.scandir(folder) if not entry.is_dir()}
-        except OSError:  # it is gone, which is said of its files
+        except OSError:  # a missing folder is reported with its files
             continue
         others.update(
             suffix_of(name) for name in there - names if not _is_unseen(name) and not _is_picture_of_ours(name, there)
@@ -146,17 +146,17 @@ def beside(listed: Iterable[Path]) -> Counter[str]:
 
 
 def named(counts: Counter[str]) -> str:
-    """Counts in words, the most frequent first: ``3 × .heic, 1 × .txt``."""
+    """Format counts, the largest first: ``3 × .heic, 1 × .txt``."""
     return ", ".join(f"{count:,} × {what}" for what, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
 
 
 def suffix_of(name: str) -> str:
-    """A file's suffix in lower case, or words where it has none."""
+    """Return a file name's suffix in lower case, or ``without suffix``."""
     return Path(name).suffix.lower() or "without suffix"
 
 
 def _result_folders(folders: Iterable[str], there: set[str]) -> list[str]:
-    """Which folders, of those beside some files, hold pictures that `predict`, `synthesize` or `prepare` wrote."""
+    """Select the folders of images written by `predict`, `synthesize` or `prepare`, given the files beside them."""
     ours = {name.removesuffix(".json") + "-masks" for name in there if name.endswith(".json")}
     if there & {"predictions.jsonl", "predictions.settings.json"}:
         ours.update(PREDICTED)
@@ -170,7 +170,7 @@ def _is_unseen(name: str) -> bool:
 
 
 def _is_picture_of_ours(name: str, there: set[str]) -> bool:
-    if name.startswith(".") and ".partial" in name:  # of a command that was killed
+    if name.startswith(".") and ".partial" in name:  # left by a command that was killed
         return True
     stem = name.removesuffix(".png")
     return stem in PICTURES and stem != name and f"{stem}.json" in there

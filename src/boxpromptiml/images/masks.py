@@ -1,8 +1,8 @@
-"""Does a picture look like a mask, and what does it mark?
+"""Reading masks, and detection of images that are not proper masks.
 
-Masks that are exported wrongly are still pictures: 1 where 255 was meant, a marking in the transparency, colours of
-which some count as dark, the photo itself cut out. Each of them would be read as some truth, and none as the right
-one, so they are refused with what was found.
+Wrongly exported masks are still valid images: with 1 instead of 255, with the mask in the alpha channel, with colours
+of which some count as dark, or with the cut-out photo itself. They would silently give wrong ground truth, so they are
+rejected with a description of what was found.
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ from boxpromptiml.images.decoding import Upright, read_upright
 from boxpromptiml.images.errors import ImageError, MaskError, MissingMaskError, NotAMaskError, PixelRangeError
 
 MaskForm = Literal["white", "black", "green", "not_black"]
-"""Which pixels of a set's masks are manipulated: those of grey value 128 and more (white), those below (black), those
-more green than red, or all that are not black. All but white masks are converted."""
+"""Which pixels of a data set's masks are manipulated: grey values of 128 and above (white), those below (black), pixels
+more green than red, or all that are not black. All forms other than white are converted."""
 
 WHITE = 128
-"""Grey value from which on a pixel of a mask is white."""
+"""Grey values from this on count as white."""
 DARK, BRIGHT = 32, 224
-"""Grey values below the first are black that was compressed, from the second on white that was."""
+"""Below the first grey value a pixel is black up to JPEG artefacts, from the second on it is white up to artefacts."""
 COLOURED = 64
-"""Difference of two channels from which on a pixel has a colour, whatever JPEG did to it."""
+"""A pixel is coloured if two channels differ by at least this; JPEG artefacts are smaller."""
 NOISE = 8
-"""Differences of channels up to this are JPEG's."""
+"""Channel differences up to this are attributed to JPEG."""
 OPAQUE = 250
 GREY_AREA = 0.02
-"""Share of what is not black from which on areas of one grey are more than a soft border's."""
+"""Fraction of the non-black area from which on areas of a constant grey are more than a soft border."""
 GREYS = 32
-"""More grey values than this between black and white are no soft border."""
+"""A soft border has at most this many grey levels."""
 SQUARE = np.ones((3, 3), np.uint8)
 NEARLY_EMPTY, NEARLY_FULL = 5e-5, 0.9
-"""Shares of the image below and from which on a mask is worth a look."""
+"""Fractions of the image below and from which on a mask is suspicious."""
 
 Levels = NDArray[np.uint8]
 
 
 def read_mask(path: Path, form: MaskForm = "white") -> Mask:
-    """A mask by itself as (H, W) bool, upright, True = manipulated; empty and full ones included.
+    """Read a mask on its own as (H, W) bool, upright, True = manipulated. Empty and full masks are accepted.
 
-    Masks of photos are read beside them, with `read_truth` or `read_pair`: only the photo says whether the mask lies as
-    it does, and whether it may be empty.
+    To read the mask of a photo, use `read_truth` or `read_pair`: checking its orientation and whether it may be empty
+    requires the photo.
 
     Args:
-        path: the mask file. Palette and two-level masks are read by their shown grey value.
-        form: how it marks what was manipulated.
+        path: the mask file. Palette and 1-bit masks are read by their displayed grey value.
+        form: how manipulated pixels are marked.
 
     Raises:
-        MaskError: the file cannot be read; `NotAMaskError` when it does not look like a mask.
+        MaskError: the file cannot be read; `NotAMaskError` if it does not look like a mask.
     """
     return mask_of(read_mask_file(path), path, form)
 
 
 def read_mask_file(path: Path) -> Upright:
-    """The picture of a mask.
+    """Read the image of a mask.
 
     Raises:
         MaskError: the file cannot be read.
@@ -75,10 +75,10 @@ def read_mask_file(path: Path) -> Upright:
 
 
 def mask_of(upright: Upright, path: Path, form: MaskForm) -> Mask:
-    """What the picture of a mask marks, (H, W) bool.
+    """Convert the image of a mask to (H, W) bool, True = manipulated.
 
     Raises:
-        NotAMaskError: it does not look like a mask of the form.
+        NotAMaskError: it does not look like a mask of this form.
     """
     if form in ("green", "not_black"):
         return _of_colours(upright, path, form)
@@ -89,7 +89,7 @@ def mask_of(upright: Upright, path: Path, form: MaskForm) -> Mask:
 
 
 def doubt(mask: Mask) -> str:
-    """What a person should look at in a mask that marks nearly nothing or nearly everything; otherwise empty."""
+    """Return a warning for a mask that covers almost nothing or almost everything, else an empty string."""
     share = float(mask.mean())
     if share >= NEARLY_FULL:
         return f"the mask covers {share:.1%} of its image; invert it if black means manipulated in this set"
@@ -155,7 +155,7 @@ def _against_greys(grey: Levels) -> str:
 
 
 def _against_levels(grey: Levels) -> str:
-    """Several greys with areas of their own are numbers of objects, or classes; a soft border has only lines of one."""
+    """Reject several areas of constant grey (object or class ids); in a soft border each grey is only a thin line."""
     flat = cv2.erode(grey, SQUARE) == cv2.dilate(grey, SQUARE)
     values, counts = np.unique(np.where(grey >= BRIGHT, 255, grey)[flat & (grey > DARK)], return_counts=True)
     large = values[counts > GREY_AREA * (grey > DARK).sum()]

@@ -1,7 +1,7 @@
-"""A photo and its mask are one thing: what the one says decides how the other is read.
+"""Reading a photo together with its mask, because each is needed to interpret the other.
 
-EXIF may turn a photo and not its mask, sizes tell whether a mask is its photo's, and only a manipulated image may not
-have an empty one. Every command that takes a mask gets it from here.
+EXIF orientation may apply to the photo only, the sizes must match, and only the mask of an authentic image may be
+empty. All commands read ground truth through this module.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from boxpromptiml.images.masks import MaskForm, mask_of, read_mask_file
 from boxpromptiml.images.resizing import resize_mask
 
 SAME_SHAPE = 0.02
-"""Largest relative difference of two aspect ratios that rounding and cropping explain. A mask that differs more is
-turned or belongs to another image, and is never resized."""
+"""Largest relative difference of two aspect ratios that rounding and cropping explain. With a larger difference the
+mask is rotated or belongs to another image, and it is never resized."""
 
 Pixel = TypeVar("Pixel", np.bool_, np.int32)
 Size = tuple[int, int]
@@ -37,11 +37,11 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What a mask says about its photo.
+    """The ground truth of a photo.
 
     Attributes:
         mask: (H, W) bool at the size of the upright photo, True = manipulated.
-        changed: what was done to the file's mask to bring it there, in words; empty where nothing was.
+        changed: description of how the file's mask was rotated or resized; empty if it was not.
     """
 
     mask: Mask
@@ -49,26 +49,26 @@ class Truth:
 
 
 def read_record(record: ImageRecord) -> tuple[Photo, Mask | None]:
-    """The photo of a manifest's image and its truth.
+    """Read the photo and the ground truth of a manifest's image.
 
     Returns:
-        (H, W, 3) uint8 RGB; (H, W) bool, True = manipulated, or None where the manifest names no mask. The mask of a
-        manipulated image is never empty, that of an authentic one always.
+        Photo, (H, W, 3) uint8 RGB; ground truth, (H, W) bool, True = manipulated, or None if the manifest names no
+        mask. The mask of a manipulated image is never empty, that of an authentic one always is.
 
     Raises:
-        ImageError: a file cannot be used, or is not what the manifest says; see `read_truth`.
+        ImageError: a file cannot be used or differs from what the manifest states; see `read_truth`.
     """
     upright = read_upright(record.path)
     return upright.photo(), read_truth(record, upright)
 
 
 def read_truth(record: ImageRecord, upright: Upright) -> Mask | None:
-    """The truth of a manifest's image whose photo is read already, as `read_record` gives it.
+    """Read the ground truth of a manifest's image whose photo has been read; see `read_record`.
 
     Raises:
-        PhotoSizeError: the photo is not of the size that the manifest says.
-        MaskError: the mask cannot be read, does not look like a mask or is not this photo's; or it is empty and the
-            image manipulated, marks everything, or marks something in an authentic image.
+        PhotoSizeError: the photo's size differs from the manifest.
+        MaskError: the mask cannot be read, does not look like a mask, or does not fit the photo; it is empty for a
+            manipulated image, not empty for an authentic one, or covers everything.
     """
     width, height = upright.size
     if (width, height) != (record.width, record.height):
@@ -82,13 +82,13 @@ def read_truth(record: ImageRecord, upright: Upright) -> Mask | None:
 
 
 def read_pair(photo: Path, mask: Path, form: MaskForm = "white", resize: bool = False) -> tuple[Photo, Truth]:
-    """A manipulated photo and its mask.
+    """Read a manipulated photo and its mask.
 
     Args:
-        photo: its file.
-        mask: its mask's file.
-        form: how the mask marks what was manipulated.
-        resize: also take a mask of another size, but the same shape, and resize it.
+        photo: path of the photo.
+        mask: path of the mask.
+        form: how manipulated pixels are marked.
+        resize: accept a mask of a different size but the same aspect ratio, and resize it.
 
     Raises:
         ImageError: as for `read_truth`.
@@ -100,7 +100,7 @@ def read_pair(photo: Path, mask: Path, form: MaskForm = "white", resize: bool = 
 def truth_beside(
     upright: Upright, photo: Path, path: Path, authentic: bool = False, form: MaskForm = "white", resize: bool = False
 ) -> Truth:
-    """The mask of a photo that is read already.
+    """Read the ground truth of a photo that has been read.
 
     Raises:
         MaskError: as for `read_truth`.
@@ -127,15 +127,15 @@ def truth_beside(
 
 
 def read_instances(photo: Path, path: Path) -> tuple[Photo, Instances]:
-    """A photo and its instance map, (H, W) int32: 0 for the background and one number for each object.
+    """Read a photo and its instance map, (H, W) int32: 0 for the background and a positive number per object.
 
     Args:
-        photo: its file.
-        path: the map, a one-channel picture of whole numbers, 8-bit, 16-bit or palette (whose indices count, not its
+        photo: path of the photo.
+        path: path of the map, a one-channel integer image: 8-bit, 16-bit or palette (whose indices count, not its
             colours).
 
     Raises:
-        ImageError: a file cannot be read, or the map has colours or another size than its photo.
+        ImageError: a file cannot be read, or the map has colours or a different size than its photo.
     """
     upright = read_upright(photo)
     numbers, own = read_numbers(path)
@@ -144,7 +144,7 @@ def read_instances(photo: Path, path: Path) -> tuple[Photo, Instances]:
 
 
 def turned(grid: NDArray[Pixel], orientation: int) -> NDArray[Pixel]:
-    """An (H, W) grid as EXIF's orientation, 1 to 8, has it shown."""
+    """Apply an EXIF orientation, 1 to 8, to an (H, W) array."""
     ways = {
         2: lambda: grid[:, ::-1],
         3: lambda: grid[::-1, ::-1],
@@ -160,11 +160,11 @@ def turned(grid: NDArray[Pixel], orientation: int) -> NDArray[Pixel]:
 def _beside(
     grid: NDArray[Pixel], own: int | None, path: Path, upright: Upright, what: str, resize: bool = False
 ) -> tuple[NDArray[Pixel], str]:
-    """A mask or map as its photo is shown, and what was done to it, in words.
+    """Orient a mask or instance map like its photo; also return a description of the change.
 
     Raises:
-        MaskSizeError: it is of another size, or, where it may be resized, of another shape.
-        OrientationError: EXIF turns the photo, and may or may not turn this.
+        MaskSizeError: its size differs or, if resizing is allowed, its aspect ratio.
+        OrientationError: it is unknown whether the photo's EXIF orientation applies to it.
     """
     turn = upright.orientation if own is None and upright.orientation else 1
     other = turned(grid, turn)

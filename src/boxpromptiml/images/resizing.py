@@ -1,7 +1,7 @@
-"""Photos, masks and probabilities brought to another size.
+"""Resizing of photos, masks and probability maps.
 
-Masks and probabilities are averaged over areas along a side that shrinks and interpolated along one that grows, each
-side on its own: a strip of 600 × 1 pixels becomes a square without losing any of its pixels.
+Masks and probability maps are area-averaged along a side that shrinks and linearly interpolated along one that grows.
+The sides are treated separately, so a strip of 600 × 1 pixels becomes a square without losing pixels.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from PIL import Image
 
 from boxpromptiml.images.arrays import Mask, Photo, Probability
 
-if TYPE_CHECKING:  # seconds to import, and most commands need neither
+if TYPE_CHECKING:  # slow imports that most commands do not need
     from scipy.sparse import csr_array
     from torch import Tensor
 
 HALF = 0.5 - 1e-6
-"""Least share of a new pixel's area; below one half, because sums of shares are rounded."""
+"""Smallest covered fraction of a pixel that counts as True; below 0.5 to allow for rounding."""
 
 
 def resize_photo(photo: Photo, width: int, height: int) -> Photo:
@@ -31,16 +31,16 @@ def resize_photo(photo: Photo, width: int, height: int) -> Photo:
 
 
 def resize_picture(picture: Image.Image, width: int, height: int) -> Photo:
-    """`resize_photo` of Pillow's RGB, which spares a large photo two copies."""
-    how = Image.Resampling.BILINEAR  # the width first: of very tall photos Pillow would begin with the height
+    """Resize a Pillow image in mode RGB like `resize_photo`, which saves two copies of a large photo."""
+    how = Image.Resampling.BILINEAR  # width first, because Pillow starts with the height of very tall photos
     return np.array(picture.resize((width, picture.height), how).resize((width, height), how))  # torch wants writable
 
 
 def resize_mask(mask: Mask, width: int, height: int) -> Mask:
     """Resize an (H, W) bool mask: True where at least half of the area under the new pixel is True.
 
-    A mask of which nothing would be left, a speck or a thin line, keeps every pixel that it touches: what was
-    manipulated does not become authentic.
+    If nothing would be left (a speck or a thin line), every touched pixel is True, so a manipulated image never becomes
+    authentic.
     """
     if mask.shape == (height, width):
         return mask
@@ -50,12 +50,12 @@ def resize_mask(mask: Mask, width: int, height: int) -> Mask:
 
 
 def resize_probability(probability: Probability, width: int, height: int) -> Probability:
-    """Resize an (H, W) float map: along each side area averages when it shrinks, linear when it grows."""
+    """Resize an (H, W) float map: area average along a shrinking side, linear interpolation along a growing one."""
     old_height, old_width = probability.shape
     resized = np.asarray(probability, np.float32)
     if (old_height, old_width) == (height, width):
         return resized
-    if old_width != width:  # first, so that what is transposed is no longer than it was
+    if old_width != width:  # first, which keeps the transposed array small
         resized = np.ascontiguousarray((_sparse(old_width, width) @ resized.T).T)
     if old_height != height:
         resized = _sparse(old_height, height) @ resized
@@ -63,23 +63,23 @@ def resize_probability(probability: Probability, width: int, height: int) -> Pro
 
 
 def resize_tensor(grid: Tensor, width: int, height: int) -> Tensor:
-    """`resize_probability` of an (H, W) tensor, float32, on the device where it is."""
+    """Resize an (H, W) tensor like `resize_probability`, as float32 on its device."""
     from torch.nn import functional as F
 
     old_height, old_width = grid.shape
     grid = grid.float()
-    if old_height <= height and old_width <= width:  # the same numbers, faster
+    if old_height <= height and old_width <= width:  # same result, faster
         return F.interpolate(grid[None, None], (height, width), mode="bilinear")[0, 0]
     return _dense(old_height, height, grid) @ grid @ _dense(old_width, width, grid).T
 
 
 def side_weights(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """What pixels along one side of ``old`` contribute to those of a side of ``new``.
+    """Compute how much each old pixel contributes to each new pixel along one side.
 
     Returns:
-        Numbers of new pixels, of old ones, and the weight of the one in the other; weights of a new pixel add up to 1.
+        Indices of new pixels, indices of old pixels, and weights; the weights of each new pixel sum to 1.
     """
-    if new < old:  # in units in which an old pixel is `new` long and a new one `old`, all edges are whole numbers
+    if new < old:  # with old pixels of length `new` and new pixels of length `old`, all edges are integers
         edges = np.union1d(np.arange(old + 1, dtype=np.int64) * new, np.arange(new + 1, dtype=np.int64) * old)
         return edges[:-1] // old, edges[:-1] // new, (np.diff(edges) / old).astype(np.float32)
     centres = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)

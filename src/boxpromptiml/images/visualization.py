@@ -1,4 +1,4 @@
-"""Pictures for people: overlays, heat maps and sheets of them. Nothing here decides a number."""
+"""Visualizations: overlays, heat maps and contact sheets. No score depends on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.images import Mask, Photo, Probability, resize_photo, to_uint8
 
 TINT = (255, 64, 64)
-"""RGB of the manipulated region in overlays."""
+"""RGB colour of manipulated regions in overlays."""
 BOX_COLOUR = (255, 214, 10)
 
 
@@ -28,14 +28,14 @@ def overlay(
     opacity: float = 0.5,
     border: tuple[int, int, int] = TINT,
 ) -> Photo:
-    """Photo with the region above the threshold tinted and outlined.
+    """Tint and outline the region above the threshold.
 
     Args:
         photo: (H, W, 3) uint8 RGB.
         probability: (H, W) in [0, 1].
         threshold: pixels above it are tinted.
         opacity: of the tint, in [0, 1].
-        border: RGB of the outline.
+        border: RGB colour of the outline.
     """
     region = probability > threshold
     picture = photo.copy()
@@ -49,23 +49,23 @@ def overlay(
 
 
 def outlined(photo: Photo, region: Mask, colour: tuple[int, int, int] = BOX_COLOUR) -> Photo:
-    """Photo with the border of an (H, W) bool region drawn on it."""
+    """Draw the border of an (H, W) bool region on a copy of the photo."""
     return _outline(photo.copy(), region, colour)
 
 
 def heat(probability: Probability) -> Photo:
-    """(H, W) probability in [0, 1] as an RGB heat map that keeps its order when printed grey."""
+    """Colour an (H, W) probability map in [0, 1]; the colours stay ordered when printed in grey."""
     coloured = cv2.applyColorMap(to_uint8(probability), cv2.COLORMAP_INFERNO)
     return np.asarray(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB))
 
 
 def grey(probability: Probability) -> Photo:
-    """(H, W) probability or mask as grey RGB, white = 1."""
+    """Convert an (H, W) probability map or mask to grey RGB, white = 1."""
     return np.repeat(to_uint8(np.asarray(probability, np.float32))[..., None], 3, axis=2)
 
 
 def with_boxes(photo: Photo, boxes_xyxy: Boxes) -> Photo:
-    """Photo with the (N, 4) corner boxes drawn on it."""
+    """Draw (N, 4) boxes on a copy of the photo."""
     picture = photo.copy()
     for x1, y1, x2, y2 in np.rint(boxes_xyxy).astype(int).tolist():
         cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), BOX_COLOUR, _line_width(photo))
@@ -73,15 +73,15 @@ def with_boxes(photo: Photo, boxes_xyxy: Boxes) -> Photo:
 
 
 def sheet(rows: Sequence[Sequence[Photo]], columns: Sequence[str], captions: Sequence[str], path: Path) -> None:
-    """Save a table of pictures as PNG.
+    """Save a table of images as PNG.
 
     Args:
-        rows: pictures, each row with one for each column.
-        columns: titles above the columns.
-        captions: one line beside each row.
+        rows: one image per column in each row.
+        columns: column titles.
+        captions: row labels.
         path: the PNG to write.
     """
-    from matplotlib.figure import Figure  # seconds to import, and most commands draw nothing
+    from matplotlib.figure import Figure  # a slow import that most commands do not need
 
     figure = Figure(figsize=(1.9 * len(columns) + 1.4, 1.9 * len(rows) + 0.4), layout="constrained", dpi=100)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
@@ -99,7 +99,7 @@ def sheet(rows: Sequence[Sequence[Photo]], columns: Sequence[str], captions: Seq
 
 
 def overlay_layer(region: Mask, opacity: float = 0.5, border: tuple[int, int, int] = TINT) -> bytes:
-    """What `overlay` puts on a photo, alone: a PNG that is clear outside the (H, W) bool region."""
+    """Return the tint and outline of `overlay` as a PNG layer that is transparent outside the (H, W) bool region."""
     levels = region.astype(np.uint8)
     outlines, _ = cv2.findContours(levels, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(levels, outlines, -1, 2, _line_width(levels))
@@ -111,13 +111,13 @@ def overlay_layer(region: Mask, opacity: float = 0.5, border: tuple[int, int, in
 
 
 def data_uri(photo: Photo, quality: int = 80) -> str:
-    """Photo as the text of a JPEG, to stand in a page that needs no other file."""
+    """Encode a photo as a JPEG data URI, for HTML pages without other files."""
     _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
 
 
 def thumbnail(photo: Photo, side: int) -> Photo:
-    """Photo shrunk so that its longer side is at most ``side`` pixels."""
+    """Shrink a photo so that its longer side is at most ``side`` pixels."""
     height, width = photo.shape[:2]
     factor = min(1.0, side / max(height, width))
     return resize_photo(photo, max(1, round(width * factor)), max(1, round(height * factor)))

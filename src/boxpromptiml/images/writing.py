@@ -1,4 +1,4 @@
-"""Pictures written: the file appears whole or not at all."""
+"""Writing of images. Files are written atomically."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from boxpromptiml.images.arrays import Mask, Photo, Probability
 from boxpromptiml.images.errors import ImageError
 
 JPEG_SIDE = 65_500
-"""Longest side of a JPEG, in pixels."""
+"""Maximum side of a JPEG in pixels."""
 COMPRESSION = 1
-"""Of PNG; level 6 is 8 % smaller and takes four times as long."""
+"""PNG compression level; level 6 is 8 % smaller and takes four times as long."""
 
 
 def write_photo(path: Path, photo: Photo) -> None:
-    """Write (H, W, 3) uint8 RGB; the suffix chooses the format (JPEG at quality 92). The file appears whole or not."""
+    """Write (H, W, 3) uint8 RGB in the format of the suffix (JPEG with quality 92)."""
     _save(path, Image.fromarray(photo, "RGB"))
 
 
 def write_mask(path: Path, mask: Mask) -> None:
-    """Write an (H, W) bool mask as an 8-bit picture, 255 = manipulated. The file appears whole or not at all.
+    """Write an (H, W) bool mask as an 8-bit image, 255 = manipulated.
 
-    Its EXIF says that it is upright, so that beside a photo which EXIF turns there is no doubt about it.
+    Its EXIF orientation is set to upright, which is unambiguous even if the photo's EXIF rotates the photo.
     """
     _save(path, Image.fromarray(mask.astype(np.uint8) * 255, "L"), _upright())
 
 
 def mask_png(mask: Mask) -> bytes:
-    """The PNG file that `write_mask` writes."""
+    """Return the PNG file that `write_mask` writes."""
     stream = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255, "L").save(stream, "PNG", compress_level=COMPRESSION, exif=_upright())
     return stream.getvalue()
 
 
 def write_probability(path: Path, probability: Probability) -> None:
-    """Write an (H, W) probability in [0, 1] as an 8-bit PNG, 255 = certain. The file appears whole or not at all."""
-    import cv2  # not before: commands that write no probabilities do without
+    """Write an (H, W) probability map in [0, 1] as an 8-bit PNG, 255 = certain."""
+    import cv2  # here, because commands that write no probabilities do not need it
 
-    # Pillow tries five filters on each row, which takes twice as long and makes maps as smooth as these no smaller.
+    # Pillow tries five filters per row, which takes twice as long without making such smooth maps smaller.
     how = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     _, png = cv2.imencode(".png", to_uint8(probability), how)
     with _writing(path):
@@ -53,16 +53,16 @@ def write_probability(path: Path, probability: Probability) -> None:
 
 
 def to_uint8(probability: Probability) -> NDArray[np.uint8]:
-    """Probability in [0, 1] to uint8 in [0, 255], rounded."""
+    """Convert probabilities in [0, 1] to rounded uint8 in [0, 255]."""
     levels = np.multiply(probability, 255, dtype=np.float32)
     return np.clip(np.rint(levels, out=levels), 0, 255, out=levels).astype(np.uint8)
 
 
 def jpeg_round_trip(photo: Photo, quality: int) -> Photo:
-    """(H, W, 3) uint8 as it comes back from a JPEG file of the given quality, 1 to 100.
+    """Compress (H, W, 3) uint8 as JPEG with a quality from 1 to 100 and decode it again.
 
     Raises:
-        ImageError: a side is longer than a JPEG's may be.
+        ImageError: a side exceeds the maximum of a JPEG.
     """
     height, width = photo.shape[:2]
     if max(height, width) > JPEG_SIDE:
@@ -91,5 +91,5 @@ def _save(path: Path, image: Image.Image, exif: Image.Exif | bytes = b"") -> Non
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:  # the disk is full, or the folder is missing or read-only
+    except OSError as error:  # full disk, or a missing or read-only folder
         raise ImageError(f"{path}: cannot be written ({error.strerror}); free space or choose another folder") from None

@@ -1,1 +1,1 @@
-"""Manifests: COCO JSON that lists images, their splits and their coarse boxes."""
+"""Manifests: COCO JSON files that list images with their splits and coarse boxes."""

@@ -1,10 +1,10 @@
-"""COCO detection JSON as CVAT, Label Studio, Roboflow, people's scripts and this project write it: the one reader.
+"""Reader of COCO detection JSON, as written by CVAT, Label Studio, Roboflow, custom scripts and this project.
 
-In the wild: byte-order marks, nulls, ids of any kind and order, categories of any name, no ``area``, no ``bbox`` but
-polygons (the box is drawn around them). CVAT keeps the unrotated box of a rotated rectangle and notes the angle in
-``attributes.rotation``; such a box is not where it was drawn and is refused. Manifests add ``split source mask_file
-authentic kind`` to an image; others may use these names for something else, so their types are checked by who reads
-them. The file is parsed and typed by msgspec, whose messages name the place of a mistake.
+Real files have byte-order marks, nulls, ids of any type and order, arbitrary category names, no ``area``, or polygons
+instead of ``bbox`` (the box is then computed). CVAT stores the unrotated box of a rotated rectangle and the angle in
+``attributes.rotation``; such boxes are wrong and are rejected. Manifests add ``split source mask_file authentic kind``
+to images. Other tools may use these names differently, so their types are checked by the caller. msgspec parses the
+file, and its messages give the path of an error.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from boxpromptiml.core.text_decoding import decode_json
 
 Id = int | str
 SLACK = 0.01
-"""How far outside 0 to 1 a share may lie; rounding does that."""
+"""How far outside [0, 1] a fraction may lie due to rounding."""
 FEW = 3
-"""Boxes that may all be the first pixel of their images. More of them are whole images in shares."""
+"""Up to this many boxes may all be the first pixel of their images; more are whole images given as fractions."""
 
 
 class CocoError(InputError):
-    """A file that is not COCO. Its text is one line that names the file, the place and the remedy."""
+    """A file is not valid COCO. The message is one line with the file, the path inside it and the remedy."""
 
 
 class Image(msgspec.Struct, gc=False):
-    """An image, with the extras of manifests as they are."""
+    """An image, with the additional fields of manifests unchecked."""
 
     id: Id
     file_name: str
@@ -51,7 +51,7 @@ class Image(msgspec.Struct, gc=False):
 
 
 class Annotation(msgspec.Struct, gc=False):
-    """A box or a polygon. Fields that nothing here reads are dropped: a million of each would be a burden."""
+    """A box or a polygon. Unused fields are dropped, because files may have a million annotations."""
 
     image_id: Id
     id: Id | None = None
@@ -62,7 +62,7 @@ class Annotation(msgspec.Struct, gc=False):
 
 
 class Category(msgspec.Struct):
-    """A label."""
+    """A category."""
 
     id: Id
     name: str | None = None
@@ -76,13 +76,13 @@ class _File(msgspec.Struct):
 
 
 class Coco(msgspec.Struct):
-    """What a file holds. Ids that are whole numbers written as texts are numbers here.
+    """Content of a COCO file. Ids that are integers stored as strings are converted to int.
 
     Attributes:
-        images: with different ids.
-        annotations: of these images, or of others.
+        images: with unique ids.
+        annotations: of these images or of others.
         label_of: category id → name.
-        image_root: folder that file names count from, relative to the file; empty where none is named.
+        image_root: folder that file names are relative to, itself relative to the file; empty if not given.
     """
 
     images: list[Image]
@@ -91,12 +91,12 @@ class Coco(msgspec.Struct):
     image_root: str
 
     def label(self, annotation: Annotation) -> str | None:
-        """Name of a box's category, its number where the file does not name it, or None where it has no category."""
+        """Return the name of an annotation's category, its id if it has no name, or None without a category."""
         category = annotation.category_id
         return None if category is None else self.label_of.get(category, str(category))
 
     def label_counts(self) -> Counter[str]:
-        """Label → number of its boxes. Categories that no box has do not count: Roboflow adds one for the whole set."""
+        """Count the boxes per label. Categories without boxes are omitted: Roboflow adds one for the whole data set."""
         of_category = Counter(annotation.category_id for annotation in self.annotations)
         counts: Counter[str] = Counter()
         for category, count in of_category.items():
@@ -107,13 +107,13 @@ class Coco(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class BoxTable:
-    """The boxes of all images in one array, which is checked at once.
+    """The boxes of all images in one array, so that they are checked at once.
 
     Attributes:
-        inside: (N, 4) float32 corner boxes cut to their images, in the order of the images.
-        first: for each image the row of its first box, and N at the end.
-        defects: by place of the image, what is wrong with its first unusable box.
-        foreign: what speaks against all of them being in pixels, or None.
+        inside: (N, 4) float32 boxes (XYXY) clipped to their images, in the order of the images.
+        first: row of each image's first box, followed by N.
+        defects: image index → what is wrong with its first unusable box.
+        foreign: why the numbers cannot be XYWH in pixels, or None.
     """
 
     inside: Boxes
@@ -122,20 +122,20 @@ class BoxTable:
     foreign: str | None
 
     def of(self, place: int) -> Boxes:
-        """(N, 4) boxes of the image at a place."""
+        """Return the (N, 4) boxes of the image at an index."""
         return self.inside[self.first[place] : self.first[place + 1]]
 
 
 def read_coco(path: Path, remedy: str) -> Coco:
-    """Read a COCO file. No image file is looked at.
+    """Read a COCO file without opening any image.
 
     Args:
         path: the JSON file.
-        remedy: what to do about a file that is not COCO; ends the error's line.
+        remedy: what to do about a file that is not COCO; the end of the error message.
 
     Raises:
-        OSError: it cannot be read.
-        CocoError: it is not such JSON, or an id stands for two images or two categories.
+        OSError: the file cannot be read.
+        CocoError: it is not COCO, or an id occurs for two images or two categories.
     """
     try:
         file = decode_json(path.read_bytes(), _File)
@@ -153,7 +153,7 @@ def read_coco(path: Path, remedy: str) -> Coco:
 
 
 def box_xywh(annotation: Annotation) -> Corners | str:
-    """``x y width height`` of an annotation's box, unchecked, or in words why it has none."""
+    """Return an annotation's unchecked box (XYWH), or why it has none."""
     where = f"annotation {annotation.id}"
     if isinstance(annotation.attributes, dict) and annotation.attributes.get("rotation"):
         return f"{where} is a rotated box; draw it upright"
@@ -165,16 +165,16 @@ def box_xywh(annotation: Annotation) -> Corners | str:
         polygons = msgspec.convert(annotation.segmentation, list[list[float]])
         points = [point for flat in polygons for point in zip(flat[::2], flat[1::2], strict=True)]
         x1, y1, x2, y2 = box_geometry.around(points)
-    except (msgspec.ValidationError, ValueError):  # a run-length mask, a point without y, no point at all
+    except (msgspec.ValidationError, ValueError):  # a run-length mask, a point without y, no points
         return f"{where} has neither a bbox nor a polygon; add a bbox"
     return x1, y1, x2 - x1, y2 - y1
 
 
 def box_table(path: Path, coco: Coco) -> BoxTable:
-    """All boxes of a file in pixels.
+    """Collect and check all boxes of a file.
 
     Raises:
-        CocoError: a box belongs to an image that is not listed.
+        CocoError: a box belongs to an unlisted image.
     """
     place_of = {image.id: place for place, image in enumerate(coco.images)}
     count = len(coco.annotations)
@@ -192,7 +192,7 @@ def box_table(path: Path, coco: Coco) -> BoxTable:
     known = (math.nan if side is None else side for image in coco.images for side in (image.width, image.height))
     sizes = np.fromiter(known, np.float32).reshape(-1, 2)[places]
     inside = np.clip(corners, 0, np.tile(sizes, 2))
-    with np.errstate(invalid="ignore"):  # infinite numbers
+    with np.errstate(invalid="ignore"):  # infinite coordinates
         sides = corners[:, 2:] - corners[:, :2]
     usable = (
         (sides > 0).all(1)
@@ -201,7 +201,7 @@ def box_table(path: Path, coco: Coco) -> BoxTable:
         & (box_geometry.area(inside) > 0)
     )
     defects: dict[int, str] = {}
-    for row in np.flatnonzero(~usable)[::-1].tolist():  # backwards: the first of an image stays
+    for row in np.flatnonzero(~usable)[::-1].tolist():  # backwards, so that each image keeps its first defect
         image = coco.images[places[row]]
         defects[int(places[row])] = reasons.get(int(order[row])) or _defect(corners[row], image)
     first = np.searchsorted(places, np.arange(len(coco.images) + 1))
@@ -209,7 +209,7 @@ def box_table(path: Path, coco: Coco) -> BoxTable:
 
 
 def size_reason(image: Image) -> str | None:
-    """Why the size that is given for an image is none, or None."""
+    """Return why an image's stated size is invalid, or None."""
     width, height = image.width, image.height
     if width is None or height is None:
         return "its size is not given; write it in pixels, or let `boxpromptiml import_boxes` read it from the file"
@@ -219,15 +219,14 @@ def size_reason(image: Image) -> str | None:
 
 
 def foreign_numbers(boxes_xyxy: Boxes, sizes: NDArray[np.float32]) -> str | None:
-    """What speaks against all boxes of a file being ``x y width height`` in pixels, or None.
+    """Return why the boxes of a file cannot be XYWH in pixels, or None.
 
-    Every single one of such boxes could be meant; all of them together cannot. The rules are ours: all numbers lie
-    between 0 and 1, or at least half of the boxes reach over the border of their images while all of them would fit if
-    width and height were the other corner.
+    Any single such box could be valid, but not all of them together. The rules are ours: all numbers lie between 0 and
+    1; or at least half of the boxes exceed their images, while all of them would fit as XYXY.
 
     Args:
-        boxes_xyxy: (N, 4) corner boxes as read.
-        sizes: (N, 2) width and height of their images, NaN where the file does not say.
+        boxes_xyxy: (N, 4) boxes as read, converted from XYWH.
+        sizes: (N, 2) width and height of their images, NaN if unknown.
     """
     real = np.isfinite(boxes_xyxy).all(1) & ~(sizes <= 1).all(1)
     boxes_xyxy, sizes = boxes_xyxy[real], sizes[real]
@@ -248,7 +247,7 @@ def foreign_numbers(boxes_xyxy: Boxes, sizes: NDArray[np.float32]) -> str | None
 
 
 def _corners(annotations: list[Annotation], reasons: dict[int, str]) -> Boxes:
-    """(N, 4) corner boxes in the order of the file. Adds to ``reasons``, by row, why there is none (NaN)."""
+    """Return (N, 4) boxes (XYXY) in file order, NaN for missing ones; adds the reasons to ``reasons`` by row."""
     given: list[Corners] = []
     for row, annotation in enumerate(annotations):
         box = box_xywh(annotation)
@@ -256,13 +255,13 @@ def _corners(annotations: list[Annotation], reasons: dict[int, str]) -> Boxes:
             reasons[row] = box
             box = (math.nan,) * 4
         given.append(box)
-    with np.errstate(over="ignore"):  # what is beyond float32 is infinite
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite
         flat = np.fromiter(chain.from_iterable(given), np.float32, 4 * len(given))
         return box_geometry.xywh_to_xyxy(flat.reshape(-1, 4))
 
 
 def _defect(box_xyxy: NDArray[np.float32], image: Image) -> str:
-    """What is wrong with a box that cannot be used, in words."""
+    """Describe what is wrong with an unusable box."""
     reason = size_reason(image)
     if reason is None:
         reason = box_geometry.defect(box_xyxy, int(image.width or 0), int(image.height or 0))
@@ -270,9 +269,9 @@ def _defect(box_xyxy: NDArray[np.float32], image: Image) -> str:
 
 
 def _number_texts(images: list[Image], annotations: list[Annotation], categories: list[Category]) -> None:
-    """Some tools write the same id as a number in one place and as a text in another."""
+    """Convert numeric string ids to int, because some tools write the same id as a number and as a string."""
     for image in images:
-        if type(image.id) is str:  # quicker than a call, a million times
+        if type(image.id) is str:  # faster than a call, for a million images
             image.id = _number(image.id)
     for category in categories:
         category.id = _number(category.id)

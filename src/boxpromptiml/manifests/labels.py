@@ -1,20 +1,20 @@
-"""Which of several labels means manipulated. Nobody but the user knows, so where it is open it is asked."""
+"""Decide whether a file's labels mean "manipulated"; if that is ambiguous, the user has to say so."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 OPPOSITE = frozenset({"authentic", "background", "genuine", "negative", "original", "pristine", "real", "untampered"})
-"""Labels that say the contrary of manipulated."""
+"""Labels that mean the opposite of manipulated."""
 SHOWN = 6
-"""Labels that a line names."""
+"""Maximum number of labels in a message."""
 
 
-def open_question(counts: Mapping[str, int]) -> str | None:
-    """What has to be asked before boxes count as manipulated, or None.
+def label_ambiguity(counts: Mapping[str, int]) -> str | None:
+    """Return why it is unclear whether the boxes mean "manipulated", or None.
 
-    Boxes of one label mean what the data set is about, whatever the label is called. Boxes of several do not: a face,
-    a logo or an authentic part may be among them. The rule is ours.
+    Boxes with a single label are taken as manipulated, whatever the label's name. Several labels are ambiguous: some
+    boxes may mark faces, logos or authentic parts. The rule is ours.
 
     Args:
         counts: label → number of its boxes.
@@ -28,7 +28,7 @@ def open_question(counts: Mapping[str, int]) -> str | None:
 
 
 def listed(counts: Mapping[str, int]) -> str:
-    """Labels with the numbers of their boxes, the most frequent first."""
+    """Format labels with their numbers of boxes, the most frequent first."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     names = [f"{name} ({count:,})" for name, count in ranked[:SHOWN]]
     return ", ".join([*names, "…"] if len(ranked) > SHOWN else names)

@@ -1,8 +1,8 @@
-"""Manifests: COCO detection JSON that says which images there are and where their coarse boxes lie.
+"""Manifests: COCO detection JSON that lists images and their coarse boxes.
 
-Beside COCO's own fields an image carries ``split``, ``source``, ``mask_file``, ``authentic`` and ``kind``. File names
-are relative to the manifest's folder, or to ``info.image_root`` where that is given, and never leave it. Boxes that are
-written here have category 1, "manipulated"; those of other tools may have any one category. `manifests.coco` reads the
+In addition to COCO's fields, images have ``split``, ``source``, ``mask_file``, ``authentic`` and ``kind``. File names
+are relative to the manifest's folder, or to ``info.image_root`` if given, and cannot leave it. Boxes written by this
+package have category 1, "manipulated"; files from other tools may use any single category. `manifests.coco` parses the
 file.
 """
 
@@ -24,24 +24,24 @@ from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.core.records import LARGEST_ID, ImageRecord, InputError, SetAside, Split
 from boxpromptiml.manifests.coco import BoxTable, Coco, CocoError, Image, box_table, read_coco, size_reason
-from boxpromptiml.manifests.labels import open_question
+from boxpromptiml.manifests.labels import label_ambiguity
 
 CATEGORY: dict[str, str | int] = {"id": 1, "name": "manipulated"}
 
 
 class ManifestError(InputError):
-    """A manifest that cannot be used at all. Its text is one line that names the file and the remedy."""
+    """A manifest cannot be used at all. The message is one line that names the file and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a manifest holds.
+    """Content of a manifest.
 
     Attributes:
         path: the JSON file.
-        root: the folder that file names count from.
-        records: the usable images, in the manifest's order.
-        set_aside: images that cannot be used, with the reason.
+        root: folder that file names are relative to.
+        records: usable images, in the manifest's order.
+        set_aside: skipped images, with the reason.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class _WrittenImage(msgspec.Struct, gc=False):
 
 
 class _WrittenAnnotation(msgspec.Struct, gc=False):
-    """With what other tools want to read."""
+    """A box, with the fields that other tools expect."""
 
     id: int
     image_id: int
@@ -86,14 +86,14 @@ class _Written(msgspec.Struct):
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read and check a manifest. No image file is opened.
+    """Read and check a manifest without opening any image.
 
-    Images with a defect of their own (a file name that leaves the folder, a box outside the image, neither a box nor
-    ``authentic``) are skipped; boxes that reach over the border are cut to the image.
+    Images with a defect (a file name that leaves the folder, a box outside the image, neither a box nor ``authentic``)
+    are skipped; boxes that exceed the image are clipped.
 
     Raises:
-        ManifestError: the file is missing, is not such JSON, or holds an id twice; its boxes have several categories,
-            or numbers that are no pixels; it lists images and nothing is labelled.
+        ManifestError: the file is missing, not valid COCO, or repeats an id; its boxes have several categories or are
+            not in pixels; or no image has a box and none is marked as authentic.
     """
     with _no_garbage_collection():
         coco, boxes = _parse(path)
@@ -103,7 +103,7 @@ def read_manifest(path: Path) -> Manifest:
         records: list[ImageRecord] = []
         set_aside: list[SetAside] = []
         while coco.images:
-            image = coco.images.pop()  # so that its memory is free for its record
+            image = coco.images.pop()  # frees its memory for the record
             place = len(records) + len(set_aside)
             own_boxes = boxes.of(place)
             if reason := _reason_against(image, len(own_boxes)) or boxes.defects.get(place):
@@ -114,23 +114,23 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def write_manifest(path: Path, records: Iterable[ImageRecord], description: str = "", root: Path | None = None) -> None:
-    """Write records as COCO JSON, over what is there. The file appears whole or not at all. See `manifest_bytes`."""
+    """Write records as COCO JSON atomically, replacing an existing file. See `manifest_bytes`."""
     write_whole(path, manifest_bytes(path, records, description, root))
 
 
 def manifest_bytes(
     path: Path, records: Iterable[ImageRecord], description: str = "", root: Path | None = None
 ) -> bytes:
-    """Records as COCO JSON, as a manifest holds it.
+    """Encode records as a manifest.
 
     Args:
-        path: where the JSON file will be.
+        path: where the file will be written; determines relative paths.
         records: images and boxes.
-        description: a line for people, stored in ``info``.
-        root: folder that every file name is relative to; by default the manifest's own.
+        description: human-readable text, stored in ``info``.
+        root: folder that file names are relative to; by default the manifest's own.
 
     Raises:
-        ManifestError: a file lies outside the root, or has a name that `read_manifest` would refuse.
+        ManifestError: a file lies outside the root, or has a name that `read_manifest` would reject.
     """
     base = (root or path.parent).resolve()
     folders: dict[str, str] = {}
@@ -158,9 +158,9 @@ def manifest_bytes(
 
 
 def stays_inside(name: str) -> bool:
-    """Whether a file name from a stranger is a relative path that cannot leave the folder it counts from.
+    """Return whether an untrusted file name is a relative path that cannot leave its folder.
 
-    Colons are allowed (``shot 10:20:30.png``) but for Windows' drives and for addresses.
+    Colons are allowed (``shot 10:20:30.png``), except in Windows drives and URLs.
     """
     parts = name.replace("\\", "/").split("/")  # pathlib takes seconds for a million names
     forbidden = parts[0] == "" or ".." in parts or name[1:2] == ":" or "://" in name or "\0" in name
@@ -168,10 +168,10 @@ def stays_inside(name: str) -> bool:
 
 
 def refuse_name(name: str) -> None:
-    """Refuse the relative path of a file that a manifest cannot hold.
+    """Reject a relative path that a manifest cannot hold.
 
     Raises:
-        ManifestError: `read_manifest` would refuse it, or it is no text that JSON can hold.
+        ManifestError: `read_manifest` would reject the path, or it is not valid Unicode.
     """
     shown = name.encode("utf-8", "backslashreplace").decode()
     if shown != name or not stays_inside(name):
@@ -201,8 +201,8 @@ def _parse(path: Path) -> tuple[Coco, BoxTable]:
 
 
 def _refuse_open_questions(path: Path, coco: Coco, boxes: BoxTable) -> None:
-    """Refuse what only the user can answer: which boxes count, in what unit, and what images without any are."""
-    if question := open_question(coco.label_counts()):
+    """Reject ambiguous manifests: which boxes count, in which unit, whether images without boxes are authentic."""
+    if question := label_ambiguity(coco.label_counts()):
         raise ManifestError(
             f"{path}: {question}; `boxpromptiml import_boxes --format coco --labels '[…]'` takes those that you name"
         )
@@ -219,7 +219,7 @@ def _refuse_open_questions(path: Path, coco: Coco, boxes: BoxTable) -> None:
 
 
 def _reason_against(image: Image, boxes: int) -> str | None:
-    """Why an image with so many boxes cannot be used, or None."""
+    """Return why an image with this number of boxes is unusable, or None."""
     for name in [image.file_name] if image.mask_file is None else [image.file_name, image.mask_file]:
         if not isinstance(name, str) or not stays_inside(name):
             return (
@@ -240,7 +240,7 @@ def _reason_against(image: Image, boxes: int) -> str | None:
 
 
 def _record(image: Image, boxes_xyxy: Boxes, root: Path) -> ImageRecord:
-    """The record of an image that nothing speaks against."""
+    """Convert a checked image to a record."""
     source, kind = (value if isinstance(value, str) else "" for value in (image.source, image.kind))
     return ImageRecord(
         image_id=cast(int, image.id),
@@ -249,7 +249,7 @@ def _record(image: Image, boxes_xyxy: Boxes, root: Path) -> ImageRecord:
         height=int(cast(float, image.height)),
         boxes_xyxy=boxes_xyxy,
         split=image.split or "train",
-        source=sys.intern(source),  # one text for all images of a set
+        source=sys.intern(source),  # one string object for all images of a set
         mask_path=root / image.mask_file if image.mask_file else None,
         authentic=image.authentic is True,
         kind=sys.intern(kind) or None,
@@ -258,7 +258,7 @@ def _record(image: Image, boxes_xyxy: Boxes, root: Path) -> ImageRecord:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Collection would walk again and again through millions of new objects, none of which is garbage."""
+    """Pause garbage collection, which would repeatedly traverse millions of new objects without finding garbage."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -269,12 +269,12 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _relative(path: Path, base: Path, folders: dict[str, str]) -> str:
-    """A file's name relative to the base. Each folder is looked up once and kept in ``folders``."""
+    """Return a file's path relative to the base. Resolved folders are cached in ``folders``."""
     folder, name = os.path.split(path)
     if folder not in folders:
         folders[folder] = os.path.realpath(folder).rstrip(os.sep) + os.sep
     real = folders[folder] + name
-    if os.path.islink(real):  # noqa: PTH114 - building a Path takes longer than all the rest
+    if os.path.islink(real):  # noqa: PTH114 - building a Path would dominate the run time
         real = os.path.realpath(real)
     inside = str(base).rstrip(os.sep) + os.sep
     if not real.startswith(inside):

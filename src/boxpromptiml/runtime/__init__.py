@@ -1,1 +1,1 @@
-"""How a command runs: processes, devices, locks, the folder of a run, provenance, packaged configurations."""
+"""Running a command: processes, devices, locks, run folders, provenance, packaged configurations."""

@@ -1,7 +1,7 @@
-"""The configurations that come with the package: found by the names that documents give them, wherever one works.
+"""Lookup of the configurations that come with the package.
 
-``configs/demo.yaml`` is the file of that name in the current folder or, where there is none, the one that came with the
-package. Configurations that name others, as studies do, are found in the same way.
+``configs/demo.yaml`` means the file of that name in the current folder or, if there is none, the one that comes with
+the package. The same applies to configurations that refer to others, such as studies.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError
 
 FOLDER = "configs"
-"""What their names begin with."""
+"""First component of a packaged configuration's name."""
 
 
 def came_with() -> Path:
-    """The folder of those that came with the package: inside it, or in the checkout that it runs from."""
+    """Return the folder of the packaged configurations: in the installed package, or in the checkout it runs from."""
     packaged = Path(__file__).parents[1] / "packaged_configs"
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / FOLDER
 
 
 def found(path: Path) -> Path:
-    """The file of that name, or the one of that name that came with the package; the path itself where neither is."""
+    """Return the path itself if it exists, else the packaged configuration of that name, else the path unchanged."""
     if path.is_absolute() or path.parts[:1] != (FOLDER,) or path.exists():
         return path
     packaged = came_with().joinpath(*path.parts[1:])
@@ -33,7 +33,7 @@ def found(path: Path) -> Path:
 
 
 def with_found(words: Sequence[str]) -> list[str]:
-    """Words of a command line, with the files that follow ``--config`` or are joined to it found."""
+    """Replace the file after each ``--config`` (separate or joined by ``=``) by the one that `found` returns."""
     resolved: list[str] = []
     for word in words:
         if resolved and resolved[-1] == "--config":
@@ -45,9 +45,9 @@ def with_found(words: Sequence[str]) -> list[str]:
 
 
 def with_bases(words: Sequence[str]) -> list[str]:
-    """Words of a command line, each ``--config FILE`` preceded by the configuration that the file names as its base.
+    """Insert, before each ``--config FILE``, the configuration that FILE names as its base.
 
-    A base may have a base itself. What is no YAML mapping is left to the parser, which says what is wrong with it.
+    A base may itself have a base. A file that is not a YAML mapping is left to the parser, which reports the error.
 
     Raises:
         InputError: a base does not exist, or a file is its own base.
@@ -65,7 +65,7 @@ def with_bases(words: Sequence[str]) -> list[str]:
 
 
 def chain(file: Path) -> list[Path]:
-    """A configuration after its base, after the base of that, and so on."""
+    """Return a configuration preceded by its base, the base of that, and so on, the outermost first."""
     chain = [file]
     while (named := _base(chain[0])) is not None:
         base = found(named)
@@ -89,18 +89,18 @@ def _base(file: Path) -> Path | None:
 
 
 def configs(names: list[str] | None = None, out: Path | None = None) -> int:
-    """List the configurations that come with the package, or copy them to change them.
+    """List the configurations that come with the package, or copy them for editing.
 
-    Every command takes them by the names that are listed, in any folder: `boxpromptiml fit --config configs/demo.yaml`.
-    A copy in the current folder goes before what came with the package.
+    Every command accepts them by the listed names, in any folder: `boxpromptiml fit --config configs/demo.yaml`. A copy
+    in the current folder takes precedence over the packaged file.
 
     Args:
-        names: those to list or copy, such as [configs/demo.yaml], or folders of them, such as [configs/studies]; by
-            default all.
-        out: folder for the copies; it gets a folder configs. Files that are there already are left as they are.
+        names: configurations to list or copy, such as [configs/demo.yaml], or folders of them, such as
+            [configs/studies]; by default all.
+        out: destination of the copies, which go into its subfolder configs. Existing files are kept.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: a name does not exist.
     """
     folder = came_with()
     chosen = {path.relative_to(folder): path for path in sorted(folder.rglob("*.yaml"))}
@@ -127,7 +127,7 @@ def _is_or_holds(name: Path, other: Path) -> bool:
 
 
 def _purpose(path: Path) -> str:
-    """First sentence of a configuration's header."""
+    """Return the first sentence of a configuration's header."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.removeprefix("#").strip()

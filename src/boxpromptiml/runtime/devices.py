@@ -1,4 +1,4 @@
-"""What a user asks of the machine, where the machine may not have it."""
+"""Requested devices and precision, checked against what the machine has."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
-"""Names that torch gives to what computes in bfloat16 on x86 and ARM."""
+"""Names that torch gives to bfloat16 instructions on x86 and ARM."""
 ABOUT_DEVICES = re.compile(r"accelerator|devices?\b|cuda|gpu|mps|tpu|xla|process", re.IGNORECASE)
-"""What Lightning and torch say of devices has one of these words; the other errors are about other options."""
+"""Matches errors of Lightning and torch about devices; other errors concern other options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,10 @@ def launched(accelerator: str, devices: int, num_nodes: int) -> Fabric | OneProc
 
 @contextmanager
 def existing_devices(accelerator: object, devices: object = 1) -> Iterator[None]:
-    """Around the making of a Fabric or a Trainer, whose errors of six types become one line.
+    """Turn the errors that creating a Fabric or a Trainer can raise into an `InputError`.
 
     Raises:
-        InputError: this machine has no such accelerator, or fewer of its devices; or another option makes no sense.
+        InputError: this machine lacks the accelerator or has fewer devices, or another option is invalid.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -82,13 +82,13 @@ def existing_devices(accelerator: object, devices: object = 1) -> Iterator[None]
 
 
 def trains_in_bf16(accelerator: object) -> bool:
-    """Whether bfloat16 is fast on what a Trainer would use: a processor without instructions for it emulates them.
+    """Return whether bfloat16 is fast on the device that a Trainer would use; CPUs without instructions emulate it.
 
-    Emulated depthwise convolutions take more than ten times as long as in 32 bits. Where torch does not say what the
-    processor has, the answer is yes.
+    Emulated depthwise convolutions take over ten times as long as 32-bit ones. If torch does not know the CPU's
+    capabilities, the result is True.
 
     Args:
-        accelerator: as given to a Trainer: ``auto``, ``cpu``, ``gpu``, or an accelerator.
+        accelerator: as passed to a Trainer: ``auto``, ``cpu``, ``gpu``, or an accelerator object.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Errors that a user's mistake or the machine causes, as one plain line, whichever library meets them first."""
+"""One-line messages for errors caused by the user or the machine, whichever library raises them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ REMEDIES = {
     "builtins.MemoryError": "name a smaller batch size, or fewer workers",
     "wandb.errors.errors.Error": "correct the logger, or set WANDB_MODE=offline and send it later with `wandb sync`",
 }
-"""Full name of an error → what to do next. Named, so that no library is imported to look for its errors."""
+"""Qualified name of an exception → remedy. Names avoid importing the libraries just to compare types."""
 MACHINE = {
     errno.ENOSPC: "free space, then run the same command again",
     errno.EDQUOT: "free space, then run the same command again",
     errno.EROFS: "name a folder that can be written to",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or name fewer workers",
 }
-"""Number of an error of the operating system that names no file → what to do next."""
+"""errno of an OSError without a file name → remedy."""
 
 
 def plain_line(error: Exception) -> str | None:
-    """What to tell of an error that is the user's to mend; None for a defect of the program, whose traceback stays."""
+    """Return the message for an error that the user can fix; None for a bug of ours, which keeps its traceback."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError):  # a full disk, a read-only folder, a missing file

@@ -1,7 +1,7 @@
-"""A parser of arguments whose ``--help`` says, beside each number, which numbers are accepted.
+"""An argument parser whose ``--help`` states the valid range of each number.
 
-jsonargparse drops what an annotated type holds beside the type. `boxpromptiml.core.limits` refuses values by it, and
-here its words are added to the help of functions, of classes, of their dataclasses, and of ``--teacher.help CLASS``.
+jsonargparse ignores the metadata of annotated types. This module adds the ranges from `boxpromptiml.core.limits` to the
+help of functions, classes, their dataclasses, and of ``--teacher.help CLASS``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 def saying_limits(add: Callable[P, R]) -> Callable[P, R]:
-    """A method by which a parser adds the arguments of a function or a class, and then their limits to their help."""
+    """Wrap a parser method that adds arguments of a function or class, so that it appends the ranges to their help."""
 
     @wraps(add)
     def added(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -35,14 +35,14 @@ def saying_limits(add: Callable[P, R]) -> Callable[P, R]:
 
 
 class LimitsInHelp:
-    """For a parser class to derive from first."""
+    """Mixin for parser classes, to be listed before `ArgumentParser`."""
 
     add_class_arguments = saying_limits(ArgumentParser.add_class_arguments)
     add_function_arguments = saying_limits(ArgumentParser.add_function_arguments)
 
 
 class CommandParser(LimitsInHelp, ArgumentParser):
-    """Of the commands that are functions."""
+    """Parser of the commands that are plain functions."""
 
 
 def _say_limits(parser: ArgumentParser, owner: Any, nested_key: str | None) -> None:
@@ -50,12 +50,12 @@ def _say_limits(parser: ArgumentParser, owner: Any, nested_key: str | None) -> N
     for action in parser._actions:
         words = _limits_of(owner, action.dest[len(start) :].split(".")) if action.dest.startswith(start) else ""
         said = action.help or ""
-        if words and not said.endswith(f"({words})"):  # as by the dataclass that holds the field
+        if words and not said.endswith(f"({words})"):  # the dataclass holding the field may have added it already
             action.help = f"{said} ({words})".lstrip()
 
 
 def _limits_of(owner: Any, path: Sequence[str]) -> str:
-    """What the limits of an argument, or of a field of an argument that is a dataclass, are in words."""
+    """Return the range of an argument, or of a field of a dataclass argument, as text."""
     hint = _hints(owner).get(path[0])
     if len(path) == 1:
         return "; ".join(ranges(hint))
@@ -63,7 +63,7 @@ def _limits_of(owner: Any, path: Sequence[str]) -> str:
 
 
 def _hints(owner: Any) -> dict[str, Any]:
-    """Types of the arguments of a function, or of a class with those that it hands on to its bases."""
+    """Return the argument types of a function or class, including arguments that a class passes to its bases."""
     if not isinstance(owner, type) or is_dataclass(owner):
         return _resolved([owner])
     return _resolved(vars(base)["__init__"] for base in reversed(owner.__mro__) if "__init__" in vars(base))
@@ -74,7 +74,7 @@ def _resolved(owners: Iterable[Any]) -> dict[str, Any]:
     for owner in owners:
         try:
             hints |= get_type_hints(owner, include_extras=True)
-        except (NameError, TypeError):  # of a library, that imports names for type checkers alone; none of ours
+        except (NameError, TypeError):  # libraries may import types for type checkers only; ours do not
             continue
     return hints
 

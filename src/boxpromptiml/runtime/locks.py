@@ -1,10 +1,10 @@
-"""A lock on a folder, so that two runs never write into it at once.
+"""A lock on a folder that prevents two runs from writing into it at once.
 
-The file ``.lock`` has a line for each process of a run: its number, machine and command. The process holds a lock of
-the operating system on its line, which is gone the moment the process is, however that ended: lines of the dead do not
-count, and nothing has to be cleaned up after a crash.
+The file ``.lock`` has a line for each process of a run, with its process id, machine and command. The process holds an
+operating-system lock on its line, which is released when the process ends for any reason. Lines without a lock are
+therefore stale, and nothing has to be cleaned up after a crash.
 
-The package ``filelock`` locks whole files: it names no holder, and does not tell which of a run's processes has died.
+The package ``filelock`` locks whole files: it cannot name the holder, nor tell which process of a run has died.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from boxpromptiml.runtime.provenance import command_line
 
 try:
     import fcntl
-except ImportError:  # Windows, where runs are not kept apart
+except ImportError:  # Windows, where there is no locking
     fcntl = None  # type: ignore[assignment]
 
 NAME = ".lock"
 LINE = 256
-"""Bytes of a line, padded."""
+"""Length of a line in bytes, padded."""
 
 
 class LockedError(InputError):
-    """Another run is at work. Its text is one line that names the folder, the process and the remedy."""
+    """Another run is using the folder. The message names the folder, the process and the remedy."""
 
 
 @contextmanager
 def sole_use(folder: Path) -> Iterator[Callable[[], str | None]]:
-    """Keep every other run out of a folder, and take the first line for this process.
+    """Lock a folder against all other runs, and take the first line of the lock file for this process.
 
-    The other processes of this run add their lines by `part_in`. Where the file system knows no locks, or the folder
-    cannot be written, runs are not kept apart.
+    The other processes of the run add their lines with `part_in`. There is no locking where the file system does not
+    support it or the folder is read-only.
 
     Yields:
-        A function that names a process of this run that is gone, if there is one.
+        A function that names a process of this run that has died, or returns None.
 
     Raises:
-        LockedError: a process of another run is at work; the message names it.
+        LockedError: a process of another run holds a lock; the message names it.
     """
     with _lock_file(folder) as file:
         if file:
-            _lock(folder, file, 0, 0)  # the file to its end, however many lines others add
+            _lock(folder, file, 0, 0)  # the whole file, whatever lines are added
             file.truncate(0)
             _sign(file, 0)
             with suppress(OSError):
@@ -61,14 +61,14 @@ def sole_use(folder: Path) -> Iterator[Callable[[], str | None]]:
 
 @contextmanager
 def part_in(folder: Path, process: int) -> Iterator[None]:
-    """Take the line of another process of the run that has the folder for itself.
+    """Take the line of a further process of the run that has locked the folder.
 
     Args:
-        folder: which the first process holds by `sole_use`.
-        process: its number in the run, from 1.
+        folder: locked by the first process with `sole_use`.
+        process: rank of the process in the run, from 1.
 
     Raises:
-        LockedError: a process of another run has this line.
+        LockedError: a process of another run holds this line.
     """
     with _lock_file(folder) as file:
         if file:
@@ -79,15 +79,15 @@ def part_in(folder: Path, process: int) -> Iterator[None]:
 
 @contextmanager
 def _lock_file(folder: Path) -> Iterator[BinaryIO | None]:
-    """The open file, or None where there can be none. The process loses its locks when it closes the file once."""
+    """Open the lock file; None if that is impossible. Closing any handle of it releases all locks of the process."""
     if fcntl is None:
         yield None
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # a link could lead to a file that is somebody's own
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # a symbolic link could point to an unrelated file
         file = os.fdopen(os.open(folder / NAME, flags, 0o666), "r+b", buffering=0)
-    except OSError:  # a folder that cannot be written: whoever writes there says so
+    except OSError:  # a read-only folder: the first write reports it
         yield None
         return
     with file:
@@ -98,7 +98,7 @@ def _lock(folder: Path, file: BinaryIO, start: int, length: int) -> None:
     if not _locked(file, start, length):
         raise LockedError(f"{folder}: {_holder(file)} is at work there; wait until it ends, or stop it, then run again")
     path = folder / NAME
-    # Who had it may have ended, and removed it, between our opening and our locking.
+    # The previous holder may have ended and deleted the file between our opening and our locking it.
     if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
         raise LockedError(f"{folder}: another run has just ended there; run again")
 
@@ -106,9 +106,9 @@ def _lock(folder: Path, file: BinaryIO, start: int, length: int) -> None:
 def _locked(file: BinaryIO, start: int, length: int) -> bool:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
-    except (BlockingIOError, PermissionError):  # systems differ in which
+    except (BlockingIOError, PermissionError):  # depending on the system
         return False
-    except OSError:  # the file system knows no locks
+    except OSError:  # the file system does not support locks
         return True
     return True
 
@@ -125,7 +125,7 @@ def _holder(file: BinaryIO) -> str:
 
 
 def _gone(file: BinaryIO) -> str | None:
-    """A signed line that nobody holds any more; the first is this process's own."""
+    """Return a line whose lock is no longer held; the first line is this process's own."""
     for start, words in _lines(file):
         if start and _locked(file, start, LINE):
             with suppress(OSError):

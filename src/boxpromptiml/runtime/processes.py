@@ -1,4 +1,4 @@
-"""How processes are started, so that they inherit nothing: commands, work spread over a pool, loaders of samples."""
+"""Starting processes that inherit no state: commands, process pools and data-loader workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 
 def command_words(words: Iterable[str]) -> list[str]:
-    """A command of this program, to be started by `subprocess` with this interpreter and its packages.
+    """Return a command of this program for `subprocess`, run with the same interpreter and packages.
 
     Args:
         words: of the command, without the program's name.
@@ -25,7 +25,7 @@ def command_words(words: Iterable[str]) -> list[str]:
 
 
 class Spread(Protocol):
-    """Apply a picklable function to items and give the results in the items' order."""
+    """Apply a picklable function to items and return the results in the order of the items."""
 
     def __call__(self, function: Callable[[Any], Any], items: Sequence[Any], unit: str) -> Iterable[Any]:
         """Show a progress bar that counts in ``unit``."""
@@ -33,9 +33,9 @@ class Spread(Protocol):
 
 @contextmanager
 def processes(workers: int) -> Iterator[Spread]:
-    """A pool that starts with its first use; one worker means this process.
+    """Create a process pool, which starts on first use. With one worker the work is done in this process.
 
-    Processes are started afresh (spawn), so that none inherits a thread or a lock, on any platform.
+    Workers are spawned, so that on no platform they inherit threads or locks.
     """
     if workers <= 1:
         yield lambda function, items, unit: tqdm(map(function, items), total=len(items), unit=f" {unit}")
@@ -47,32 +47,31 @@ def processes(workers: int) -> Iterator[Spread]:
 
 
 def loader_processes(workers: int, module: str) -> dict[str, Any]:
-    """Arguments of a `torch.utils.data.DataLoader` whose processes do not depend on what ran in this one.
+    """Return `torch.utils.data.DataLoader` arguments for workers that do not depend on the state of this process.
 
-    A fork of this process would inherit the thread pools of OpenCV and OpenMP without their threads, and can wait for
-    them for ever. So processes are forked from a server that was started afresh and has only imported; where there is
-    no such server, on Windows, each is started afresh. Either way datasets are pickled, and a script without
-    ``if __name__ == "__main__":`` can have no such processes.
+    A fork of this process would inherit the thread pools of OpenCV and OpenMP without their threads and could hang.
+    Workers are therefore forked from a fresh server process that has only done imports or, on Windows, which has no
+    such server, spawned. Either way datasets are pickled, and a script needs an ``if __name__ == "__main__":`` guard.
 
     Args:
-        workers: how many; 0 loads in this process.
-        module: of the dataset, which the server imports once for all.
+        workers: number of workers; 0 loads in this process.
+        module: name of the dataset's module, which the server imports once for all workers.
     """
     if workers == 0:
         return {"num_workers": 0}
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([module])
-    begin = partial(_begin_loading, dict(os.environ))  # the server keeps that of its own start
+    begin = partial(_begin_loading, dict(os.environ))  # the server keeps the environment it was started with
     return {"num_workers": workers, "multiprocessing_context": context, "worker_init_fn": begin}
 
 
 def _begin_loading(environment: dict[str, str], worker: int) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    import cv2  # not before: commands that start no such process do without
+    import cv2  # here, because commands without workers do not need it
 
-    cv2.setNumThreads(0)  # the other processes have the other cores
+    cv2.setNumThreads(0)  # the other cores are used by the other workers
 
 
 def _begin() -> None:
@@ -83,7 +82,7 @@ def _begin() -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed parent cannot stop its workers, and they would wait for work for ever."""
+    """Exit when the parent dies: a killed parent cannot stop its workers, which would wait forever."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -1,7 +1,7 @@
-"""Where a result comes from: hashes of its inputs, and the machine and versions that made it; and how it is written.
+"""Provenance of results (input hashes, machine, package versions) and writing of result files.
 
-A result that is a file is held to the rule that `run_folder` holds for folders: the same content may be written again,
-other content is refused, and ``--overwrite true`` replaces it.
+Result files follow the same rule as `run_folder` for folders: rewriting the same content is fine, different content is
+rejected unless ``--overwrite true`` is given.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ PACKAGES = ("torch", "lightning", "timm", "segment-anything", "transformers", "a
 
 
 class OtherResultsError(InputError):
-    """There is what this run would replace. Its text is one line that says what differs, and the remedy."""
+    """Different results already exist. The message says what differs, and the remedy."""
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, 64 hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -36,13 +36,13 @@ def file_sha256(path: Path) -> str:
 
 
 def content_hash(values: dict[str, Any]) -> str:
-    """Hash of a JSON-serialisable mapping that does not depend on the order of its keys, 16 hexadecimal digits."""
+    """Return 16 hexadecimal digits of the hash of a JSON-serializable mapping, independent of key order."""
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def environment() -> dict[str, str]:
-    """Machine and package versions as a flat mapping. Loads torch only to name the accelerator."""
+    """Return the machine's properties and package versions. Imports torch only to name the accelerator."""
     import torch
 
     found = {"python": platform.python_version(), "system": platform.platform(), "cpus": str(os.cpu_count())}
@@ -56,29 +56,29 @@ def environment() -> dict[str, str]:
 
 
 def command_line() -> str:
-    """The command that is running, without the interpreter and without folders before the program's name."""
+    """Return the running command, without the interpreter and the path of the program."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON so that a reader sees the old file or the new one, never half of either."""
+    """Write indented JSON atomically."""
     write_whole(path, json_bytes(content))
 
 
 def json_bytes(content: Any) -> bytes:
-    """Indented JSON, as `write_json` writes it."""
+    """Encode indented JSON as `write_json` writes it."""
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def write_results(contents: Mapping[Path, bytes], overwrite: bool = False) -> None:
-    """Write files that a user named, in their order, or none of them. What is there with the same content stays.
+    """Write several result files in order, or none of them. Files that already have the content are kept.
 
     Args:
-        contents: of each file.
-        overwrite: replace files of other content, and say which.
+        contents: path → content.
+        overwrite: replace files with different content, and print their names.
 
     Raises:
-        OtherResultsError: there is one, and it is not to be replaced.
+        OtherResultsError: a file has different content and ``overwrite`` is False.
     """
     left = {path: content for path, content in contents.items() if not is_written(path, content, overwrite)}
     for path, content in left.items():
@@ -88,10 +88,10 @@ def write_results(contents: Mapping[Path, bytes], overwrite: bool = False) -> No
 
 
 def is_written(path: Path, content: bytes, overwrite: bool = False) -> bool:
-    """Whether a file is there with this content.
+    """Return whether a file exists with this content.
 
     Raises:
-        OtherResultsError: it is there with another, and is not to be replaced.
+        OtherResultsError: it exists with different content and ``overwrite`` is False.
     """
     if not path.exists():
         return False

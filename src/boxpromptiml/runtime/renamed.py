@@ -1,4 +1,4 @@
-"""What modules and options were called before they moved, so that old configurations are told the new names."""
+"""Table of renamed modules, classes and options, used to name the new spelling when a configuration has the old one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
         "boxpromptiml.serve": "boxpromptiml.apps.serve",
     }
 )
-"""Old names of packages → new ones, for the modules in them that kept their names."""
+"""Old package path → new package path, for modules that kept their own name."""
 MODULES: Mapping[str, str] = MappingProxyType(
     {
+        "boxpromptiml.annotations.addresses": "boxpromptiml.datasets.annotations.image_urls",
+        "boxpromptiml.annotations.questions": "boxpromptiml.datasets.annotations.ambiguities",
         "boxpromptiml.app.example": "boxpromptiml.apps.web_app.example_photo",
         "boxpromptiml.app.guard": "boxpromptiml.apps.web_app.middleware",
         "boxpromptiml.app.preview": "boxpromptiml.apps.web_app.teacher_preview",
@@ -32,7 +34,10 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "boxpromptiml.coco": "boxpromptiml.manifests.coco",
         "boxpromptiml.compare": "boxpromptiml.apps.compare",
         "boxpromptiml.configs": "boxpromptiml.runtime.configs",
+        "boxpromptiml.datasets.annotations.addresses": "boxpromptiml.datasets.annotations.image_urls",
+        "boxpromptiml.datasets.annotations.questions": "boxpromptiml.datasets.annotations.ambiguities",
         "boxpromptiml.devices": "boxpromptiml.runtime.devices",
+        "boxpromptiml.images.regions": "boxpromptiml.images.connected_regions",
         "boxpromptiml.labels": "boxpromptiml.manifests.labels",
         "boxpromptiml.limits": "boxpromptiml.core.limits",
         "boxpromptiml.locks": "boxpromptiml.runtime.locks",
@@ -42,13 +47,16 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "boxpromptiml.protocol": "boxpromptiml.scoring.protocol",
         "boxpromptiml.provenance": "boxpromptiml.runtime.provenance",
         "boxpromptiml.records": "boxpromptiml.core.records",
-        "boxpromptiml.regions": "boxpromptiml.images.regions",
+        "boxpromptiml.regions": "boxpromptiml.images.connected_regions",
         "boxpromptiml.report": "boxpromptiml.apps.report.page",
         "boxpromptiml.results": "boxpromptiml.apps.run_results",
         "boxpromptiml.run_folder": "boxpromptiml.runtime.run_folder",
-        "boxpromptiml.scores": "boxpromptiml.scoring.scores",
+        "boxpromptiml.scores": "boxpromptiml.scoring.score_functions",
+        "boxpromptiml.scoring.scores": "boxpromptiml.scoring.score_functions",
         "boxpromptiml.serve.gate": "boxpromptiml.apps.serve.middleware",
         "boxpromptiml.serve.limits": "boxpromptiml.apps.serve.request_limits",
+        "boxpromptiml.synthesis.forge": "boxpromptiml.synthesis.manipulations",
+        "boxpromptiml.synthesis.regions": "boxpromptiml.synthesis.region_shapes",
         "boxpromptiml.tables": "boxpromptiml.scoring.tables",
         "boxpromptiml.texts": "boxpromptiml.core.text_decoding",
         "boxpromptiml.wandb_account": "boxpromptiml.runtime.wandb_account",
@@ -67,7 +75,8 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "stage2_distill.datamodule": "stage2_distill.data.datamodule",
         "stage2_distill.dataset": "stage2_distill.data.dataset",
         "stage2_distill.degrade": "stage2_distill.data.degradations",
-        "stage2_distill.evaluate": "stage2_distill.evaluation.scores",
+        "stage2_distill.evaluate": "stage2_distill.evaluation.score_report",
+        "stage2_distill.evaluation.scores": "stage2_distill.evaluation.score_report",
         "stage2_distill.export": "stage2_distill.inference.export",
         "stage2_distill.fusion": "stage2_distill.model.fusion",
         "stage2_distill.given_photo": "stage2_distill.inference.photo_input",
@@ -94,11 +103,11 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "stage2_distill.worst_cases": "stage2_distill.callbacks.hardest_images",
     }
 )
-"""Old names of modules → new ones."""
+"""Old module path → new module path; looked up before `PACKAGES`."""
 CLASSES: Mapping[str, str] = MappingProxyType(
     {"stage2_distill.callbacks.RunRecord": "stage2_distill.callbacks.run_record.RunRecord"}
 )
-"""Classes that left their module."""
+"""Old class path → new class path, for classes that moved out of their module."""
 _OF_TRAINING = {
     "model.loss.init_args.margin": "model.loss.init_args.tightness_margin",
     "model.loss.margin": "model.loss.tightness_margin",
@@ -106,12 +115,12 @@ _OF_TRAINING = {
 OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {"pseudomasks": {"rank": "select_by"}, **dict.fromkeys(("fit", "validate", "test"), _OF_TRAINING)}
 )
-"""Command → old option → new one."""
+"""Command → old option name → new option name."""
 CLASS_PATH = re.compile(r"(?<![\w./])((?:boxpromptiml|stage1_pseudomask|stage2_distill)[\w.]*)\.([A-Z]\w*)")
 
 
 def new_class_path(old: str) -> str | None:
-    """What a class path is called now; None for one that is no old one."""
+    """New path of a renamed class; None if the given path is not an old one."""
     module, _, name = old.rpartition(".")
     package, _, last = module.rpartition(".")
     if moved := CLASSES.get(old):
@@ -122,10 +131,10 @@ def new_class_path(old: str) -> str | None:
 
 
 def refuse_old_names(words: Sequence[str]) -> None:
-    """Refuse a command that names a class or an option as it was called before, in its words or its configurations.
+    """Refuse a command line that uses a renamed class or option, itself or in its configuration files.
 
     Raises:
-        InputError: the first such name, where it stands, and what it is called now.
+        InputError: An old name was found; the message gives its place and the new name.
     """
     for option, new in OPTIONS.get(words[0], {}).items():
         if any(word == f"--{option}" or word.startswith(f"--{option}=") for word in words):
@@ -157,8 +166,8 @@ def _configurations(words: Sequence[str]) -> Iterator[Path]:
 
 
 def _content(path: Path) -> object:
-    """Of a configuration; nothing of one that cannot be read, about which its command has more to say."""
-    import msgspec.yaml  # only where there is a configuration to look into
+    """Decoded content of a configuration file; None if it cannot be read, which the command itself then reports."""
+    import msgspec.yaml  # slow import, needed only with --config
 
     try:
         return msgspec.yaml.decode(path.read_bytes())
@@ -167,7 +176,7 @@ def _content(path: Path) -> object:
 
 
 def _options(content: object, prefix: str = "") -> Iterator[str]:
-    """Dotted names of a configuration's options, without those of other people's classes."""
+    """Dotted names of the options in a configuration, without the arguments of third-party classes."""
     if not isinstance(content, dict):
         return
     named = content.get("class_path")

@@ -1,7 +1,8 @@
-"""A folder for the results of one run: nobody else writes there meanwhile, and nothing there is replaced unasked.
+"""A folder for the results of one run, protected from concurrent runs and accidental replacement.
 
-One rule holds for every command. Results of the same settings are gone on with, or written again. Those of others are
-refused; ``--overwrite true`` replaces them. `provenance.write_results` holds the same rule for single files.
+All commands follow one rule. A run with the same settings continues or rewrites the results in the folder. A run with
+different settings is rejected unless ``--overwrite true`` is given. `provenance.write_results` applies the same rule to
+single files.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ REPLACE = "name another folder, or replace them with --overwrite true"
 def run_folder(
     folder: Path, record: str, settings: Mapping[str, Any], results: Sequence[str], overwrite: bool = False
 ) -> Iterator[None]:
-    """Have a folder to oneself, in the first process of a run, and for results of these settings alone.
+    """Lock a folder and make sure that it only holds results of these settings; called by the first process of a run.
 
     Args:
-        folder: made where there is none.
-        record: name of the file there that says with which settings its results are made; JSON.
-        settings: that decide the results.
-        results: patterns of the files that are replaced.
-        overwrite: replace results of other settings.
+        folder: created if it does not exist.
+        record: name of the JSON file in it that records the settings of its results.
+        settings: everything that determines the results.
+        results: glob patterns of the result files.
+        overwrite: delete results of different settings.
 
     Raises:
-        LockedError: another run is at work there.
-        OtherResultsError: it holds results of other settings, and they are not to be replaced.
+        LockedError: another run is using the folder.
+        OtherResultsError: the folder holds results of different settings and ``overwrite`` is False.
     """
     with sole_use(folder):
         there = found(folder, results)
@@ -45,23 +46,23 @@ def run_folder(
 
 
 def relative_to(path: Path, folder: Path) -> str:
-    """How settings name an input: the same after both were moved together, and from whatever folder a command runs."""
+    """Return the path of an input as settings record it, which stays the same if input and folder move together."""
     try:
         return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
-    except ValueError:  # another drive of Windows
+    except ValueError:  # a different drive on Windows
         return path.resolve().as_posix()
 
 
 def found(folder: Path, results: Sequence[str]) -> list[Path]:
-    """Files of a folder that match one of the patterns."""
+    """List the files of a folder that match any of the glob patterns."""
     return sorted({path for pattern in results for path in folder.glob(pattern) if path.is_file()})
 
 
 def replace(reason: str, there: Sequence[Path], overwrite: bool) -> None:
-    """Delete results that are to be replaced, after saying which.
+    """Delete existing results and print their names.
 
     Raises:
-        OtherResultsError: they are not to be replaced; ``reason`` is its text.
+        OtherResultsError: ``overwrite`` is False; ``reason`` is the message.
     """
     if not overwrite:
         raise OtherResultsError(reason)
@@ -71,7 +72,7 @@ def replace(reason: str, there: Sequence[Path], overwrite: bool) -> None:
 
 
 def _difference(record: Path, settings: Mapping[str, Any]) -> str:
-    """In what a folder's record differs from settings, in words; nothing where they are the same."""
+    """Describe how the recorded settings differ from the current ones; empty if they are equal."""
     try:
         before = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Is there an account at Weights & Biases? Answered without importing it, without network and without asking."""
+"""Detection of a Weights & Biases account, without importing wandb, network access or a prompt."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from netrc import NetrcParseError, netrc
 from urllib.parse import urlsplit
 
 MACHINES = ("api.wandb.ai", "api.forge.coreweave.com")
-"""Names under which `wandb login` notes the key in the netrc file; which one depends on the version of wandb."""
+"""Hosts under which `wandb login` stores the key in the netrc file, depending on the version of wandb."""
 
 
 def has_account() -> bool:
-    """Whether the environment or the netrc file holds a key; for a server of one's own, that of WANDB_BASE_URL."""
+    """Return whether the environment or the netrc file has a key, for the host in WANDB_BASE_URL if that is set."""
     if os.environ.keys() & {"WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"}:
         return True
     base_url = os.environ.get("WANDB_BASE_URL")

@@ -1,1 +1,1 @@
-"""How predictions are scored: the rules, the scores themselves, and tables of them."""
+"""Scoring of predictions: options, metrics, tables."""

@@ -1,4 +1,4 @@
-"""The rules by which predictions are scored, and what others published under theirs. docs/metrics.md compares them."""
+"""Scoring options, and the published scores to compare with. docs/metrics.md explains the differences."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Literal
 from boxpromptiml.core.limits import Threshold, hold_fields
 
 Mode = Literal["origin", "reverse", "double"]
-"""What the pixel scores are of: the prediction, its inverse, or the better of the two (IMDLBenCo's names)."""
+"""What pixel scores are computed from: the prediction, its inverse, or the better of the two (IMDLBenCo's names)."""
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-"""Lightning's names: all numbers in 32 bits, or products and convolutions in 16."""
+"""Lightning's names: 32-bit throughout, or 16-bit matrix products and convolutions."""
 
 
-@dataclass(frozen=True)  # without slots, which jsonargparse cannot read defaults from
+@dataclass(frozen=True)  # no slots, because jsonargparse could not read the defaults
 class Scoring:
-    """How predictions are scored. The defaults are the rules of this project, the other values those of others.
+    """How predictions are scored. The defaults are this project's protocol; the other values reproduce other projects'.
 
     Args:
         threshold: pixels with a probability above it are predicted as manipulated.
         image_threshold: images whose largest probability is above it are predicted as manipulated.
-        resolution: score at the size of the ground truth (truth) or at the student's (network, as IMDLBenCo does).
-        mode: score the prediction (origin), its inverse (reverse), or the better of both for each image (double, as
-            TruFor does). False alarms and scores of whole images are always of the prediction itself.
-        stretch: stretch every prediction to the range from 0 to 1 before its pixels are scored, as SCAF does.
-        precision: in which the student answers when it is scored, whatever it was trained in; scores of two precisions
+        resolution: score at the resolution of the ground truth (truth) or of the student's input (network, as in
+            IMDLBenCo).
+        mode: score the prediction (origin), its inverse (reverse), or the better of the two per image (double, as in
+            TruFor). False alarms and image-level scores always use the prediction itself.
+        stretch: stretch each prediction to the range from 0 to 1 before scoring its pixels, as in SCAF.
+        precision: precision of the student during scoring, independent of training; scores of different precisions
             differ and are not compared.
     """
 
@@ -48,12 +49,12 @@ class Scoring:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Mean F1 that somebody published.
+    """A published mean F1.
 
     Attributes:
         method: name of the detector.
-        supervision: what it was trained from.
-        f1: at 0.5, mean over images.
+        supervision: type of annotation it was trained with.
+        f1: at threshold 0.5, mean over images.
     """
 
     method: str
@@ -70,9 +71,9 @@ SOURCE = (
     "The same laboratory's code for SCAF stretches every prediction to [0, 1] before it is cut; ours does so only with "
     "scoring.stretch"
 )
-"""Where `PUBLISHED` comes from, and how its rules differ or may differ from the defaults of `Scoring`."""
+"""Origin of `PUBLISHED`, and how that protocol differs or may differ from the defaults of `Scoring`."""
 IN_DISTRIBUTION = ("casia1", "columbia", "coverage", "nist16")
-"""The sets whose unweighted mean the paper calls in-distribution."""
+"""Test sets whose unweighted mean the paper reports as in-distribution."""
 _WEAK = (("BoxPromptIML", "box"), ("SCAF", "scribble"), ("WSCL", "image label"))
 _OSN = (("BoxPromptIML", "box"), ("Mesorch", "mask"), ("WSCL", "image label"))
 _FULL = {"PIM": 0.648, "SparseViT": 0.562, "Mesorch": 0.544, "TruFor": 0.538, "PSCC-Net": 0.535}
@@ -96,18 +97,18 @@ PUBLISHED = {
         *(Published(name, "mask", f1) for name, f1 in _FULL.items()),
     ),
 }
-"""Test set → what was published on it."""
+"""Test set → published scores."""
 IMAGES = {"casia1": 920, "columbia": 50, "coverage": 30, "nist16": 150}
-"""Test set → manipulated images that SCAF's README counts in it; that the paper tests on the same is an inference."""
+"""Test set → number of manipulated images according to SCAF's README. We infer that the paper uses the same images."""
 
 
 def published(name: str) -> tuple[Published, ...]:
-    """What was published on a test set; nothing for most names. `casia_v1`, `CASIAv1` and `casia1` are one set."""
+    """Return the published scores of a test set, usually none. `casia_v1`, `CASIAv1` and `casia1` are the same set."""
     return PUBLISHED.get(set_key(name), ())
 
 
 def set_key(name: str) -> str:
-    """Key of a test set in `PUBLISHED` and `IMAGES`, whichever way its name is spelt."""
+    """Normalize the name of a test set to a key of `PUBLISHED` and `IMAGES`."""
     if name in PUBLISHED:
         return name
     key = re.sub("[^a-z0-9]", "", name.lower())

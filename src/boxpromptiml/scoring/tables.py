@@ -1,6 +1,6 @@
-"""Scores of test sets as tables beside published ones: text for the terminal, Markdown and LaTeX for documents.
+"""Tables of test scores beside published ones: text for the terminal, Markdown and LaTeX.
 
-All take what `boxpromptiml test` writes under ``sets`` in scores.json. A dash stands where there is nothing to score.
+The input is what `boxpromptiml test` writes under ``sets`` in scores.json. Missing scores are shown as a dash.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ TEX = str.maketrans(
     {character: f"\\{character}" for character in "&%_#${}"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "–": "--"}
 )
-"""What LaTeX would read, to how it is written."""
+"""Escapes of LaTeX's special characters."""
 
 
 def cell(row: Row, name: str, interval: bool = False) -> str:
-    """A score with three digits, and its interval; a dash where there is none."""
+    """Format a score with three decimals, optionally with its confidence interval; a dash if it is missing."""
     parts = [f"{row[key]:.3f}" if key in row else DASH for key in (name, f"{name}_ci_low", f"{name}_ci_high")]
     return "{} ({} to {})".format(*parts) if interval else parts[0]
 
 
 def text(summary: Mapping[str, Row]) -> str:
-    """A row for each test set beside predictors that look at no pixel; below it its kinds and areas where several.
+    """Format a row per test set beside trivial baselines, with rows per manipulation kind and area below it.
 
-    ``best`` is F1 with each image at its own best threshold.
+    Column ``best`` is F1 with the best threshold of each image.
     """
     lines = [f"{'test set':<16} images   F1 (95 % interval)     IoU    AUC    best   all    random  centre box"]
     for name, row in summary.items():
@@ -56,14 +56,14 @@ def text(summary: Mapping[str, Row]) -> str:
 
 
 def markdown(summary: Mapping[str, Row], scoring: Scoring) -> str:
-    """A GitHub table, and below it the rules and the sources."""
+    """Format a GitHub table, followed by the scoring options and the sources."""
     lines = ["| " + " | ".join(HEADER) + " |", "|---|" + "---:|" * (len(HEADER) - 2) + "---|"]
     lines += ["| " + " | ".join(cell_text.replace("|", r"\|") for cell_text in row) + " |" for row in _rows(summary)]
     return "\n".join([*lines, "", *(f"- {note}." for note in _notes(summary, scoring)), ""])
 
 
 def latex(summary: Mapping[str, Row], scoring: Scoring) -> str:
-    r"""A tabular for ``\usepackage{booktabs}`` in a document in UTF-8, with the rules and the sources as comments."""
+    r"""Format a tabular for ``\usepackage{booktabs}`` (UTF-8), with the scoring options and the sources as comments."""
     rows = [" & ".join(cell_text.translate(TEX) for cell_text in row) + r" \\" for row in (HEADER, *_rows(summary))]
     return "\n".join(
         [
@@ -103,7 +103,7 @@ def _row(name: str, row: Row) -> list[str]:
 
 
 def _parts(row: Row) -> list[tuple[str, Row]]:
-    """Kinds of manipulation and areas of the region, each where it splits the set."""
+    """Return the rows per manipulation kind and per region area, unless one of them covers the whole set."""
     groups: Sequence[Mapping[str, Row]] = (row.get("by_kind", {}), row.get("by_area", {}))
     return [item for group in groups for item in group.items() if item[1]["images"] < row["images"]]
 

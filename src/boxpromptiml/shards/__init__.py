@@ -1,7 +1,7 @@
-"""The cache between the two stages: a folder of shards, and the index that says they are all there.
+"""The cache between the two stages: a folder of HDF5 shards and an index that marks it as complete.
 
-``shard`` is the layout of one file and how it is read, ``writing`` how it is written, ``raw_chunks`` how its pixels are
-read past HDF5; ``index`` is the folder, ``reader`` random access to its samples, ``maintenance`` the command
+``shard`` defines the layout of a file and reads it, ``writing`` writes it, ``raw_chunks`` reads its pixels without
+HDF5; ``index`` handles the folder, ``reader`` provides random access to its samples, ``maintenance`` is the command
 ``boxpromptiml cache``.
 """
 

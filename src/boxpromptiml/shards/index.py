@@ -1,6 +1,6 @@
-"""A cache folder: ``shard-RRR-NNNNN.h5`` files and ``index.json``, written last, so its presence means complete.
+"""A cache folder: ``shard-RRR-NNNNN.h5`` files and ``index.json``, which is written last and marks it as complete.
 
-RRR is the process that wrote a shard, NNNNN the shard's place in the manifest's order.
+RRR is the process that wrote a shard, NNNNN the position of the shard in the manifest's order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from boxpromptiml.shards.shard import AGAIN, SCHEMA, CacheError, Shard, open_sha
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
-    """A shard as the index lists it."""
+    """A shard in the index."""
 
     name: str
     samples: int
@@ -26,15 +26,15 @@ class ShardEntry:
 
 @dataclass(frozen=True, slots=True)
 class CacheIndex:
-    """What ``index.json`` says about a complete cache.
+    """Content of ``index.json`` of a complete cache.
 
     Attributes:
-        stamp: what produced every shard.
+        stamp: what produced the shards.
         shards: in the manifest's order.
-        samples: in all shards together.
-        set_aside: every image that could not be used.
-        seconds: of computing, summed over processes and over interrupted runs.
-        images_per_second: samples divided by seconds, so the speed of one process.
+        samples: total number of samples.
+        set_aside: all skipped images.
+        seconds: computing time, summed over processes and interrupted runs.
+        images_per_second: samples divided by seconds, that is, the throughput of one process.
     """
 
     stamp: Stamp
@@ -46,18 +46,18 @@ class CacheIndex:
 
 
 def shard_paths(cache: Path) -> dict[int, Path]:
-    """The shards of a folder by their place NNNNN in the manifest's order, whichever process wrote them."""
+    """Map position NNNNN to shard file, in the manifest's order and regardless of the process that wrote it."""
     places = {place_of(path): path for path in sorted(cache.glob("shard-*-*.h5"))}
     return dict(sorted(places.items()))
 
 
 def place_of(path: Path) -> int:
-    """NNNNN of a shard's name."""
+    """Return position NNNNN from a shard's file name."""
     return int(path.stem.rsplit("-", 1)[1])
 
 
 def index_of(shards: Sequence[Shard], stamp: Stamp, set_aside: Sequence[SetAside] = ()) -> CacheIndex:
-    """The index over some shards, and over images that were refused before they reached a shard."""
+    """Build the index of some shards; ``set_aside`` are images skipped before they were assigned to a shard."""
     samples = sum(map(len, shards))
     seconds = sum(shard.seconds for shard in shards)
     return CacheIndex(
@@ -71,15 +71,15 @@ def index_of(shards: Sequence[Shard], stamp: Stamp, set_aside: Sequence[SetAside
 
 
 def write_index(cache: Path, stamp: Stamp, set_aside: Sequence[SetAside] = ()) -> CacheIndex:
-    """Write ``index.json`` over all shards of a folder, which declares the cache complete.
+    """Write ``index.json`` for all shards of a folder, which marks the cache as complete.
 
     Args:
         cache: the folder.
-        stamp: what every shard must have been produced by.
-        set_aside: images that were refused before they reached a shard.
+        stamp: required stamp of every shard.
+        set_aside: images skipped before they were assigned to a shard.
 
     Raises:
-        CacheError: a shard is damaged or has another stamp, or the index cannot be written.
+        CacheError: a shard is damaged or has a different stamp, or the index cannot be written.
     """
     index = index_of([open_shard(path, stamp) for path in shard_paths(cache).values()], stamp, set_aside)
     try:
@@ -93,7 +93,7 @@ def read_index(cache: Path) -> CacheIndex:
     """Read the index of a complete cache.
 
     Raises:
-        CacheError: there is no cache, it is incomplete, or the index is not one of this schema.
+        CacheError: there is no cache, it is incomplete, or the index has a different schema.
     """
     path = cache / "index.json"
     try:

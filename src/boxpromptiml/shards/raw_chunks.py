@@ -1,8 +1,8 @@
-"""The pixels of a shard, read from the file past HDF5.
+"""Reading the pixels of a shard directly from the file, bypassing HDF5.
 
-That takes half the time that h5py takes, and makes a closed file as good as an open one, so that loader workers hold no
-handles; `benchmarks/cache.py` measures it. HDF5 says once where its chunks lie. Its own checksums are not looked at by
-this way; the checksum that each sample has in the shard's table stands in for them.
+This takes half the time of h5py and does not need an open file handle, so loader workers hold none;
+`benchmarks/cache.py` measures it. The chunk offsets are obtained from HDF5 once. HDF5's own checksums are not verified
+this way; the checksum of each sample in the shard's table replaces them.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLETCHER_BYTES = 4
-"""HDF5 appends its checksum to a stored chunk."""
+"""Size of the checksum that HDF5 appends to a stored chunk."""
 
 
 def places(dataset: h5py.Dataset, n: int, size: int) -> NDArray[np.int64]:
-    """Where the chunks of a dataset lie: (n, 3) of offset, bytes, and HDF5's mask of filters that were left out.
+    """Return the locations of a dataset's chunks, (n, 3): offset, size in bytes, and HDF5's mask of skipped filters.
 
     Args:
-        dataset: of n images, one in each chunk.
-        n: how many samples the shard has.
+        dataset: n images with one image per chunk.
+        n: number of samples in the shard.
         size: side of the images in pixels.
 
     Raises:
-        ValueError: the dataset is of another shape, or lacks a sample.
+        ValueError: the dataset has a different shape, or lacks a sample.
     """
     found = np.zeros((n, 3), np.int64)
 
@@ -44,32 +44,32 @@ def places(dataset: h5py.Dataset, n: int, size: int) -> NDArray[np.int64]:
 
 
 def read(file: BinaryIO, offset: int, count: int) -> NDArray[np.uint8]:
-    """The bytes of a stored chunk without HDF5's checksum; those of a file that was cut off are of any value.
+    """Read the bytes of a stored chunk without HDF5's checksum; if the file is truncated, their values are arbitrary.
 
     Args:
-        file: the shard, open for reading; its position is moved.
-        offset: where the chunk begins.
-        count: how many bytes it has, HDF5's checksum included.
+        file: the shard, open for reading; its position changes.
+        offset: of the chunk.
+        count: number of bytes, including HDF5's checksum.
     """
     stored = np.empty(count - FLETCHER_BYTES, np.uint8)
     file.seek(offset)
-    file.readinto(stored)  # type: ignore[attr-defined]  # every binary file has it
-    return stored  # whose checksum tells when the file was cut off
+    file.readinto(stored)  # type: ignore[attr-defined]  # exists on all binary files
+    return stored  # the caller's checksum detects truncation
 
 
 def inflated(stored: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """A gzipped chunk as the ``count`` bytes that it holds."""
+    """Decompress a gzipped chunk of ``count`` bytes."""
     return np.frombuffer(bytearray(zlib.decompress(stored.data, bufsize=count)), np.uint8)
 
 
 def as_stored(dataset: h5py.Dataset, row: int) -> NDArray[np.uint8]:
-    """The bytes of a chunk as `read` will find them, from an open file."""
+    """Return the stored bytes of a chunk of an open file, as `read` will return them."""
     _, stored = dataset.id.read_direct_chunk((row, *[0] * (dataset.ndim - 1)))
     return np.frombuffer(stored, np.uint8)[:-FLETCHER_BYTES]
 
 
 def crc32(pieces: Sequence[NDArray[np.uint8]]) -> int:
-    """Checksum of chunks, one after the other."""
+    """Compute the CRC-32 of the concatenated chunks."""
     crc = 0
     for piece in pieces:
         crc = zlib.crc32(piece.data, crc)

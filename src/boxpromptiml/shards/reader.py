@@ -15,31 +15,31 @@ from boxpromptiml.shards.index import read_index
 from boxpromptiml.shards.shard import REPAIR, CacheError, open_shard
 
 MAX_OPEN_FILES = 128
-"""Shards that one process keeps open; common systems allow 1,024 files a process."""
+"""Maximum number of open shards per process; systems commonly allow 1,024 files."""
 
 
 class ShardReader:
-    """The samples of a complete cache, from any number of processes.
+    """The samples of a complete cache, usable from any number of processes.
 
-    Everything but pixels is read at once, about a millisecond for a shard. Files are opened when a sample of theirs is
-    first asked for, once in each process. Pickling drops them, because a handle is of no use in another process; so a
-    reader can be sent to loader workers however they are started.
+    Everything except pixels is read at once, in about a millisecond per shard. Each process opens a file when it first
+    needs one of its samples. Pickling drops the file handles, which are useless in another process, so a reader can be
+    sent to loader workers whatever the start method.
 
     Args:
         cache: folder with shards and ``index.json``.
-        splits: which splits to serve; None for all.
+        splits: splits to load; None for all.
 
     Attributes:
         index: of the cache.
         image_ids: (n,) int64, in the order of the samples.
         splits: (n,) str.
         sources: (n,) str.
-        kinds: (n,) str, the kind of manipulation; empty where it is not known.
+        kinds: (n,) str, type of manipulation; empty if unknown.
         authentic: (n,) bool.
         confidence: (n,) float32 in [0, 1], see `Sample.confidence`.
 
     Raises:
-        CacheError: the cache is incomplete, or a shard is missing, cut off, or from another run.
+        CacheError: the cache is incomplete, or a shard is missing, truncated, or from another run.
     """
 
     def __init__(self, cache: Path, splits: Collection[Split] | None = None) -> None:
@@ -77,7 +77,7 @@ class ShardReader:
         return _joined([shard.facts[name] for shard in self._shards], dtype)
 
     def _file(self, place: int) -> BinaryIO:
-        if self._process != os.getpid():  # a forked worker inherits handles whose position it must not move
+        if self._process != os.getpid():  # file positions of inherited handles are shared with the parent
             self._files, self._process = {}, os.getpid()
         if place not in self._files:
             if len(self._files) >= MAX_OPEN_FILES:

@@ -1,17 +1,17 @@
-"""One shard: an HDF5 file of n samples at size S, and how it is read; ``writing`` writes it.
+"""Layout and reading of a shard, an HDF5 file of n samples at size S; ``writing`` writes it.
 
     image (n, S, S, 3) · pseudo_mask (n, S, S) · truth (n, S, S)   uint8, one sample per chunk, masks gzipped
     facts (n,)      table: image_id, width, height, boxes, confidence, crc32, authentic, has_truth, split, source, kind
-    boxes (total,)  table: xyxy, score; in the order of the samples, each of which has as many as facts.boxes says
-    set_aside       the images that belong here and could not be used, as JSON
+    boxes (total,)  table: xyxy, score; in the order of the samples, facts.boxes is the number of each sample's boxes
+    set_aside       skipped images of the shard's part of the manifest, as JSON
 
-Its attributes are the fields of the Stamp and the seconds spent. Nothing is without a checksum: HDF5 checks every
-chunk (fletcher32) and, in this version of the format, its own headers; texts are of fixed length because it keeps
-others where no checksum reaches. ``facts.crc32`` is that of a sample's three chunks as they are stored, one after the
-other without HDF5's own checksums; for a reader who takes them from the file past HDF5.
+Attributes of the file are the fields of the Stamp and the computing time in seconds. Everything has a checksum: HDF5
+protects every chunk (fletcher32) and, in this version of the format, its headers; strings have a fixed length because
+HDF5 stores variable-length ones without checksum. ``facts.crc32`` covers the three stored chunks of a sample,
+concatenated without HDF5's own checksums, for readers that bypass HDF5.
 
-Masks are nearly all zeros and shrink ninetyfold. Photos would shrink by a quarter and take six times as long to read;
-`benchmarks/cache.py` has the numbers.
+Masks are nearly all zeros and compress to a ninetieth. Photos would shrink by a quarter and take six times as long to
+read; see `benchmarks/cache.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from boxpromptiml.core.records import InputError, Sample, SetAside, Stamp
 from boxpromptiml.shards import raw_chunks
 
 SCHEMA = 2
-"""Version of the layout above."""
+"""Version of this layout."""
 PIXELS = ("image", "pseudo_mask", "truth")
 BOX = np.dtype([("xyxy", "<f4", 4), ("score", "<f4")])
 AGAIN = "run the same `boxpromptiml pseudomasks` command again to finish it"
@@ -42,15 +42,15 @@ REPAIR = (
 
 
 class CacheError(InputError):
-    """A cache that cannot be used or written. Its text is one line that names the file and the remedy."""
+    """A cache cannot be used or written. The message is one line that names the file and the remedy."""
 
 
 class DamageError(CacheError):
-    """A shard, or a sample in it, that is not what was written."""
+    """A shard, or a sample in it, is damaged."""
 
 
 class SampleFacts(NamedTuple):
-    """One row of the table ``facts``."""
+    """A row of the table ``facts``."""
 
     image_id: int
     width: int
@@ -67,18 +67,18 @@ class SampleFacts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard without its pixels, and where in the file those lie; `raw_chunks` says why they are read past HDF5.
+    """A shard without its pixels, and their locations in the file; `raw_chunks` reads them without HDF5.
 
     Attributes:
         path: the HDF5 file.
         stamp: what produced it.
-        facts: (n,) table, one row for each sample; see `SampleFacts`.
+        facts: (n,) table, one row per sample; see `SampleFacts`.
         boxes: (total,) table with xyxy and score.
-        first_box: (n + 1,) int64, the boxes of sample i are first_box[i] to first_box[i + 1].
-        stored: name → (n, 3) int64: where the bytes of the sample's pixels begin, how many they are, and HDF5's mask of
-            filters that were left out because they gained nothing.
-        set_aside: images of this shard's slice of the manifest that could not be used.
-        seconds: spent on computing the shard, by one process.
+        first_box: (n + 1,) int64; sample i has the boxes first_box[i] to first_box[i + 1].
+        stored: name → (n, 3) int64: offset and size in bytes of the sample's pixels, and HDF5's mask of filters skipped
+            because they did not reduce the size.
+        set_aside: skipped images of the shard's part of the manifest.
+        seconds: computing time of the shard, by one process.
     """
 
     path: Path
@@ -99,15 +99,15 @@ class Shard:
         return self.facts["image_id"]
 
     def texts(self, name: str) -> NDArray[np.str_]:
-        """(n,) str: the column ``split``, ``source`` or ``kind``."""
+        """Decode the column ``split``, ``source`` or ``kind``, (n,) str."""
         return np.char.decode(self.facts[name], "utf-8")
 
     def sample(self, row: int, file: BinaryIO) -> Sample:
-        """Read and check one sample.
+        """Read and verify one sample.
 
         Args:
-            row: its place in the shard.
-            file: the shard, open for reading; its position is moved.
+            row: index in the shard.
+            file: the shard, open for reading; its position changes.
 
         Raises:
             DamageError: the sample is damaged.
@@ -125,7 +125,7 @@ class Shard:
             boxes_xyxy=boxes["xyxy"].copy(),
             teacher_scores=boxes["score"].copy(),
             source=facts.source.decode(),
-            split=facts.split.decode(),  # type: ignore[arg-type]  # nothing else was written
+            split=facts.split.decode(),  # type: ignore[arg-type]  # only valid splits are written
             authentic=facts.authentic,
             kind=facts.kind.decode(),
             width=facts.width,
@@ -139,15 +139,15 @@ class Shard:
 
 
 def open_shard(path: Path, stamp: Stamp | None) -> Shard:
-    """Read everything in a shard but its pixels.
+    """Read everything in a shard except its pixels.
 
     Args:
         path: the HDF5 file.
-        stamp: what the shard must have been produced by, or None to accept any of this schema.
+        stamp: required stamp, or None to accept any stamp with this schema.
 
     Raises:
-        DamageError: the shard is damaged or cut off.
-        CacheError: it is missing, or its stamp differs (the message says in which field).
+        DamageError: the shard is damaged or truncated.
+        CacheError: it is missing, or its stamp differs (the message names the field).
     """
     with opened(path) as file:
         found = read_stamp(file)
@@ -173,10 +173,10 @@ def read_shard(path: Path, stamp: Stamp | None) -> tuple[list[Sample], list[SetA
 
     Args:
         path: the HDF5 file.
-        stamp: what the shard must have been produced by, or None to accept any of this schema.
+        stamp: required stamp, or None to accept any stamp with this schema.
 
     Raises:
-        CacheError: as ``open_shard``; DamageError also when a sample is damaged.
+        CacheError: as for `open_shard`; `DamageError` also if a sample is damaged.
     """
     samples, set_aside, damage = salvage(path, stamp)
     if damage:
@@ -185,15 +185,15 @@ def read_shard(path: Path, stamp: Stamp | None) -> tuple[list[Sample], list[SetA
 
 
 def salvage(path: Path, stamp: Stamp | None) -> tuple[list[Sample], list[SetAside], list[DamageError]]:
-    """Read whatever is whole in a shard, and say what is not.
+    """Read all intact samples of a shard, and collect errors for the others.
 
     Args:
         path: the HDF5 file.
-        stamp: what the shard must have been produced by, or None to accept any of this schema.
+        stamp: required stamp, or None to accept any stamp with this schema.
 
     Returns:
-        The samples that are whole, the images skipped, and one error for each damaged sample, or one for the shard
-        when nothing can be read.
+        The intact samples, the skipped images, and an error for each damaged sample, or a single one if the shard
+        cannot be read at all.
 
     Raises:
         CacheError: the shard is missing, or its stamp differs.
@@ -215,30 +215,30 @@ def salvage(path: Path, stamp: Stamp | None) -> tuple[list[Sample], list[SetAsid
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """A shard open for reading with h5py, whose many errors are reported as one.
+    """Open a shard for reading with h5py, converting h5py's various errors.
 
     Raises:
-        DamageError: the shard is damaged or cut off.
+        DamageError: the shard is damaged or truncated.
         CacheError: it is missing.
     """
     try:
-        # Network drives refuse locks; and each chunk is read once, so that a cache would only grow.
+        # Network drives do not support locks, and each chunk is read only once, so a chunk cache would not help.
         with h5py.File(path, "r", locking=False, rdcc_nbytes=0) as file:
             yield file
     except CacheError:
         raise
     except FileNotFoundError:
         raise CacheError(f"{path}: the shard is missing; {REPAIR}") from None
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, msgspec.MsgspecError) as error:  # all h5py's
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, msgspec.MsgspecError) as error:  # all from h5py
         reason = " ".join(str(error).split())
         raise DamageError(f"{path}: the shard is damaged or cut off ({reason}); {REPAIR}") from None
 
 
 def read_stamp(file: h5py.File) -> Stamp:
-    """What an open shard says it was produced by.
+    """Read the stamp of an open shard.
 
     Raises:
-        KeyError: it is no shard.
+        KeyError: it is not a shard.
     """
     attributes = {field.name: file.attrs[field.name] for field in fields(Stamp)}
     return msgspec.convert(

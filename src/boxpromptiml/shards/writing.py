@@ -1,4 +1,4 @@
-"""A shard written: the file appears whole or not at all. ``shard`` describes what is in it."""
+"""Atomic writing of shards. ``shard`` describes their layout."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from boxpromptiml.shards import raw_chunks
 from boxpromptiml.shards.shard import AGAIN, BOX, PIXELS, CacheError
 
 FORMAT = ("v110", "v110")
-"""HDF5 file format: the first whose headers all carry checksums."""
+"""HDF5 file format: the oldest version with checksums in all headers."""
 GZIP_LEVEL = 1
 
 
 def write_shard(
     path: Path, samples: Sequence[Sample], set_aside: Sequence[SetAside], stamp: Stamp, seconds: float = 0.0
 ) -> None:
-    """Write a shard that appears whole or not at all, even when the process is killed or the power fails.
+    """Write a shard atomically: it is complete or absent even if the process is killed or the power fails.
 
     Args:
         path: the HDF5 file.
-        samples: any number, none included, all at the stamp's size.
-        set_aside: images that belong here and could not be used.
+        samples: any number, possibly none, all at the stamp's size.
+        set_aside: skipped images of the shard's part of the manifest.
         stamp: what produced the samples.
-        seconds: spent on computing them.
+        seconds: computing time.
 
     Raises:
         CacheError: the file cannot be written, for example because the disk is full.
-        ValueError: a sample has another size than the stamp.
+        ValueError: a sample's size differs from the stamp.
     """
-    memory = io.BytesIO()  # HDF5 itself reports a full disk late and in many lines
+    memory = io.BytesIO()  # HDF5 reports a full disk late and with many lines
     with h5py.File(memory, "w", libver=FORMAT) as file:
         for name, value in asdict(stamp).items():
             file.attrs[name] = _fixed_length([value])[0] if isinstance(value, str) else value
@@ -99,7 +99,7 @@ def _fixed_length(texts: Sequence[str]) -> NDArray[np.bytes_]:
 
 
 def _write(file: h5py.File, name: str, data: NDArray[Any], chunk: int = 0, gzip: int | None = None) -> None:
-    # An axis without a limit is what lets a chunked dataset be empty.
+    # Only a dataset with an unlimited axis can be both chunked and empty.
     shape = (chunk or max(1, len(data)), *data.shape[1:])
     file.create_dataset(
         name, data=data, chunks=shape, maxshape=(None, *data.shape[1:]), compression=gzip, fletcher32=True
@@ -107,8 +107,8 @@ def _write(file: h5py.File, name: str, data: NDArray[Any], chunk: int = 0, gzip:
 
 
 def _keep_name(path: Path) -> None:
-    """After a power failure, a name in a folder is there for certain only when the folder was synchronised too."""
-    with suppress(OSError):  # some network drives and Windows do without
+    """Flush the folder to disk, without which a new file name may be lost in a power failure."""
+    with suppress(OSError):  # not supported by some network drives and Windows
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

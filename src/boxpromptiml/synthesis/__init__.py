@@ -1,1 +1,1 @@
-"""Forgeries from photos: splices, copy-moves and removals with exact masks."""
+"""Synthesis of forgeries from photos: splices, copy-moves and removals with exact masks."""

@@ -1,4 +1,4 @@
-"""Pieces cut out of a photo: scaled, turned, mirrored and laid onto another photo."""
+"""Cutting a piece out of a photo, transforming it, and placing it onto another photo."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from boxpromptiml.images import Mask, Photo, resize_mask, resize_photo
 
 MARGIN = 4
-"""Surroundings, in pixels, that a cutout keeps on every side: blending by gradients looks at them."""
+"""Pixels of context kept around a cutout on every side, because gradient blending needs them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """A piece of a photo with its closest surroundings.
+    """A piece of a photo with a margin of context.
 
     Attributes:
         photo: (H, W, 3) uint8 RGB.
@@ -27,7 +27,7 @@ class Cutout:
 
 
 def cut_out(photo: Photo, region: Mask) -> Cutout:
-    """The region of a photo as a piece of its own; beyond the photo's border its outermost pixels are repeated."""
+    """Cut a region out of a photo; the photo is extended beyond its border by repeating the outermost pixels."""
     left, top, width, height = cv2.boundingRect(region.astype(np.uint8))
     rows = np.clip(np.arange(top - MARGIN, top + height + MARGIN), 0, photo.shape[0] - 1)
     columns = np.clip(np.arange(left - MARGIN, left + width + MARGIN), 0, photo.shape[1] - 1)
@@ -35,7 +35,7 @@ def cut_out(photo: Photo, region: Mask) -> Cutout:
 
 
 def transformed(cutout: Cutout, scale: float, degrees: float = 0.0, mirror: bool = False) -> Cutout:
-    """A cutout scaled, turned and perhaps mirrored; without any of these the very same pixels."""
+    """Scale, rotate and optionally mirror a cutout; without any of these it is returned unchanged."""
     photo, mask = cutout.photo, cutout.mask
     if scale != 1:
         width, height = (max(1, round(side * scale)) for side in mask.shape[::-1])
@@ -48,10 +48,10 @@ def transformed(cutout: Cutout, scale: float, degrees: float = 0.0, mirror: bool
 
 
 def laid_on(host: Photo, cutout: Cutout, top: int, left: int) -> tuple[Photo, Mask]:
-    """The cutout in the host's frame, its upper left corner at a given place that may lie outside.
+    """Place a cutout onto a host, with its upper left corner at a position that may lie outside.
 
     Returns:
-        (H, W, 3) uint8, the host with all of the cutout's rectangle on it; (H, W) bool, where the piece itself lies.
+        (H, W, 3) uint8, the host with the cutout's whole rectangle on it; (H, W) bool, True on the piece itself.
     """
     content, region = host.copy(), np.zeros(host.shape[:2], bool)
     height, width = cutout.mask.shape
@@ -73,7 +73,7 @@ def _turned(photo: Photo, mask: Mask, degrees: float) -> tuple[Photo, Mask]:
 
 
 def _overlap(start: int, length: int, room: int) -> tuple[slice, slice]:
-    """Where a span of a length that begins at ``start`` meets a room, in the room's and in the span's own counting."""
+    """Intersect a span of ``length`` starting at ``start`` with [0, room): as a slice of the room and of the span."""
     low = min(max(0, start), room)
     high = max(low, min(room, start + length))
     return slice(low, high), slice(low - start, high - start)

@@ -1,4 +1,4 @@
-"""From photos of one split to one training image: the scene, the forgery, and what happened to it afterwards."""
+"""Creation of one synthetic training image: crop of a photo, forgery, and processing afterwards."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import numpy as np
 from boxpromptiml.images import Mask, Photo, read_photo, resize_mask, resize_photo
 from boxpromptiml.images.visualization import thumbnail
 from boxpromptiml.synthesis.cutout import Cutout
-from boxpromptiml.synthesis.forge import forge
+from boxpromptiml.synthesis.manipulations import forge
 from boxpromptiml.synthesis.objects import SourceObjects, read_object
 from boxpromptiml.synthesis.photos import SourcePhoto
 from boxpromptiml.synthesis.recipe import Kind, Recipe, log_uniform
 from boxpromptiml.synthesis.traces import leave_traces
 
 LEAST_DETAIL = 0.75
-"""Smallest crop of a photo as a share of the canvas, so that little is enlarged."""
+"""Smallest crop of a photo relative to the canvas, which limits upscaling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forger:
-    """Makes square training images from photos.
+    """Creates square training images from photos.
 
     Attributes:
-        photos: hosts and donors.
-        objects: donors that are objects; may be empty.
+        photos: hosts and donors, all of one split.
+        objects: photos with objects to splice; may be empty.
         size: side of the images in pixels.
-        recipe: what they look like.
+        recipe: parameters of the forgeries.
     """
 
     photos: Sequence[SourcePhoto]
@@ -39,11 +39,11 @@ class Forger:
     recipe: Recipe
 
     def make(self, kind: Kind | None, host: SourcePhoto, rng: np.random.Generator) -> tuple[Photo, Mask | None]:
-        """One image and its exact mask.
+        """Create one image and its exact mask.
 
         Args:
             kind: of forgery; None leaves the image authentic, with the same traces.
-            host: the photo that is forged.
+            host: the photo to forge.
             rng: the only source of randomness.
 
         Returns:
@@ -73,10 +73,10 @@ class Forger:
 
 
 def random_crop(photo: Photo, size: int, recipe: Recipe, rng: np.random.Generator) -> Photo:
-    """A part of a photo at a random place and scale, sometimes mirrored, as a canvas to forge on.
+    """Crop a photo at a random position and scale, sometimes mirrored, as a canvas for a forgery.
 
-    Its shape has the area of a square of ``size`` times the recipe's factor, less where the photo has fewer pixels,
-    and the recipe's ratio of width to height.
+    The canvas has the area of a square of ``size`` times the recipe's factor (less if the photo has fewer pixels), and
+    the recipe's aspect ratio.
     """
     aspect = log_uniform(rng, recipe.aspect) ** 0.5
     most = max(min(1.0, recipe.canvas[0]), min(photo.shape[0] * aspect, photo.shape[1] / aspect) / size)
@@ -85,7 +85,7 @@ def random_crop(photo: Photo, size: int, recipe: Recipe, rng: np.random.Generato
 
 
 def _crop(photo: Photo, height: int, width: int, rng: np.random.Generator) -> Photo:
-    """A rectangle of the photo, resized to a canvas; from little more than the canvas up to all that fits."""
+    """Crop a rectangle, from slightly below the canvas size to the largest that fits, and resize it to the canvas."""
     largest = min(photo.shape[0] / height, photo.shape[1] / width)
     zoom = log_uniform(rng, (min(largest, LEAST_DETAIL), largest))
     rows, columns = max(1, int(height * zoom)), max(1, int(width * zoom))
@@ -96,7 +96,7 @@ def _crop(photo: Photo, height: int, width: int, rng: np.random.Generator) -> Ph
 
 @lru_cache(maxsize=16)
 def _working_copy(path: Path, longest_side: int) -> Photo:
-    """A decoded photo, kept for the next image; bounded in size, so that sixteen fit beside those of other workers."""
+    """Decode a photo and cache it; its size is limited, so that sixteen photos per worker fit in memory."""
     return thumbnail(read_photo(path), longest_side)
 
 

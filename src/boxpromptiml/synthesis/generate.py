@@ -1,4 +1,4 @@
-"""Make a data set of forgeries from photos: images, exact masks, coarse boxes and a manifest."""
+"""The command ``synthesize``: a data set of forgeries with exact masks, coarse boxes and a manifest."""
 
 from __future__ import annotations
 
@@ -63,37 +63,37 @@ def synthesize(
     seed: Seed = 0,
     workers: Count | None = None,
 ) -> int:
-    """Make forgeries with exact masks and coarse boxes from photos.
+    """Create forgeries with exact masks and coarse boxes from photos.
 
-    Writes images/, masks/, synthesis.json (how they were made) and manifest.json, last. A photo serves one split only,
-    as host and as donor. The same seed gives the same files whatever the number of workers. A run that was stopped
-    goes on where it was; a finished one is left as it is.
+    Writes images/, masks/, synthesis.json (how they were made) and, last, manifest.json. Each photo is used in one
+    split only, as host and as donor. The same seed gives the same files, regardless of the number of workers. An
+    interrupted run is resumed; a finished one is left as it is.
 
     Args:
-        out: folder to write, new or made by the same command.
-        photos: folder of photos, searched with its subfolders; without it, the twelve photos that scikit-image,
-            scikit-learn and matplotlib ship.
-        objects: folders of objects to splice. Each holds images/ and, under the same names, instances/ with maps of
-            whole numbers: 0 for the background, one number for each object, as COCO's tools write them.
+        out: output folder, new or written by the same command.
+        photos: folder of photos, including its subfolders; by default the twelve photos that scikit-image, scikit-learn
+            and matplotlib ship.
+        objects: folders of objects to splice. Each has images/ and, with the same file names, instances/ with integer
+            instance maps: 0 for the background and one number per object, as COCO's tools write them.
         train: number of training images.
         val: number of validation images.
         test: number of test images.
         size: side of the square images in pixels.
-        kinds: kinds of forgery, each equally likely.
-        authentic_share: share of images that are left authentic, without mask and box.
-        looseness: largest outward move of a box's side, as a share of the box.
-        recipe: what forgeries look like; a YAML file, or single fields such as --recipe.area "[0.02, 0.3]".
-        format: png keeps every trace; jpg is written at quality 92.
-        stream_train: write no training image. Photos are split as if there were some, and a ForgeryStream makes them
-            while a student trains (boxpromptiml.synthesis.stream).
-        seed: of everything random.
-        workers: number of processes; by default one for each core, at most 8.
+        kinds: kinds of forgery, with equal probability.
+        authentic_share: fraction of images that stay authentic, without mask and boxes.
+        looseness: largest outward move of a side, as a fraction of the box's width or height.
+        recipe: parameters of the forgeries; a YAML file, or single fields such as --recipe.area "[0.02, 0.3]".
+        format: png keeps all traces; jpg is written with quality 92.
+        stream_train: write no training images. The photos are split as usual, and a ForgeryStream creates images from
+            them during training (boxpromptiml.synthesis.stream).
+        seed: of all randomness.
+        workers: number of processes; by default one per core, at most 8.
 
     Returns:
-        0, or 3 when some photos could not be used; they are listed.
+        0, or 3 if some photos were skipped; they are listed.
 
     Raises:
-        InputError: the folder holds something else, an argument has no meaning, or there are too few photos.
+        InputError: the folder has other content, an argument is invalid, or there are too few photos.
     """
     settings = Settings(
         counts={"train": train, "val": val, "test": test},
@@ -125,7 +125,7 @@ def synthesize(
 
 
 def _not_looked_at(photos: Path | None, objects: Sequence[Path]) -> list[str]:
-    """What the folders hold beside photos and objects, in words."""
+    """Describe ignored files in the folders of photos and objects."""
     remark = "" if photos is None else images.look_through(photos).remark()
     return [*([remark] if remark else []), *(line for folder in objects for line in not_looked_at(folder))]
 
@@ -139,7 +139,7 @@ def _check(settings: Settings) -> None:
 
 
 def _earlier_plan(out: Path, settings: Settings) -> Plan | None:
-    """The plan of an earlier run with the same arguments, or None when the folder is new."""
+    """Return the plan of an earlier run with the same arguments, or None if the folder is new."""
     plan = read_plan(out)
     if plan is None:
         if out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir())):
@@ -169,9 +169,9 @@ def _forge_all(out: Path, settings: Settings, spread: Spread) -> None:
 
 @lru_cache(maxsize=1)
 def _opened(out: Path, digest: str) -> tuple[Settings, dict[Split, Forger]]:
-    """The plan, which every process reads once for itself, so that no job carries the list of photos."""
+    """Load the plan once per process, so that jobs do not carry the list of photos."""
     plan = read_plan(out)
-    assert plan is not None  # written before the first job
+    assert plan is not None  # written before any job starts
     settings = plan.settings
     return settings, {
         split: Forger(plan.photos_of(split), plan.objects_of(split), settings.size, settings.recipe) for split in SPLITS
@@ -179,7 +179,7 @@ def _opened(out: Path, digest: str) -> tuple[Settings, dict[Split, Forger]]:
 
 
 def _make(out: Path, digest: str, job: _Job) -> ImageRecord:
-    """Write one image and its mask, unless an earlier run did, and describe it."""
+    """Write one image and its mask, unless an earlier run did, and return its record."""
     settings, forgers = _opened(out, digest)
     seed = np.random.SeedSequence(settings.seed, spawn_key=(SPLITS.index(job.split), job.index))
     rng, drawing = (np.random.default_rng(child) for child in seed.spawn(2))
@@ -190,11 +190,11 @@ def _make(out: Path, digest: str, job: _Job) -> ImageRecord:
     mask_path = None if authentic else out / "masks" / f"{name}.png"
     if not image_path.exists():
         forger = forgers[job.split]
-        host = forger.photos[job.index * len(forger.photos) // settings.counts[job.split]]  # even use, decoded once
+        host = forger.photos[job.index * len(forger.photos) // settings.counts[job.split]]  # equal use, decoded once
         photo, mask = forger.make(kind, host, rng)
         if mask is not None and mask_path is not None:
             images.write_mask(mask_path, mask)
-        images.write_photo(image_path, photo)  # last: where there is an image, there is its mask
+        images.write_photo(image_path, photo)  # after the mask: an existing image implies an existing mask
     if mask_path is None:
         boxes = as_boxes([])
     else:

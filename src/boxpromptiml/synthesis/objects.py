@@ -1,7 +1,7 @@
-"""Objects to splice: photos with an instance map each, split like the photos they are pasted into.
+"""Objects to splice, from photos with instance maps; they are split like the photos they are pasted into.
 
-A folder of objects holds ``images/`` and ``instances/``, with equal stems. An instance map is a picture of whole
-numbers, 0 for the background and one number for each object, as COCO's tools and most segmentation sets write them.
+A folder of objects has ``images/`` and ``instances/`` with equal file stems. An instance map is an integer image, 0 for
+the background and one number per object, as COCO's tools and most segmentation data sets provide.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from boxpromptiml.runtime.provenance import file_sha256
 from boxpromptiml.synthesis.cutout import Cutout, cut_out
 
 SMALLEST = 24
-"""Objects with a shorter side than this, in pixels, would be enlarged to a blur."""
+"""Objects with a shorter side than this, in pixels, would be blurred when enlarged."""
 LARGEST_SHARE = 0.6
-"""Objects that fill more of their photo than this are its background."""
+"""Objects that cover a larger fraction of their photo are probably background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class SourceObjects:
     Attributes:
         path: the photo.
         instances: its instance map.
-        numbers: those of the objects that can be used.
-        scene: photos of one scene are never in two splits.
-        split: the only split the objects are used in.
+        numbers: values of the usable objects in the map.
+        scene: photos of the same scene are never in different splits.
+        split: the only split that uses the objects.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class SourceObjects:
 
 
 def list_objects(folder: Path) -> list[tuple[Path, Path]]:
-    """Photos of a folder of objects with their instance maps, paired by name.
+    """List the photos in a folder of objects with their instance maps, paired by stem.
 
     Raises:
         ImageError: the folder has no ``images`` or no ``instances``.
@@ -59,7 +59,7 @@ def list_objects(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def not_looked_at(folder: Path) -> list[str]:
-    """What a folder of objects holds that is not used, in words: other files, and photos and maps without the other."""
+    """Describe the unused files in a folder of objects: other files, photos without a map, maps without a photo."""
     stems = [Counter(path.stem for path in images.list_images(folder / name)) for name in ("images", "instances")]
     alone = [sum((ours - theirs).values()) for ours, theirs in (stems, stems[::-1])]
     told = [f"{folder}: {alone[0]} photos without a map and {alone[1]} maps without a photo"] if any(alone) else []
@@ -68,7 +68,7 @@ def not_looked_at(folder: Path) -> list[str]:
 
 
 def examine_objects(pair: tuple[Path, Path]) -> SourceObjects | str:
-    """Find the usable objects of a photo, which may be none, or say why it cannot be read."""
+    """Find the usable objects of a photo, possibly none; a string is the reason why it cannot be read."""
     path, instances = pair
     try:
         numbers = _usable(images.read_instances(path, instances)[1])
@@ -78,7 +78,7 @@ def examine_objects(pair: tuple[Path, Path]) -> SourceObjects | str:
 
 
 def read_object(source: SourceObjects, number: int) -> Cutout:
-    """One object with its closest surroundings.
+    """Read one object with its margin.
 
     Raises:
         ImageError: the photo or its map can no longer be read.
@@ -90,12 +90,12 @@ def read_object(source: SourceObjects, number: int) -> Cutout:
 def split_objects(
     found: Sequence[SourceObjects], known: Mapping[str, Split], wanted: Mapping[Split, int], seed: int
 ) -> list[SourceObjects]:
-    """Share objects among the splits by photo; a photo that is known already keeps its split.
+    """Assign photos with objects to splits; a photo that is also in ``known`` keeps its split.
 
     Args:
         found: in an order that does not depend on the machine.
-        known: scene → split of the photos that are forged.
-        wanted: images to make in each split; objects are shared in proportion.
+        known: scene → split of the photos to forge.
+        wanted: number of images to create per split; photos are assigned in proportion.
         seed: of the shuffle.
     """
     scenes = [scene for scene in dict.fromkeys(source.scene for source in found) if scene not in known]

@@ -1,4 +1,4 @@
-"""The photos that forgeries are made from, and how they are split so that no photo serves two splits."""
+"""Source photos of forgeries, and their assignment to splits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from boxpromptiml.core.records import InputError, Split
 from boxpromptiml.runtime.provenance import file_sha256
 
 SMALLEST_SIDE = 64
-"""Photos with a shorter side than this, in pixels, are icons rather than photos."""
+"""Photos with a shorter side than this, in pixels, are skipped as icons."""
 
-# The colour photos inside the wheels of packages this project depends on anyway, as (package, file, scene, split).
-# The split is chosen by hand. Test: natural scenes of three sorts (an animal, a still life, a building in a landscape).
-# Training: two people, a flower, and for variety a telescope, an eye and a microscope photo. Validation: a workshop and
-# a night scene. The two motorcycle photos are a stereo pair of one scene, so they stay together.
+# Colour photos in the wheels of packages that this project depends on, as (package, file, scene, split). The split is
+# chosen by hand. Test: three different natural scenes (an animal, a still life, a building in a landscape). Training:
+# two people, a flower, and for variety a telescope, an eye and a microscope photo. Validation: a workshop and a night
+# scene. The two motorcycle photos are a stereo pair of one scene, so they stay together.
 _PACKAGED: tuple[tuple[str, str, str, Split], ...] = (
     ("skimage", "data/astronaut.png", "astronaut", "train"),
     ("skimage", "data/hubble_deep_field.jpg", "hubble_deep_field", "train"),
@@ -38,12 +38,12 @@ _PACKAGED: tuple[tuple[str, str, str, Split], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class SourcePhoto:
-    """A photo to forge.
+    """A photo used for forgeries.
 
     Attributes:
         path: the file.
-        scene: photos of one scene are never in two splits and never spliced into each other.
-        split: the only split the photo is used in, as host or as donor.
+        scene: photos of the same scene are never in different splits and never spliced into each other.
+        split: the only split that uses the photo, as host or as donor.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class SourcePhoto:
 
 @dataclass(frozen=True, slots=True)
 class ExaminedPhoto:
-    """A file that was decoded once: ``defect`` is None when it can be used, ``digest`` tells identical files apart."""
+    """A decoded file: ``defect`` is None if it is usable, ``digest`` is equal for identical files."""
 
     path: Path
     digest: str
@@ -61,12 +61,12 @@ class ExaminedPhoto:
 
 
 def packaged_photos() -> list[SourcePhoto]:
-    """The twelve colour photos that scikit-image, scikit-learn and matplotlib ship; nothing is downloaded."""
+    """Return the twelve colour photos that scikit-image, scikit-learn and matplotlib ship; nothing is downloaded."""
     return [SourcePhoto(_package_folder(package) / file, scene, split) for package, file, scene, split in _PACKAGED]
 
 
 def examine(path: Path) -> ExaminedPhoto:
-    """Decode a photo to learn whether it can be used."""
+    """Decode a photo to find out whether it is usable."""
     try:
         height, width = images.read_photo(path).shape[:2]
     except images.ImageError as error:
@@ -79,14 +79,14 @@ def examine(path: Path) -> ExaminedPhoto:
 def split_photos(
     examined: Iterable[ExaminedPhoto], wanted: Mapping[Split, int], least: int, seed: int
 ) -> list[SourcePhoto]:
-    """Share usable photos among the splits in proportion to the images wanted from each.
+    """Assign usable photos to splits, in proportion to the number of images wanted per split.
 
-    Files with identical content are one scene, so a copy of a training photo never reaches another split.
+    Identical files belong to the same scene, so a copy of a training photo never gets into another split.
 
     Args:
-        examined: photos in an order that does not depend on the machine; those with a defect are passed over.
-        wanted: number of images to make in each split.
-        least: number of scenes that each split with images must get.
+        examined: photos in an order that does not depend on the machine; those with a defect are skipped.
+        wanted: number of images to create per split.
+        least: minimum number of scenes per split with images.
         seed: of the shuffle.
 
     Raises:
@@ -107,7 +107,7 @@ def split_photos(
 
 
 def _shares(wanted: list[int], total: int, least: int) -> list[int]:
-    """``least`` for each and the rest of ``total`` in proportion; the largest takes what rounding leaves."""
+    """Give each split ``least`` and distribute the rest of ``total`` in proportion; the largest gets the remainder."""
     rest = total - least * len(wanted)
     shares = [least + rest * count // sum(wanted) for count in wanted]
     shares[int(np.argmax(shares))] += total - sum(shares)

@@ -1,7 +1,7 @@
-"""What a run of `synthesize` makes, and from which photos and objects: the file synthesis.json.
+"""The plan of a `synthesize` run, stored in synthesis.json: arguments, photos and objects.
 
-It is written before the first image, so that a stopped run goes on with the same plan and another one is refused, and
-read again by `ForgeryStream`, which makes more training images of the same plan without writing them.
+It is written before the first image, so that an interrupted run resumes with the same plan and a run with different
+arguments is rejected. `ForgeryStream` reads it to create more training images of the same plan without writing them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Which files a folder holds, without opening one: enough to notice that they are others."""
+    """Fingerprint of a folder's files, by names and sizes, which detects changes without opening the files."""
 
     folder: str
     files: str
@@ -34,7 +34,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The arguments that decide what is made. See `synthesize` for their meaning."""
+    """The arguments that determine the result. See `synthesize` for their meaning."""
 
     counts: dict[Split, int]
     size: int
@@ -51,14 +51,14 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run of `synthesize`.
+    """The plan of a `synthesize` run.
 
     Attributes:
         version: of this package.
-        settings: its arguments.
+        settings: the arguments.
         photos: hosts and donors, each in one split.
         objects: photos with objects to splice, each in one split.
-        set_aside: files that cannot be used, with the reason.
+        set_aside: skipped files, with the reason.
     """
 
     version: str
@@ -68,16 +68,16 @@ class Plan:
     set_aside: list[str]
 
     def photos_of(self, split: Split) -> list[SourcePhoto]:
-        """Photos of one split."""
+        """Return the photos of one split."""
         return [photo for photo in self.photos if photo.split == split]
 
     def objects_of(self, split: Split) -> list[SourceObjects]:
-        """Objects of one split."""
+        """Return the objects of one split."""
         return [source for source in self.objects if source.split == split]
 
 
 def listing(folder: Path) -> Listing:
-    """What a folder holds now.
+    """Compute the fingerprint of a folder.
 
     Raises:
         ImageError: the folder does not exist.
@@ -87,17 +87,17 @@ def listing(folder: Path) -> Listing:
 
 
 def make_plan(settings: Settings, photos: Path | None, objects: Sequence[Path], spread: Spread) -> Plan:
-    """Examine every photo and object and share them among the splits.
+    """Examine all photos and objects and assign them to splits.
 
     Raises:
-        InputError: there are too few photos, or a folder of objects has no pair of photo and map.
+        InputError: there are too few photos, or a folder of objects has no photo with an instance map.
     """
     if photos is None:
         usable, set_aside = packaged_photos(), []
     else:
         examined: list[ExaminedPhoto] = list(spread(examine, images.list_images(photos), "photos"))
         set_aside = [photo.defect for photo in examined if photo.defect]
-        least = 2 if "splice" in settings.kinds else 1  # a donor shows another scene than its host
+        least = 2 if "splice" in settings.kinds else 1  # host and donor of a splice must show different scenes
         usable = split_photos(examined, settings.counts, least, settings.seed)
     pairs = [pair for folder in objects for pair in list_objects(folder)]
     found = list(spread(examine_objects, pairs, "photos of objects")) if pairs else []
@@ -108,12 +108,12 @@ def make_plan(settings: Settings, photos: Path | None, objects: Sequence[Path], 
 
 
 def write_plan(out: Path, plan: Plan) -> None:
-    """Write ``synthesis.json``; the paths in it are absolute."""
+    """Write ``synthesis.json`` with absolute paths."""
     write_json(out / PLAN_FILE, msgspec.to_builtins(asdict(plan), enc_hook=str))
 
 
 def read_plan(out: Path) -> Plan | None:
-    """The plan of an earlier run, or None when there is none.
+    """Read the plan of an earlier run; None if there is none.
 
     Raises:
         InputError: the file is damaged.
@@ -123,10 +123,10 @@ def read_plan(out: Path) -> Plan | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=Plan, dec_hook=lambda kind, value: kind(value))
-    except msgspec.DecodeError as error:  # wrong types are one as well
+    except msgspec.DecodeError as error:  # includes values of the wrong type
         raise InputError(f"{path}: is damaged ({error}); delete {out} and start again") from None
 
 
 def differences(plan: Plan, settings: Settings) -> list[str]:
-    """Names of the arguments that are not those of the plan."""
+    """Return the names of the arguments that differ from the plan."""
     return [f.name for f in fields(Settings) if getattr(plan.settings, f.name) != getattr(settings, f.name)]

@@ -1,4 +1,4 @@
-"""What synthesized forgeries look like: every probability and every range, as plain data."""
+"""Parameters of synthesized forgeries: all probabilities and ranges, as plain data."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from boxpromptiml.core.records import InputError
 
 Kind = Literal["splice", "copy_move", "removal", "retouch"]
 KINDS: tuple[Kind, ...] = ("splice", "copy_move", "removal")
-"""Made by default; ``retouch`` is made where it is asked for."""
+"""Default kinds of forgery; ``retouch`` has to be requested."""
 Range = tuple[Positive, Positive]
-"""Smallest and largest value; drawn uniformly between them, areas and scales on a logarithmic scale."""
+"""Smallest and largest value; drawn uniformly in between, areas and scales on a logarithmic scale."""
 
 
-@dataclass(frozen=True)  # without slots: jsonargparse reads defaults from __dict__
+@dataclass(frozen=True)  # no slots, because jsonargparse reads defaults from __dict__
 class Traces:
-    """What a camera, an editor or a web site leaves in a picture, in this order (ours).
+    """Traces that a camera, an editor or a web site leaves in an image, in the order of application (ours).
 
     Attributes:
         blur: probability of a Gaussian blur.
         blur_sigma: its standard deviation in pixels.
-        resample: probability that the picture is shrunk and enlarged again.
-        resample_factor: how small it was shrunk, as a share of its sides.
-        brightness: probability of another exposure and a slight colour cast.
-        brightness_factor: of the exposure; each colour deviates from it by up to 5 %.
-        noise: probability of sensor noise, Gaussian and independent for each pixel and colour.
+        resample: probability that the image is shrunk and enlarged again.
+        resample_factor: scale of the shrunk image.
+        brightness: probability of a different exposure with a slight colour cast.
+        brightness_factor: of the exposure; each colour channel deviates from it by up to 5 %.
+        noise: probability of sensor noise, Gaussian and independent for each pixel and channel.
         noise_sigma: its standard deviation in grey levels.
         jpeg: probability of a JPEG compression.
         jpeg_quality: 1 to 95.
-        jpeg_shift: probability that its 8 × 8 grid does not start in the picture's corner.
+        jpeg_shift: probability that its 8 × 8 grid is not aligned with the corner of the image.
     """
 
     blur: Probability = 0.0
@@ -60,33 +60,33 @@ class Traces:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a forgery looks like (ours). Probabilities and shares lie in [0, 1].
+    """Parameters of a forgery (ours). Probabilities and fractions lie in [0, 1].
 
     Attributes:
-        area: of the forged region as a share of the image. Copy-moves and removals go up to half of the largest,
-            where they stay believable.
-        objects: probability that a splice is an object, where a folder of objects is given.
-        segments: probability that any other region follows a segment found in the photo instead of a random outline.
-        transform: probability that what is pasted was scaled, turned and perhaps mirrored.
-        scale: factor on its sides. Objects are always scaled to fit `area`, by no more than the largest factor.
-        rotation: largest turn in degrees.
+        area: of the forged region as a fraction of the image. Copy-moves, removals and retouched regions use at most
+            half of the upper bound, up to which they are plausible.
+        objects: probability that a splice is an object, if a folder of objects is given.
+        segments: probability that any other region is a segment of the photo instead of a random outline.
+        transform: probability that the pasted piece is scaled, rotated and possibly mirrored.
+        scale: factor on its sides. Objects are always scaled to fit `area`, by at most the upper bound.
+        rotation: largest rotation in degrees.
         flip: probability that a transformed piece is mirrored.
-        feather: probability that the edge is blended softly.
-        feather_width: of a soft edge as a share of the image's shorter side.
-        poisson: probability that the piece is blended by its gradients (Poisson, OpenCV's seamlessClone). What is
-            neither soft nor Poisson is pasted with a hard edge.
+        feather: probability of a soft edge.
+        feather_width: of a soft edge as a fraction of the image's shorter side.
+        poisson: probability that the piece is blended in the gradient domain (Poisson, OpenCV's seamlessClone). All
+            other pieces are pasted with a hard edge.
         colour_match: probability that a donor's mean and spread of colour are moved towards the host's.
         colour_match_strength: how far; 1 makes them equal.
         host: traces of the photo that is forged.
         donor: traces of what is spliced into it.
-        finish: traces that the finished forgery gets as a whole, authentic images as well.
-        canvas: size the forgery is made at, as a factor of its final size; above 1 it is shrunk at the end, as a
-            student shrinks a photo.
-        aspect: width over height of the scene that is squeezed into the square, as a student squeezes a photo.
-        plain_copies: probability that a copy-move is a plain translation, as most that people make are: whole pixels,
-            a hard or barely soft edge, at times a little brighter or darker, and often a geometric outline. None of
-            the fields above applies to it but `area` and `segments`.
-        visible: smallest mean change inside the region in grey levels; a region that changes less is drawn anew.
+        finish: traces applied to the whole finished image, also to authentic images.
+        canvas: size at which the forgery is made, relative to its final size; above 1 it is shrunk at the end, as a
+            student shrinks photos.
+        aspect: width over height of the scene before it is resized to a square, as a student resizes photos.
+        plain_copies: probability that a copy-move is a plain translation, as most real ones are: whole pixels, a hard
+            or nearly hard edge, sometimes slightly brighter or darker, often with a geometric outline. Of the fields
+            above only `area` and `segments` apply to it.
+        visible: smallest mean change inside the region in grey levels; a region that changes less is drawn again.
     """
 
     area: tuple[ShareInside, ShareInside] = (0.01, 0.40)
@@ -111,15 +111,15 @@ class Recipe:
 
 
 def log_uniform(rng: np.random.Generator, values: Range) -> float:
-    """A number of a range, as often between 1 and 2 as between 2 and 4."""
+    """Draw a number from a range, uniformly on a logarithmic scale."""
     return float(np.exp(rng.uniform(*np.log(values))))
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a recipe without meaning.
+    """Reject an invalid recipe.
 
     Raises:
-        InputError: naming the first field that is off.
+        InputError: names the first invalid field.
     """
     hold_fields(recipe, "recipe.")
     for name, (least, most) in _pairs(recipe):

@@ -1,4 +1,4 @@
-"""Training forgeries made while a student trains: no file is written, and none is seen twice."""
+"""Forgeries created during training: no files are written, and no image is repeated."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from boxpromptiml.synthesis.plan import PLAN_FILE, SPLITS, read_plan
 
 
 class ForgeryStream:
-    """Forgeries of the plan of an earlier `synthesize`, whose validation and test photos are never used for training.
+    """Forgeries according to the plan of an earlier `synthesize`, using only the photos of one split.
 
-    The mask is exact, so no teacher is needed: a sample's pseudo-mask is its truth. It can be sent to loader workers;
-    each decodes photos for itself.
+    The masks are exact, so no teacher is needed: the pseudo-mask of a sample is its ground truth. A stream can be sent
+    to loader workers, each of which decodes photos itself.
 
     Args:
-        folder: that `boxpromptiml synthesize` wrote; with `--stream_train true` it holds no training image itself.
-        length: samples in a pass.
-        split: whose photos and objects are forged.
+        folder: written by `boxpromptiml synthesize`; with `--stream_train true` it contains no training images.
+        length: number of samples per epoch.
+        split: whose photos and objects are used.
 
     Attributes:
         authentic: (length,) bool, the same for every seed.
         sources: (length,) str.
 
     Raises:
-        InputError: the folder has no plan, or its split no photos.
+        InputError: the folder has no plan, or the split has no photos.
     """
 
     def __init__(self, folder: str, length: int, split: Split = "train") -> None:
@@ -51,7 +51,7 @@ class ForgeryStream:
         return len(self.authentic)
 
     def draw(self, index: int, seed: int) -> Sample:
-        """The sample that ``index`` and ``seed``, in [0, 2³²), alone decide."""
+        """Create the sample determined by ``index`` and ``seed``, in [0, 2³²)."""
         size, kinds = self.settings.size, self.settings.kinds
         rng = np.random.default_rng([seed, index])
         host = self.forger.photos[int(rng.integers(len(self.forger.photos)))]

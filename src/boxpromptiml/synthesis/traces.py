@@ -1,4 +1,4 @@
-"""The traces that tell one picture's past from another's: blur, resampling, exposure, noise and JPEG compression."""
+"""Processing traces in images: blur, resampling, exposure, noise and JPEG compression."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from boxpromptiml.images import Mask, Photo, jpeg_round_trip, resize_photo
 from boxpromptiml.synthesis.recipe import Traces
 
 JPEG_BLOCK = 8
-"""Side of the blocks that JPEG compresses, in pixels."""
+"""Side of JPEG's blocks in pixels."""
 
 
 def leave_traces(photo: Photo, traces: Traces, rng: np.random.Generator) -> Photo:
-    """A photo after a past of its own: each trace by its probability, in the order in which a picture gets them.
+    """Apply each trace to a photo with its probability, in the order in which images usually acquire them.
 
     Args:
-        photo: (H, W, 3) uint8 RGB; it is not changed.
-        traces: which, and how strong.
+        photo: (H, W, 3) uint8 RGB; not modified.
+        traces: probabilities and strengths.
         rng: the only source of randomness.
     """
     height, width = photo.shape[:2]
@@ -43,13 +43,13 @@ def leave_traces(photo: Photo, traces: Traces, rng: np.random.Generator) -> Phot
 
 
 def match_colour(content: Photo, region: Mask, host: Photo, strength: float) -> Photo:
-    """Content with its region's mean and spread of colour moved towards the host's (Reinhard et al. 2001, in CIE Lab).
+    """Move the mean and spread of colour in a region towards those of the host (Reinhard et al. 2001, in CIE Lab).
 
     Args:
         content: (H, W, 3) uint8 RGB.
-        region: (H, W) bool, the part of the content that will be seen.
+        region: (H, W) bool, the visible part of the content.
         host: (H, W, 3) uint8 RGB.
-        strength: 0 leaves the content as it is, 1 makes mean and spread equal.
+        strength: 0 leaves the content unchanged, 1 makes mean and spread equal.
     """
     lab, host_lab = (
         np.asarray(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)) for picture in (content, host)
@@ -61,5 +61,5 @@ def match_colour(content: Photo, region: Mask, host: Photo, strength: float) -> 
 
 
 def to_photo(values: NDArray[np.floating]) -> Photo:
-    """Grey levels of any range as uint8, rounded and cut to 0 to 255."""
+    """Round and clip grey levels to uint8."""
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)

@@ -9,7 +9,7 @@ from boxpromptiml.core.records import InputError
 
 
 def write_scores(path, scores):
-    """``scores`` maps a test set to the F1 of its images."""
+    """Write a run's scores; ``scores`` maps a test set to the F1 of its images."""
     cases = [
         {"set": name, "image_id": i, "file": f"{i}.png", "kind": "splice", "f1": float(value)}
         for name, values in scores.items()
@@ -31,14 +31,14 @@ def runs(tmp_path):
     return sides
 
 
-def test_a_gain_on_every_image_is_certain_although_images_differ_much(runs, tmp_path, capsys):
+def test_a_gain_on_every_image_is_significant_although_images_differ_much(runs, tmp_path, capsys):
     assert compare(*runs, pool=["casia1", "imd2020"], out=tmp_path / "difference.json") == 0
     rows = json.loads((tmp_path / "difference.json").read_text())["sets"]
     assert {name: row["images"] for name, row in rows.items()} == {"casia1": 30, "imd2020": 20, "casia1 + imd2020": 50}
     for row in rows.values():
         assert row["difference"] == pytest.approx(0.1, abs=0.02)
         assert 0.07 < row["difference_ci_low"] < row["difference_ci_high"] < 0.13
-        assert row["baseline_ci_high"] > row["candidate_ci_low"]  # unpaired, nothing could be said
+        assert row["baseline_ci_high"] > row["candidate_ci_low"]  # an unpaired comparison would be inconclusive
         assert len(row["baseline_runs"]) == len(row["candidate_runs"]) == 3
     said = capsys.readouterr().out
     assert "casia1 + imd2020" in said
@@ -77,7 +77,7 @@ def test_sets_that_differ_between_runs_can_be_left_out(tmp_path, capsys):
     assert "+0.100" in said
 
 
-def test_other_images_and_unknown_sets_and_missing_files_are_named(runs, tmp_path):
+def test_different_images_unknown_sets_and_missing_files_are_named(runs, tmp_path):
     other = write_scores(tmp_path / "other.json", {"casia1": [0.5] * 29})
     with pytest.raises(InputError, match=r"other\.json: 29 images with a score, not the 50"):
         compare(runs[0], [other])
@@ -92,7 +92,7 @@ def test_other_images_and_unknown_sets_and_missing_files_are_named(runs, tmp_pat
 def test_other_photos_under_the_same_ids_are_not_compared(tmp_path):
     paths = [write_scores(tmp_path / f"{i}.json", {"casia1": [0.1, 0.2], "own": [0.3]}) for i in range(2)]
     content = paths[1].read_text()
-    paths[1].write_text(content.replace("1.png", "D:\\\\set\\\\1.png"))  # the same, on another machine
+    paths[1].write_text(content.replace("1.png", "D:\\\\set\\\\1.png"))  # the same photo on another machine
     assert compare(paths[:1], paths[1:]) == 0
     paths[1].write_text(content.replace("1.png", "other.png"))
     with pytest.raises(InputError, match=r"1\.json: image 1 of casia1 is other\.png, and 1\.png in .*0\.json"):
@@ -100,12 +100,12 @@ def test_other_photos_under_the_same_ids_are_not_compared(tmp_path):
     assert compare(paths[:1], paths[1:], sets=["own"]) == 0
 
 
-def test_a_run_counts_once(runs):
+def test_a_run_given_twice_counts_once(runs):
     with pytest.raises(InputError, match=r"0\.0-0\.json: is named twice"):
         compare(runs[0], [*runs[1], runs[0][0]])
 
 
-def test_runs_that_were_scored_by_different_rules_are_not_compared(tmp_path):
+def test_runs_scored_by_different_rules_are_not_compared(tmp_path):
     paths = [write_scores(tmp_path / f"{i}.json", {"casia1": [0.1, 0.2]}) for i in range(2)]
     content = json.loads(paths[1].read_text())
     paths[1].write_text(json.dumps(content | {"scoring": {"threshold": 0.5, "mode": "origin", "precision": "32-true"}}))

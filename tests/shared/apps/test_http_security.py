@@ -1,4 +1,4 @@
-"""Who may ask the page and the service: the rest is in the tests of their gates."""
+"""Which requests the web app and the service accept; the tests of their middleware cover the rest."""
 
 import pytest
 
@@ -7,20 +7,20 @@ from boxpromptiml.core.records import InputError
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
-def test_names_of_this_machine_are_answered(host):
+def test_names_of_this_machine_are_accepted(host):
     assert wrong_asker({"host": host}, LOOPBACK) is None
     assert wrong_asker({"host": host, "origin": f"http://{host}"}, LOOPBACK) is None
     assert wrong_asker({"host": host, "origin": "http://evil.example"}, None) is not None
 
 
-def test_a_length_is_a_number_of_bytes():
+def test_a_content_length_is_a_number_of_bytes():
     assert too_long({"content-length": "11"}, 10)
     assert too_long({"content-length": "9" * 5000}, 10)
     assert not any(too_long({"content-length": said}, 10) for said in ("10", "", "-11", "1e9", "²²"))
     assert not too_long({}, 10)
 
 
-def test_sites_may_show_it_in_a_frame_only_where_they_are_named():
+def test_only_listed_sites_may_show_it_in_a_frame():
     assert "frame-ancestors 'none'" in headers_framed_by([])["content-security-policy"]
     framed = headers_framed_by(["https://huggingface.co", "http://127.0.0.1:80"])
     assert "frame-ancestors https://huggingface.co http://127.0.0.1:80;" in framed["content-security-policy"]
@@ -30,6 +30,6 @@ def test_sites_may_show_it_in_a_frame_only_where_they_are_named():
 @pytest.mark.parametrize(
     "address", ["huggingface.co", "https://a.example; script-src *", "https://a.example/b", "*", ""]
 )
-def test_what_is_no_site_may_not(address):
+def test_an_invalid_site_may_not_show_it_in_a_frame(address):
     with pytest.raises(InputError, match="no address of a site"):
         headers_framed_by([address])

@@ -38,7 +38,7 @@ def test_fields_of_other_versions_are_ignored(tmp_path):
         ("pseudomasks/index.json", "{", "index"),
     ],
 )
-def test_a_broken_file_is_named_with_what_to_do(tmp_path, file, content, words):
+def test_a_broken_file_is_named_with_a_remedy(tmp_path, file, content, words):
     write(tmp_path / file, content)
     with pytest.raises(InputError, match=words) as caught:
         read_results(tmp_path)

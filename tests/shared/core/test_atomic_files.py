@@ -5,7 +5,7 @@ import pytest
 from boxpromptiml.core.atomic_files import atomic_folder, atomic_path, write_whole
 
 
-def test_a_file_takes_its_name_when_it_is_finished(tmp_path):
+def test_a_file_appears_under_its_name_when_it_is_complete(tmp_path):
     path = tmp_path / "new" / "scores.md"
     with atomic_path(path) as partial:
         partial.write_text("half")
@@ -16,7 +16,7 @@ def test_a_file_takes_its_name_when_it_is_finished(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, error):
+def test_after_an_error_only_the_old_file_is_there(tmp_path, error):
     path = tmp_path / "scores.md"
     write_whole(path, b"old")
 
@@ -31,7 +31,7 @@ def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_content_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+def test_the_content_is_synced_before_the_rename(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
@@ -56,7 +56,7 @@ def test_links_are_replaced_and_never_followed(tmp_path):
     assert not path.is_symlink()
 
 
-def test_a_folder_takes_its_name_when_it_is_finished(tmp_path):
+def test_a_folder_appears_under_its_name_when_it_is_complete(tmp_path):
     out = tmp_path / "out"
 
     def write_half():

@@ -15,7 +15,7 @@ MASKS = arrays(bool, (HEIGHT, WIDTH), elements=st.booleans(), fill=st.just(False
 
 @st.composite
 def box_lists(draw, largest=6):
-    """Whole-pixel boxes inside the image."""
+    """Strategy for lists of whole-pixel boxes inside the image."""
     rows = []
     for _ in range(draw(st.integers(0, largest))):
         x1, y1 = draw(st.integers(0, WIDTH - 1)), draw(st.integers(0, HEIGHT - 1))
@@ -27,7 +27,7 @@ def contains(outer, inner):
     return (outer[:2] <= inner[:2]).all() and (outer[2:] >= inner[2:]).all()
 
 
-def test_as_boxes_takes_nothing_lists_and_generators_but_no_other_shape():
+def test_as_boxes_accepts_empty_input_lists_and_generators_but_no_other_shape():
     assert boxes.as_boxes([]).shape == (0, 4)
     assert boxes.as_boxes(row for row in [(0, 1, 2, 3)]).tolist() == [[0, 1, 2, 3]]
     with pytest.raises(ValueError, match=r"\(N, 4\), found \(1, 3\)"):
@@ -35,13 +35,13 @@ def test_as_boxes_takes_nothing_lists_and_generators_but_no_other_shape():
 
 
 @given(box_lists())
-def test_corner_and_coco_boxes_are_each_others_inverse(xyxy):
+def test_corner_and_coco_conversions_are_inverse(xyxy):
     xywh = boxes.xyxy_to_xywh(xyxy)
     np.testing.assert_array_equal(boxes.xywh_to_xyxy(xywh), xyxy)
     np.testing.assert_array_equal(boxes.area(xyxy), xywh[:, 2] * xywh[:, 3])
 
 
-def test_clip_keeps_a_box_outside_as_one_without_area():
+def test_clip_turns_a_box_outside_the_image_into_one_without_area():
     clipped = boxes.clip(boxes.as_boxes([(-5, -5, 10, 10), (50, 50, 60, 60)]), WIDTH, HEIGHT)
     assert clipped.tolist() == [[0, 0, 10, 10], [40, 30, 40, 30]]
     assert boxes.area(clipped).tolist() == [100, 0]
@@ -51,7 +51,7 @@ def test_clip_keeps_a_box_outside_as_one_without_area():
     ("box", "words"),
     [
         ((1, 1, 5, 5), None),
-        ((-3, -3, 5, 5), None),  # reaches over the border and can be cut
+        ((-3, -3, 5, 5), None),  # extends over the border and can be clipped
         ((np.nan, 1, 5, 5), "not a number"),
         ((1, 1, np.inf, 5), "not a number"),
         ((5, 1, 1, 5), "reversed"),
@@ -81,12 +81,12 @@ def test_rasterize_is_the_union_of_the_boxes(xyxy):
     np.testing.assert_array_equal(boxes.rasterize(xyxy, WIDTH, HEIGHT), inside)
 
 
-def test_rasterize_takes_every_pixel_a_box_touches():
+def test_rasterize_includes_every_pixel_a_box_touches():
     assert boxes.rasterize(boxes.as_boxes([(1.9, 0.1, 2.1, 0.2)]), 5, 2).tolist() == [[0, 1, 1, 0, 0], [0] * 5]
 
 
 @given(box_lists(), st.floats(0, 0.5), st.floats(0, 1), SEEDS)
-def test_loosening_moves_sides_outwards_by_as_much_as_asked(xyxy, looseness, share, seed):
+def test_loosening_moves_sides_outwards_by_the_requested_amount(xyxy, looseness, share, seed):
     least = looseness * share
     loose = boxes.loosen(xyxy, looseness, np.random.default_rng(seed), WIDTH, HEIGHT, least)
     narrowest, widest = (boxes.with_margin(xyxy, move, WIDTH, HEIGHT) for move in (least, looseness))
@@ -126,14 +126,14 @@ def test_every_manipulated_pixel_lies_in_a_box_and_every_box_holds_one(mask, see
 
 
 @given(MASKS)
-def test_tight_boxes_are_those_that_scipy_finds(mask):
+def test_tight_boxes_equal_those_of_scipy(mask):
     labels, _ = ndimage.label(mask, np.ones((3, 3)))
     expected = [(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(labels)]
     found = boxes.boxes_from_mask(mask, np.random.default_rng(0), looseness=0, min_area=0)
     np.testing.assert_array_equal(found, boxes.merge_overlapping(boxes.as_boxes(expected)))
 
 
-def test_specks_get_a_box_only_when_there_is_nothing_else():
+def test_specks_get_a_box_only_when_there_is_no_larger_region():
     speck = np.zeros((100, 100), bool)
     speck[90, 90] = True
     region = speck.copy()

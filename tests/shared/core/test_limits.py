@@ -1,4 +1,4 @@
-"""What lies outside a limit is refused by every command, in words that name the range."""
+"""Every command refuses a value outside its limits with a message that names the range."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +26,7 @@ def job(
     *,
     factor: NotNegative = 1.0,
 ) -> str:
-    """A function of somebody's."""
+    """A function with limits on its arguments."""
     return f"{batch_size} {workers} {share}"
 
 
@@ -47,12 +47,12 @@ def job(
         ({"factor": float("inf")}, "factor is inf; name a number from 0"),
     ],
 )
-def test_an_argument_outside_is_named_with_the_range(given, words):
+def test_an_argument_outside_its_limits_is_named_with_the_range(given, words):
     with pytest.raises(InputError, match=words):
         job(**given)
 
 
-def test_what_lies_inside_passes_as_it_is():
+def test_values_inside_the_limits_pass_unchanged():
     assert job("auto", 0, None, {"a": 1}, (8, 8192), [1], factor=0) == "auto 0 None"
     assert job(np.int64(4), share=np.float32(0.5)).startswith("4 2 0.5")
     with pytest.raises(TypeError, match="unexpected"):
@@ -76,12 +76,12 @@ def test_a_threshold_is_a_probability_below_one(value):
 
 
 @pytest.mark.parametrize("per_cent", [{"threshold": 50}, {"image_threshold": 99.5}])
-def test_rules_of_scoring_take_no_per_cent(per_cent):
+def test_scoring_thresholds_in_per_cent_are_refused(per_cent):
     with pytest.raises(InputError, match=r"probability from 0 to below 1, such as 0.* %"):
         Scoring(**per_cent)
 
 
-def test_boxes_are_not_loosened_by_fifteen_times():
+def test_box_margins_in_per_cent_are_refused():
     with pytest.raises(InputError, match=r"looseness is 15; .* 0\.15 for 15 %"):
         Drawing(looseness=15)
 
@@ -125,7 +125,7 @@ REQUIRED = {
 
 
 @pytest.mark.parametrize("words", COMMANDS)
-def test_every_command_refuses_in_a_line_and_writes_nothing(words, tmp_path, capsys, monkeypatch):
+def test_every_command_refuses_in_one_line_and_writes_nothing(words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command, *wrong = words.split()
     required = REQUIRED[command].format("out")
@@ -137,7 +137,7 @@ def test_every_command_refuses_in_a_line_and_writes_nothing(words, tmp_path, cap
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_config_is_no_other_door(tmp_path, capsys):
+def test_values_from_a_config_are_checked_too(tmp_path, capsys):
     config = tmp_path / "predict.yaml"
     config.write_text("threshold: 50\n")
     needed = ["--checkpoint", "x.ckpt", "--images", "x.png", "--out", str(tmp_path / "out")]

@@ -1,4 +1,4 @@
-"""Miniature data sets: every photo is 24 × 16 noise, every mask marks the same rectangle."""
+"""Miniature data sets: every photo is noise of 24 × 16 pixels, every mask marks the same rectangle."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ BOX = [6, 4, 14, 10]
 
 @dataclass
 class Tree:
-    """A data set that is being written."""
+    """Writer of a miniature data set."""
 
     root: Path
 
@@ -28,12 +28,12 @@ class Tree:
             self._write(name, np.random.default_rng(len(name)).integers(0, 256, (height, width, 3), np.uint8))
 
     def masks(self, *names, marked=(255, 255, 255), rest=(0, 0, 0), region=MARKED):
-        """Masks in any two colours."""
+        """Write masks in any two colours."""
         for name in names:
             self._write(name, np.where(region[..., None], np.uint8(marked), np.uint8(rest)))
 
     def wrong_size(self, *names, width, height):
-        """Masks of another size, white but for their first column."""
+        """Write masks of another size, white except for their first column."""
         self.masks(*names, region=np.indices((height, width))[1] > 0)
 
     def _write(self, name, picture):
@@ -42,8 +42,8 @@ class Tree:
 
 
 @dataclass
-class Answer:
-    """What came of a set: exit code, records by the image's path below the root, printed lines."""
+class Outcome:
+    """Outcome of `prepare`: exit code, records by image path below the root, printed lines."""
 
     code: int
     records: dict
@@ -69,7 +69,7 @@ def tree(tmp_path):
 
 @pytest.fixture
 def prepared(tree, tmp_path, capsys):
-    """Prepare the tree with tight boxes, and check what must hold of every manifest."""
+    """Function that prepares the tree with tight boxes and checks invariants of the manifest."""
 
     def run(layout, root=None, **more):
         code = prepare(
@@ -83,14 +83,14 @@ def prepared(tree, tmp_path, capsys):
                 assert record.boxes_xyxy.tolist() == [BOX], "the mask says where, white = manipulated"
                 assert mask.sum() == MARKED.sum()
         names = [record.path.resolve().relative_to(tree.root).as_posix() for record in manifest.records]
-        return Answer(code, dict(zip(names, manifest.records, strict=True)), capsys.readouterr().out.splitlines())
+        return Outcome(code, dict(zip(names, manifest.records, strict=True)), capsys.readouterr().out.splitlines())
 
     return run
 
 
 @pytest.fixture
 def groups():
-    """Groups of a listing by image name."""
+    """Function that returns the group of each image name in a listing."""
 
     def of(found):
         return {entry.image.name: entry.group for entry in found.images if isinstance(entry, ListedImage)}

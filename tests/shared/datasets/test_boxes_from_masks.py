@@ -16,7 +16,7 @@ TIGHT = np.array([[50, 40, 90, 60], [150, 10, 180, 20]], np.float32)
 
 
 @given(st.floats(0, 0.4), st.floats(0, 0.4), st.integers(0, 2**32 - 1))
-def test_every_side_is_as_loose_as_asked(one, other, seed):
+def test_every_side_is_loosened_within_the_requested_bounds(one, other, seed):
     low, high = sorted((one, other))
     drawn = Drawing(high, low, seed=seed).boxes(MASK, Path("a.png"))
     inner, outer = with_margin(TIGHT, low, 200, 100), with_margin(TIGHT, high, 200, 100)
@@ -25,19 +25,19 @@ def test_every_side_is_as_loose_as_asked(one, other, seed):
     assert (sign * drawn <= sign * outer + 1e-3).all()
 
 
-def test_equal_bounds_leave_nothing_to_chance():
+def test_equal_bounds_are_deterministic():
     boxes = [Drawing(0.25, 0.25, seed=seed).boxes(MASK, Path("a.png")) for seed in (0, 1)]
     np.testing.assert_allclose(boxes, [with_margin(TIGHT, 0.25, 200, 100)] * 2, atol=1e-4)
 
 
-def test_boxes_depend_on_the_name_and_the_seed_alone():
+def test_boxes_depend_only_on_name_and_seed():
     first = Drawing().boxes(MASK, Path("set/a.png"))
     np.testing.assert_array_equal(first, Drawing().boxes(MASK, Path("elsewhere/a.tif")))
     assert (first != Drawing().boxes(MASK, Path("set/b.png"))).any()
     assert (first != Drawing(seed=1).boxes(MASK, Path("set/a.png"))).any()
 
 
-def test_one_box_around_all_of_it():
+def test_one_box_around_all_regions():
     assert Drawing(0, mode="image").boxes(MASK, Path("a.png")).tolist() == [[50, 10, 180, 60]]
 
 
@@ -51,6 +51,6 @@ def test_one_box_around_all_of_it():
         ({"seed": -1}, "seed is -1"),
     ],
 )
-def test_numbers_without_meaning_are_refused(arguments, words):
+def test_invalid_numbers_are_refused(arguments, words):
     with pytest.raises(InputError, match=words):
         Drawing(**arguments)

@@ -1,4 +1,4 @@
-"""Files as they come: good ones in odd formats are used, bad ones are named and cost nothing else."""
+"""Files in the wild: valid ones in unusual formats are used, bad ones are named and affect nothing else."""
 
 import io
 import os
@@ -13,12 +13,12 @@ from boxpromptiml.manifests.manifest import read_manifest
 
 SIZE = (24, 16)
 TURNED = Image.Exif()
-TURNED[274] = 6  # the camera lay on its side
+TURNED[274] = 6  # EXIF orientation 6: camera on its side
 
 
 @pytest.fixture
 def pair_with(tree):
-    """Put a photo of any sort, as bytes, beside a good image, each with a mask."""
+    """Function that adds a photo, given as bytes, to a folder with a good image; both have a mask."""
     tree.photos("Tp/good.jpg")
     tree.masks("Gt/good.png", "Gt/odd.png")
 
@@ -37,7 +37,7 @@ def encoded(image, kind="PNG", **options):
 @pytest.mark.parametrize(
     ("image", "kind", "options"),
     [
-        (Image.new("RGB", SIZE), "JPEG", {}),  # under the suffix .png
+        (Image.new("RGB", SIZE), "JPEG", {}),  # saved with the suffix .png
         (Image.fromarray(np.full((16, 24), 40000, np.uint16)), "PNG", {}),
         (Image.new("CMYK", SIZE), "JPEG", {}),
         (Image.new("P", SIZE), "PNG", {}),
@@ -52,11 +52,11 @@ def encoded(image, kind="PNG", **options):
     ],
     ids=["mislabelled", "16-bit", "CMYK", "palette", "grey", "alpha", "animated", "EXIF-rotated"],
 )
-def test_photos_of_every_sort_are_used(pair_with, prepared, image, kind, options):
+def test_photos_of_every_format_are_used(pair_with, prepared, image, kind, options):
     pair_with(encoded(image, kind, **options))
-    answer = prepared("tp_gt")
-    assert answer.code == 0
-    assert (answer.records["Tp/odd.png"].width, answer.records["Tp/odd.png"].height) == SIZE
+    outcome = prepared("tp_gt")
+    assert outcome.code == 0
+    assert (outcome.records["Tp/odd.png"].width, outcome.records["Tp/odd.png"].height) == SIZE
 
 
 @pytest.mark.parametrize(
@@ -70,23 +70,23 @@ def test_photos_of_every_sort_are_used(pair_with, prepared, image, kind, options
     ],
     ids=["empty", "text", "truncated", "one pixel", "bomb"],
 )
-def test_a_bad_photo_is_set_aside_and_the_rest_goes_on(pair_with, prepared, monkeypatch, content, words):
+def test_a_bad_photo_is_set_aside_and_the_rest_is_used(pair_with, prepared, monkeypatch, content, words):
     monkeypatch.setenv("BOXPROMPTIML_MAX_PIXELS", "900000")
     pair_with(content)
-    answer = prepared("tp_gt")
-    assert answer.code == 3
-    assert set(answer.records) == {"Tp/good.jpg"}
-    (aside,) = answer.lines("skipped")
+    outcome = prepared("tp_gt")
+    assert outcome.code == 3
+    assert set(outcome.records) == {"Tp/good.jpg"}
+    (aside,) = outcome.lines("skipped")
     assert words in aside
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", encoded(Image.new("L", SIZE))])
-def test_a_bad_mask_is_set_aside_by_its_own_name(pair_with, prepared, tree, content):
+def test_a_bad_mask_is_reported_by_its_own_name(pair_with, prepared, tree, content):
     pair_with(encoded(Image.new("RGB", SIZE)))
     (tree.root / "Gt/odd.png").write_bytes(content)
-    answer = prepared("tp_gt")
-    assert set(answer.records) == {"Tp/good.jpg"}
-    (aside,) = answer.lines("skipped")
+    outcome = prepared("tp_gt")
+    assert set(outcome.records) == {"Tp/good.jpg"}
+    (aside,) = outcome.lines("skipped")
     assert aside.startswith(str(tree.root / "Gt/odd.png"))
 
 
@@ -128,13 +128,13 @@ def test_links_that_leave_the_root_are_set_aside(tree, prepared, tmp_path):
     (tree.root / "Tp/link.jpg").symlink_to(tmp_path / "secret.jpg")
     (tree.root / "Tp/inner.jpg").symlink_to(tree.root / "Tp/good.jpg")
     tree.masks("Gt/inner.png")
-    answer = prepared("tp_gt")
-    (aside,) = answer.lines("skipped")
+    outcome = prepared("tp_gt")
+    (aside,) = outcome.lines("skipped")
     assert "Tp/link.jpg: leads out of" in aside
-    assert len(answer.said) == 2, "a link inside the root is a file like others"
+    assert len(outcome.said) == 2, "a link inside the root is a file like others"
 
 
-def test_many_processes_give_what_one_gives(tree, tmp_path):
+def test_several_processes_give_the_result_of_one(tree, tmp_path):
     names = [f"{i:02d}" for i in range(40)]
     tree.photos(*(f"Tp/{name}.png" for name in names))
     tree.masks(*(f"Gt/{name}.png" for name in names if name != "17"))

@@ -1,4 +1,4 @@
-"""What holds of every layout."""
+"""Properties of every layout."""
 
 from pathlib import Path
 from typing import get_args
@@ -14,13 +14,13 @@ GENERIC = {"folders", "tp_gt", "imdlbenco"}
 FILES = {path.stem for path in Path(layouts.__file__).parent.glob("*.py")} - {"__init__"}
 
 
-def test_every_file_is_a_layout_under_its_own_name():
+def test_every_layout_has_the_name_of_its_module():
     assert set(LAYOUTS) == set(get_args(LayoutName)) == FILES
     assert all(module.__name__.rpartition(".")[2] == name for name, module in LAYOUTS.items())
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
-def test_a_layout_says_what_it_looks_like_and_where_to_get_it(name):
+def test_a_layout_documents_its_folders_and_its_source(name):
     text = LAYOUTS[name].__doc__
     assert "\n    " in text, "the folder tree"
     if name not in GENERIC:
@@ -31,7 +31,7 @@ def test_a_layout_says_what_it_looks_like_and_where_to_get_it(name):
 
 @pytest.mark.parametrize("name", sorted(FILES))
 @pytest.mark.parametrize("empty", [True, False])
-def test_a_set_that_is_not_there_is_one_line_that_names_it(name, empty, tmp_path):
+def test_a_missing_set_is_named_in_one_line(name, empty, tmp_path):
     root = tmp_path / "raw"
     if empty:
         root.mkdir()
@@ -40,7 +40,7 @@ def test_a_set_that_is_not_there_is_one_line_that_names_it(name, empty, tmp_path
     assert "\n" not in str(caught.value)
 
 
-def test_listing_decodes_nothing(tree, monkeypatch):
+def test_listing_decodes_no_image(tree, monkeypatch):
     for name in ("Tp/a.jpg", "Gt/a.png", "Au/b.jpg"):
         (tree.root / name).parent.mkdir(exist_ok=True)
         (tree.root / name).touch()

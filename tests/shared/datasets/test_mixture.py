@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 
 @pytest.fixture
 def sets(tree):
-    """A set that trains, one for both, inverted masks for a test, and plain masks for another."""
+    """Miniature sets: one for training, one for training and test, and two test sets, one with inverted masks."""
     tree.photos(*(f"casia2/Tp/Tp_D_NNN_S_N_ani{i:05d}_cha{i:05d}_{i:05d}.jpg" for i in range(30)))
     tree.masks(*(f"casia2/Gt/Tp_D_NNN_S_N_ani{i:05d}_cha{i:05d}_{i:05d}_gt.png" for i in range(29)))
     tree.photos(*(f"coverage/image/{i}.tif" for i in range(10)), *(f"coverage/image/{i}t.tif" for i in range(10)))
@@ -69,7 +69,7 @@ def test_one_training_manifest_and_one_for_each_test(sets, tmp_path, capsys):
     ]
 
 
-def test_no_original_photo_is_on_two_sides(sets, tmp_path):
+def test_no_original_photo_is_in_two_splits(sets, tmp_path):
     mixture(sets, tmp_path / "full", val_share=0.3, workers=1)
     number = {}
     for path in (tmp_path / "full/manifest.json", tmp_path / "full/test/coverage.json"):
@@ -87,7 +87,7 @@ def test_inverted_masks_are_written_beside_the_manifests(sets, tmp_path):
     assert [path.name for path in (tmp_path / "full/masks").iterdir()] == ["dso1"]
 
 
-def test_the_seed_decides_the_draw_and_the_number_of_processes_does_not(sets, tmp_path):
+def test_the_draw_depends_on_the_seed_and_not_on_the_number_of_processes(sets, tmp_path):
     for name, seed, workers in (("a", 0, 1), ("b", 0, 2), ("c", 1, 1)):
         mixture(sets, tmp_path / name / "full", seed=seed, workers=workers)
     first, same, other = ((tmp_path / name / "full/test/coverage.json").read_bytes() for name in "abc")
@@ -101,20 +101,20 @@ def test_missing_sets_stop_the_run_before_any_work_unless_allowed(sets, tree, tm
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("missing: ")]
     assert [line.split(": ")[1] for line in lines] == ["nist16", "k"]
     assert not (tmp_path / "full").exists()
-    (tree.root / "casia2/Tp/Tp_D_NNN_S_N_ani00029_cha00029_00029.jpg").unlink()  # the image without a mask
+    (tree.root / "casia2/Tp/Tp_D_NNN_S_N_ani00029_cha00029_00029.jpg").unlink()  # the one image without a mask
     assert mixture(sets, tmp_path / "full", allow_incomplete=True, workers=1) == 0
     table = capsys.readouterr().out
     assert "nist16    both   out           missing  564" in table
     assert "training: 36 of 5,607" in table
 
 
-def test_tests_alone_leave_the_training_manifest_alone(sets, tmp_path):
+def test_making_only_test_sets_leaves_the_training_manifest_unchanged(sets, tmp_path):
     mixture(sets[2:], tmp_path / "full", allow_incomplete=True)
     assert not (tmp_path / "full/manifest.json").exists()
     assert (tmp_path / "full/test/wild.json").exists()
 
 
-def test_arguments_without_meaning_are_refused(sets, tree, tmp_path):
+def test_invalid_arguments_are_refused(sets, tree, tmp_path):
     wild = sets[-1]
     for given, words in (
         ([wild, wild], "'wild' is used twice"),
@@ -132,7 +132,7 @@ def test_arguments_without_meaning_are_refused(sets, tree, tmp_path):
         mixture([wild], tmp_path / "full")
 
 
-def test_the_papers_mixture_is_what_the_config_asks_for(tmp_path, monkeypatch, capsys):
+def test_the_config_describes_the_mixture_of_the_paper(tmp_path, monkeypatch, capsys):
     config = yaml.safe_load((CONFIGS / "data/full.yaml").read_text())
     sets = [SourceSet(**spec) for spec in config["sets"]]
     assert sum(spec.expected.train for spec in sets if spec.use != "test") == 5737

@@ -12,7 +12,7 @@ def paths(*names):
     return [Path(name) for name in names]
 
 
-def test_every_image_gets_the_mask_that_its_name_asks_for():
+def test_every_image_gets_the_mask_of_its_name():
     paired, strays = pair(
         paths("i/1t.tif", "i/2t.tif", "i/3t.tif"),
         paths("m/3forged.tif", "m/1forged.tif", "m/4forged.tif"),
@@ -28,7 +28,7 @@ def test_every_image_gets_the_mask_that_its_name_asks_for():
     assert [stray.path for stray in strays] == paths("m/4forged.tif")
 
 
-def test_ambiguous_names_are_paired_with_nothing():
+def test_ambiguous_names_are_not_paired():
     images, masks = paths("i/a.jpg", "i/a.png", "i/b.jpg"), paths("m/a.png", "m/b.png", "m/b_gt.png")
     paired, strays = pair(images, masks, mask_names=lambda image: [image.stem, f"{image.stem}_gt"])
     reasons = [entry.reason for entry in paired]
@@ -38,7 +38,7 @@ def test_ambiguous_names_are_paired_with_nothing():
     assert strays == []
 
 
-def test_a_mask_may_serve_several_images_where_the_layout_says_so():
+def test_a_mask_may_serve_several_images_if_the_layout_allows_it():
     paired, _ = pair(paths("7_0.jpg", "7_1.jpg"), paths("7_mask.png"), lambda image: ["7_mask"], shared=True)
     assert [entry.mask for entry in paired] == paths("7_mask.png") * 2
 

@@ -15,7 +15,7 @@ NAMES = ["a", "b", "c", "d"]
 
 @pytest.fixture
 def folders(tree):
-    """Four forgeries with a square each and two authentic images."""
+    """Four forgeries with one square each, and two authentic images."""
     for i, name in enumerate(NAMES):
         region = np.zeros((40, 60), bool)
         region[10:20, 10 * i : 10 * i + 10] = True
@@ -26,7 +26,7 @@ def folders(tree):
 
 
 def plain(folders, out, **more):
-    """The plain form: single folders instead of a layout."""
+    """Arguments of the plain form: separate folders instead of a layout."""
     places = {name: folders / name for name in ("images", "masks", "authentic")}
     code = prepare(out, **places, overwrite=True, **more)
     return code, read_manifest(out)
@@ -96,7 +96,7 @@ def test_the_seed_decides_the_boxes(folders, tmp_path):
     assert (rows[0] != rows[2]).any()
 
 
-def test_a_share_goes_to_validation_and_twins_stay_together(folders, tree, tmp_path):
+def test_a_fraction_goes_to_validation_and_twins_stay_together(folders, tree, tmp_path):
     tree.photos(*(f"authentic/{name}.png" for name in NAMES))
     splits = set()
     for seed in range(6):
@@ -109,7 +109,7 @@ def test_a_share_goes_to_validation_and_twins_stay_together(folders, tree, tmp_p
     assert splits == {"train", "val"}
 
 
-def test_a_set_with_less_than_it_should_have_is_told_by_the_exit_code(tree, tmp_path, capsys):
+def test_an_incomplete_set_is_reported_by_the_exit_code(tree, tmp_path, capsys):
     tree.photos("label_in_wild/images/1.jpg")
     tree.masks("label_in_wild/masks/1.png")
     assert prepare(tmp_path / "wild.json", "in_the_wild", tree.root) == 3
@@ -119,7 +119,7 @@ def test_a_set_with_less_than_it_should_have_is_told_by_the_exit_code(tree, tmp_
     assert prepare(tmp_path / "wild.json", "in_the_wild", tree.root, allow_incomplete=True) == 3, "a file was skipped"
 
 
-def test_arguments_without_meaning_are_refused_before_any_work(folders, tmp_path, monkeypatch):
+def test_invalid_arguments_are_refused_before_any_work(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(examine, "read_pair", None)
     images, masks, out = folders / "images", folders / "masks", tmp_path / "set.json"
     for arguments, words in (
@@ -147,7 +147,7 @@ def test_nothing_usable_is_an_error_and_writes_nothing(folders, tmp_path):
 
 
 @pytest.mark.parametrize("blocked", ["set-masks", ".set.json.partial"])
-def test_what_cannot_be_written_is_named_and_the_old_manifest_stays(folders, tree, tmp_path, capsys, blocked):
+def test_an_unwritable_output_is_named_and_the_old_manifest_stays(folders, tree, tmp_path, capsys, blocked):
     arguments = ["prepare", "--layout", "folders", "--root", str(folders), "--out", str(tmp_path / "set.json")]
     assert main(arguments) == 0
     before = (tmp_path / "set.json").read_bytes()
@@ -160,7 +160,7 @@ def test_what_cannot_be_written_is_named_and_the_old_manifest_stays(folders, tre
     assert (tmp_path / "set.json").read_bytes() == before
 
 
-def test_a_stopped_run_leaves_the_old_manifest_whole(folders, tmp_path, monkeypatch):
+def test_an_interrupted_run_leaves_the_old_manifest_intact(folders, tmp_path, monkeypatch):
     _, whole = plain(folders, tmp_path / "set.json")
     calls = []
 
@@ -177,7 +177,7 @@ def test_a_stopped_run_leaves_the_old_manifest_whole(folders, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("name", ["casia1", "comofod", "imd2020", "noso"])
-def test_real_forgeries_are_prepared_whole(lab, tmp_path, name, capsys):
+def test_real_forgeries_are_all_prepared(lab, tmp_path, name, capsys):
     folder = lab / "forgeries" / name
     out = tmp_path / f"{name}.json"
     assert prepare(out, "folders", folder) == 0
@@ -194,7 +194,7 @@ def test_real_forgeries_are_prepared_whole(lab, tmp_path, name, capsys):
             assert (areas < 0.0005 * mask.size).all()  # specks get no box of their own
 
 
-def test_names_with_colons_are_names_and_those_of_drives_cost_one_file(folders, tmp_path, capsys):
+def test_names_with_colons_work_and_drive_letters_cost_one_file(folders, tmp_path, capsys):
     for stem in ("shot 10:20:30", "C:x", "x\\..\\y"):
         (folders / "images" / f"{stem}.jpg").write_bytes((folders / "images/a.jpg").read_bytes())
         (folders / "masks" / f"{stem}.png").write_bytes((folders / "masks/a_gt.png").read_bytes())

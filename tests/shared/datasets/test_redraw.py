@@ -68,7 +68,7 @@ def test_images_without_usable_ground_truth_are_set_aside(manifest, tree, tmp_pa
     assert "Gt/b.png: the file is empty" in capsys.readouterr().out
 
 
-def test_the_old_manifest_is_never_written_over(manifest, tmp_path):
+def test_the_old_manifest_is_never_overwritten(manifest, tmp_path):
     before = manifest.read_bytes()
     with pytest.raises(InputError, match="name another"):
         redraw(manifest, manifest)

@@ -14,7 +14,7 @@ SIZES = st.lists(st.integers(1, 12), min_size=1, max_size=9)
 
 
 def entries(sizes, authentic=()):
-    """A set whose i-th group has so many manipulated images."""
+    """A set whose i-th group has ``sizes[i]`` manipulated images."""
     manipulated = [
         ListedImage(Path(f"{g}-{i}"), Path("m"), f"g{g}") for g, size in enumerate(sizes) for i in range(size)
     ]
@@ -22,14 +22,14 @@ def entries(sizes, authentic=()):
 
 
 @given(SIZES, st.integers(0, 60), st.integers(0, 5))
-def test_the_draw_comes_as_near_as_whole_groups_allow(sizes, wanted, seed):
+def test_the_draw_is_as_close_to_the_target_as_whole_groups_allow(sizes, wanted, seed):
     drawn = draw_groups(entries(sizes), wanted, seed)
     reached = sum(size for g, size in enumerate(sizes) if f"g{g}" in drawn)
     subsets = chain.from_iterable(combinations(sizes, n) for n in range(len(sizes) + 1))
     assert abs(reached - wanted) == min(abs(sum(subset) - wanted) for subset in subsets)
 
 
-def test_a_set_like_nist16_gives_exactly_what_is_asked_and_shares_no_photo():
+def test_a_set_like_nist16_gives_the_exact_number_and_shares_no_photo():
     sizes = [10] * 50 + [2] * 32
     tested = draw_groups(entries(sizes), 150, seed=0)
     counts = Counter(entry.group in tested for entry in entries(sizes))
@@ -38,7 +38,7 @@ def test_a_set_like_nist16_gives_exactly_what_is_asked_and_shares_no_photo():
     assert tested != draw_groups(entries(sizes), 150, seed=1)
 
 
-def test_every_group_is_drawn_sooner_or_later():
+def test_every_group_can_be_drawn():
     drawn = Counter(chain.from_iterable(draw_groups(entries([1] * 10), 5, seed) for seed in range(60)))
     assert len(drawn) == 10
     assert 15 < min(drawn.values()) <= max(drawn.values()) < 45
@@ -52,7 +52,7 @@ def test_authentic_images_follow_their_photo_or_the_proportion():
     assert 60 < len(drawn & set(others)) < 140
 
 
-def test_more_than_there_is_takes_all():
+def test_asking_for_more_than_there_is_takes_everything():
     assert draw_groups(entries([2, 3]), 50, seed=0) == {"g0", "g1"}
     assert draw_groups([], 5, seed=0) == set()
 

@@ -1,4 +1,4 @@
-"""A photo of noise, and files made of pictures."""
+"""Fixtures: a noise photo, and a writer of image files."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def photo():
 
 @pytest.fixture
 def put(tmp_path):
-    """Write an array or a Pillow image under a name, perhaps with an EXIF orientation."""
+    """Function that writes an array or a Pillow image to a file, optionally with an EXIF orientation."""
 
     def put(name, picture, orientation=None, **options):
         image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)

@@ -17,7 +17,7 @@ def saved(path, array_or_image, **options):
 
 
 def refused(path, *words, read=read_photo):
-    """The one line a reader refuses a file with; it names the file."""
+    """Assert that a file is refused in one line that begins with its path and contains the given words."""
     with pytest.raises(ImageError) as caught:
         read(path)
     line = str(caught.value)
@@ -28,7 +28,7 @@ def refused(path, *words, read=read_photo):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".ppm"])
-def test_lossless_formats_give_back_every_pixel(tmp_path, photo, suffix):
+def test_lossless_formats_preserve_every_pixel(tmp_path, photo, suffix):
     path = saved(tmp_path / f"photo{suffix}", photo, **({"lossless": True} if suffix == ".webp" else {}))
     np.testing.assert_array_equal(read_photo(path), photo)
 
@@ -49,7 +49,7 @@ def test_files_without_an_image_are_refused(tmp_path):
     refused(tmp_path, "is a folder")
 
 
-def test_a_jpeg_named_png_is_read_as_what_it_is(tmp_path, photo):
+def test_a_jpeg_named_png_is_read_by_its_content(tmp_path, photo):
     path = saved(tmp_path / "photo.png", photo, format="JPEG", quality=95)
     np.testing.assert_array_equal(read_photo(path), np.asarray(Image.open(path)))
 
@@ -92,8 +92,8 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_photos_are_turned_upright(tmp_path, orientation):
-    """The corner that a viewer shows at the top left, for each EXIF orientation, by the EXIF specification."""
+def test_photos_are_rotated_upright(tmp_path, orientation):
+    """Checks which corner is displayed at the top left for each orientation, per the EXIF specification."""
     shown_corner = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0), 5: (0, 0), 6: (-1, 0), 7: (-1, -1), 8: (0, -1)}
     stored = np.zeros((16, 24, 3), np.uint8)
     row, column = shown_corner[orientation]
@@ -118,7 +118,7 @@ def test_sizes_are_those_of_the_upright_photo(tmp_path, photo, suffix):
         assert read_size(path) == (width, height)
 
 
-def test_sizes_need_no_pixels(tmp_path, photo):
+def test_sizes_are_read_without_decoding(tmp_path, photo):
     path = saved(tmp_path / "photo.png", np.kron(photo, np.ones((8, 8, 1), np.uint8)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert read_size(path) == (240, 160)
@@ -126,13 +126,13 @@ def test_sizes_need_no_pixels(tmp_path, photo):
     refused(path, "the file is empty", read=read_size)
 
 
-def test_one_pixel_is_a_photo(tmp_path):
+def test_a_photo_of_one_pixel_is_read(tmp_path):
     path = saved(tmp_path / "dot.png", np.full((1, 1, 3), 7, np.uint8))
     assert read_photo(path).tolist() == [[[7, 7, 7]]]
 
 
 def bomb(path, side):
-    """A PNG of a few bytes whose header claims side × side pixels."""
+    """A PNG of a few bytes whose header declares side × side pixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -147,7 +147,7 @@ def test_decompression_bombs_are_refused_before_decoding(tmp_path, side):
     refused(bomb(tmp_path / "bomb.png", side), "120,000,000", "BOXPROMPTIML_MAX_PIXELS")
 
 
-def test_the_pixel_limit_can_be_moved(tmp_path, photo, monkeypatch):
+def test_the_pixel_limit_can_be_changed(tmp_path, photo, monkeypatch):
     path = saved(tmp_path / "photo.png", photo)
     monkeypatch.setenv("BOXPROMPTIML_MAX_PIXELS", "599")
     refused(path, "30×20", "599")
@@ -158,13 +158,13 @@ def test_the_pixel_limit_can_be_moved(tmp_path, photo, monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-5"])
-def test_a_pixel_limit_that_is_no_number_is_named(tmp_path, photo, monkeypatch, value):
+def test_an_invalid_pixel_limit_is_named(tmp_path, photo, monkeypatch, value):
     monkeypatch.setenv("BOXPROMPTIML_MAX_PIXELS", value)
     with pytest.raises(ImageError, match="BOXPROMPTIML_MAX_PIXELS"):
         read_photo(saved(tmp_path / "photo.png", photo))
 
 
-def test_content_is_decoded_as_a_file_is(tmp_path, photo):
+def test_bytes_are_decoded_like_a_file(tmp_path, photo):
     path = saved(tmp_path / "photo.jpg", photo)
     np.testing.assert_array_equal(images.decode_photo(path.read_bytes(), "photo.jpg", 600), read_photo(path))
     for content, kind, words in [
@@ -176,14 +176,14 @@ def test_content_is_decoded_as_a_file_is(tmp_path, photo):
             images.decode_photo(content, "mine", 599)
 
 
-def test_no_file_is_run_as_a_program(tmp_path):
-    """Pillow hands EPS to Ghostscript, whatever the file is called."""
+def test_no_file_is_executed(tmp_path):
+    """Pillow passes EPS content to Ghostscript, whatever the file name."""
     Image.new("RGB", (9, 7)).save(tmp_path / "photo.eps")
     (tmp_path / "photo.eps").rename(tmp_path / "photo.jpg")
     refused(tmp_path / "photo.jpg", "not an image that can be read")
 
 
-def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+def test_a_pipe_or_device_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     refused(tmp_path / "pipe.jpg", "is no file but a pipe or a device")
     (tmp_path / "ring.jpg").symlink_to(tmp_path / "ring.jpg")
@@ -199,8 +199,8 @@ WIDE = np.arange(0, 65_536, 256, dtype=np.uint16).reshape(16, 16)
 
 
 @pytest.mark.parametrize("name", ["grey.png", "grey.tif", "grey.jp2", "grey.pgm"])
-def test_16_bits_are_read_by_their_range(tmp_path, name):
-    if name == "grey.pgm":  # Pillow 11 is the first to write them
+def test_16_bit_images_are_scaled_by_their_range(tmp_path, name):
+    if name == "grey.pgm":  # needs Pillow 11 to write it
         (tmp_path / name).write_bytes(b"P5 16 16 65535\n" + WIDE.astype(">u2").tobytes())
     else:
         saved(tmp_path / name, WIDE)
@@ -209,12 +209,12 @@ def test_16_bits_are_read_by_their_range(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["float.tif", "float.pfm"])
-def test_floats_from_0_to_1_are_read_by_their_range(tmp_path, name):
+def test_floats_from_0_to_1_are_scaled_by_their_range(tmp_path, name):
     values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
     np.testing.assert_array_equal(read_photo(saved(tmp_path / name, values))[..., 2], np.arange(256).reshape(16, 16))
 
 
-def test_a_tiff_that_says_what_white_is_is_believed(tmp_path):
+def test_the_white_value_declared_in_a_tiff_is_used(tmp_path):
     twelve = (WIDE >> 4).astype(np.uint16)
     path = saved(tmp_path / "twelve.tif", Image.fromarray(twelve), tiffinfo={281: 4095})
     assert np.abs(read_photo(path)[..., 0].astype(int) - (WIDE >> 8)).max() <= 1
@@ -236,8 +236,8 @@ def test_pixels_of_an_unknown_range_are_refused(tmp_path, values, words):
     refused(saved(tmp_path / "photo.tif", values), words)
 
 
-def test_twelve_bits_in_sixteen_are_seen_in_colours_too(tmp_path):
-    """A PNG of 16 bits a channel, of which Pillow keeps the upper eight."""
+def test_twelve_bits_in_sixteen_are_detected_in_colour_images_too(tmp_path):
+    """For a PNG with 16 bits per channel, of which Pillow keeps the upper eight."""
     for shift, fine in ((8, True), (4, False)):
         rows = np.zeros((16, 1 + 16 * 6), np.uint8)
         values = (np.arange(16 * 16 * 3, dtype=np.uint16).reshape(16, 48) % 256) << shift

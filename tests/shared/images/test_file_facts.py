@@ -1,4 +1,4 @@
-"""What a file says about itself, told from files of which it is known."""
+"""Facts read from file headers, checked on files with known properties."""
 
 import hashlib
 
@@ -22,7 +22,7 @@ def test_a_jpegs_quality_and_sampling(tmp_path, quality, subsampling, named):
     assert facts.bytes == (tmp_path / "a.jpg").stat().st_size
 
 
-def test_tables_of_other_encoders_are_called_so(tmp_path):
+def test_quantization_tables_of_other_encoders_are_recognized(tmp_path):
     PHOTO.save(tmp_path / "a.jpg", qtables=[[7] * 64, [9] * 64], progressive=True)
     facts = read_facts(tmp_path / "a.jpg")
     assert "about quality" in facts.compression
@@ -31,7 +31,7 @@ def test_tables_of_other_encoders_are_called_so(tmp_path):
     assert facts.tables == ((7,) * 64, (9,) * 64)
 
 
-def test_the_nearest_quality_is_the_nearest():
+def test_the_closest_jpeg_quality_is_found():
     quality, same = quality_of(((1,) * 64,))
     assert quality == 100
     assert same

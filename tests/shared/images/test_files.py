@@ -1,4 +1,4 @@
-"""One list of file types, and what a folder holds beside photos."""
+"""The list of image file types, and the report of other files in a folder."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from boxpromptiml import images
 from boxpromptiml.images import ImageError, list_images, look_through, read_photo
 
 
-def test_folders_are_listed_with_subfolders_in_one_order(tmp_path, photo):
+def test_folders_are_listed_with_subfolders_in_a_fixed_order(tmp_path, photo):
     (tmp_path / "b").mkdir()
     for name in ("b/2.png", "a.JPG", "b/1.tif", "notes.txt"):
         (tmp_path / name).touch()
@@ -19,7 +19,7 @@ def test_folders_are_listed_with_subfolders_in_one_order(tmp_path, photo):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Make empty files."""
+    """Function that creates empty files."""
 
     def make(*names):
         for name in names:
@@ -35,8 +35,8 @@ def names(content):
 
 
 @pytest.mark.parametrize("suffix", sorted(images.IMAGE_SUFFIXES))
-def test_what_is_found_by_its_suffix_is_decoded(put, tmp_path, suffix):
-    """Of every suffix of the list a file is written, found in its folder, and read."""
+def test_every_listed_suffix_can_be_decoded(put, tmp_path, suffix):
+    """For every suffix in the list, a file is written, found in its folder, and read."""
     grey = suffix in {".pgm", ".pbm", ".pnm", ".pfm"}
     colours = np.full((16, 24) if grey else (16, 24, 3), 200, np.uint8)
     picture = Image.fromarray(colours / np.float32(255) if suffix == ".pfm" else colours)
@@ -46,27 +46,27 @@ def test_what_is_found_by_its_suffix_is_decoded(put, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"])
-def test_the_common_types_are_among_them(suffix):
+def test_common_types_are_in_the_list(suffix):
     assert suffix in images.IMAGE_SUFFIXES
 
 
 @pytest.mark.parametrize("suffix", [".eps", ".ps", ".pdf", ".h5", ".mpg", ".psd", ".txt", ""])
-def test_no_parser_is_asked_that_runs_programs_or_takes_anything(suffix):
+def test_parsers_that_run_programs_or_accept_any_file_are_disabled(suffix):
     assert suffix not in images.IMAGE_SUFFIXES
 
 
-def test_what_is_not_looked_at_is_counted_by_suffix(folder):
+def test_ignored_files_are_counted_by_suffix(folder):
     content = look_through(folder("a.jpg", "b.HEIC", "c/d.heic", "c/notes.txt", "README", ".hidden", "c/Thumbs.db"))
     assert names(content) == ["a.jpg"]
     assert content.remark() == f"{content.folder}: not looked at: 2 × .heic, 1 × .txt, 1 × without suffix"
     assert look_through(folder("c/e.png")).images == [content.folder / "a.jpg", content.folder / "c/e.png"]
 
 
-def test_a_folder_of_photos_alone_needs_no_words(folder):
+def test_a_folder_of_photos_only_prints_nothing(folder):
     assert look_through(folder("a.jpg")).remark() == ""
 
 
-def test_links_are_counted_where_they_are_not_followed(folder, tmp_path):
+def test_links_that_are_not_followed_are_counted(folder, tmp_path):
     folder("photos/a.jpg", "elsewhere/b.jpg")
     (tmp_path / "photos/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "photos/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
@@ -88,7 +88,7 @@ OURS = {
 
 
 @pytest.mark.parametrize("command", OURS)
-def test_our_own_results_are_no_photos(folder, command):
+def test_our_own_results_are_not_listed_as_photos(folder, command):
     content = look_through(folder("a.jpg", "deep/b.jpg", *OURS[command]))
     assert names(content) == ["a.jpg", "deep/b.jpg"]
     pictures = [name for name in OURS[command] if name.endswith(("png", "jpg"))]
@@ -96,17 +96,17 @@ def test_our_own_results_are_no_photos(folder, command):
     assert f"{len(pictures)} × result of boxpromptiml" in content.remark()
 
 
-def test_folders_of_such_names_are_photos_where_no_command_wrote_them(folder):
+def test_folders_with_such_names_are_listed_unless_a_command_wrote_them(folder):
     content = look_through(folder("masks/a.png", "overlays/a.jpg", "set-masks/b.png", "check.png"))
     assert len(content.images) == 4
 
 
-def test_results_are_looked_at_when_their_own_folder_is_named(folder):
+def test_results_are_listed_when_their_own_folder_is_given(folder):
     folder("found/predictions.jsonl", "found/masks/a.png")
     assert names(look_through(folder() / "found/masks")) == ["a.png"]
 
 
-def test_what_lies_beside_listed_files_is_counted(folder):
+def test_other_files_beside_listed_ones_are_counted(folder):
     root = folder("images/a.jpg", "images/b.heic", "images/c.jpg", "images/.hidden", "masks/a.png", "other/d.jpg")
     assert images.beside([root / "images/a.jpg", root / "masks/a.png"]) == {".heic": 1, ".jpg": 1}
     assert images.beside([root / "nowhere/a.jpg"]) == {}

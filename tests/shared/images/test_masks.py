@@ -1,4 +1,4 @@
-"""Pictures that are masks, and pictures that only look so to a reader who does not look."""
+"""Images that are masks, and images that could be mistaken for masks."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ GREY = MARKED.astype(np.uint8) * 255
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
 
 
-def test_palette_masks_are_read_by_their_shown_value(put):
+def test_palette_masks_are_read_by_their_displayed_value(put):
     mask = Image.fromarray(np.array([[0, 1, 2]], np.uint8), "P")
     mask.putpalette([0, 0, 0, 255, 255, 255, 100, 100, 100])
     assert read_mask(put("mask.png", mask)).tolist() == [[False, True, False]]
@@ -50,7 +50,7 @@ MASKS = {
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_masks_of_every_sort_are_read(put, name):
+def test_masks_of_every_format_are_read(put, name):
     found = read_mask(put(name, MASKS[name]))
     assert (found != MARKED).mean() < 0.01
 
@@ -83,7 +83,7 @@ NO_MASKS = {
 
 @pytest.mark.parametrize("name", NO_MASKS)
 @pytest.mark.parametrize("form", ["white", "black"])
-def test_what_is_no_mask_is_refused_with_what_was_found(put, name, form):
+def test_an_image_that_is_not_a_mask_is_refused_with_the_values_found(put, name, form):
     picture, words = NO_MASKS[name]
     path = put(name, picture)
     with pytest.raises(NotAMaskError, match=words) as caught:
@@ -92,24 +92,24 @@ def test_what_is_no_mask_is_refused_with_what_was_found(put, name, form):
 
 
 @pytest.mark.parametrize("form", ["green", "not_black"])
-def test_dark_masks_of_colours_are_refused_too(put, form):
+def test_dark_coloured_masks_are_refused_too(put, form):
     with pytest.raises(NotAMaskError, match="grey value 1 of 255"):
         read_mask(put("ones.png", MARKED.astype(np.uint8)), form)
 
 
-def test_every_form_marks_the_same(put):
+def test_every_format_marks_the_same_pixels(put):
     red_and_green = np.where(MARKED[..., None], np.uint8([0, 200, 0]), np.uint8([200, 0, 0]))
     pictures = {"white": GREY, "black": 255 - GREY, "green": red_and_green, "not_black": GREY // 4}
     for form, picture in pictures.items():
         np.testing.assert_array_equal(read_mask(put(f"{form}.png", picture), form), MARKED)
 
 
-def test_a_mask_that_is_not_there_is_a_mask_that_is_missing(tmp_path):
+def test_a_missing_mask_is_reported_as_missing(tmp_path):
     with pytest.raises(MissingMaskError, match="restore the mask, or set mask_file to null"):
         read_mask(tmp_path / "mask.png")
 
 
-def test_doubts_are_about_nearly_nothing_and_nearly_everything():
+def test_nearly_empty_and_nearly_full_masks_are_reported():
     mask = np.zeros((200, 200), bool)
     assert doubt(MARKED) == doubt(mask) == ""
     mask[0, 0] = True

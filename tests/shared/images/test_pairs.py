@@ -1,4 +1,4 @@
-"""A photo and its mask, or its map of instances, read as one thing."""
+"""Reading a photo together with its mask or instance map."""
 
 import numpy as np
 import pytest
@@ -32,14 +32,14 @@ STORED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""How a camera that writes each orientation stores what it shows, by the EXIF specification."""
+"""EXIF orientation → transform from the displayed to the stored image, per the EXIF specification."""
 WIDTH, HEIGHT = 60, 40
 MARKED = np.zeros((HEIGHT, WIDTH), bool)
 MARKED[5:15, 10:40] = True
 
 
 def stored(picture, orientation):
-    """A picture as it lies in the file."""
+    """The image as stored in the file."""
     image = Image.fromarray(picture)
     return image if STORED[orientation] is None else image.transpose(STORED[orientation])
 
@@ -50,7 +50,7 @@ def white(mask):
 
 @pytest.fixture
 def turned_photo(put):
-    """A photo whose upright pixels are white where they are marked, stored turned."""
+    """Function that writes a photo, stored rotated, whose upright pixels are white where marked."""
 
     def make(orientation, marked=MARKED, suffix="png"):
         return put(f"photo.{suffix}", stored(np.dstack([white(marked)] * 3), orientation), orientation)
@@ -60,7 +60,7 @@ def turned_photo(put):
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_a_mask_as_stored_is_turned_with_its_photo_where_sizes_tell(put, turned_photo, orientation, suffix):
+def test_a_mask_with_the_stored_size_is_rotated_with_its_photo(put, turned_photo, orientation, suffix):
     path = put("mask.png", stored(white(MARKED), orientation))
     photo, truth = read_pair(turned_photo(orientation, suffix=suffix), path)
     np.testing.assert_array_equal(truth.mask, MARKED)
@@ -70,14 +70,14 @@ def test_a_mask_as_stored_is_turned_with_its_photo_where_sizes_tell(put, turned_
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-def test_a_mask_as_shown_stays_as_it_is_where_sizes_tell(put, turned_photo, orientation):
+def test_a_mask_with_the_displayed_size_is_not_rotated(put, turned_photo, orientation):
     _, truth = read_pair(turned_photo(orientation), put("mask.png", white(MARKED)))
     np.testing.assert_array_equal(truth.mask, MARKED)
     assert truth.changed == ""
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_mask_with_exif_of_its_own_is_turned_by_that(put, turned_photo, orientation):
+def test_a_mask_with_its_own_exif_orientation_is_rotated_by_it(put, turned_photo, orientation):
     photo = turned_photo(orientation)
     for own in (1, orientation):
         path = put("mask.png", stored(white(MARKED), own), own)
@@ -85,21 +85,21 @@ def test_a_mask_with_exif_of_its_own_is_turned_by_that(put, turned_photo, orient
 
 
 @pytest.mark.parametrize(("orientation", "width"), [(2, 60), (3, 60), (4, 60), *((o, 40) for o in range(2, 9))])
-def test_where_sizes_cannot_tell_exif_is_named(put, turned_photo, orientation, width):
+def test_an_orientation_that_sizes_cannot_settle_is_refused(put, turned_photo, orientation, width):
     marked = MARKED[:, :width]
     path = put("mask.png", white(marked))
     with pytest.raises(OrientationError, match=rf"the photo's EXIF turns it \(orientation {orientation}\)"):
         read_pair(turned_photo(orientation, marked), path)
 
 
-def test_a_mask_that_is_the_same_turned_is_no_question(put, turned_photo):
+def test_a_mask_invariant_to_the_rotation_is_accepted(put, turned_photo):
     even = np.zeros((HEIGHT, WIDTH), bool)
     even[10:30, 20:40] = True
     _, truth = read_pair(turned_photo(3, even), put("mask.png", white(even)))
     np.testing.assert_array_equal(truth.mask, even)
 
 
-def test_a_mask_of_nearly_the_stored_shape_is_turned_and_resized_on_request(put, turned_photo):
+def test_a_mask_of_nearly_the_stored_shape_is_rotated_and_resized_on_request(put, turned_photo):
     photo = turned_photo(6)
     path = put("mask.png", stored(white(MARKED), 6).resize((HEIGHT // 2, WIDTH // 2)))
     with pytest.raises(MaskSizeError, match="20×30 and its image 60×40"):
@@ -131,21 +131,21 @@ def record(path, mask_path, **more):
         (MARKED, {"width": 61}, PhotoSizeError),
     ],
 )
-def test_what_a_record_says_and_what_its_files_hold_go_together(put, turned_photo, mask, more, kind):
+def test_a_record_must_agree_with_its_files(put, turned_photo, mask, more, kind):
     with pytest.raises(kind) as caught:
         read_record(record(turned_photo(1), put("mask.png", white(mask)), **more))
     assert isinstance(caught.value, ImageError)
     assert caught.value.code
 
 
-def test_a_record_without_a_mask_has_no_truth(turned_photo, put):
+def test_a_record_without_a_mask_has_no_ground_truth(turned_photo, put):
     path = turned_photo(1)
     assert read_record(record(path, None))[1] is None
     empty = put("mask.png", white(MARKED & False))
     assert not read_record(record(path, empty, authentic=True, boxes_xyxy=as_boxes([])))[1].any()
 
 
-def test_every_fault_of_a_mask_names_the_mask(put, turned_photo, tmp_path):
+def test_every_mask_error_names_the_mask(put, turned_photo, tmp_path):
     photo = turned_photo(1)
     (tmp_path / "broken.png").write_bytes(b"text")
     for path, kind in ((tmp_path / "gone.png", MissingMaskError), (tmp_path / "broken.png", MaskError)):
@@ -156,18 +156,18 @@ def test_every_fault_of_a_mask_names_the_mask(put, turned_photo, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["L", "I;16", "P"])
-def test_an_instance_map_keeps_its_numbers(put, mode):
+def test_an_instance_map_keeps_its_ids(put, mode):
     numbers = np.array([[0, 1, 2], [200, 0, 5]])
     array = numbers.astype(np.uint16 if mode == "I;16" else np.uint8)
     picture = Image.fromarray(array)
     if mode == "P":
-        picture.putpalette([255 - i // 3 for i in range(768)])  # the shown colours are others than the numbers
+        picture.putpalette([255 - i // 3 for i in range(768)])  # displayed colours differ from the ids
     _, found = read_instances(put("photo.png", np.zeros((2, 3, 3), np.uint8)), put("map.png", picture))
     np.testing.assert_array_equal(found, numbers)
     assert found.dtype == np.int32
 
 
-def test_an_instance_map_is_turned_with_its_photo(put):
+def test_an_instance_map_is_rotated_with_its_photo(put):
     numbers = np.zeros((HEIGHT, WIDTH), np.uint8)
     numbers[5:15, 10:40] = 7
     photo = put("photo.jpg", stored(np.dstack([numbers] * 3), 8), 8)

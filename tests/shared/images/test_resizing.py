@@ -1,4 +1,4 @@
-"""Against averages counted by hand where a side shrinks, and torch's interpolation where it grows."""
+"""Resizing, compared with hand-computed area averages when shrinking and torch's interpolation when enlarging."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_resized_photos_and_probabilities_keep_size_range_and_mean(photo):
 
 
 def by_hand(values, height):
-    """Rows brought to another number."""
+    """Reference implementation: resize an array along its first axis."""
     if height > len(values):
         grown = F.interpolate(torch.from_numpy(values)[None, None], (height, values.shape[1]), mode="bilinear")
         return grown[0, 0].numpy()
@@ -42,7 +42,7 @@ def by_hand(values, height):
 
 
 @given(old=st.tuples(SIDE, SIDE), new=st.tuples(SIDE, SIDE), seed=st.integers(0, 9))
-def test_each_side_shrinks_or_grows_on_its_own(old, new, seed):
+def test_each_axis_is_shrunk_or_enlarged_independently(old, new, seed):
     values = np.random.default_rng(seed).random(old, dtype=np.float32)
     width, height = new
     resized = images.resize_probability(values, width, height)
@@ -52,7 +52,7 @@ def test_each_side_shrinks_or_grows_on_its_own(old, new, seed):
     np.testing.assert_allclose(on_device.numpy(), resized, atol=2e-6)
 
 
-def test_a_mask_of_stripes_becomes_what_its_areas_are():
+def test_a_striped_mask_is_averaged_by_area():
     mask = np.zeros((180, 1200), bool)
     for start in range(4):
         mask[:, start::7] = True
@@ -62,7 +62,7 @@ def test_a_mask_of_stripes_becomes_what_its_areas_are():
     assert (wanted & found).sum() / (wanted | found).sum() > 0.99
 
 
-def test_a_speck_and_a_line_are_not_resized_away():
+def test_a_speck_and_a_line_survive_resizing():
     mask = np.zeros((400, 300), bool)
     assert not images.resize_mask(mask, 20, 20).any()
     mask[200, 100] = True
@@ -72,7 +72,7 @@ def test_a_speck_and_a_line_are_not_resized_away():
     assert images.resize_mask(strip, 256, 256).mean() == pytest.approx(50 / 600, abs=0.005)
 
 
-def test_weights_of_a_new_pixel_add_up_to_one():
+def test_weights_of_each_output_pixel_sum_to_one():
     for old, new in ((7, 3), (3, 7), (1, 5), (5, 1), (30_000, 224)):
         rows, columns, weights = images.side_weights(old, new)
         np.testing.assert_allclose(np.bincount(rows, weights, new), 1, atol=1e-4)

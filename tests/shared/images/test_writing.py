@@ -27,7 +27,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, photo):
         images.write_photo(tmp_path / "file" / "photo.png", photo)
 
 
-def test_a_disk_that_fills_up_leaves_the_old_file_whole(tmp_path, photo, monkeypatch):
+def test_a_full_disk_leaves_the_old_file_intact(tmp_path, photo, monkeypatch):
     images.write_photo(tmp_path / "photo.png", photo)
 
     def fill_up(self, path, **options):
@@ -46,13 +46,13 @@ def test_jpeg_round_trip_loses_more_at_lower_quality(photo):
     assert 0 < losses[0] < losses[1] < losses[2]
 
 
-def test_a_photo_that_is_too_long_for_a_jpeg_is_refused_in_a_line():
+def test_a_photo_too_long_for_jpeg_is_refused_in_one_line():
     with pytest.raises(ImageError, match="70000×1 pixels are too many on one side for a JPEG"):
         images.jpeg_round_trip(np.zeros((1, 70_000, 3), np.uint8), 90)
 
 
-def test_a_written_mask_says_that_it_is_upright(tmp_path):
-    """So that it fits a photo which EXIF turns, whatever its shape."""
+def test_a_written_mask_declares_its_orientation(tmp_path):
+    """It then fits a photo with an EXIF rotation, whatever its shape."""
     mask = np.indices((20, 20))[0] < 5
     images.write_mask(tmp_path / "mask.png", mask)
     turned = Image.Exif()

@@ -16,22 +16,22 @@ SIZES = np.array([(100, 80)] * 4, np.float32)
         ([(0.1, 0.2, 0.5, 0.9)], SIZES * np.nan, "as shares"),
         ([(0, 0, 1, 1)] * 3, SIZES, "as shares"),  # whole images
         ([(0, 0, 1, 1)], SIZES, None),  # a region of one pixel
-        ([(0, 0, 1, 1)] * 3, SIZES / SIZES, None),  # images of one pixel
+        ([(0, 0, 1, 1)] * 3, SIZES / SIZES, None),  # images of one pixel each
         ([(0.1, 0.2, 0.5, 0.9), (5, 5, 9, 9)], SIZES, None),
         ([(50, 40, 140, 110)], SIZES, "1 of its 1 boxes reach over the border"),
-        ([(50, 40, 140, 110), (5, 5, 15, 15), (5, 5, 15, 15)], SIZES, None),  # a box over the border among others
+        ([(50, 40, 140, 110), (5, 5, 15, 15), (5, 5, 15, 15)], SIZES, None),  # one box extends over the border
         ([(50, 40, 140, 110)], SIZES * np.nan, None),
         ([(-10, 70, 40, 120)], SIZES, None),
         ([(np.inf, 1, 2, 3)], SIZES, None),
         ([], SIZES, None),
     ],
 )
-def test_numbers_that_are_no_pixels(rows, sizes, words):
+def test_coordinates_that_are_not_pixels(rows, sizes, words):
     found = foreign_numbers(as_boxes(rows), sizes[: len(rows)])
     assert found is None if words is None else words in found
 
 
-def test_a_box_is_a_bbox_or_goes_around_polygons():
+def test_a_box_comes_from_bbox_or_encloses_the_polygons():
     assert box_xywh(Annotation(1, bbox=(1, 2, 3, 4), segmentation=[[9, 9, 9, 9]])) == (1, 2, 3, 4)
     assert box_xywh(Annotation(1, segmentation=[[1, 2, 9, 2, 9, 8]])) == (1, 2, 8, 6)
     assert "rotated" in box_xywh(Annotation(1, bbox=(1, 2, 3, 4), attributes={"rotation": 3.0}))

@@ -30,7 +30,7 @@ def record(path, image_id=1, rows=((1, 2, 30, 40),), **more):
     return ImageRecord(image_id=image_id, path=path, boxes_xyxy=as_boxes(rows), **{**given_values, **more})
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_a_written_manifest_is_read_back(tmp_path):
     records = [
         record(tmp_path / "images" / "ü 1.png", 7, ((0, 0, 50.25, 20), (60, 30, 100, 80)), kind="splice"),
         record(tmp_path / "images" / "2.png", 3, (), split="train"),
@@ -46,13 +46,13 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 39)] * 2, *[st.integers(40, 80)] * 2), min_size=1, max_size=5))
-def test_boxes_survive_the_way_through_coco(tmp_path_factory, rows):
+def test_boxes_survive_the_round_trip_through_coco(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("manifest") / "manifest.json"
     write_manifest(path, [record(path.parent / "a.png", rows=rows)])
     np.testing.assert_array_equal(read_manifest(path).records[0].boxes_xyxy, rows)
 
 
-def test_pycocotools_reads_what_is_written(tmp_path):
+def test_pycocotools_reads_a_written_manifest(tmp_path):
     from pycocotools.coco import COCO
 
     records = [record(tmp_path / "a.png", 1, ((1, 2, 30, 40), (50, 50, 60, 70))), record(tmp_path / "b.png", 2, ())]
@@ -67,7 +67,7 @@ def test_pycocotools_reads_what_is_written(tmp_path):
 
 
 def test_exports_of_annotation_tools_are_read(tmp_path):
-    """CVAT and Label Studio add licences, categories, attributes and segmentations of their own."""
+    """CVAT and Label Studio add licences, categories, attributes and segmentations."""
     path = saved(
         tmp_path,
         [IMAGE | {"license": 0, "flickr_url": "", "date_captured": 0}],
@@ -90,7 +90,7 @@ def test_other_encodings_and_nulls_are_read(tmp_path, encoding):
     assert (only.split, only.source, only.mask_path, only.authentic, only.kind) == ("train", "", None, False, None)
 
 
-def test_file_names_count_from_the_root_that_is_named(tmp_path):
+def test_file_names_are_relative_to_the_given_root(tmp_path):
     images = tmp_path / "set" / "images"
     images.mkdir(parents=True)
     write_manifest(tmp_path / "lists" / "test.json", [record(images / "a.png")], root=tmp_path / "set")
@@ -101,21 +101,21 @@ def test_file_names_count_from_the_root_that_is_named(tmp_path):
     assert manifest.root.resolve() == tmp_path / "set"
 
 
-def test_files_outside_the_root_are_not_written_down(tmp_path):
+def test_files_outside_the_root_are_not_written(tmp_path):
     with pytest.raises(ManifestError, match="lies outside"):
         write_manifest(tmp_path / "set" / "manifest.json", [record(tmp_path / "a.png")])
     assert not (tmp_path / "set").exists()
 
 
 @pytest.mark.parametrize("name", ["C:x.png", "..\\x.png", "\\x.png", os.fsdecode(b"x\xff.png")])
-def test_a_name_that_would_not_be_read_is_not_written(tmp_path, name):
+def test_a_name_that_could_not_be_read_back_is_not_written(tmp_path, name):
     with pytest.raises(ManifestError, match="a manifest cannot hold this name; rename the file"):
         write_manifest(tmp_path / "manifest.json", [record(tmp_path / name)])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_links_are_followed(tmp_path):
-    """A file that is not there is written down all the same; nothing is opened."""
+    """A missing file is written too, since no file is opened."""
     (tmp_path / "set/images").mkdir(parents=True)
     (tmp_path / "set/images/a.png").touch()
     (tmp_path / "set/linked").symlink_to(tmp_path / "set/images")
@@ -161,7 +161,7 @@ def test_a_missing_manifest_and_a_folder_are_refused(tmp_path):
         read_manifest(tmp_path)
 
 
-def test_ids_that_do_not_fit_together_are_refused(tmp_path):
+def test_inconsistent_ids_are_refused(tmp_path):
     with pytest.raises(ManifestError, match="id 1 more than once"):
         read_manifest(saved(tmp_path, [IMAGE, IMAGE | {"file_name": "b.jpg"}]))
     with pytest.raises(ManifestError, match="belongs to image 8"):
@@ -182,7 +182,7 @@ def test_names_that_leave_the_folder_are_set_aside(tmp_path, name, field):
 
 
 @given(st.text(r"./\\:ab" + "\0", max_size=8))
-def test_a_name_is_safe_where_pathlib_says_so(tmp_path_factory, name):
+def test_name_checks_agree_with_pathlib(tmp_path_factory, name):
     plain = PurePosixPath(name.replace("\\", "/"))
     leaves = not plain.parts or plain.is_absolute() or ".." in plain.parts or "\0" in name
     leaves |= bool(splitdrive(name)[0]) or "://" in name
@@ -191,7 +191,7 @@ def test_a_name_is_safe_where_pathlib_says_so(tmp_path_factory, name):
 
 
 @given(st.lists(st.integers(0, 4), max_size=12))
-def test_boxes_reach_their_images_in_their_order_wherever_they_are_listed(tmp_path_factory, owners):
+def test_boxes_are_grouped_by_image_in_file_order(tmp_path_factory, owners):
     images = [IMAGE | {"id": 50 - i, "file_name": f"{i}.jpg", "authentic": i not in owners} for i in range(5)]
     boxes = [{"id": n, "image_id": 50 - i, "bbox": [n, i, 10, 10]} for n, i in enumerate(owners)]
     manifest = read_manifest(saved(tmp_path_factory.mktemp("manifest"), images, boxes))
@@ -200,7 +200,7 @@ def test_boxes_reach_their_images_in_their_order_wherever_they_are_listed(tmp_pa
         assert found.boxes_xyxy.tolist() == [[n, i, n + 10, i + 10] for n, owner in enumerate(owners) if owner == i]
 
 
-def test_garbage_collection_goes_on_after_reading(tmp_path):
+def test_garbage_collection_is_enabled_again_after_reading(tmp_path):
     read_manifest(saved(tmp_path))
     assert gc.isenabled()
     with pytest.raises(ManifestError):
@@ -215,7 +215,7 @@ def test_garbage_collection_goes_on_after_reading(tmp_path):
         ({}, [[30, 30, -5, 5]], "reversed"),
         ({}, [[30, 30, 0, 5]], "without area"),
         ({}, [[1, 1, 5, 5], [30, 30, 5, 0]], "without area"),
-        ({}, [[30, 30, 5, 0], [30, 30, -5, 5]], "without area"),  # the first that is wrong is named
+        ({}, [[30, 30, 5, 0], [30, 30, -5, 5]], "without area"),  # the first invalid box is named
         ({}, [[1e39, 1, 5, 5]], "not a number"),
         ({}, [], "no box"),
         ({"authentic": True}, [[1, 1, 5, 5]], "marked authentic"),
@@ -241,12 +241,12 @@ def test_one_bad_image_is_set_aside_and_the_others_stay(tmp_path, image, boxes, 
     assert words in aside.reason
 
 
-def test_a_box_over_the_border_is_cut(tmp_path):
+def test_a_box_over_the_border_is_clipped(tmp_path):
     manifest = read_manifest(saved(tmp_path, annotations=[BOX | {"bbox": [-10, 70, 50, 50]}]))
     assert manifest.records[0].boxes_xyxy.tolist() == [[0, 70, 40, 80]]
 
 
-def test_an_authentic_image_has_no_box(tmp_path):
+def test_an_authentic_image_must_not_have_a_box(tmp_path):
     (only,) = read_manifest(saved(tmp_path, [IMAGE | {"authentic": True}], [])).records
     assert only.authentic
     assert only.boxes_xyxy.shape == (0, 4)

@@ -7,14 +7,14 @@ from boxpromptiml.runtime.devices import OneProcess, existing_devices, launched,
 
 
 @pytest.mark.parametrize(("accelerator", "devices"), [("abacus", 1), ("cpu", 0), ("cpu", "many")])
-def test_what_the_machine_has_not_is_one_line_that_names_it(accelerator, devices):
+def test_a_device_that_the_machine_lacks_is_named_in_one_line(accelerator, devices):
     words = f"accelerator {accelerator}, devices {devices}: not on this machine"
     with pytest.raises(InputError, match=words) as error, existing_devices(accelerator, devices):
         L.Fabric(accelerator=accelerator, devices=devices)
     assert "\n" not in str(error.value)
 
 
-def test_what_it_has_is_made_and_our_own_errors_pass():
+def test_an_available_device_works_and_other_errors_pass_through():
     with existing_devices("cpu"):
         assert L.Fabric(accelerator="cpu", devices=1).device.type == "cpu"
     with pytest.raises(InputError, match=r"^ours$"), existing_devices("cpu"):
@@ -46,12 +46,12 @@ def test_where_there_is_an_accelerator_or_a_wrong_name_lightning_is_asked(monkey
         ("gpu", {"avx512_bf16": False}, True),
     ],
 )
-def test_bf16_is_only_for_processors_that_have_it(accelerator, capabilities, fast, monkeypatch):
+def test_bf16_is_used_only_on_processors_that_support_it(accelerator, capabilities, fast, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert trains_in_bf16(accelerator) == fast
 
 
-def test_automatic_choice_of_a_machine_without_accelerators_is_its_processor(monkeypatch):
+def test_automatic_choice_without_an_accelerator_is_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
     for there in (False, True):
         monkeypatch.setattr(torch.accelerator, "is_available", lambda there=there: there)

@@ -1,4 +1,4 @@
-"""What a library says of a user's mistake is one line from every command; a defect of the program is none."""
+"""User errors raised by libraries become one line in every command; bugs keep their traceback."""
 
 import errno
 import sys
@@ -31,26 +31,26 @@ from boxpromptiml.runtime.library_errors import plain_line
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; free space"),
     ],
 )
-def test_a_mistake_is_one_line_with_a_remedy(error, line):
+def test_a_user_error_is_one_line_with_a_remedy(error, line):
     assert plain_line(error).startswith(line)
     assert "\n" not in plain_line(error)
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), RuntimeError("x"), OSError("no file named")])
-def test_a_defect_of_the_program_is_not_explained_away(error):
+def test_a_bug_is_not_turned_into_a_user_error(error):
     assert plain_line(error) is None
 
 
 def raises(problem: str) -> int:
-    """Fail as a library does.
+    """Raise an error as a library does.
 
     Args:
-        problem: lightning, or ours.
+        problem: ``lightning`` for an error of the library, otherwise a bug of ours.
     """
     raise MisconfigurationException("devices make no sense") if problem == "lightning" else KeyError(problem)
 
 
-def test_every_command_says_so_and_defects_keep_their_traceback(monkeypatch, capsys):
+def test_every_command_reports_user_errors_and_bugs_keep_their_traceback(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "stand_in", SimpleNamespace(raises=raises))
     monkeypatch.setitem(cli.TOOLS, "compare", ("stand_in:raises", "a stand-in"))
     assert cli.main(["compare", "--problem", "lightning"]) == 2

@@ -1,4 +1,4 @@
-"""What numbers may be is said by ``--help``: of functions, of classes, and of their dataclasses."""
+"""``--help`` states the valid range of numbers, for functions, classes and their dataclasses."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from boxpromptiml.cli import TRAINER, main
 
 
 def help_of(capsys, *words):
-    """The help of a command as one line, without the breaks that the terminal's width makes."""
+    """The help of a command as one line, without line breaks."""
     with pytest.raises(SystemExit) as ended:
         main(list(words))
     assert ended.value.code == 0
@@ -27,7 +27,7 @@ def help_of(capsys, *words):
         ("fit", "--data.augmentation.flip", "(a share from 0 to 1) (type: float"),
     ],
 )
-def test_the_help_of_a_number_says_its_range_once(words, option, said, capsys):
+def test_the_help_of_a_number_gives_its_range_once(words, option, said, capsys):
     text = help_of(capsys, *words.split(), "--help_all" if words in TRAINER else "--help")
     of_option = text[text.rindex(f" {option} ") :].split(" --", 2)[1]
     assert of_option.count(said.split(" (type")[0]) == 1
@@ -41,5 +41,5 @@ def test_the_help_of_a_number_says_its_range_once(words, option, said, capsys):
         ("fit --model.student.help stage2_distill.model.student.Student", "a number of pixels from 8 to 8192"),
     ],
 )
-def test_the_help_of_a_class_says_them_too(words, said, capsys):
+def test_the_help_of_a_class_gives_ranges_too(words, said, capsys):
     assert f"({said}) (type: " in help_of(capsys, *words.split())

@@ -1,4 +1,4 @@
-"""Two processes of one run share a folder; two runs never do."""
+"""Processes of one run share a folder; two runs never do."""
 
 import os
 import signal
@@ -23,17 +23,17 @@ with part_in(Path(sys.argv[1]), process) if process else sole_use(Path(sys.argv[
 
 
 @pytest.fixture
-def elsewhere(tmp_path):
-    """Hold a folder in another process, until it is killed: elsewhere(process of the run)."""
+def lock_in_other_process(tmp_path):
+    """Function that locks a folder in another process until that is killed; ``process`` is its rank in the run."""
     started = []
 
-    def elsewhere(folder, process=0):
+    def lock_in_other_process(folder, process=0):
         command = [sys.executable, "-c", SCRIPT, str(folder), str(process)]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         assert started[-1].stdout.readline() == "there\n"
         return started[-1]
 
-    yield elsewhere
+    yield lock_in_other_process
     for process in started:
         process.kill()
         process.communicate()
@@ -44,8 +44,8 @@ def kill(process):
     process.wait()
 
 
-def test_a_second_run_is_refused_naming_the_first_and_its_death_frees_the_folder(tmp_path, elsewhere):
-    first = elsewhere(tmp_path)
+def test_a_second_run_is_refused_until_the_first_ends(tmp_path, lock_in_other_process):
+    first = lock_in_other_process(tmp_path)
     with pytest.raises(LockedError, match=rf"{tmp_path}: process {first.pid} on .* is at work there") as caught:
         sole_use(tmp_path).__enter__()
     assert "\n" not in str(caught.value)
@@ -55,8 +55,8 @@ def test_a_second_run_is_refused_naming_the_first_and_its_death_frees_the_folder
     assert not list(tmp_path.iterdir())
 
 
-def test_an_orphan_of_a_killed_run_keeps_the_folder(tmp_path, elsewhere):
-    first, other = elsewhere(tmp_path), elsewhere(tmp_path, 1)
+def test_an_orphan_of_a_killed_run_keeps_the_folder(tmp_path, lock_in_other_process):
+    first, other = lock_in_other_process(tmp_path), lock_in_other_process(tmp_path, 1)
     kill(first)
     with pytest.raises(LockedError, match=rf"process {other.pid} on"):
         sole_use(tmp_path).__enter__()
@@ -65,20 +65,20 @@ def test_an_orphan_of_a_killed_run_keeps_the_folder(tmp_path, elsewhere):
         pass
 
 
-def test_processes_of_one_run_have_a_line_each(tmp_path, elsewhere):
+def test_processes_of_one_run_have_a_lock_line_each(tmp_path, lock_in_other_process):
     with sole_use(tmp_path):
-        other = elsewhere(tmp_path, 1)
-        second = elsewhere(tmp_path, 2)
+        other = lock_in_other_process(tmp_path, 1)
+        second = lock_in_other_process(tmp_path, 2)
         with pytest.raises(LockedError, match="is at work there"):
             part_in(tmp_path, 2).__enter__()
         lines = (tmp_path / ".lock").read_text().splitlines()
     assert [line.split()[1] for line in lines] == [str(pid) for pid in (os.getpid(), other.pid, second.pid)]
 
 
-def test_the_death_of_another_process_of_the_run_is_noticed(tmp_path, elsewhere):
+def test_the_death_of_another_process_of_the_run_is_noticed(tmp_path, lock_in_other_process):
     with sole_use(tmp_path) as gone:
         assert gone() is None
-        other, second = elsewhere(tmp_path, 1), elsewhere(tmp_path, 2)
+        other, second = lock_in_other_process(tmp_path, 1), lock_in_other_process(tmp_path, 2)
         assert gone() is None
         kill(other)
         assert f"process {other.pid} on" in gone()
@@ -87,8 +87,8 @@ def test_the_death_of_another_process_of_the_run_is_noticed(tmp_path, elsewhere)
             assert gone() is not None
 
 
-def test_times_of_files_do_not_matter(tmp_path, elsewhere):
-    first = elsewhere(tmp_path)
+def test_modification_times_do_not_matter(tmp_path, lock_in_other_process):
+    first = lock_in_other_process(tmp_path)
     os.utime(tmp_path / ".lock", (0, 0))
     with pytest.raises(LockedError):
         sole_use(tmp_path).__enter__()
@@ -98,14 +98,14 @@ def test_times_of_files_do_not_matter(tmp_path, elsewhere):
         pass
 
 
-def test_a_run_that_fails_gives_the_folder_back(tmp_path):
+def test_a_failing_run_releases_the_folder(tmp_path):
     with pytest.raises(RuntimeError), sole_use(tmp_path):
         raise RuntimeError
     with sole_use(tmp_path):
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_left_to_whoever_writes_there(tmp_path):
+def test_a_folder_that_cannot_be_created_is_left_to_the_writer_to_report(tmp_path):
     (tmp_path / "file").touch()
     with sole_use(tmp_path / "file" / "cache"):
         pass

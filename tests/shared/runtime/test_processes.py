@@ -24,19 +24,19 @@ def test_results_come_in_the_order_of_the_items(workers, capsys):
     assert "numbers/s" in bar
 
 
-def test_an_error_in_a_worker_reaches_the_caller_as_it_is():
+def test_an_error_in_a_worker_reaches_the_caller_unchanged():
     with processes(2) as spread, pytest.raises(FileNotFoundError):
         list(spread(os.stat, ["/no such file"], "files"))
 
 
-def test_a_pool_that_is_not_used_starts_nothing():
+def test_an_unused_pool_starts_no_process():
     before = threading.active_count()
     with processes(2):
         assert threading.active_count() == before
 
 
 def test_workers_end_with_a_killed_parent():
-    """They hold the parent's output open, so it ends when the last of them does."""
+    """Workers keep the parent's output open, so the output ends with the last worker."""
     parent = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert parent.stdout.readline() == b"working\n"
     parent.kill()

@@ -18,38 +18,38 @@ from boxpromptiml.runtime.provenance import (
 )
 
 
-def test_file_hash_is_the_one_that_checksum_files_give(tmp_path):
-    content = b"pseudo-mask" * 200_000  # more than one read
+def test_file_hash_equals_that_of_sha256sum(tmp_path):
+    content = b"pseudo-mask" * 200_000  # longer than one read
     (tmp_path / "weights.pth").write_bytes(content)
     assert file_sha256(tmp_path / "weights.pth") == hashlib.sha256(content).hexdigest()
 
 
 @given(st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.booleans()), min_size=1))
-def test_content_hash_ignores_the_order_of_keys_and_nothing_else(values):
+def test_content_hash_ignores_only_the_order_of_keys(values):
     assert content_hash(values) == content_hash(dict(reversed(values.items())))
     assert len(content_hash(values)) == 16
     key = next(iter(values))
     assert content_hash(values) != content_hash({**values, key: [values[key]]})
 
 
-def test_content_hash_stays_what_finished_caches_were_stamped_with():
+def test_content_hash_is_stable_across_versions():
     expected = hashlib.sha256(b'{"size": 256, "teacher": "grabcut"}').hexdigest()[:16]
     assert content_hash({"teacher": "grabcut", "size": 256}) == expected
 
 
-def test_environment_says_what_matters_for_a_number():
+def test_the_environment_record_has_what_affects_results():
     found = environment()
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert {"torch", "lightning", "numpy", "accelerator", "cpus"} <= set(found)
     json.dumps(found)
 
 
-def test_command_line_leaves_out_the_folders_of_this_machine(monkeypatch):
+def test_the_recorded_command_line_leaves_out_local_folders(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/home/somebody/.venv/bin/boxpromptiml", "fit", "--config", "configs/demo.yaml"])
     assert command_line() == "boxpromptiml fit --config configs/demo.yaml"
 
 
-def test_json_keeps_names_readable_and_refuses_what_is_no_json(tmp_path):
+def test_json_keeps_names_readable_and_refuses_invalid_values(tmp_path):
     path = tmp_path / "new" / "scores.json"
     write_json(path, {"file": "über.jpg", "f1": 0.5})
     assert "über.jpg" in path.read_text(encoding="utf-8")
@@ -71,7 +71,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["index.json"]
 
 
-def test_files_of_the_same_content_are_left_and_one_of_another_stops_all(tmp_path, capsys):
+def test_identical_files_are_kept_and_a_different_one_stops_everything(tmp_path, capsys):
     first, second = tmp_path / "new/first.json", tmp_path / "second.json"
     write_results({first: b"1", second: b"2"})
     before = first.stat().st_mtime_ns

@@ -1,4 +1,4 @@
-"""Old names of classes and options end in one line that says what they are called now."""
+"""Old names of classes and options are refused in one line with the new name."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,14 +20,14 @@ OLD = {
 
 
 @pytest.mark.parametrize(
-    "module",  # in an order that every process of the tests shares
+    "module",  # in an order shared by all test processes
     sorted({*PACKAGES.values(), *MODULES.values(), *(path.rpartition(".")[0] for path in CLASSES.values())}),
 )
-def test_every_new_name_is_one_that_is_there(module):
+def test_every_new_name_exists(module):
     assert find_spec(module)
 
 
-def test_no_old_name_is_a_module_still_but_for_one_that_became_a_package():
+def test_no_old_name_is_still_a_module_except_one_that_became_a_package():
     specs = {old: find_spec(old) for old in [*PACKAGES, *MODULES] if find_spec(old.rpartition(".")[0])}
     assert [old for old, spec in specs.items() if spec and spec.origin] == ["stage2_distill.callbacks"]
 
@@ -38,7 +38,7 @@ def test_a_class_path_gets_its_new_name(old, new):
 
 
 @pytest.mark.parametrize("current", [*OLD.values(), "lightning.pytorch.callbacks.ModelCheckpoint", "mine.loss.Loss"])
-def test_other_class_paths_have_none(current):
+def test_other_class_paths_have_no_new_name(current):
     assert new_class_path(current) is None
 
 
@@ -49,7 +49,7 @@ def said(capsys, *words):
 
 
 @pytest.mark.parametrize("joined", [False, True])
-def test_an_old_configuration_ends_in_one_line_with_the_new_name(tmp_path, capsys, joined):
+def test_an_old_config_is_refused_in_one_line_with_the_new_name(tmp_path, capsys, joined):
     config = yaml.safe_load((CONFIGS / "demo.yaml").read_text())
     config["model"]["loss"]["class_path"] = "stage2_distill.loss.DistillationLoss"
     path = tmp_path / "old.yaml"
@@ -61,7 +61,7 @@ def test_an_old_configuration_ends_in_one_line_with_the_new_name(tmp_path, capsy
     )
 
 
-def test_an_old_name_in_a_base_is_told_too(tmp_path, capsys):
+def test_an_old_name_in_a_base_is_refused_too(tmp_path, capsys):
     base = tmp_path / "base.yaml"
     base.write_text("model: {loss: {class_path: stage2_distill.loss.DistillationLoss}}")
     path = tmp_path / "mine.yaml"
@@ -69,19 +69,19 @@ def test_an_old_name_in_a_base_is_told_too(tmp_path, capsys):
     assert f"{base}: stage2_distill.loss.DistillationLoss is called" in said(capsys, "fit", "--config", str(path))
 
 
-def test_an_old_name_among_the_words_of_a_command_is_told_too(capsys):
+def test_an_old_name_on_the_command_line_is_refused_too(capsys):
     line = said(capsys, "fit", "--model.loss=stage2_distill.loss.DistillationLoss")
     assert "the command: stage2_distill.loss.DistillationLoss is called stage2_distill.losses" in line
 
 
-def test_an_old_option_is_told_its_new_name(tmp_path, capsys):
+def test_an_old_option_is_refused_with_its_new_name(tmp_path, capsys):
     assert "--rank is called --select_by now" in said(capsys, "pseudomasks", "--rank", "quality")
     path = tmp_path / "old.yaml"
     path.write_text("rank: quality")
     assert f"{path}: rank is called select_by now" in said(capsys, "pseudomasks", "--config", str(path))
 
 
-def test_an_old_argument_of_the_loss_is_told_its_new_name(tmp_path, capsys):
+def test_an_old_argument_of_the_loss_is_refused_with_its_new_name(tmp_path, capsys):
     old, new = "model.loss.init_args.margin", "model.loss.init_args.tightness_margin"
     assert f"--{old} is called --{new} now" in said(capsys, "fit", f"--{old}=0.1")
     path = tmp_path / "old.yaml"
@@ -89,13 +89,13 @@ def test_an_old_argument_of_the_loss_is_told_its_new_name(tmp_path, capsys):
     assert f"{path}: {old} is called {new} now" in said(capsys, "test", "--config", str(path))
 
 
-def test_a_class_of_ones_own_names_its_arguments_itself(tmp_path):
+def test_arguments_of_third_party_classes_are_not_checked(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("model: {loss: {class_path: mine.Loss, init_args: {margin: 0.1}}}")
     refuse_old_names(["fit", "--config", str(path)])
 
 
-def test_a_comment_may_hold_an_old_name(tmp_path):
+def test_a_comment_may_contain_an_old_name(tmp_path):
     path = tmp_path / "new.yaml"
     path.write_text("# was stage2_distill.loss.DistillationLoss\nbackbone: mobilenetv3_small_050\nimage_size: 64\n")
     assert main(["complexity", "--config", str(path)]) == 0

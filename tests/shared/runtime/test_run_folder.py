@@ -1,4 +1,4 @@
-"""Results of the same settings are gone on with; those of others are refused, or replaced by name."""
+"""Runs with the same settings resume; results of other settings are refused or, on request, replaced."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def run(folder, settings, overwrite=False):
         (folder / "scores.json").write_text("{}")
 
 
-def test_the_same_settings_go_on_and_others_are_named(tmp_path):
+def test_the_same_settings_resume_and_different_ones_are_named(tmp_path):
     folder = tmp_path / "new/out"
     run(folder, {"threshold": 0.5, "rules": {"mode": "origin"}})
     run(folder, {"rules": {"mode": "origin"}, "threshold": 0.5})
@@ -38,7 +38,7 @@ def test_the_same_settings_go_on_and_others_are_named(tmp_path):
     assert (folder / "scores.json").exists()
 
 
-def test_what_is_replaced_is_said_and_nothing_else_is_touched(tmp_path, capsys):
+def test_replaced_files_are_listed_and_nothing_else_is_touched(tmp_path, capsys):
     run(tmp_path, {"a": 1})
     (tmp_path / "scores.md").touch()
     (tmp_path / "notes.txt").touch()
@@ -57,12 +57,12 @@ def test_results_without_a_record_are_of_unknown_settings(tmp_path, record):
         run(tmp_path, {"a": 1})
 
 
-def test_settings_without_results_bind_nobody(tmp_path):
-    (tmp_path / "settings.json").write_text('{"a": 1}')  # stopped before anything was there
+def test_settings_without_results_are_ignored(tmp_path):
+    (tmp_path / "settings.json").write_text('{"a": 1}')  # as if stopped before the first result
     run(tmp_path, {"a": 2})
 
 
-def test_two_runs_never_write_one_folder(tmp_path):
+def test_two_runs_never_write_to_one_folder(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "there\n"

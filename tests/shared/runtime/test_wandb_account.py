@@ -1,4 +1,4 @@
-"""Whether a W&B key is found where `wandb login` and people put it."""
+"""A W&B key is found where `wandb login` and users put it."""
 
 import pytest
 
@@ -13,24 +13,24 @@ def empty_home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_nothing_is_no_account():
+def test_without_a_key_there_is_no_account():
     assert not has_account()
 
 
-def test_a_key_in_the_environment(monkeypatch):
+def test_a_key_in_the_environment_is_found(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     assert has_account()
 
 
 @pytest.mark.parametrize("machine", ["api.wandb.ai", "api.forge.coreweave.com"])
-def test_a_key_that_login_noted(empty_home, machine):
+def test_a_key_saved_by_login_is_found(empty_home, machine):
     netrc = empty_home / ".netrc"
     netrc.write_text(f"machine {machine}\n  login user\n  password {'x' * 40}\n")
     netrc.chmod(0o600)
     assert has_account()
 
 
-def test_a_server_of_ones_own_has_a_key_of_its_own(empty_home, monkeypatch):
+def test_a_private_server_has_its_own_key(empty_home, monkeypatch):
     netrc = empty_home / "elsewhere"
     netrc.write_text(f"machine wandb.example.org\n  login user\n  password {'x' * 40}\n")
     netrc.chmod(0o600)
@@ -40,6 +40,6 @@ def test_a_server_of_ones_own_has_a_key_of_its_own(empty_home, monkeypatch):
     assert has_account()
 
 
-def test_a_broken_file_is_no_account(empty_home):
+def test_a_broken_file_counts_as_no_account(empty_home):
     (empty_home / ".netrc").write_text("machine\n")
     assert not has_account()

@@ -1,4 +1,4 @@
-"""Tables that people paste into documents: every number is the summary's, and published ones are beside."""
+"""Tables for documents: their numbers come from the summary, with published scores beside them."""
 
 import re
 
@@ -15,7 +15,7 @@ def scores(images, f1):
 
 @pytest.fixture
 def summary():
-    """CASIA v1 with everything, a set of authentic images alone, and one without anything published."""
+    """Summary of CASIA v1 with all scores, a set of authentic images only, and a set without published scores."""
     kinds = {"copy_move": scores(8, 0.41), "splice": scores(13, 0.52)}
     return {
         "casia1": {
@@ -31,7 +31,7 @@ def summary():
     }
 
 
-def test_the_text_has_a_row_for_each_set_and_each_part_of_one(summary):
+def test_the_text_has_a_row_for_each_set_and_each_subset(summary):
     header, *rows = text(summary).splitlines()
     assert [row.split()[:2] for row in rows] == [
         ["casia1", "21"],
@@ -71,7 +71,7 @@ def test_without_published_numbers_no_source_is_named(summary):
     assert "arXiv" not in markdown({"my_set": summary["my_set"]}, Scoring())
 
 
-def test_the_four_sets_together_stand_beside_the_papers_mean(summary):
+def test_the_mean_of_the_four_sets_is_shown_beside_that_of_the_paper(summary):
     four = {
         name: scores(10, f1)
         for name, f1 in zip(("casia1", "Columbia", "coverage", "NC16"), (0.5, 0.7, 0.3, 0.4), strict=True)
@@ -82,7 +82,7 @@ def test_the_four_sets_together_stand_beside_the_papers_mean(summary):
     assert "PIM (mask) 0.648" in row
 
 
-def test_latex_escapes_what_latex_would_read(summary):
+def test_special_characters_are_escaped_in_latex(summary):
     lines = latex(summary, Scoring()).splitlines()
     body = [line for line in lines if line.endswith(r"\\")]
     assert lines[0].startswith("% ")

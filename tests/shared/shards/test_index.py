@@ -4,7 +4,7 @@ from boxpromptiml.runtime.provenance import write_json
 from boxpromptiml.shards import CacheError, place_of, read_index, shard_paths, write_index
 
 
-def test_the_index_sums_up_the_cache(cache, stamp):
+def test_the_index_summarizes_the_cache(cache, stamp):
     index = read_index(cache)
     assert [(shard.name, shard.samples) for shard in index.shards] == [
         ("shard-001-00000.h5", 4),
@@ -19,7 +19,7 @@ def test_shards_are_in_the_manifests_order_whoever_wrote_them(cache):
     assert [place_of(path) for path in shard_paths(cache).values()] == [0, 1]
 
 
-def test_no_index_is_written_over_a_damaged_shard(cache, stamp):
+def test_no_index_is_written_for_a_damaged_shard(cache, stamp):
     (cache / "index.json").unlink()
     path = cache / "shard-000-00001.h5"
     path.write_bytes(path.read_bytes()[:-1])
@@ -34,13 +34,13 @@ def test_a_cache_without_its_index_is_incomplete(cache):
         read_index(cache)
 
 
-def test_a_folder_without_shards_is_no_cache(tmp_path):
+def test_a_folder_without_shards_is_not_a_cache(tmp_path):
     with pytest.raises(CacheError, match="no cache here"):
         read_index(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
-def test_a_damaged_index_is_named_with_the_remedy(cache, content):
+def test_a_damaged_index_is_named_with_a_remedy(cache, content):
     (cache / "index.json").write_bytes(content)
     with pytest.raises(CacheError, match=r"index\.json: not an index .* delete it and run the same"):
         read_index(cache)

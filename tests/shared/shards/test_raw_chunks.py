@@ -1,4 +1,4 @@
-"""Chunks read past HDF5 are those that HDF5 gives."""
+"""Chunks read directly from the file equal those read through HDF5."""
 
 import h5py
 import numpy as np
@@ -11,7 +11,7 @@ SIZE = 8
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """Noise, stored as it is, and masks of one value, gzipped, five of each."""
+    """HDF5 file with five noise images, stored uncompressed, and five constant masks, compressed."""
     path = tmp_path_factory.mktemp("chunks") / "five.h5"
     noise = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE), dtype=np.uint8)
     with h5py.File(path, "w") as file:
@@ -45,6 +45,6 @@ def test_a_dataset_that_lacks_a_sample_is_refused(tmp_path):
             raw_chunks.places(lacking, 2, SIZE)
 
 
-def test_the_checksum_of_pieces_is_that_of_all_bytes_in_a_row():
+def test_the_checksum_of_chunks_equals_that_of_their_concatenation():
     pieces = [np.arange(7, dtype=np.uint8), np.arange(3, dtype=np.uint8)]
     assert raw_chunks.crc32(pieces) == raw_chunks.crc32([np.concatenate(pieces)])

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from boxpromptiml.shards import CacheError, ShardReader, reader, write_shard
 
 
-def test_reader_serves_all_samples_in_order(cache, make_sample, same):
+def test_the_reader_returns_all_samples_in_order(cache, make_sample, same):
     reader = ShardReader(cache)
     assert len(reader) == 6
     assert all(same(reader[i], make_sample(i, boxes=i % 3)) for i in range(4))
@@ -21,7 +21,7 @@ def test_reader_serves_all_samples_in_order(cache, make_sample, same):
         reader[6]
 
 
-def test_reader_serves_only_the_splits_asked_for(cache):
+def test_the_reader_returns_only_the_requested_splits(cache):
     assert ShardReader(cache, ["val"]).image_ids.tolist() == [4]
     assert ShardReader(cache, ["val"])[0].image_id == 4
     assert len(ShardReader(cache, ["test"])) == 0
@@ -34,9 +34,9 @@ def test_a_reader_in_use_can_be_pickled(cache):
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
-def test_loader_workers_read_however_they_are_started(cache, same, start):
+def test_loader_workers_can_read_with_every_start_method(cache, same, start):
     reader = ShardReader(cache)
-    assert reader[0].image_id == 0  # a handle is open before the workers exist
+    assert reader[0].image_id == 0  # opens a handle before the workers start
     loader = DataLoader(reader, batch_size=2, num_workers=2, collate_fn=list, multiprocessing_context=start)
     read = [sample for batch in loader for sample in batch]
     assert [sample.image_id for sample in read] == list(range(6))
@@ -52,7 +52,7 @@ def test_a_cache_of_many_shards_does_not_use_up_open_files(cache, monkeypatch):
     assert len(os.listdir("/proc/self/fd")) == before + 1  # noqa: PTH208
 
 
-def test_reader_refuses_missing_truncated_and_foreign_shards_by_name(cache, stamp):
+def test_missing_truncated_and_foreign_shards_are_refused_by_name(cache, stamp):
     path = cache / "shard-000-00001.h5"
     content = path.read_bytes()
     path.write_bytes(content[:-100])

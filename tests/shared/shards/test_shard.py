@@ -13,7 +13,7 @@ from boxpromptiml.shards.shard import PIXELS
 
 SIZE = 8
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-# Noise does not shrink and is stored as it is; a mask of one value does.
+# Noise is incompressible and stored as it is; a constant mask is compressed.
 pixels = hnp.arrays(np.uint8, (SIZE, SIZE)) | st.integers(0, 255).map(lambda v: np.full((SIZE, SIZE), v, np.uint8))
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=12)
 
@@ -42,21 +42,21 @@ def samples(draw):
     written=st.lists(samples(), max_size=4),
     set_aside=st.lists(st.builds(SetAside, st.integers(0, 99), words, words), max_size=3),
 )
-def test_what_is_written_is_read(tmp_path, stamp, same, written, set_aside):
+def test_written_samples_are_read_back(tmp_path, stamp, same, written, set_aside):
     path = tmp_path / "shard-000-00000.h5"
     write_shard(path, written, set_aside, stamp)
     read, read_set_aside = read_shard(path, stamp)
     assert len(read) == len(written)
     assert all(same(a, b) for a, b in zip(read, written, strict=True))
     assert read_set_aside == set_aside
-    with h5py.File(path) as file:  # and any HDF5 program reads the same
+    with h5py.File(path) as file:  # any HDF5 program reads the same
         for name in PIXELS:
             wanted = [getattr(sample, name) for sample in written]
             blank = np.zeros((SIZE, SIZE), np.uint8)
             assert all(np.array_equal(a, blank if b is None else b) for a, b in zip(file[name][:], wanted, strict=True))
 
 
-def test_samples_are_read_without_a_copy_and_can_be_changed(tmp_path, stamp, make_sample):
+def test_samples_are_read_without_a_copy_and_are_writable(tmp_path, stamp, make_sample):
     write_shard(tmp_path / "s.h5", [replace(make_sample(0), pseudo_mask=np.zeros((SIZE, SIZE), np.uint8))], [], stamp)
     ((sample,), _) = read_shard(tmp_path / "s.h5", stamp)
     for name in PIXELS:
@@ -65,7 +65,7 @@ def test_samples_are_read_without_a_copy_and_can_be_changed(tmp_path, stamp, mak
 
 @settings(in_one_folder, max_examples=30)
 @given(keep=st.floats(0, 0.9999))
-def test_a_shard_cut_short_is_refused_by_name(tmp_path, stamp, make_sample, keep):
+def test_a_truncated_shard_is_refused_by_name(tmp_path, stamp, make_sample, keep):
     path = tmp_path / "s.h5"
     write_shard(path, [make_sample(0), make_sample(1)], [], stamp)
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
@@ -75,7 +75,7 @@ def test_a_shard_cut_short_is_refused_by_name(tmp_path, stamp, make_sample, keep
 
 @settings(in_one_folder, max_examples=150)
 @given(where=st.floats(0, 0.9999), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_found_or_harmless_and_costs_one_sample_at_most_or_all(
+def test_a_flipped_bit_is_detected_or_harmless_and_costs_one_sample_or_the_shard(
     tmp_path, stamp, make_sample, same, where, bit
 ):
     path = tmp_path / "s.h5"
@@ -94,7 +94,7 @@ def test_a_flipped_bit_is_found_or_harmless_and_costs_one_sample_at_most_or_all(
         assert len(read) in (0, 1)
 
 
-def test_salvage_keeps_the_samples_beside_a_damaged_one(tmp_path, stamp, make_sample, flip):
+def test_salvage_keeps_all_samples_but_the_damaged_one(tmp_path, stamp, make_sample, flip):
     path = tmp_path / "s.h5"
     write_shard(path, [make_sample(i) for i in range(4)], [SetAside(9, "a.jpg", "empty")], stamp)
     flip(path, 2)
@@ -112,5 +112,5 @@ def test_a_shard_of_another_run_is_refused_naming_the_field(tmp_path, stamp, mak
     other = replace(stamp, **{field: 99 if isinstance(getattr(stamp, field), int) else "other"})
     with pytest.raises(CacheError, match=rf"s\.h5: made with {field} ") as caught:
         read_shard(tmp_path / "s.h5", other)
-    assert not isinstance(caught.value, DamageError)  # nothing is wrong with the file
+    assert not isinstance(caught.value, DamageError)  # the file itself is intact
     assert len(read_shard(tmp_path / "s.h5", None)[0]) == 1

@@ -1,4 +1,4 @@
-"""A shard is written whole, with what readers need to check it."""
+"""Shards are written atomically, with the checksums that readers need."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ def test_many_images_can_be_set_aside(tmp_path, stamp):
     assert read_shard(tmp_path / "s.h5", stamp)[1] == set_aside
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path, stamp, make_sample, monkeypatch):
+def test_a_full_disk_leaves_the_old_file(tmp_path, stamp, make_sample, monkeypatch):
     path = tmp_path / "s.h5"
     write_shard(path, [make_sample(0)], [], stamp)
 

@@ -9,7 +9,7 @@ from boxpromptiml.images import write_photo
 
 @pytest.fixture
 def photo_folder(tmp_path):
-    """Twelve textured photos, each of a hue of its own, so that a pixel tells which photo it comes from."""
+    """Folder of twelve textured photos with distinct hues, so that a pixel identifies its photo."""
     folder = tmp_path / "photos"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -22,7 +22,7 @@ def photo_folder(tmp_path):
 
 @pytest.fixture
 def object_folder(tmp_path):
-    """Four grey photos with a red rectangle each, whose instance maps know it."""
+    """Folder of four grey photos with a red rectangle each, and instance maps of the rectangles."""
     folder = tmp_path / "objects"
     for name in ("images", "instances"):
         (folder / name).mkdir(parents=True)

@@ -16,7 +16,7 @@ def box(top, left, height, width, shape=(40, 50)):
 
 
 @given(st.integers(0, 39), st.integers(0, 49), st.integers(1, 40), st.integers(1, 50))
-def test_what_is_cut_out_and_laid_back_changes_nothing(top, left, height, width):
+def test_a_cutout_pasted_back_changes_nothing(top, left, height, width):
     region = box(top, left, height, width)
     content, back = laid_on(PHOTO, cut_out(PHOTO, region), top - MARGIN, left - MARGIN)
     np.testing.assert_array_equal(content, PHOTO)
@@ -24,7 +24,7 @@ def test_what_is_cut_out_and_laid_back_changes_nothing(top, left, height, width)
 
 
 @given(st.integers(-60, 60), st.integers(-60, 60))
-def test_a_piece_may_reach_over_every_border_or_lie_outside(top, left):
+def test_a_cutout_may_extend_over_any_border_or_lie_outside(top, left):
     piece = cut_out(PHOTO, box(10, 10, 12, 15))
     host = np.zeros((30, 30, 3), np.uint8)
     _, region = laid_on(host, piece, top, left)
@@ -33,7 +33,7 @@ def test_a_piece_may_reach_over_every_border_or_lie_outside(top, left):
     assert region.sum() == len(rows) * len(columns)
 
 
-def test_doing_nothing_keeps_the_pixels_and_mirroring_twice_brings_them_back():
+def test_identity_keeps_the_pixels_and_mirroring_twice_restores_them():
     piece = cut_out(PHOTO, box(5, 5, 9, 12))
     assert transformed(piece, 1) is piece
     twice = transformed(transformed(piece, 1, mirror=True), 1, mirror=True)
@@ -43,7 +43,7 @@ def test_doing_nothing_keeps_the_pixels_and_mirroring_twice_brings_them_back():
 
 
 @pytest.mark.parametrize(("scale", "degrees"), [(0.5, 0), (2, 0), (1, 90), (1, 30), (0.8, -45)])
-def test_area_follows_the_scale_whatever_the_turn(scale, degrees):
+def test_the_area_follows_the_scale_at_any_rotation(scale, degrees):
     piece = cut_out(PHOTO, box(5, 5, 24, 30))
     changed = transformed(piece, scale, degrees)
     assert changed.mask.sum() == pytest.approx(24 * 30 * scale**2, rel=0.06)
@@ -53,7 +53,7 @@ def test_area_follows_the_scale_whatever_the_turn(scale, degrees):
 
 
 @given(st.floats(0.02, 1), st.floats(-180, 180), st.integers(1, 30), st.integers(1, 3))
-def test_thin_pieces_never_vanish(scale, degrees, height, width):
+def test_thin_cutouts_never_vanish(scale, degrees, height, width):
     assert transformed(cut_out(PHOTO, box(3, 3, height, width)), scale, degrees).mask.any()
 
 

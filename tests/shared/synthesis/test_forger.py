@@ -20,7 +20,7 @@ def photos(photo_folder):
 
 
 @pytest.mark.parametrize("kind", ["splice", "copy_move", "removal", None])
-def test_an_image_has_its_size_and_a_mask_when_it_is_forged(photos, kind):
+def test_an_image_has_the_requested_size_and_a_forged_one_a_mask(photos, kind):
     for seed in range(8):
         photo, mask = Forger(photos, [], 48, Recipe()).make(kind, photos[0], np.random.default_rng(seed))
         assert photo.shape == (48, 48, 3)
@@ -29,7 +29,7 @@ def test_an_image_has_its_size_and_a_mask_when_it_is_forged(photos, kind):
         assert mask is None or (mask.shape == (48, 48) and mask.any())
 
 
-def test_objects_are_spliced_by_their_probability(photos, object_folder):
+def test_objects_are_spliced_with_the_given_probability(photos, object_folder):
     objects = [examine_objects(pair) for pair in list_objects(object_folder)]
     recipe = Recipe(objects=0.5, host=NOTHING, donor=NOTHING, finish=NOTHING, colour_match=0, feather=0, poisson=0)
     forger = Forger(photos[4:9], objects, 64, recipe)  # green and blue photos; the objects are red
@@ -55,7 +55,7 @@ def test_a_host_is_never_its_own_donor(photos):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(20, 200), st.integers(20, 200))
-def test_a_canvas_never_has_more_pixels_than_the_photo_unless_the_image_needs_them(seed, height, width):
+def test_the_canvas_is_no_larger_than_the_photo_unless_the_image_size_requires_it(seed, height, width):
     photo = np.zeros((height, width, 3), np.uint8)
     recipe = Recipe(canvas=(1.0, 2.5), aspect=(0.5, 2.0))
     canvas = random_crop(photo, 32, recipe, np.random.default_rng(seed))
@@ -66,7 +66,7 @@ def test_a_canvas_never_has_more_pixels_than_the_photo_unless_the_image_needs_th
     assert (rows <= height + 1 and columns <= width + 1) or rows * columns < 33.5**2
 
 
-def test_a_finished_trace_is_left_on_the_whole_image(photos):
+def test_final_traces_are_applied_to_the_whole_image(photos):
     noisy = Recipe(host=NOTHING, finish=Traces(noise=1, noise_sigma=(9, 9)), canvas=(1, 1), aspect=(1, 1))
     clean = Recipe(host=NOTHING, finish=NOTHING, canvas=(1, 1), aspect=(1, 1))
     pictures = [

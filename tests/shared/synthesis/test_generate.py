@@ -29,7 +29,7 @@ def made(tmp_path_factory):
     return out
 
 
-def test_the_manifest_describes_what_lies_in_the_folder(made):
+def test_the_manifest_describes_the_files_in_the_folder(made):
     manifest = read_manifest(made / "manifest.json")
     assert manifest.set_aside == []
     assert Counter(record.split for record in manifest.records) == {"train": 24, "val": 4, "test": 6}
@@ -45,7 +45,7 @@ def test_the_manifest_describes_what_lies_in_the_folder(made):
     assert {path.name for path in made.rglob("*.png")} == listed
 
 
-def test_two_processes_make_the_same_bytes_as_one(made, tmp_path):
+def test_two_processes_write_the_same_bytes_as_one(made, tmp_path):
     assert synthesize(tmp_path / "again", **FEW | {"workers": 2}) == 0
     assert content(tmp_path / "again") == content(made)
 
@@ -63,7 +63,7 @@ def test_a_second_run_changes_nothing_and_other_arguments_are_refused(made):
         synthesize(made, **FEW, seed=5, recipe=Recipe(area=(0.1, 0.3)))
 
 
-def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
+def test_an_interrupted_run_resumes_and_gives_the_same_bytes(tmp_path):
     many = FEW | {"train": 150}
     out = tmp_path / "stopped"
     process = multiprocessing.get_context("spawn").Process(target=synthesize, args=(out,), kwargs=many)
@@ -84,8 +84,8 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
     assert content(out) == content(tmp_path / "undisturbed")
 
 
-def test_no_photo_of_one_split_shows_in_another(photo_folder, tmp_path):
-    """Every photo has a hue of its own; the hues seen in a split are those of its photos, as host and as donor."""
+def test_no_photo_of_one_split_appears_in_another(photo_folder, tmp_path):
+    """Every photo has a distinct hue; a split shows only the hues of its own photos, as host and as donor."""
     bare = Traces()
     recipe = Recipe(
         host=bare, donor=bare, finish=bare, colour_match=0, feather=0, poisson=0, canvas=(1, 1), aspect=(1, 1)
@@ -105,7 +105,7 @@ def test_no_photo_of_one_split_shows_in_another(photo_folder, tmp_path):
     assert min(map(len, seen.values())) >= 2
 
 
-def test_objects_are_spliced_and_a_photo_of_them_serves_one_split(photo_folder, object_folder, tmp_path):
+def test_objects_are_spliced_and_each_object_photo_is_used_in_one_split(photo_folder, object_folder, tmp_path):
     counts = {"train": 20, "val": 4, "test": 4}
     assert (
         synthesize(tmp_path / "out", photo_folder, [object_folder], **counts, size=48, kinds=["splice"], workers=2) == 0
@@ -118,7 +118,7 @@ def test_objects_are_spliced_and_a_photo_of_them_serves_one_split(photo_folder, 
 def test_bad_photos_are_set_aside_and_listed(photo_folder, tmp_path, capsys):
     (photo_folder / "empty.jpg").touch()
     (photo_folder / "cut.png").write_bytes((photo_folder / "00.png").read_bytes()[:400])
-    for _ in range(2):  # a second run tells again
+    for _ in range(2):  # a second run reports them again
         assert synthesize(tmp_path / "out", photo_folder, **FEW) == 3
         said = capsys.readouterr().out
         assert said.count("skipped: ") == 2
@@ -133,7 +133,7 @@ def test_photos_added_later_are_noticed(photo_folder, tmp_path):
         synthesize(tmp_path / "out", photo_folder, **FEW)
 
 
-def test_a_folder_of_other_things_is_left_alone(tmp_path):
+def test_a_folder_with_other_content_is_left_unchanged(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="did not write"):
         synthesize(tmp_path, **FEW)
@@ -152,12 +152,12 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
         ({"recipe": Recipe(area=(0.5, 0.4))}, "recipe.area is 0.5 to 0.4"),
     ],
 )
-def test_arguments_without_meaning_are_refused(tmp_path, wrong, words):
+def test_invalid_arguments_are_refused(tmp_path, wrong, words):
     with pytest.raises(InputError, match=words):
         synthesize(tmp_path / "out", **FEW | wrong)
 
 
-def test_all_authentic_and_jpeg_are_possible(tmp_path):
+def test_authentic_images_only_and_jpeg_output_are_possible(tmp_path):
     assert synthesize(tmp_path / "out", **FEW, kinds=[], authentic_share=1, format="jpg") == 0
     records = read_manifest(tmp_path / "out" / "manifest.json").records
     assert all(record.authentic and record.path.suffix == ".jpg" for record in records)

@@ -9,7 +9,7 @@ from boxpromptiml.images import ImageError, write_photo
 from boxpromptiml.synthesis.objects import SourceObjects, examine_objects, list_objects, read_object, split_objects
 
 
-def test_objects_are_paired_with_their_maps_by_name(object_folder):
+def test_object_photos_are_paired_with_their_instance_maps_by_name(object_folder):
     (object_folder / "instances" / "01.png").unlink()
     assert [(photo.name, map_.name) for photo, map_ in list_objects(object_folder)] == [
         ("00.png", "00.png"),
@@ -28,7 +28,7 @@ def test_a_folder_without_pairs_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_only_objects_of_a_useful_size_are_taken(tmp_path, dtype):
+def test_only_objects_of_a_useful_size_are_used(tmp_path, dtype):
     write_photo(tmp_path / "photo.png", np.zeros((100, 100, 3), np.uint8))
     instances = np.full((100, 100), 7, dtype)  # fills more than 60 % of the photo
     instances[:10, :] = 0
@@ -50,14 +50,14 @@ def test_a_map_of_another_size_or_with_colours_is_set_aside_by_name(tmp_path):
     )
 
 
-def test_an_object_is_read_with_its_outline(object_folder):
+def test_an_object_is_read_with_its_mask(object_folder):
     source = examine_objects(list_objects(object_folder)[0])
     cutout = read_object(source, source.numbers[0])
     assert cutout.mask.sum() == 30 * 40
     assert (cutout.photo[cutout.mask] == (200, 0, 0)).all()
 
 
-def test_objects_of_one_photo_stay_together_and_follow_a_photo_that_is_known():
+def test_objects_of_one_photo_stay_in_one_split_and_follow_a_known_photo():
     found = [SourceObjects(Path(f"{i}.jpg"), Path(f"{i}.png"), (1,), f"scene {i}") for i in range(40)]
     split = split_objects(found, {"scene 3": "test", "scene 4": "test"}, {"train": 30, "val": 0, "test": 10}, seed=0)
     assert [source.path for source in split] == [source.path for source in found]

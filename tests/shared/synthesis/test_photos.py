@@ -11,7 +11,7 @@ from boxpromptiml.images import read_photo, write_photo
 from boxpromptiml.synthesis.photos import ExaminedPhoto, examine, packaged_photos, split_photos
 
 
-def test_packaged_photos_are_there_in_colour_and_no_scene_is_in_two_splits():
+def test_packaged_photos_are_in_colour_and_no_scene_is_in_two_splits():
     photos = packaged_photos()
     for photo in photos:
         pixels = read_photo(photo.path).astype(int)
@@ -36,7 +36,7 @@ def test_every_scene_goes_to_one_split_and_each_split_gets_enough(scenes, copies
     assert min(counts["train"], counts["val"], counts["test"]) >= 2
 
 
-def test_photos_are_shared_in_proportion_and_another_seed_shares_them_otherwise():
+def test_photos_are_split_in_proportion_and_differently_for_each_seed():
     examined = [ExaminedPhoto(Path(f"{i}.jpg"), str(i), None) for i in range(300)]
     wanted = {"train": 800, "val": 100, "test": 100}
     first, second = (split_photos(examined, wanted, 2, seed) for seed in (0, 1))
@@ -50,7 +50,7 @@ def test_splits_without_images_get_no_photo():
     assert {p.split for p in split_photos(examined, {"train": 5, "val": 0, "test": 0}, 2, 0)} == {"train"}
 
 
-def test_too_few_photos_are_counted_without_the_bad_and_the_double_ones():
+def test_the_count_of_too_few_photos_excludes_bad_and_duplicate_ones():
     examined = [
         ExaminedPhoto(Path("a"), "1", None),
         ExaminedPhoto(Path("b"), "1", None),
@@ -60,7 +60,7 @@ def test_too_few_photos_are_counted_without_the_bad_and_the_double_ones():
         split_photos(examined, {"train": 5, "val": 0, "test": 5}, 2, 0)
 
 
-def test_examining_tells_good_bad_small_and_identical_photos_apart(tmp_path):
+def test_good_bad_small_and_identical_photos_are_distinguished(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (70, 80, 3), np.uint8)
     for name, pixels in (("a.png", noise), ("b.png", noise), ("c.png", noise // 2), ("icon.png", noise[:30])):
         write_photo(tmp_path / name, pixels)

@@ -30,7 +30,7 @@ def plan(wanted, photos=None, objects=()):
         return make_plan(wanted, photos, objects, spread)
 
 
-def test_a_plan_is_read_as_it_was_written(photo_folder, object_folder, tmp_path):
+def test_a_written_plan_is_read_back(photo_folder, object_folder, tmp_path):
     wanted = settings(listing(photo_folder), (listing(object_folder),))
     made = plan(wanted, photo_folder, [object_folder])
     write_plan(tmp_path, made)
@@ -41,7 +41,7 @@ def test_a_plan_is_read_as_it_was_written(photo_folder, object_folder, tmp_path)
     assert made.photos_of("val") == [photo for photo in made.photos if photo.split == "val"]
 
 
-def test_there_is_no_plan_in_a_new_folder_and_a_damaged_one_is_named(tmp_path):
+def test_a_new_folder_has_no_plan_and_a_damaged_plan_is_named(tmp_path):
     assert read_plan(tmp_path) is None
     for content in ("{", '{"version": 3}', "[]"):
         (tmp_path / PLAN_FILE).write_text(content)
@@ -49,20 +49,20 @@ def test_there_is_no_plan_in_a_new_folder_and_a_damaged_one_is_named(tmp_path):
             read_plan(tmp_path)
 
 
-def test_what_differs_is_named():
+def test_differing_settings_are_named():
     made = plan(settings())
     assert differences(made, settings()) == []
     assert differences(made, replace(settings(), seed=4, recipe=Recipe())) == ["recipe", "seed"]
 
 
-def test_another_file_in_the_folder_makes_another_listing(photo_folder):
+def test_another_file_in_the_folder_changes_the_listing_hash(photo_folder):
     before = listing(photo_folder)
     assert listing(photo_folder) == before
     (photo_folder / "00.png").rename(photo_folder / "99.png")
     assert listing(photo_folder) != before
 
 
-def test_a_map_that_cannot_be_read_is_set_aside(photo_folder, object_folder):
+def test_an_unreadable_instance_map_is_set_aside(photo_folder, object_folder):
     (object_folder / "instances" / "02.png").write_bytes(b"")
     made = plan(settings(), photo_folder, [object_folder])
     assert [Path(source.path).name for source in made.objects] == ["00.png", "01.png", "03.png"]

@@ -7,7 +7,7 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.synthesis.recipe import Recipe, Traces, check, log_uniform
 
 
-def test_the_default_recipe_has_a_meaning():
+def test_the_default_recipe_is_valid():
     check(Recipe())
 
 
@@ -27,18 +27,18 @@ def test_the_default_recipe_has_a_meaning():
         ({"finish": Traces(blur_sigma=(0, 1))}, r"recipe\.finish\.blur_sigma is 0; name a number above 0"),
     ],
 )
-def test_a_recipe_without_meaning_is_refused_by_the_name_of_its_field(wrong, words):
+def test_an_invalid_recipe_is_refused_naming_the_field(wrong, words):
     with pytest.raises(InputError, match=words):
         check(replace(Recipe(), **wrong))
 
 
 @pytest.mark.parametrize("kind", [Recipe, Traces])
-def test_every_field_is_explained(kind):
+def test_every_field_is_documented(kind):
     for field in fields(kind):
         assert f"\n        {field.name}: " in kind.__doc__, field.name
 
 
-def test_small_numbers_of_a_range_are_as_common_as_large_ones():
+def test_draws_are_log_uniform():
     rng = np.random.default_rng(0)
     drawn = np.array([log_uniform(rng, (0.01, 1)) for _ in range(4000)])
     assert drawn.min() >= 0.01

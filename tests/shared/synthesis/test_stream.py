@@ -18,12 +18,12 @@ def folder(tmp_path_factory):
     return out
 
 
-def test_no_training_file_is_written(folder):
+def test_no_training_images_are_written(folder):
     assert {record.split for record in read_manifest(folder / "manifest.json").records} == {"val", "test"}
     assert not list(folder.rglob("train-*"))
 
 
-def test_samples_carry_exact_masks_and_boxes_around_them(folder):
+def test_samples_have_exact_masks_with_boxes_around_them(folder):
     stream = ForgeryStream(str(folder), 40)
     assert len(stream) == len(stream.authentic) == len(stream.sources) == 40
     kinds = set()
@@ -35,7 +35,7 @@ def test_samples_carry_exact_masks_and_boxes_around_them(folder):
         np.testing.assert_array_equal(sample.pseudo_mask, sample.truth)
         assert set(np.unique(sample.truth)) <= {0, 255}
         unboxed = (sample.truth > 0) & ~rasterize(sample.boxes_xyxy, 48, 48)
-        assert unboxed.sum() <= 2  # single pixels get no box of their own
+        assert unboxed.sum() <= 2  # single pixels get no separate box
         assert len(sample.teacher_scores) == len(sample.boxes_xyxy)
     assert kinds == {"", "splice", "copy_move", "removal"}
     assert 0 < stream.authentic.mean() < 0.4
@@ -45,7 +45,7 @@ def same(one, other):
     return all(np.array_equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
 
 
-def test_index_and_seed_decide_a_sample_in_any_process(folder):
+def test_a_sample_depends_only_on_index_and_seed_in_any_process(folder):
     stream = ForgeryStream(str(folder), 10)
     sent = pickle.loads(pickle.dumps(stream))
     assert same(stream.draw(3, 1), sent.draw(3, 1))

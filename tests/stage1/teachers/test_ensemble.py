@@ -11,8 +11,8 @@ WIDTH, HEIGHT = 60, 40
 BOX = [20, 10, 40, 30]
 
 
-class Answering(Teacher):
-    """Gives each box the mask that a function makes of it, as arrays or as tensors, beside a worse candidate."""
+class StubTeacher(Teacher):
+    """Stub teacher: a function gives the mask of each box, as arrays or tensors, beside a worse candidate."""
 
     name = "answering"
     weights_sha256 = "0123"
@@ -47,7 +47,7 @@ class Answering(Teacher):
 
 
 def consensus(answer, boxes=(BOX,), **arguments):
-    teacher = JitterEnsemble(Answering(answer, arguments.pop("tensors", False)), **arguments)
+    teacher = JitterEnsemble(StubTeacher(answer, arguments.pop("tensors", False)), **arguments)
     proposed = teacher.propose(teacher.embed([None]), [as_boxes(boxes)], [(WIDTH, HEIGHT)])[0]
     return np.asarray(proposed.probability), np.asarray(proposed.scores)
 
@@ -63,7 +63,7 @@ def an_object(box):
 
 
 @pytest.mark.parametrize("tensors", [False, True])
-def test_a_mask_that_does_not_hang_on_the_box_is_certain(tensors):
+def test_a_mask_independent_of_the_box_is_certain(tensors):
     probability, scores = consensus(an_object, tensors=tensors)
     assert probability.shape == (1, 1, HEIGHT, WIDTH)
     assert (probability[0, 0] == an_object(None)).all()
@@ -71,7 +71,7 @@ def test_a_mask_that_does_not_hang_on_the_box_is_certain(tensors):
 
 
 def test_a_mask_that_follows_the_box_is_less_certain():
-    """A box of 20 × 20 pixels, its sides moved by 2, by hand: three of five agree on all but its four corners."""
+    """Hand-computed: a box of 20 × 20 pixels with sides moved by 2; three of five agree on all but its four corners."""
     probability, scores = consensus(whole)
     expected = whole(np.array(BOX))
     for rows in (slice(10, 12), slice(28, 30)):
@@ -82,13 +82,13 @@ def test_a_mask_that_follows_the_box_is_less_certain():
     assert scores[0, 0] == pytest.approx((drawn + larger + smaller + 2 * crossed) / 5)
 
 
-def test_no_mask_anywhere_is_no_agreement():
+def test_empty_masks_give_zero_agreement():
     probability, scores = consensus(lambda box: np.zeros((HEIGHT, WIDTH)))
     assert not probability.any()
     assert scores.tolist() == [[0]]
 
 
-def test_copies_of_different_boxes_do_not_mix():
+def test_perturbed_copies_of_different_boxes_do_not_mix():
     boxes = [BOX, [0, 0, 10, 10]]
     probability, scores = consensus(whole, boxes=boxes)
     for i, box in enumerate(boxes):
@@ -98,21 +98,21 @@ def test_copies_of_different_boxes_do_not_mix():
     assert consensus(whole, boxes=[])[0].shape == (0, 1, HEIGHT, WIDTH)
 
 
-def test_moves_are_balanced():
+def test_perturbations_are_balanced():
     assert not MOVES[:5].sum(0).any()
     assert not MOVES.sum(0).any()
     assert np.array_equal(MOVES.T @ MOVES, 8 * np.eye(4))
 
 
-def test_boxes_are_moved_by_a_share_of_their_side_and_stay_in_the_frame():
-    moved = JitterEnsemble(Answering(whole), copies=3, jitter=0.25).moved(
+def test_boxes_are_moved_by_a_fraction_of_their_side_and_stay_in_the_image():
+    moved = JitterEnsemble(StubTeacher(whole), copies=3, jitter=0.25).moved(
         as_boxes([BOX, [0, 0, 8, 40]]), (WIDTH, HEIGHT)
     )
     assert moved.tolist() == [BOX, [15, 5, 45, 35], [25, 15, 35, 25], [0, 0, 8, 40], [0, 0, 10, 40], [2, 10, 6, 30]]
 
 
-def test_a_photo_is_embedded_once_and_the_cache_knows_what_made_it():
-    teacher = Answering(whole)
+def test_a_photo_is_embedded_once_and_settings_name_the_ensemble():
+    teacher = StubTeacher(whole)
     ensemble = JitterEnsemble(teacher, copies=4, jitter=0.2)
     ensemble.propose(ensemble.embed([None]), [as_boxes([BOX])], [(WIDTH, HEIGHT)])
     assert teacher.embedded == 1
@@ -122,6 +122,6 @@ def test_a_photo_is_embedded_once_and_the_cache_knows_what_made_it():
 
 
 @pytest.mark.parametrize("wrong", [{"copies": 1}, {"copies": 10}, {"jitter": 0.0}, {"jitter": 0.5}])
-def test_meaningless_arguments_are_refused(wrong):
+def test_invalid_arguments_are_refused(wrong):
     with pytest.raises(InputError, match=r"(copies|jitter) is .*; name a"):
-        JitterEnsemble(Answering(whole), **wrong)
+        JitterEnsemble(StubTeacher(whole), **wrong)

@@ -8,7 +8,7 @@ from stage1_pseudomask.teachers.grabcut import GrabCut, shrink
 
 
 def disk_on_texture(seed=0, height=90, width=120, alike=False):
-    """A disk and its loose box; ``alike`` gives it the colours of its surroundings."""
+    """A disk and a loose box around it; ``alike`` gives it the colours of its surroundings."""
     rng = np.random.default_rng(seed)
     photo = rng.integers(60, 110, (height, width, 3), dtype=np.uint8)
     y, x = np.mgrid[:height, :width]
@@ -33,14 +33,14 @@ def test_it_finds_an_object_much_better_than_its_box():
     assert score > 0.9
 
 
-def test_where_colours_say_nothing_the_middle_of_the_box_is_kept():
+def test_where_colours_do_not_differ_the_middle_of_the_box_is_kept():
     photo, disk, boxes = disk_on_texture(alike=True)
     mask, score = GrabCut().cut(photo, boxes[0])
     assert iou(mask, disk) > iou(rasterize(boxes, 120, 90), disk)
     assert score < 0.9
 
 
-def test_every_box_is_cut_on_its_own_and_images_may_have_none():
+def test_every_box_is_segmented_separately_and_images_may_have_none():
     photo, _, boxes = disk_on_texture()
     other = as_boxes([(80, 10, 110, 40)])
     both, none = masks(GrabCut(), [photo, photo], [np.concatenate([boxes, other]), boxes[:0]], [(120, 90)] * 2)
@@ -61,7 +61,7 @@ def test_masks_do_not_depend_on_threads_or_batches():
         assert np.array_equal(single.scores, threaded.scores)
 
 
-def test_masks_come_in_the_frame_of_the_boxes():
+def test_masks_have_the_resolution_of_the_boxes():
     photo, disk, boxes = disk_on_texture()
     (candidates,) = masks(GrabCut(), [photo], [boxes * 2], [(240, 180)])
     assert iou(candidates.probability[0, 0] > 0.5, disk.repeat(2, 0).repeat(2, 1)) > 0.9

@@ -1,4 +1,4 @@
-"""Batches against ``SamPredictor`` one image at a time, with trained weights: masks are shapes and not noise."""
+"""Batched inference against ``SamPredictor`` on one image at a time, with trained weights, so masks are not noise."""
 
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ def teach(model, variant, photos, boxes, **arguments):
 
 
 def one_by_one(model, photos, boxes, multimask_output=False):
-    """For each photo the predictor's (N, C, H, W) bool masks and (N, C) scores."""
+    """Masks of the predictor for each photo, bool (N, C, H, W), and scores (N, C)."""
     predictor = SamPredictor(model)
     for photo, image_boxes in zip(photos, boxes, strict=True):
         predictor.set_image(photo)
@@ -52,12 +52,12 @@ def assert_parity(model, variant, photos, boxes, **arguments):
 
 
 @pytest.mark.parametrize("multimask_output", [False, True])
-def test_batches_give_the_masks_of_the_predictor_image_by_image(tiny, forgeries, multimask_output):
+def test_batches_give_the_masks_of_the_predictor(tiny, forgeries, multimask_output):
     photos, boxes, _ = zip(*forgeries, strict=True)
     assert_parity(tiny, "tiny", photos, boxes, multimask_output=multimask_output, boxes_at_once=5)
 
 
-def test_half_precision_agrees_with_the_predictor_in_full(tiny, forgeries):
+def test_half_precision_agrees_with_the_predictor_in_fp32(tiny, forgeries):
     photos, boxes, _ = zip(*forgeries, strict=True)
     with torch.autocast("cpu", torch.bfloat16):
         rough = teach(tiny, "tiny", photos, boxes)
@@ -71,7 +71,7 @@ def test_half_precision_agrees_with_the_predictor_in_full(tiny, forgeries):
     assert np.mean(ious) >= 0.99
 
 
-def test_the_small_network_finds_shapes_rather_than_boxes(tiny, forgeries):
+def test_the_small_network_segments_objects_rather_than_boxes(tiny, forgeries):
     photos, boxes, truths = zip(*forgeries, strict=True)
     for_boxes, for_masks = [], []
     for candidates, xyxy, truth in zip(teach(tiny, "tiny", photos, boxes), boxes, truths, strict=True):
@@ -90,7 +90,7 @@ def test_images_without_boxes_have_no_candidates(tiny, forgeries):
     assert [len(each.scores) for each in teach(tiny, "tiny", photos, [as_boxes([])] * 2)] == [0, 0]
 
 
-def test_a_whole_cache_of_it(manifest, tmp_path):
+def test_a_whole_cache_is_made_with_it(manifest, tmp_path):
     teacher = SegmentAnything("tiny")
     code = pseudomasks(
         manifest, tmp_path / "cache", teacher, size=64, margin=0.1, accelerator="cpu", devices=1, precision="bf16-mixed"
@@ -101,7 +101,7 @@ def test_a_whole_cache_of_it(manifest, tmp_path):
     assert reader.index.stamp.weights_sha256 == teacher.weights_sha256
     for sample in (reader[i] for i in range(len(reader))):
         reach = rasterize(with_margin(sample.boxes_xyxy, 0.1, 64, 64), 64, 64)
-        near = ndimage.binary_dilation(reach, np.ones((3, 3)))  # resized from another frame
+        near = ndimage.binary_dilation(reach, np.ones((3, 3)))  # resized from another resolution
         assert not sample.pseudo_mask[~near].any()
         assert sample.authentic or sample.pseudo_mask.any()
 

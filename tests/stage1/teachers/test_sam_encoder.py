@@ -1,4 +1,4 @@
-"""``encode`` against the encoder's own forward, in which nothing was changed."""
+"""``encode`` against the original ``forward`` of the encoder."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from stage1_pseudomask.teachers.sam_encoder import encode, multiply_adds
 
 
 def encoder(grid, window, global_blocks=(1,), relative=0.5):
-    """Two blocks of two heads over grid × grid places, with positions that matter."""
+    """An encoder of two blocks with two heads over a grid × grid feature map, with random position embeddings."""
     torch.manual_seed(0)
     network = ImageEncoderViT(
         img_size=16 * grid,
@@ -27,9 +27,9 @@ def encoder(grid, window, global_blocks=(1,), relative=0.5):
         global_attn_indexes=global_blocks,
     ).eval()
     for name, parameter in network.named_parameters():
-        if "pos" in name:  # published as zeros, which would hide a mistake in positions
+        if "pos" in name:  # initialized to zero, which would hide an error in positions
             nn.init.normal_(parameter, std=relative)
-        elif "bias" in name:  # which is what the padding of a window consists of
+        elif "bias" in name:  # the value of padded window positions
             nn.init.normal_(parameter, std=0.5)
     return network
 
@@ -42,32 +42,32 @@ def assert_equal(network, device="cpu", **arguments):
 
 @pytest.mark.parametrize("window", [4, 5, 7, 14], ids="window {}".format)
 @pytest.mark.parametrize("grid", [8, 9, 16], ids="grid {}".format)
-def test_fused_attention_gives_what_the_shipped_encoder_gives(grid, window):
+def test_fused_attention_equals_the_original_encoder(grid, window):
     assert_equal(encoder(grid, window))
 
 
-def test_global_attention_alone_and_windows_alone():
+def test_global_attention_only_and_windowed_attention_only():
     assert_equal(encoder(10, 4, global_blocks=(0, 1)))
     assert_equal(encoder(10, 4, global_blocks=()))
 
 
 @pytest.mark.parametrize("limit", [1, 3_000, 10_000])
-def test_the_pieces_in_which_it_is_computed_change_nothing(monkeypatch, limit):
+def test_the_memory_limit_for_position_biases_changes_nothing(monkeypatch, limit):
     monkeypatch.setitem(sam_encoder.BIAS_BYTES, "cpu", limit)
     assert_equal(encoder(9, 4))
 
 
-def test_the_shipped_kernel_is_the_encoder_itself():
+def test_the_original_kernel_is_the_encoder_itself():
     assert_equal(encoder(8, 3), kernel="shipped")
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-def test_flex_attention_gives_the_same():
+def test_flex_attention_gives_the_same_features():
     assert_equal(encoder(8, 5), kernel="flex")
 
 
-def test_compiled_blocks_give_the_same(monkeypatch):
-    """The graphs that torch.compile traces; turning them into machine code takes a minute and is torch's business."""
+def test_compiled_blocks_give_the_same_features(monkeypatch):
+    """Tests only the graphs traced by torch.compile; generating machine code takes a minute and is torch's part."""
     sam_encoder._around.cache_clear()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     assert_equal(encoder(8, 5), compiled=True)
@@ -75,7 +75,7 @@ def test_compiled_blocks_give_the_same(monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", [{"kernel": "flex"}, {"compiled": True}], ids=["flex", "compiled"])
-def test_compiled_kernels_on_a_gpu_give_the_same(arguments):
+def test_compiled_kernels_on_a_gpu_give_the_same_features(arguments):
     if not torch.cuda.is_available():
         pytest.skip("no GPU, and compiling for a CPU takes a minute")
     assert_equal(encoder(8, 5).cuda(), device="cuda", **arguments)
@@ -90,7 +90,7 @@ def test_half_precision_stays_close():
     assert torch.corrcoef(torch.stack([exact.flatten(), rough.flatten()]))[0, 1] > 0.999
 
 
-def test_multiply_adds_are_those_that_a_counter_finds():
+def test_macs_agree_with_an_independent_counter():
     counter = pytest.importorskip("fvcore.nn").FlopCountAnalysis
     network = encoder(8, 4)
     counted = counter(network, torch.zeros(1, 3, 128, 128)).unsupported_ops_warnings(False).by_operator()

@@ -1,4 +1,4 @@
-"""Photos reach the encoder at its own size, or are refused because nothing would be left of them."""
+"""Photos are resized to the encoder's input size, or refused if a side would vanish."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from stage1_pseudomask.teachers.sam_resize import SIDES, refuse_too_thin, resize
 
 
 @pytest.mark.parametrize("shape", [(60, 90), (400, 150), (256, 256)])
-def test_the_longer_side_has_the_sides_length_and_pixels_are_those_of_the_package(shape):
+def test_the_longer_side_has_the_input_size_and_pixels_equal_those_of_segment_anything(shape):
     photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     resized = resize_longest_side(photo, SIDES["tiny"])
     assert max(resized.shape[:2]) == 256
@@ -17,7 +17,7 @@ def test_the_longer_side_has_the_sides_length_and_pixels_are_those_of_the_packag
 
 
 @pytest.mark.parametrize(("width", "refused"), [(512, False), (513, True)])
-def test_a_photo_of_which_less_than_half_a_pixel_would_be_left_is_refused(width, refused):
+def test_a_photo_with_a_side_below_half_a_pixel_after_resizing_is_refused(width, refused):
     photo = np.zeros((1, width, 3), np.uint8)
     if refused:
         with pytest.raises(ImageError, match="too thin for SAM, which sees 256"):

@@ -15,7 +15,7 @@ from stage1_pseudomask.teachers.sam_weights import CHECKPOINT_VARIABLE, Checkpoi
 
 @pytest.fixture
 def server(tmp_path):
-    """A folder served over HTTP on this machine: (address, folder, names asked for)."""
+    """A folder served over HTTP on this machine: (address, folder, list of requested names)."""
     asked = []
 
     class Handler(SimpleHTTPRequestHandler):
@@ -53,7 +53,7 @@ def test_a_download_with_another_checksum_is_refused_and_not_kept(server, tmp_pa
     assert not list((tmp_path / "kept").glob("*"))
 
 
-def test_without_network_one_line_says_what_to_put_where(tmp_path):
+def test_without_network_one_line_says_which_file_to_put_where(tmp_path):
     with pytest.raises(CheckpointError) as caught:
         sam_weights.download("vit_h", tmp_path, "http://127.0.0.1:9/")
     message = str(caught.value)
@@ -74,7 +74,7 @@ def test_a_missing_or_foreign_checkpoint_is_named(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_checkpoint_can_be_named_by_the_environment_and_identifies_itself(tmp_path, monkeypatch):
+def test_a_checkpoint_can_be_set_by_the_environment_and_is_identified_by_its_content(tmp_path, monkeypatch):
     (tmp_path / "mine.pth").write_bytes(b"weights")
     monkeypatch.setenv(CHECKPOINT_VARIABLE, str(tmp_path / "mine.pth"))
     assert SegmentAnything("vit_l").weights_sha256 == hashlib.sha256(b"weights").hexdigest()
@@ -82,11 +82,11 @@ def test_a_checkpoint_can_be_named_by_the_environment_and_identifies_itself(tmp_
     assert SegmentAnything("vit_l").weights_sha256 == sam_weights.CHECKPOINTS["vit_l"][1]
 
 
-def test_published_names_fit_the_package():
+def test_published_checkpoint_names_match_the_model_registry():
     assert set(sam_weights.CHECKPOINTS) - {"tiny"} < set(sam_model_registry)
 
 
-def test_the_packaged_weights_are_small_and_those_on_record_whatever_the_environment_names(tmp_path, monkeypatch):
+def test_the_packaged_weights_are_small_and_unaffected_by_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv(CHECKPOINT_VARIABLE, str(tmp_path / "of_another_variant.pth"))
     path = sam_weights.packaged()
     assert path.stat().st_size < 1_000_000

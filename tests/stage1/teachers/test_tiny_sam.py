@@ -1,9 +1,9 @@
-"""The small network has everything that makes Segment Anything hard to speed up."""
+"""The small network has every feature that complicates the acceleration of Segment Anything."""
 
 from stage1_pseudomask.teachers.tiny_sam import tiny_sam
 
 
-def test_it_has_windows_that_need_padding_global_attention_and_every_published_part():
+def test_it_has_padded_windows_global_attention_and_every_published_module():
     model = tiny_sam()
     windows = [block.window_size for block in model.image_encoder.blocks]
     grid = model.image_encoder.img_size // 16

@@ -1,4 +1,4 @@
-"""The small network can be trained again."""
+"""Training of the small network is reproducible."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from stage1_pseudomask.teachers.tiny_sam_training import train
 
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory):
-    """Bright squares on noise, at sizes other than the network's."""
+    """Bright squares on noise, at sizes other than the input size of the network."""
     folder, rng, records = tmp_path_factory.mktemp("squares"), np.random.default_rng(0), []
     for i, (width, height) in enumerate([(96, 64), (50, 80), (300, 300)]):
         photo = rng.integers(0, 90, (height, width, 3), dtype=np.uint8)
@@ -31,7 +31,7 @@ def squares(tmp_path_factory):
     return folder / "manifest.json"
 
 
-def test_training_writes_weights_that_load_and_repeats_itself(squares, tmp_path):
+def test_training_is_deterministic_and_writes_weights_that_load(squares, tmp_path):
     written = []
     for name in ("one.pth", "two.pth"):
         assert train(squares, tmp_path / name, steps=3, batch_size=2) == 0

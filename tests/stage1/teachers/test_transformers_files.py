@@ -1,4 +1,4 @@
-"""Files of models in SAM's family: what is fetched, what is refused, and what it is called."""
+"""Model files of the SAM family from the hub: downloads, refused files, and identification."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from stage1_pseudomask.teachers.transformers_sam import TransformersSam  # noqa:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A folder with a small SAM, as the hub has one."""
+    """Folder with a small SAM, in the layout of the hub."""
     encoder = {"hidden_size": 16, "output_channels": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
     config = transformers.SamConfig(
         vision_config={**encoder, "image_size": 32, "patch_size": 8, "global_attn_indexes": [], "num_pos_feats": 8},
@@ -35,7 +35,7 @@ def loaded(folder):
     return teacher
 
 
-def test_a_model_of_the_hub_is_known_by_its_commit(whole, monkeypatch, tmp_path):
+def test_a_hub_model_is_identified_by_its_commit(whole, monkeypatch, tmp_path):
     commit = "0123456789abcdef0123456789abcdef01234567"
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "snapshots" / commit).symlink_to(whole)
@@ -66,7 +66,7 @@ def test_without_the_library_the_message_says_how_to_install_it(monkeypatch):
         TransformersSam("facebook/sam2.1-hiera-small")
 
 
-def test_weights_that_hold_code_are_not_read(whole, tmp_path):
+def test_pickled_weights_are_refused(whole, tmp_path):
     for file in whole.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     torch.save({}, tmp_path / "pytorch_model.bin")

@@ -1,4 +1,4 @@
-"""Batches against the library's own processor and model, one image at a time, for random weights of each family."""
+"""Batched inference against the library's processor and model on single images, with random weights per family."""
 
 import pickle
 import re
@@ -27,7 +27,7 @@ PROMPTS = {"hidden_size": WIDTH, "image_size": SIDE, "patch_size": 8}
 LONGEST = {"size": {"longest_edge": SIDE}, "pad_size": {"height": SIDE, "width": SIDE}}
 SQUARE = {"size": {"height": SIDE, "width": SIDE}}
 SIZES = {"portrait": (40, 90), "landscape": (130, 57), "one pixel": (1, 1), "square": (64, 64), "large": (301, 200)}
-"""Width and height."""
+"""(width, height) of the photos."""
 
 
 def configs(vision, prompts, decoder={}):  # noqa: B006 (read only)
@@ -108,7 +108,7 @@ RENAMED = {
     **{r"(mlps\.\d|head)\.layers\.0": r"\1.proj_in", r"(mlps\.\d)\.layers\.1": r"\1.layers.0"},
     **{r"(mlps\.\d)\.layers\.2": r"\1.proj_out", r"head\.layers\.1": "head.proj_out"},
 }
-"""Weights of segment-anything by their names in transformers."""
+"""Parameter names in segment-anything (regular expressions) → names in transformers."""
 
 
 MAKERS = {"sam": sam, "sam_hq": sam_hq, "sam2": sam2, "edgetam": edgetam, "sam3_tracker": sam3_tracker}
@@ -117,7 +117,7 @@ FAMILIES = tuple(MAKERS)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """For a family a folder as the hub has it, its model and its processor."""
+    """Function that returns for a model family a folder in the layout of the hub, the model and its processor."""
 
     @cache
     def made(name):
@@ -127,7 +127,7 @@ def made(tmp_path_factory):
         except OSError:
             pytest.skip("this version of the library asks the hub for what it starts from")
         with torch.no_grad():
-            for weight in model.parameters():  # what the library starts from hardly looks at the image
+            for weight in model.parameters():  # with the library's initialization, outputs hardly depend on the image
                 weight.add_(torch.randn_like(weight) * 0.15)
         folder = tmp_path_factory.mktemp("hub") / name
         model.eval().save_pretrained(folder)
@@ -145,7 +145,7 @@ def photos():
 
 @pytest.fixture(scope="module")
 def boxes(photos):
-    """Many for the first photo, one of a single pixel and one that is the whole photo among those of the others."""
+    """Many boxes for the first photo; those of the others include a single pixel and the whole photo."""
     rng = np.random.default_rng(4)
     drawn = []
     for i, photo in enumerate(photos):
@@ -163,13 +163,13 @@ def loaded(folder, **arguments):
 
 
 def teach(teacher, photos, boxes):
-    prepare = pickle.loads(pickle.dumps(teacher.preparation()))  # as for a loader worker
+    prepare = pickle.loads(pickle.dumps(teacher.preparation()))  # as when sent to a loader worker
     frames = [(photo.shape[1], photo.shape[0]) for photo in photos]
     return teacher.propose(teacher.embed([prepare(photo) for photo in photos]), boxes, frames)
 
 
 def one_by_one(model, processor, photos, boxes, multimask_output):
-    """For each photo (N, C, H, W) logits and (N, C) scores, by the library alone."""
+    """Logits (N, C, H, W) and scores (N, C) of each photo, computed by the library alone."""
     for photo, xyxy in zip(photos, boxes, strict=True):
         inputs = processor(
             images=photo, input_boxes=[xyxy.tolist()], input_data_format="channels_last", return_tensors="pt"
@@ -185,7 +185,7 @@ def one_by_one(model, processor, photos, boxes, multimask_output):
 
 @pytest.mark.parametrize("multimask_output", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_batches_give_the_masks_of_the_library_image_by_image(made, photos, boxes, family, multimask_output):
+def test_batches_give_the_masks_of_the_library(made, photos, boxes, family, multimask_output):
     folder, model, processor = made(family)
     teacher = loaded(folder, multimask_output=multimask_output, boxes_at_once=7)
     reference = one_by_one(model, processor, photos, boxes, multimask_output)
@@ -196,7 +196,7 @@ def test_batches_give_the_masks_of_the_library_image_by_image(made, photos, boxe
         assert ((candidates.probability > 0.5) != (logits > 0)).float().mean() < 0.001
         assert torch.allclose(candidates.scores, scores.clamp(0, 1), atol=1e-3)
     many = answers[0].probability[:, 0]
-    assert (many - many[:1]).abs().amax((1, 2))[1:].min() > 0.001  # each follows its box
+    assert (many - many[:1]).abs().amax((1, 2))[1:].min() > 0.001  # every mask depends on its box
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -209,7 +209,7 @@ def test_images_without_boxes_have_no_candidates(made, photos, boxes, family):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The small network that comes with the package, as a model of the library."""
+    """The packaged small network, converted to a model of the library."""
     encoder = {
         **{"hidden_size": 64, "output_channels": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "mlp_dim": 128},
         **{"image_size": 256, "patch_size": 16, "window_size": 7, "global_attn_indexes": [1, 3], "num_pos_feats": 32},
@@ -236,14 +236,14 @@ def renamed(name):
     return name
 
 
-def test_both_libraries_agree_about_a_trained_network(trained, forgeries):
+def test_both_libraries_agree_on_a_trained_network(trained, forgeries):
     photos, boxes, _ = zip(*forgeries, strict=True)
     ours = SegmentAnything("tiny")
     ours.load(torch.device("cpu"))
     assert agreement(teach(loaded(trained), photos, boxes), teach(ours, photos, boxes)) > 0.99
 
 
-def test_half_precision_agrees_with_full(trained, forgeries):
+def test_half_precision_agrees_with_fp32(trained, forgeries):
     photos, boxes, _ = zip(*forgeries, strict=True)
     teacher = loaded(trained)
     exact = teach(teacher, photos, boxes)
@@ -255,7 +255,7 @@ def test_half_precision_agrees_with_full(trained, forgeries):
 
 
 def agreement(answers, others):
-    """Mean IoU of the masks of all boxes; 1 where both are empty."""
+    """Mean IoU of the masks over all boxes; 1 where both are empty."""
     ious = []
     for one, other in zip(answers, others, strict=True):
         a, b = one.probability[:, 0] > 0.5, other.probability[:, 0] > 0.5
@@ -272,14 +272,14 @@ def test_every_family_runs_in_half_precision(made, photos, boxes, family):
     assert all(each.probability.dtype == torch.float32 and each.probability.isfinite().all() for each in answers)
 
 
-def test_a_photo_as_thin_as_a_hair_is_refused_where_nothing_of_it_would_be_left(made):
+def test_a_photo_too_thin_for_the_input_size_is_refused(made):
     hair = np.full((1, 3000, 3), 9, np.uint8)
     with pytest.raises(ImageError, match="3000×1 pixels are too thin"):
         loaded(made("sam")[0]).preparation()(hair)
     assert loaded(made("sam2")[0]).preparation()(hair).shape == (SIDE, SIDE, 3)
 
 
-def test_a_whole_cache_of_it(made, manifest, tmp_path):
+def test_a_whole_cache_is_made_with_it(made, manifest, tmp_path):
     folder = made("sam2")[0]
     code = pseudomasks(
         manifest, tmp_path / "cache", TransformersSam(str(folder)), 64, accelerator="cpu", devices=1,

@@ -1,4 +1,4 @@
-"""Gate and memory statistics against numpy, cases computed by hand, and what the fusion module itself reads."""
+"""Gate and memory statistics against numpy, hand-computed cases, and the attention of the fusion module."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from stage2_distill.model.fusion import MemoryGuidedGatedFusion
 from stage2_distill.model.student import Localization
 
 
-def fusion_and_answer(**arguments):
+def fusion_and_output(**arguments):
     torch.manual_seed(0)
     given = {
         "gating": True,
@@ -25,7 +25,7 @@ def fusion_and_answer(**arguments):
     return fusion, Localization(*fusion(features, (6, 6)))
 
 
-def test_gate_statistics_are_those_of_all_pixels_together():
+def test_gate_statistics_are_over_all_pixels():
     gates = torch.rand(7, 3, 5, 4) ** torch.tensor([0.2, 1.0, 9.0])[:, None, None]
     statistics = GateStatistics(3)
     for part in gates.split([3, 4]):
@@ -38,14 +38,14 @@ def test_gate_statistics_are_those_of_all_pixels_together():
         assert found[f"gate_near_1/level_{level}"] == pytest.approx(np.mean(values > 0.95), abs=1e-5)
 
 
-def test_the_answers_gates_are_those_that_make_the_gate_prior():
-    _, answer = fusion_and_answer()
+def test_returned_gates_are_those_behind_the_gate_prior():
+    _, answer = fusion_and_output()
     assert answer.gates.shape == (2, 2, 6, 6)
     assert torch.allclose(answer.gates.mean(1, keepdim=True), answer.gate_prior)
 
 
-def test_attention_is_what_the_bank_reads_with():
-    fusion, answer = fusion_and_answer()
+def test_attention_equals_the_read_weights_of_the_memory_bank():
+    fusion, answer = fusion_and_output()
     memory = fusion.memory
     attention = memory.attention(answer.fused)
     assert torch.allclose(attention.sum(-1), torch.ones(2, 36))
@@ -53,16 +53,16 @@ def test_attention_is_what_the_bank_reads_with():
     assert torch.allclose(torch.sigmoid(memory.to_prior(read)), answer.memory_prior, atol=1e-6)
 
 
-def test_usage_by_hand():
+def test_usage_matches_a_hand_computed_case():
     usage = MemoryUsage(4)
     usage.update(torch.tensor([[[1.0, 0, 0, 0], [0.25, 0.25, 0.25, 0.25]]]))
     usage.update(torch.tensor([[[0, 1.0, 0, 0], [0, 1.0, 0, 0]]]))
     mass, position_evenness = usage.compute()
     assert mass.tolist() == pytest.approx([0.3125, 0.5625, 0.0625, 0.0625])
-    assert position_evenness == pytest.approx(0.25)  # one of the four positions reads all alike
+    assert position_evenness == pytest.approx(0.25)  # one of the four positions reads all prototypes equally
 
 
-def test_a_bank_in_numbers():
+def test_memory_bank_scalars_match_a_hand_computed_case():
     keys = F.normalize(torch.tensor([[1.0, 0], [0.8, 0.6], [0, -1]]), dim=1)
     bank = Bank(torch.tensor([0.6, 0.39, 0.01]), torch.tensor(0.5), keys @ keys.T)
     cosine, nearest = bank.nearest()
@@ -75,13 +75,13 @@ def test_a_bank_in_numbers():
 
 
 @pytest.mark.parametrize(("shares", "expected"), [([1.0, 0, 0], 0), ([1 / 3] * 3, 1), ([0.5, 0.5, 0], 0.6309298)])
-def test_evenness_lies_between_one_and_all(shares, expected):
+def test_evenness_lies_between_one_prototype_and_all(shares, expected):
     assert evenness(torch.tensor(shares)).item() == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(("gating", "memory"), [(False, True), (True, False), (False, False)])
-def test_what_a_student_lacks_is_left_out(gating, memory):
-    fusion, answer = fusion_and_answer(gating=gating, memory=memory)
+def test_scalars_of_missing_modules_are_left_out(gating, memory):
+    fusion, answer = fusion_and_output(gating=gating, memory=memory)
     statistics = FusionStatistics(fusion, torch.device("cpu"))
     statistics.update(answer)
     assert bool(statistics.gate_scalars()) == gating

@@ -1,4 +1,4 @@
-"""Which images count as worst, against scores written down by hand."""
+"""Selection of the hardest images, against hand-written scores."""
 
 import json
 
@@ -26,7 +26,7 @@ def module():
     return Distillation(student, DistillationLoss()).eval()
 
 
-def test_validation_images_of_least_agreement_come_first(module, cache, tmp_path):
+def test_validation_images_with_the_lowest_agreement_come_first(module, cache, tmp_path):
     dataset = PseudoMaskDataset([ShardReader(cache, ["val"])], Resize(SIZE), authentic=False)
     f1 = [0.9, 0.2, np.nan, 0.4, 0.1, 0.6, 0.7]
     rows = np.array([[position, value, value / 2, np.nan, np.nan] for position, value in enumerate(f1)])
@@ -42,16 +42,16 @@ def test_validation_images_of_least_agreement_come_first(module, cache, tmp_path
     drawn = np.asarray(Image.open(tmp_path / "worst.png"))
     assert drawn.shape == (3 * SIZE, 5 * SIZE, 3)
     target = dataset[4]["pseudo_mask"]
-    assert (drawn[:SIZE, SIZE : 2 * SIZE, 0] == target).all()  # the second picture of the worst is its pseudo-mask
+    assert (drawn[:SIZE, SIZE : 2 * SIZE, 0] == target).all()  # the second panel of the worst image is its pseudo-mask
 
 
-def test_nothing_scored_nothing_shown(module, cache):
+def test_without_scores_nothing_is_shown(module, cache):
     dataset = PseudoMaskDataset([ShardReader(cache, ["val"])], Resize(SIZE))
     rows = np.array([[0, np.nan, np.nan, np.nan, np.nan]])
     assert hardest_images.of_validation(module, dataset, rows, 3).facts == []
 
 
-def test_test_images_of_lowest_f1_and_loudest_false_alarms(module, test_manifest):
+def test_test_images_with_the_lowest_f1_and_largest_false_alarms(module, test_manifest):
     records = scorable(read_manifest(test_manifest))
     f1 = [0.5, 0.3, 0.8, np.nan, 0.1, 0.0]  # the fourth photo cannot be read, the last one is authentic
     rows = np.zeros((6, len(COLUMNS)))
@@ -68,5 +68,6 @@ def test_test_images_of_lowest_f1_and_loudest_false_alarms(module, test_manifest
     ]
     photo, truth, _ = worst.pictured[0]
     assert photo.shape == (SIZE, SIZE, 3)
-    assert photo[truth[..., 0] > 0].mean() > photo[truth[..., 0] == 0].mean() + 50  # the square is where truth says
+    inside = truth[..., 0] > 0
+    assert photo[inside].mean() > photo[~inside].mean() + 50  # the ground truth marks the bright square
     assert worst.table().columns == ["photo, truth, prediction", *hardest_images.TESTED]

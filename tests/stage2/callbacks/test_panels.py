@@ -1,4 +1,4 @@
-"""Pictures of fixed samples, read back from where they were written."""
+"""Panels of fixed samples, read back from the loggers."""
 
 import numpy as np
 import yaml

@@ -1,11 +1,11 @@
-"""How a run was made, read back from ``fit.json``."""
+"""The record of a training run in ``fit.json``."""
 
 import json
 
 from boxpromptiml.cli import main
 
 
-def test_the_record_counts_the_seconds_of_an_interrupted_run_too(tiny_config, tmp_path):
+def test_the_record_includes_the_seconds_of_an_interrupted_run(tiny_config, tmp_path):
     main(["fit", "--config", str(tiny_config), "--trainer.max_epochs", "1"])
     record = tmp_path / "fit/fit.json"
     before = json.loads(record.read_text())

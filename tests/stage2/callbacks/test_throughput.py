@@ -1,4 +1,4 @@
-"""Speed by a clock that the test winds."""
+"""Throughput measured with a fake clock."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ from stage2_distill.callbacks import throughput
 LOGGED_EVERY = 2
 
 
-def test_images_a_second_and_waiting_without_validation(monkeypatch):
+def test_images_per_second_and_waiting_time_exclude_validation(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: clock[0])
     logged = []
@@ -25,7 +25,7 @@ def test_images_a_second_and_waiting_without_validation(monkeypatch):
         clock[0] += 3  # computing
         trainer.global_step = epoch + 1
         callback.on_train_batch_end(trainer, None, None, {"image": [0] * 16}, 0)
-    [(step, metrics)] = logged  # two batches of three were due
+    [(step, metrics)] = logged  # two of three batches were due for logging
     assert step == 1
     assert metrics["time/images_per_second"] == pytest.approx(3 * 32 / 8)
     assert metrics["time/share_waiting_for_data"] == pytest.approx(1 / 4)

@@ -1,4 +1,4 @@
-"""What a run shows, read back from what it wrote offline."""
+"""Content of the W&B dashboard, read back from offline runs."""
 
 import csv
 import hashlib
@@ -35,7 +35,7 @@ def metadata(run, kind):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, wandb_offline, with_wandb):
-    """Of a training run and a test of its checkpoint."""
+    """Folder of a training run and a test of its checkpoint."""
     folder = tmp_path_factory.mktemp("run")
     config = str(with_wandb(folder))
     wandb_offline.setenv("WANDB_RUN_GROUP", "study")
@@ -65,17 +65,17 @@ def test_scalars_reach_both_loggers(folder, fit):
         rows = list(csv.DictReader(stream))
     assert {key for row in rows for key, value in row.items() if value} >= SCALARS
     losses = [row for row in rows if row["val/loss"]]
-    for row in losses:  # these two terms have weight 1 here, the others 0
+    for row in losses:  # these two terms have weight 1, the others 0
         assert float(row["val/loss"]) == pytest.approx(float(row["val/bce"]) + float(row["val/dice"]), abs=1e-4)
 
 
-def test_commands_of_one_process_are_runs_of_their_own_named_from_outside(fit, tested):
+def test_commands_in_one_process_are_separate_runs_named_by_the_environment(fit, tested):
     named = [[each.run[key] for key in ("run_group", "display_name", "job_type")] for each in (fit, tested)]
     assert named == [["study", "first", "fit"], ["study", "second", "test"]]
     assert "tags" not in tested.run
 
 
-def test_a_run_says_who_taught_it_and_what_it_is(fit):
+def test_a_run_records_its_teacher_and_its_student(fit):
     assert set(fit.run["tags"]) == {"mine", "backbone:mobilenetv3_small_050", "teacher:none"}
     assert fit.run["notes"]
     assert fit.config["parameters"] > 0
@@ -83,7 +83,7 @@ def test_a_run_says_who_taught_it_and_what_it_is(fit):
     assert fit.config["environment"]["torch"]
 
 
-def test_the_checkpoint_leads_back_to_the_index(folder, fit, cache):
+def test_the_checkpoint_is_linked_to_the_cache_index(folder, fit, cache):
     index_sha256 = hashlib.sha256((cache / "index.json").read_bytes()).hexdigest()
     [(student, facts)] = metadata(fit, "model").items()
     assert student == f"student-{fit.run['run_id']}"
@@ -94,11 +94,11 @@ def test_the_checkpoint_leads_back_to_the_index(folder, fit, cache):
     [(name, of_index)] = metadata(fit, "pseudo-masks").items()
     assert facts["pseudo_masks"] == fit.config["pseudo_masks"] == {name: of_index}
     assert of_index["index_sha256"] == index_sha256
-    record = json.loads((folder / "fit/fit.json").read_text())  # the same without W&B
+    record = json.loads((folder / "fit/fit.json").read_text())  # the same record without W&B
     assert record["pseudo_masks"][name]["index_sha256"] == index_sha256
 
 
-def test_prototypes_are_listed_by_how_much_they_are_read(fit):
+def test_prototypes_are_sorted_by_usage(fit):
     shown = table(fit, "memory/prototypes")
     assert shown["columns"] == ["prototype", "share", "nearest", "cosine"]
     shares = [row[1] for row in shown["data"]]
@@ -108,14 +108,14 @@ def test_prototypes_are_listed_by_how_much_they_are_read(fit):
     drawn = {
         name: sorted(fit.folder.glob(f"files/media/images/memory/{name}_*.png")) for name in ("usage", "similarity")
     }
-    assert [len(paths) for paths in drawn.values()] == [2, 2]  # after each of two epochs
+    assert [len(paths) for paths in drawn.values()] == [2, 2]  # one for each of two epochs
     last = np.asarray(Image.open(max(drawn["usage"], key=lambda path: path.stat().st_mtime))).astype(int)
-    assert last.shape == (256, 256, 3)  # four prototypes down, two validations to the right
+    assert last.shape == (256, 256, 3)  # rows: four prototypes, columns: two validations
     brightness = last[32::64, 192].sum(1)
-    assert brightness.argmax() == shown["data"][0][0]  # the one that the table names first
+    assert brightness.argmax() == shown["data"][0][0]  # the prototype listed first in the table
 
 
-def test_worst_cases_are_a_table_and_a_file_without_wandb(folder, fit, tested):
+def test_hardest_images_are_a_table_in_wandb_and_a_file_otherwise(folder, fit, tested):
     shown = table(fit, "val/worst")
     written = json.loads((folder / "worst/val-worst.json").read_text())["images"]
     assert [row[1:] for row in shown["data"]] == [list(facts.values()) for facts in written]
@@ -135,7 +135,7 @@ def test_worst_cases_are_a_table_and_a_file_without_wandb(folder, fit, tested):
     assert (folder / "worst/test-worst.png").exists()
 
 
-def test_scores_of_test_sets_are_those_of_scores_json(folder, tested):
+def test_scores_of_test_sets_equal_scores_json(folder, tested):
     row = json.loads((folder / "test/scores.json").read_text())["sets"]["squares"]
     [logged] = [step for step in tested.history if "test/f1/squares" in step]
     for name in ("f1", "iou", "auc", "false_alarm_area"):
@@ -145,7 +145,7 @@ def test_scores_of_test_sets_are_those_of_scores_json(folder, tested):
 
 def test_every_panel_of_the_workspace_shows_something(fit, tested):
     logged = {key for run in (fit, tested) for step in run.history for key in step}
-    logged |= {"val/f1_pseudo_mask/squares", "val/f1_truth/squares"}  # where there are several validation sets
+    logged |= {"val/f1_pseudo_mask/squares", "val/f1_truth/squares"}  # only with several validation sets
     named = {
         metric
         for panels in CURVES.values()
@@ -156,17 +156,17 @@ def test_every_panel_of_the_workspace_shows_something(fit, tested):
     assert named <= logged
     for pattern in [found for panels in CURVES.values() for found in panels.values() if isinstance(found, str)]:
         assert any(re.match(pattern, key) for key in logged), pattern
-    shown = {key.split(".")[0] for key in logged}  # media and tables are logged as NAME.path and the like
-    without_alarms = set().union(*MEDIA.values(), *TABLES.values()) - {"test/false_alarms"}  # there are none here
+    shown = {key.split(".")[0] for key in logged}  # media and tables have keys such as NAME.path
+    without_alarms = set().union(*MEDIA.values(), *TABLES.values()) - {"test/false_alarms"}  # this run has none
     assert without_alarms <= shown
 
 
-def test_two_processes_are_one_run_with_the_numbers_of_one(folder, with_wandb, tmp_path, offline_runs, capsys):
-    """Of the same weights."""
+def test_two_processes_log_one_run_with_the_same_values(folder, with_wandb, tmp_path, offline_runs, capsys):
+    """Compares validation of the same weights."""
     config = with_wandb(tmp_path)
     words = ["validate", "--config", str(config), "--ckpt_path", str(folder / "checkpoints/last.ckpt")]
     assert main(words) == 0
-    assert "gate_mean" not in capsys.readouterr().out  # what people read there stays short
+    assert "gate_mean" not in capsys.readouterr().out  # the console output stays short
     command = command_words([*words, "--trainer.devices", "2", "--data.batch_size", "3"])
     answer = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert answer.returncode == 0, answer.stderr[-3000:]
@@ -175,10 +175,10 @@ def test_two_processes_are_one_run_with_the_numbers_of_one(folder, with_wandb, t
         for run in offline_runs(tmp_path)
     )
     assert one.keys() == two.keys()
-    assert one == pytest.approx(two, abs=0.02)  # the second process looks at one of the seven images again
+    assert one == pytest.approx(two, abs=0.02)  # the second process repeats one of the seven images
 
 
-def test_a_disabled_run_leaves_nothing_with_wandb_nor_for_the_next(wandb_offline, with_wandb, tmp_path, offline_runs):
+def test_a_disabled_run_sends_nothing_nor_affects_the_next(wandb_offline, with_wandb, tmp_path, offline_runs):
     config = with_wandb(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "disabled")

@@ -1,4 +1,4 @@
-"""One geometry for the photo and its masks, and noise for the photo alone."""
+"""Geometric augmentation applies to photo and masks alike, noise to the photo only."""
 
 import albumentations as A
 import cv2
@@ -9,20 +9,20 @@ from stage2_distill.data.augmentation import Augmentation, Resize, training_tran
 
 
 def picture(size=48):
-    """A mask of blocks and a photo that shows nothing else, so that any misalignment shows."""
+    """A mask of blocks and a photo of exactly that mask, so that any misalignment is visible."""
     rng = np.random.default_rng(0)
     mask = np.kron(rng.integers(0, 2, (size // 8, size // 8)), np.ones((8, 8))).astype(np.uint8) * 255
     return np.repeat(mask[..., None], 3, axis=2), mask
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_masks_move_with_the_photo(seed):
+def test_masks_are_transformed_with_the_photo(seed):
     photo, mask = picture()
     transform = training_transform(40, Augmentation(jpeg_quality=100, blur=0, noise=0))
     transform.set_random_seed(seed)
     moved = transform(image=photo, masks=[mask, 255 - mask])
     disagreement = np.abs(moved["image"][..., 0].astype(int) - moved["masks"][0]) > 128
-    assert disagreement.mean() < 0.06  # the two are interpolated differently along the edges
+    assert disagreement.mean() < 0.06  # photo and mask are interpolated differently at edges
     assert np.abs(moved["masks"][0].astype(int) + moved["masks"][1] - 255).max() <= 1
 
 

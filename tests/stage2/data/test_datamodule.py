@@ -1,4 +1,4 @@
-"""Which samples a run trains, validates and tests on."""
+"""Selection of samples for training, validation and test."""
 
 import json
 import shutil
@@ -29,25 +29,25 @@ def test_several_caches_are_joined(cache, tmp_path):
     assert len(data.train_set) == 46
 
 
-def test_a_cache_counts_once(cache):
-    for stage in ("fit", "validate"):  # the latter is `calibrate`'s as well
+def test_a_cache_given_twice_counts_once(cache):
+    for stage in ("fit", "validate"):  # `calibrate` uses the stage "validate" too
         with pytest.raises(CacheError, match=r"named twice among the caches.* name it once"):
             PseudoMaskData([str(cache), f"{cache}/../{cache.name}"], image_size=64).setup(stage)
 
 
 @pytest.mark.parametrize(("size", "remarks"), [(64, 0), (96, 1)])
-def test_images_that_are_enlarged_are_said_to_be(cache, capsys, size, remarks):
+def test_enlarged_images_are_reported(cache, capsys, size, remarks):
     PseudoMaskData([str(cache)], image_size=size, workers=0).setup("fit")
     assert capsys.readouterr().out.count(f"are enlarged to the student's {size}") == remarks
 
 
-def test_confidence_weighs_training_samples_and_no_others(cache):
+def test_confidence_weights_apply_to_training_samples_only(cache):
     data = PseudoMaskData([str(cache)], image_size=64, workers=0, confidence_power=0.5)
     data.setup("fit")
     assert (data.train_set.confidence_power, data.val_set.confidence_power) == (0.5, 0.0)
 
 
-def test_weights_decide_what_an_epoch_draws(cache, made_squares, capsys):
+def test_source_weights_determine_the_draws_of_an_epoch(cache, made_squares, capsys):
     data = PseudoMaskData(
         [str(cache)],
         streams=[made_squares(100)],
@@ -63,7 +63,7 @@ def test_weights_decide_what_an_epoch_draws(cache, made_squares, capsys):
     assert "made                      75   25.0%" in capsys.readouterr().out
 
 
-def test_forgeries_made_while_training_come_from_the_command_line(tiny_config, tmp_path, capsys):
+def test_a_stream_can_be_added_on_the_command_line(tiny_config, tmp_path, capsys):
     folder = str(tmp_path / "forgeries")
     sizes = ["--train", "4", "--val", "1", "--test", "1", "--size", "64", "--workers", "1"]
     assert main(["synthesize", "--out", folder, "--stream_train", "true", *sizes]) == 0
@@ -76,7 +76,7 @@ def test_forgeries_made_while_training_come_from_the_command_line(tiny_config, t
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines() if "50.0%" in line] == ["50.0%"] * 2
 
 
-def test_a_weight_for_a_source_that_is_not_there_names_those_that_are(cache):
+def test_a_weight_for_an_unknown_source_is_refused_listing_the_sources(cache):
     data = PseudoMaskData([str(cache)], source_weights={"casia2": 0.5})
     with pytest.raises(InputError, match=r"names casia2, but the training samples come from: squares"):
         data.setup("fit")
@@ -98,13 +98,13 @@ def test_validation_can_use_other_caches_than_training(cache, tmp_path):
         ({"caches": ["CACHE"], "epoch_size": -5}, "epoch_size is -5"),
     ],
 )
-def test_a_mixture_without_samples_says_what_to_name(cache, arguments, words):
+def test_a_configuration_without_samples_says_what_to_add(cache, arguments, words):
     given = json.loads(json.dumps(arguments).replace("CACHE", str(cache)))
     with pytest.raises(InputError, match=words):
         PseudoMaskData(**given).setup("fit")
 
 
-def test_a_missing_cache_says_which_command_makes_it(tmp_path):
+def test_a_missing_cache_is_refused_naming_the_command_that_makes_it(tmp_path):
     with pytest.raises(CacheError, match=r"boxpromptiml pseudomasks"):
         PseudoMaskData([str(tmp_path)]).setup("fit")
 
@@ -114,7 +114,7 @@ def test_testing_without_a_test_set_says_what_to_add(cache):
         PseudoMaskData([str(cache)]).setup("test")
 
 
-def test_images_that_a_manifest_lists_wrongly_are_named(cache, test_manifest, tmp_path):
+def test_invalid_manifest_entries_are_named(cache, test_manifest, tmp_path):
     content = json.loads(test_manifest.read_text()) | {"info": {"image_root": str(test_manifest.parent)}}
     content["images"][0]["width"] = -1
     (tmp_path / "wrong.json").write_text(json.dumps(content))
@@ -125,7 +125,7 @@ def test_images_that_a_manifest_lists_wrongly_are_named(cache, test_manifest, tm
         assert len(data.test_records["squares"]) == 6 - count
 
 
-def test_the_command_line_says_it_in_one_line(tiny_config, tmp_path, capsys):
+def test_the_command_line_reports_it_in_one_line(tiny_config, tmp_path, capsys):
     code = main(["fit", "--config", str(tiny_config), "--data.caches", f"[{tmp_path / 'nowhere'}]"])
     assert code == 2
     assert "no cache here; make one with `boxpromptiml pseudomasks`" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What the student is fed."""
+"""Samples and batches for training the student."""
 
 import pickle
 
@@ -13,7 +13,7 @@ from stage2_distill.data.dataset import PseudoMaskDataset, unpack
 from stage2_distill.data.sampling import Mixture, SeededDraws
 
 
-def test_a_batch_keeps_its_contract(cache):
+def test_a_batch_has_the_documented_keys_shapes_and_ranges(cache):
     batch = unpack(default_collate([PseudoMaskDataset([ShardReader(cache)], Resize(64))[i] for i in (0, 1)]))
     stored = ShardReader(cache)[1]
     assert batch["image"].shape == (2, 3, 64, 64)
@@ -36,18 +36,18 @@ def test_a_batch_keeps_its_contract(cache):
     assert inside.sum() == (x2 - x1) * (y2 - y1)
 
 
-def test_the_teachers_confidence_can_weigh_samples(cache):
+def test_teacher_confidence_can_weight_samples(cache):
     reader, resize = ShardReader(cache, ["train"]), Resize(64)
     weights = [
         [PseudoMaskDataset([reader], resize, confidence_power=power)[i]["weight"] for i in (0, 23)]
         for power in (0.0, 1.0, 2.0)
     ]
     assert reader[0].teacher_scores == pytest.approx([0.2])
-    # the last is authentic: nothing was asked of the teacher
+    # the last is authentic and was not passed to the teacher
     np.testing.assert_allclose(weights, [[1, 1], [0.2, 1], [0.04, 1]], rtol=1e-6)
 
 
-def test_augmentation_is_decided_by_seed_epoch_and_position_alone(cache):
+def test_augmentation_depends_only_on_seed_epoch_and_position(cache):
     dataset = PseudoMaskDataset([ShardReader(cache)], training_transform(64, Augmentation()))
     mixture = Mixture(dataset.sources, dataset.source_of)
 
@@ -61,7 +61,7 @@ def test_augmentation_is_decided_by_seed_epoch_and_position_alone(cache):
     assert not np.array_equal(dataset[0, 1]["image"], dataset[0, 2]["image"])
 
 
-def test_a_stream_stands_beside_a_cache_and_makes_another_sample_for_every_seed(cache, made_squares):
+def test_a_stream_extends_a_cache_and_varies_with_the_seed(cache, made_squares):
     dataset = PseudoMaskDataset([ShardReader(cache)], Resize(64), False, [made_squares(8)])
     assert len(dataset) == 30 + 6  # two of each are authentic
     assert dataset.sources == ["made", "squares"]
@@ -70,13 +70,13 @@ def test_a_stream_stands_beside_a_cache_and_makes_another_sample_for_every_seed(
     made = dataset[33, 1]
     assert np.array_equal(made["image"], dataset[33, 1]["image"])
     assert not np.array_equal(made["image"], dataset[33, 2]["image"])
-    assert made["image_id"] == 4  # the fourth that is not authentic
+    assert made["image_id"] == 4  # the fourth manipulated sample
     assert made["position"] == 33
     assert np.array_equal(made["pseudo_mask"], made["truth"])
     assert not any(dataset[p]["pseudo_mask"].sum() == 0 for p in range(30, 36))
 
 
-def test_samples_without_a_source_and_readers_with_a_name(cache, made_squares):
+def test_samples_without_a_source_are_unnamed_and_readers_can_be_named(cache, made_squares):
     stream = made_squares(4)
     stream.sources = np.array(["", "made", "", "made"])
     transform = Resize(64)

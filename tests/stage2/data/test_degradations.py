@@ -1,4 +1,4 @@
-"""Degradations do what their names say, the same in every run, and move the truth with the photo."""
+"""Degradations are correct and deterministic, and transform the ground truth with the photo."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def degraded(photo, truth, kind, level, image_id=1):
     return Degradation(kind, level).apply(photo, truth, image_id)
 
 
-def test_blur_is_a_gaussian_of_the_kernels_width(photo, truth):
+def test_blur_is_a_gaussian_of_the_kernel_size(photo, truth):
     blurred, same = degraded(photo, truth, "blur", 11)
     deviation = 0.3 * ((11 - 1) / 2 - 1) + 0.8
     expected = ndimage.gaussian_filter(photo.astype(float), (deviation, deviation, 0), mode="mirror", truncate=5 / 2)
@@ -36,14 +36,14 @@ def test_blur_is_a_gaussian_of_the_kernels_width(photo, truth):
 
 
 @pytest.mark.parametrize(("kind", "level", "deviation"), [("noise", 9, 9), ("noise_variance", 9, 3)])
-def test_noise_says_whether_its_level_is_a_deviation_or_a_variance(truth, kind, level, deviation):
+def test_noise_levels_are_standard_deviations_or_variances(truth, kind, level, deviation):
     grey = np.full((120, 160, 3), 128, np.uint8)
     noisy = degraded(grey, truth, kind, level)[0].astype(float)
     assert noisy.std() == pytest.approx(deviation, rel=0.03)
     assert noisy.mean() == pytest.approx(128, abs=0.1)
 
 
-def test_noise_is_that_of_the_image_and_the_level(photo, truth):
+def test_noise_depends_only_on_image_and_level(photo, truth):
     once, again, other = (degraded(photo, truth, "noise", 7, image_id)[0] for image_id in (1, 1, 2))
     assert (once == again).all()
     assert (once != other).any()
@@ -51,14 +51,14 @@ def test_noise_is_that_of_the_image_and_the_level(photo, truth):
     assert not np.array_equal((stronger.astype(int) - photo) / 2, once.astype(int) - photo)
 
 
-def test_jpeg_is_that_of_pillow(photo, truth, tmp_path):
+def test_jpeg_equals_that_of_pillow(photo, truth, tmp_path):
     for quality in (100, 50):
         Image.fromarray(photo).save(tmp_path / "photo.jpg", quality=quality)
         assert (degraded(photo, truth, "jpeg", quality)[0] == np.array(Image.open(tmp_path / "photo.jpg"))).all()
 
 
 @pytest.mark.parametrize(("kind", "level", "factor"), [("resize", 0.25, 0.25), ("sharing", 2, 0.64)])
-def test_the_truth_shrinks_with_the_photo(photo, truth, kind, level, factor):
+def test_the_ground_truth_shrinks_with_the_photo(photo, truth, kind, level, factor):
     small, mask = degraded(photo, truth, kind, level)
     assert small.shape[:2] == mask.shape
     assert mask.shape == pytest.approx(np.array(truth.shape) * factor, abs=1)
@@ -74,7 +74,7 @@ def test_gamma_below_one_brightens(photo, truth):
     assert bright[0, 0, 0] == pytest.approx(255 * (photo[0, 0, 0] / 255) ** 0.7, abs=0.51)
 
 
-def test_the_default_levels_are_the_fields(photo, truth):
+def test_the_default_levels_are_those_of_the_literature(photo, truth):
     named = [str(each) for each in Levels().degradations()]
     assert len(named) == len(set(named)) == 29
     assert {"blur 23", "noise 3", "jpeg 50", "resize 0.78", "gamma 1.3", "sharing 3"} <= set(named)
@@ -84,6 +84,6 @@ def test_the_default_levels_are_the_fields(photo, truth):
     ("levels", "told"),
     [({"blur": (4,)}, "odd"), ({"jpeg": (0,)}, "1 to 100"), ({"noise": (-1,)}, "noise"), ({"jpeg": (70, 70)}, "twice")],
 )
-def test_a_level_that_makes_no_sense_is_named(levels, told):
+def test_an_invalid_level_is_named(levels, told):
     with pytest.raises(InputError, match=told):
         Levels(**levels).degradations()

@@ -1,4 +1,4 @@
-"""Photos as the student takes them."""
+"""Conversion of photos to input tensors of the student."""
 
 import numpy as np
 import torch
@@ -15,6 +15,6 @@ def test_bytes_become_channels_first_in_zero_to_one():
     assert tensor.sum() == tensor[:, 0, 1].sum()
 
 
-def test_a_mirrored_photo_is_taken_as_it_is():
+def test_an_array_with_negative_strides_is_converted():
     photo = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     torch.testing.assert_close(image_tensor(photo[:, ::-1]), image_tensor(photo).flip(2))

@@ -1,4 +1,4 @@
-"""Who is drawn how often, and that nothing but the run's seed and the epoch decides it."""
+"""How often each source is drawn; the draws depend only on the seed and the epoch."""
 
 import time
 from collections import Counter
@@ -12,7 +12,7 @@ from boxpromptiml.core.records import InputError
 from stage2_distill.data.sampling import Mixture, SeededDraws, shares_of_draws
 
 SOURCES = ["large", "middle", "small"]
-SOURCE_OF = np.repeat([2, 0, 1], [5, 80, 15])  # the order of the samples is not that of the names
+SOURCE_OF = np.repeat([2, 0, 1], [5, 80, 15])  # sample order differs from the order of source names
 
 
 def drawn_sources(mixture, epochs=1):
@@ -26,17 +26,17 @@ def test_without_weights_every_sample_is_drawn_once():
     assert positions != sorted(positions)
 
 
-def test_weights_are_shares_of_the_draws():
+def test_weights_are_fractions_of_the_draws():
     mixture = Mixture(SOURCES, SOURCE_OF, {"small": 0.5, "middle": 0.2}, epoch_size=1000)
     assert drawn_sources(mixture) == {"small": 500, "middle": 200, "large": 300}
 
 
-def test_sources_that_are_not_named_share_the_rest_by_their_samples():
+def test_unlisted_sources_share_the_rest_in_proportion_to_their_samples():
     mixture = Mixture(SOURCES, SOURCE_OF, {"small": 0.05}, epoch_size=1900)
     assert mixture.shares == pytest.approx({"small": 0.05, "middle": 0.95 * 15 / 95, "large": 0.95 * 80 / 95})
 
 
-def test_a_source_is_gone_through_before_a_sample_comes_again():
+def test_a_source_is_exhausted_before_samples_repeat():
     mixture = Mixture(SOURCES, SOURCE_OF, {"small": 0.22, "large": 0.4}, epoch_size=100)
     times = Counter(position for position, _ in SeededDraws(mixture, 1, 0, 0))
     assert [times[p] for p in range(5)].count(5) == 2  # 22 draws of 5 samples
@@ -44,7 +44,7 @@ def test_a_source_is_gone_through_before_a_sample_comes_again():
     assert max(times[p] for p in range(5, 85)) == 1  # 40 draws of 80
 
 
-def test_a_share_below_one_draw_an_epoch_still_holds_over_epochs():
+def test_a_weight_below_one_draw_per_epoch_holds_over_several_epochs():
     mixture = Mixture(SOURCES, SOURCE_OF, {"small": 0.01, "middle": 0.0}, epoch_size=20)
     drawn = drawn_sources(mixture, epochs=500)
     assert drawn.total() == 500 * 20
@@ -70,12 +70,12 @@ def test_an_epoch_can_be_shorter_or_longer_than_the_data(epoch_size, least, most
         ({"small": 0.2, "large": 0.4, "middle": 0.1}, r"add up to 0.7; make it 1, for these are all sources"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(weights, words):
+def test_invalid_weights_are_refused(weights, words):
     with pytest.raises(InputError, match=words):
         Mixture(SOURCES, SOURCE_OF, weights)
 
 
-def test_thirds_may_be_rounded():
+def test_rounded_weights_are_accepted():
     shares = shares_of_draws({"a": 1, "b": 2, "c": 3}, {"a": 0.333, "b": 0.333, "c": 0.333})
     assert list(shares.values()) == [0.333] * 3
 
@@ -85,7 +85,7 @@ def test_an_empty_epoch_is_refused():
         Mixture(SOURCES, SOURCE_OF, epoch_size=0)
 
 
-def test_the_mixture_says_what_it_is():
+def test_the_mixture_describes_itself():
     text = str(Mixture(SOURCES, SOURCE_OF, {"small": 0.5}))
     assert "100 draws" in text
     assert [line.split() for line in text.splitlines()[1:]] == [
@@ -101,16 +101,16 @@ def test_the_mixture_says_what_it_is():
     weights=st.sampled_from([None, {"small": 0.4}]),
     epoch_size=st.sampled_from([None, 96]),
 )
-def test_processes_share_the_draws_of_one_step_by_step(processes, seed, weights, epoch_size):
+def test_processes_divide_the_draws_of_each_step(processes, seed, weights, epoch_size):
     mixture = Mixture(SOURCES, SOURCE_OF, weights, epoch_size)
     alone = list(SeededDraws(mixture, 1, 0, seed))
     shared = [list(SeededDraws(mixture, processes, rank, seed)) for rank in range(processes)]
     together = [draw for step in zip(*shared, strict=True) for draw in step]
     assert together[: len(alone)] == alone
-    assert set(together) == set(alone)  # padding repeats draws, it makes none of its own
+    assert set(together) == set(alone)  # padding only repeats draws
 
 
-def test_seed_and_epoch_decide_the_draws_alone():
+def test_draws_depend_only_on_seed_and_epoch():
     mixture = Mixture(SOURCES, SOURCE_OF, {"small": 0.5})
     first = list(SeededDraws(mixture, 1, 0, 1))
     assert first == list(SeededDraws(mixture, 1, 0, 1))
@@ -121,7 +121,7 @@ def test_seed_and_epoch_decide_the_draws_alone():
     assert not {seed for _, seed in first} & {seed for _, seed in SeededDraws(mixture, 1, 0, 2)}
     again = [seeds for p in range(5) if len(seeds := [s for q, s in first if q == p]) > 1]
     assert again
-    assert all(len(set(seeds)) == len(seeds) for seeds in again)  # a repeated sample is varied anew
+    assert all(len(set(seeds)) == len(seeds) for seeds in again)  # a repeated sample is augmented differently
 
 
 def test_a_million_samples_are_drawn_in_seconds():

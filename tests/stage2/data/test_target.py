@@ -24,7 +24,7 @@ def iou(first, second):
     return (first & second > 0).sum() / (first | second > 0).sum()
 
 
-def test_each_source_is_what_it_says(sample, disc):
+def test_each_target_source_gives_its_mask(sample, disc):
     given = replace(sample, truth=disc)
     assert training_mask(given, Target()) is given.pseudo_mask
     assert training_mask(given, Target("truth")) is disc
@@ -33,7 +33,7 @@ def test_each_source_is_what_it_says(sample, disc):
     np.testing.assert_array_equal(training_mask(given, Target("boxes")), boxes)
 
 
-def test_an_authentic_image_is_taught_as_empty_and_a_missing_truth_is_named(sample):
+def test_an_authentic_image_has_an_empty_target_and_a_missing_ground_truth_is_named(sample):
     authentic = replace(sample, truth=None, authentic=True, boxes_xyxy=np.zeros((0, 4), np.float32))
     assert not training_mask(authentic, Target("truth")).any()
     with pytest.raises(InputError, match=r"image 7 .* no ground truth.*data\.target\.source"):
@@ -49,8 +49,9 @@ def test_displacement_grows_with_sigma_and_is_the_same_in_every_epoch(sample, di
     assert (again[0] != training_mask(given[4], Target(displaced=0.1))).any()
 
 
-def test_displacement_keeps_values_and_moves_by_the_stated_amount():
-    ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))  # a pixel to the side is worth 4
+def test_displacement_keeps_values_and_has_the_stated_standard_deviation():
+    ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))  # one pixel sideways changes the value by 4
     moves = [(displace(ramp, 0.05, seed)[16:48, 16:48].astype(float) - ramp[16:48, 16:48]) / 4 for seed in range(60)]
-    assert np.std(moves) == pytest.approx(0.05 * 64 * 0.78, rel=0.25)  # between grid points shifts average out
+    expected = 0.05 * 64 * 0.78  # interpolation between grid points reduces the deviation
+    assert np.std(moves) == pytest.approx(expected, rel=0.25)
     assert set(np.unique(displace(ramp, 0.05, 0))) <= set(np.unique(ramp))

@@ -1,4 +1,4 @@
-"""What the student is scored on."""
+"""The test set on which the student is scored."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from boxpromptiml.manifests.manifest import ManifestError, read_manifest
 from stage2_distill.data.test_set import ScoredDataset, collate_scored, scorable
 
 
-def test_truth_keeps_its_own_size(test_manifest):
+def test_ground_truth_keeps_its_original_size(test_manifest):
     records = scorable(read_manifest(test_manifest))
     batch = collate_scored([ScoredDataset(records, 32)[i] for i in range(2)])
     assert batch["image"].shape == (2, 3, 32, 32)
@@ -22,7 +22,7 @@ def test_an_unreadable_photo_is_reported_and_not_scored(test_manifest):
     assert not dataset[5]["truth"].any()  # authentic
 
 
-def test_a_manifest_without_truth_cannot_be_scored(tmp_path):
+def test_a_manifest_without_ground_truth_cannot_be_scored(tmp_path):
     path = tmp_path / "m.json"
     image = '{"id": 1, "file_name": "a.png", "width": 8, "height": 8, "split": "%s"}'
     box = '{"id": 1, "image_id": 1, "bbox": [1, 1, 2, 2]}'

@@ -1,4 +1,4 @@
-"""Agreement with the teacher by validation set, against scikit-learn and over processes."""
+"""Agreement with teacher and ground truth per validation set, against scikit-learn and over two processes."""
 
 import csv
 import dataclasses
@@ -55,7 +55,7 @@ def test_scores_of_each_image_equal_scikit_learn(scored):
     assert np.isnan(rows[4, 1:]).all()
 
 
-def test_an_empty_truth_of_a_manipulated_image_is_not_scored(scored):
+def test_an_empty_ground_truth_of_a_manipulated_image_is_not_scored(scored):
     batch, probability = scored
     batch["truth"][1] = 0
     agreement = TeacherAgreement()
@@ -65,7 +65,7 @@ def test_an_empty_truth_of_a_manipulated_image_is_not_scored(scored):
     assert not np.isnan(rows[1, 1:3]).any()
 
 
-def test_images_with_an_empty_truth_are_named(scored, cache):
+def test_images_with_empty_ground_truth_are_named(scored, cache):
     batch, probability = scored
     batch["truth"][1] = 0
     agreement = TeacherAgreement()
@@ -77,7 +77,7 @@ def test_images_with_an_empty_truth_are_named(scored, cache):
     assert lost_truths(agreement.compute().numpy(), dataset) == [f"image {stored[1].image_id} of b: it is empty"]
 
 
-def test_the_mean_is_over_images_and_each_set_has_its_own(scored):
+def test_the_mean_is_over_images_of_each_set(scored):
     agreement = TeacherAgreement()
     agreement.update(*scored)
     rows = agreement.compute().numpy()
@@ -97,7 +97,7 @@ def test_the_mean_is_over_images_and_each_set_has_its_own(scored):
     assert summary["b"]["f1_truth_ci_low"] <= summary["b"]["f1_truth"] <= summary["b"]["f1_truth_ci_high"]
 
 
-def test_a_set_without_ground_truth_has_no_invented_score(scored):
+def test_a_set_without_ground_truth_has_no_score(scored):
     agreement = TeacherAgreement()
     agreement.update(*scored)
     rows, set_of = agreement.compute().numpy(), np.array([0, 0, 1, 0, 2])
@@ -110,12 +110,12 @@ def test_a_set_without_ground_truth_has_no_invented_score(scored):
 
 def _rows_on_two_processes(fabric, batch, probability):
     agreement = TeacherAgreement()
-    mine = slice(0, 3) if fabric.global_rank == 0 else slice(2, None)  # one image is there twice: samplers pad
+    mine = slice(0, 3) if fabric.global_rank == 0 else slice(2, None)  # one image occurs twice, since samplers pad
     agreement.update(part(batch, mine), probability[mine])
-    return agreement.compute().numpy()  # the memory of a tensor is gone with its process
+    return agreement.compute().numpy()  # a tensor's shared memory ends with its process
 
 
-def test_two_processes_see_every_image_once(scored):
+def test_two_processes_count_every_image_once(scored):
     alone = TeacherAgreement()
     alone.update(*scored)
     fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn")
@@ -145,7 +145,7 @@ def test_every_named_set_has_its_row_in_curves_table_and_file(tiny_config, tmp_p
         )
 
 
-def test_the_exit_code_says_that_truths_were_empty(fitted_config, cache, tmp_path, capsys):
+def test_the_exit_code_reports_empty_ground_truth(fitted_config, cache, tmp_path, capsys):
     samples = list(ShardReader(cache))
     lost = next(i for i, each in enumerate(samples) if each.split == "val" and each.truth is not None)
     samples[lost] = dataclasses.replace(samples[lost], truth=samples[lost].truth * 0)

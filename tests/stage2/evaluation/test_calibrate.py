@@ -1,4 +1,4 @@
-"""The stored threshold, beside scikit-learn and a search by hand."""
+"""The calibrated threshold, against scikit-learn and a brute-force search."""
 
 import dataclasses
 
@@ -50,8 +50,8 @@ def test_the_threshold_is_the_best_of_the_val_split_and_is_stored(checkpoint, ca
     assert f"{max(by_hand.values()):.3f}, where 0.5 has {by_hand[0.5]:.3f}" in capsys.readouterr().out
 
 
-def test_an_empty_truth_of_a_manipulated_image_is_named_and_never_counted(checkpoint, cache, tmp_path, capsys):
-    """It would be best where nothing is found, and so push the threshold up."""
+def test_an_empty_ground_truth_of_a_manipulated_image_is_named_and_never_counted(checkpoint, cache, tmp_path, capsys):
+    """Its score would be best for empty predictions, which would raise the threshold."""
     samples = [sample for sample in ShardReader(cache, ["val"]) if sample.truth is not None and not sample.authentic]
     spoilt = [dataclasses.replace(samples[0], truth=samples[0].truth * 0), *samples[1:]]
     stamp = Stamp(SCHEMA, 64, "none", "", "0", "0")
@@ -65,7 +65,7 @@ def test_an_empty_truth_of_a_manipulated_image_is_named_and_never_counted(checkp
     assert f"over {len(samples) - 1} truths" in said
 
 
-def test_without_anything_to_compare_with_it_says_so(checkpoint, cache, tmp_path, capsys, monkeypatch):
+def test_masks_without_usable_targets_are_refused(checkpoint, cache, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
         "stage2_distill.evaluation.threshold_choice.target_of",
         lambda b, _: (b["truth"], torch.zeros(len(b["image"])) > 0),
@@ -76,7 +76,7 @@ def test_without_anything_to_compare_with_it_says_so(checkpoint, cache, tmp_path
     assert not (tmp_path / "model/config.json").exists()
 
 
-def test_false_alarms_are_limited_and_weights_halved(checkpoint, cache, tmp_path):
+def test_false_alarms_can_be_limited_and_weights_saved_in_half_precision(checkpoint, cache, tmp_path):
     arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--workers", "0", "--accelerator", "cpu"]
     authentic = [sample.image for sample in ShardReader(cache, ["val"]) if sample.authentic]
     free, limited = tmp_path / "free", tmp_path / "limited"

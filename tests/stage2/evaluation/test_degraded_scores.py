@@ -1,4 +1,4 @@
-"""Rows of scores of degraded photos. Whole runs are tested with the command."""
+"""Score rows of degraded photos. The tests of the command cover whole runs."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Scores of images against independent implementations, under every rule, and over two processes."""
+"""Image scores against independent implementations, under every scoring rule, and over two processes."""
 
 import os
 import subprocess
@@ -17,11 +17,11 @@ MODES = ("origin", "reverse", "double")
 
 
 def case(seed):
-    """Probabilities and truth of one size; each is empty in one of 16 cases and full in another."""
+    """Probabilities and ground truth of one size; each is empty in one of 16 cases and full in another."""
     rng = np.random.default_rng(seed)
     size = rng.integers(1, 20, 2)
     truth = rng.random(size) < rng.random()
-    probability = np.round(rng.random(size), rng.integers(1, 8)).astype(np.float32)  # with ties, and exact halves
+    probability = np.round(rng.random(size), rng.integers(1, 8)).astype(np.float32)  # with ties, and exactly 0.5
     special = rng.integers(0, 16, 2)
     if special[0] < 2:
         truth[:] = bool(special[0])
@@ -54,7 +54,7 @@ def test_f1_iou_and_auc_equal_scikit_learn_on_a_thousand_cases():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_best_threshold_is_the_best_of_all_predictions_a_threshold_can_give(seed):
+def test_the_best_threshold_is_the_best_of_all_possible_thresholds(seed):
     probability, truth = case(seed)
     for mode in MODES:
         predictions = [probability > threshold for threshold in (0, *np.unique(probability))]
@@ -87,7 +87,7 @@ def test_modes_score_the_inverted_prediction_or_the_better_of_both(threshold):
 
 
 @pytest.mark.parametrize("mode", ["origin", "reverse"])
-def test_random_prediction_at_the_true_rate_approaches_its_limit(mode):
+def test_a_random_prediction_at_the_true_rate_approaches_its_limit(mode):
     rng = np.random.default_rng(0)
     truth = rng.random((400, 400)) < 0.2
     drawn = rng.random(truth.size) < truth.mean()
@@ -96,7 +96,7 @@ def test_random_prediction_at_the_true_rate_approaches_its_limit(mode):
     assert row["f1_random"] == pytest.approx(expected, abs=0.01)
 
 
-def test_a_small_prediction_is_scored_at_the_size_of_the_truth_or_at_its_own():
+def test_a_small_prediction_is_scored_at_the_size_of_the_ground_truth_or_its_own():
     rng = np.random.default_rng(0)
     small = cv2.GaussianBlur(rng.random((16, 16), np.float32), (5, 5), 0)
     truth = np.zeros((50, 70), bool)
@@ -111,7 +111,7 @@ def test_a_small_prediction_is_scored_at_the_size_of_the_truth_or_at_its_own():
     assert row["predicted_area"] == pytest.approx((small > 0.5).mean())
 
 
-def test_a_stretched_prediction_always_marks_something_and_the_whole_image_stays_as_it_is():
+def test_min_max_normalization_always_marks_pixels_and_keeps_the_image_score():
     probability = np.float32([[0.1, 0.1], [0.2, 0.3]])
     truth = np.array([[False, False], [False, True]])
     plain, stretched = scored(probability, truth), scored(probability, truth, Scoring(stretch=True))
@@ -141,7 +141,7 @@ distributed.destroy_process_group()
 """
 
 
-def test_two_processes_give_the_rows_of_one(tmp_path):
+def test_two_processes_give_the_same_rows_as_one(tmp_path):
     shares = [0, 2, 4, 6, 8], [1, 3, 5, 7, 0]  # the sampler repeats the first image to fill the second share
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     processes = [

@@ -1,4 +1,4 @@
-"""Scores of degraded photos: as `boxpromptiml test` gives them, resumed, and on two processes."""
+"""Robustness scores: consistent with `boxpromptiml test`, resumable, and the same on two processes."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ SCORES = ("images", "f1", "iou", "auc", "images_authentic", "false_alarm_area", 
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory):
-    """A student whose probabilities lie on both sides of one half."""
+    """A student with probabilities below and above 0.5."""
     torch.manual_seed(2)
     localizer = Localizer.from_student(Student("mobilenetv3_small_050", False, 64, channels=16, prototypes=4))
     with torch.no_grad():
@@ -48,7 +48,7 @@ def run(student, manifest, out, levels=FEW, **options):
     return code, json.loads((out / "robustness.json").read_text())
 
 
-def test_photos_as_they_are_score_as_in_test(student, tiny_config, test_manifest, tmp_path, capsys):
+def test_undegraded_photos_score_as_in_test(student, tiny_config, test_manifest, tmp_path, capsys):
     code, result = run(student, test_manifest, tmp_path / "r")
     weights = {f"student.{name}": tensor for name, tensor in Localizer.load(student).student.state_dict().items()}
     words = ["fit", "--config", str(tiny_config), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
@@ -67,7 +67,7 @@ def test_photos_as_they_are_score_as_in_test(student, tiny_config, test_manifest
     assert (tmp_path / "r/robustness.png").stat().st_size > 10_000
 
 
-def test_a_level_scores_as_photos_that_were_saved_so(student, test_manifest, tmp_path):
+def test_a_level_scores_like_photos_saved_with_that_degradation(student, test_manifest, tmp_path):
     folder = Path(shutil.copytree(test_manifest.parent, tmp_path / "saved"))
     saved = []
     for record in read_manifest(folder / "manifest.json").records:
@@ -83,7 +83,7 @@ def test_a_level_scores_as_photos_that_were_saved_so(student, test_manifest, tmp
     assert at_40["auc"] != level["sets"]["squares"]["clean"]["auc"]
 
 
-def test_a_stopped_run_goes_on_and_new_levels_are_added(student, test_manifest, tmp_path):
+def test_an_interrupted_run_resumes_and_new_levels_are_added(student, test_manifest, tmp_path):
     _, whole = run(student, test_manifest, tmp_path / "whole")
     run(student, test_manifest, tmp_path / "parts", FEW | {"blur": (3,), "noise": ()})
     scored = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts/rows").rglob("*.npy")}
@@ -93,16 +93,16 @@ def test_a_stopped_run_goes_on_and_new_levels_are_added(student, test_manifest, 
     assert all(path.stat().st_mtime_ns == time for path, time in scored.items())
 
 
-def test_a_photo_that_was_replaced_is_scored_again(student, test_manifest, tmp_path):
+def test_a_replaced_photo_is_scored_again(student, test_manifest, tmp_path):
     folder = Path(shutil.copytree(test_manifest.parent, tmp_path / "copy"))
     code, before = run(student, folder / "manifest.json", tmp_path / "r")
-    Image.open(folder / "0.png").resize((75, 81)).save(folder / "3.png")  # the one that was empty
+    Image.open(folder / "0.png").resize((75, 81)).save(folder / "3.png")  # the file that was empty
     mended, after = run(student, folder / "manifest.json", tmp_path / "r")
     assert (code, mended) == (3, 0)
     assert after["sets"]["squares"]["clean"]["images"] == before["sets"]["squares"]["clean"]["images"] + 1
 
 
-def test_rows_of_other_rules_are_not_mixed_in(student, test_manifest, tmp_path):
+def test_rows_scored_by_other_rules_are_not_reused(student, test_manifest, tmp_path):
     _, plain = run(student, test_manifest, tmp_path / "r", FEW)
     with pytest.raises(InputError, match=r"scoring\.threshold 0\.5, now 0\.1"):
         run(student, test_manifest, tmp_path / "r", FEW, scoring=Scoring(threshold=0.1))
@@ -111,7 +111,7 @@ def test_rows_of_other_rules_are_not_mixed_in(student, test_manifest, tmp_path):
     assert low["scoring"]["threshold"] == 0.1
 
 
-def test_two_processes_score_as_one(student, test_manifest, tmp_path):
+def test_two_processes_score_the_same_as_one(student, test_manifest, tmp_path):
     words = ["robustness", "--checkpoint", student, "--test_sets", json.dumps({"squares": str(test_manifest)})]
     words += ["--accelerator", "cpu", "--workers", 0, "--devices", 2, "--out", tmp_path / "two", "--batch_size", 2]
     words += [w for name, levels in FEW.items() for w in (f"--levels.{name}", json.dumps(levels))]
@@ -123,11 +123,11 @@ def test_two_processes_score_as_one(student, test_manifest, tmp_path):
     assert [path.name for path in one] == [path.name for path in two]
     assert len(one) == 5
     for left, right in zip(one, two, strict=True):
-        # batches of other sizes round differently, and one pair of pixels that swap ranks moves an AUC by some 1e-6
+        # rounding depends on batch size, and one pair of pixels that swap ranks changes an AUC by about 1e-6
         np.testing.assert_allclose(np.load(left), np.load(right), atol=1e-5)
 
 
-def test_nothing_to_score_is_said(student, test_manifest, tmp_path):
+def test_a_run_without_levels_is_refused(student, test_manifest, tmp_path):
     with pytest.raises(InputError, match="nothing to score"):
         run(student, test_manifest, tmp_path, dict.fromkeys(FEW, ()))
 

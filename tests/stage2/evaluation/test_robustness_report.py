@@ -1,4 +1,4 @@
-"""What is kept under a curve, against hand-computed cases."""
+"""The robustness report and the kept fraction of a score, against hand-computed cases."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ AUTHENTIC = 3
 
 
 def rows(f1, predicted_area=0.0):
-    """Rows of three manipulated images with these scores, and of an authentic one."""
+    """Rows of three manipulated images with the given scores, and of an authentic one."""
     table = np.full((4, len(COLUMNS)), 0.5)
     table[:, 0], table[:, 1] = 0, np.arange(4)
     table[:3, COLUMNS.index("f1")] = f1
@@ -58,8 +58,8 @@ def test_means_are_over_manipulated_images_at_each_level_in_order(summary):
     assert (noise[1]["false_alarm_area"], noise[1]["false_alarm_rate"]) == (0.25, 1)
 
 
-def test_what_is_kept_is_the_area_under_the_curve_from_the_level_that_changes_nothing(summary):
-    # noise: 0.8 at 0, 0.5 at 10, 0.2 at 20; jpeg has no such level: 0.3 at 50, 0.7 at 100
+def test_the_kept_fraction_is_the_area_under_the_curve_from_the_undegraded_level(summary):
+    # noise: 0.8 at 0, 0.5 at 10, 0.2 at 20; JPEG has no undegraded level: 0.3 at 50, 0.7 at 100
     noise, jpeg = (summary["degraded"][kind]["kept"] for kind in ("noise", "jpeg"))
     assert noise["f1"] == pytest.approx((0.65 * 10 + 0.35 * 10) / 20 / 0.8)
     assert jpeg["f1"] == pytest.approx(0.5 / 0.8)
@@ -67,18 +67,18 @@ def test_what_is_kept_is_the_area_under_the_curve_from_the_level_that_changes_no
     assert noise["auc"] == 1
 
 
-def test_one_level_alone_keeps_its_own_score(sets):
+def test_the_kept_fraction_of_a_single_level_is_its_relative_score(sets):
     kept = summarize(rows([0.8, 0.9, 0.7]), {Degradation("jpeg", 70): rows([0.4, 0.4, 0.4])}, sets)["set"]
     assert kept["degraded"]["jpeg"]["kept"]["f1"] == pytest.approx(0.5)
 
 
-def test_a_student_that_finds_nothing_has_nothing_to_keep(sets):
+def test_a_student_with_score_zero_has_no_kept_fraction(sets):
     nothing = summarize(rows(0.0), {Degradation("blur", 3): rows(0.0)}, sets)
     assert "f1" not in nothing["set"]["degraded"]["blur"]["kept"]
     assert "–" in text(nothing)
 
 
-def test_tables_and_picture_show_every_level(summary, tmp_path):
+def test_tables_and_figure_show_every_level(summary, tmp_path):
     both = {"set": summary, "other": summary}
     table = markdown(both, Scoring())
     assert table.count("| Gaussian noise, standard deviation | 10 | 0.500 (") == 2

@@ -1,1 +1,1 @@
-"""Studies of one thing at a time: the same run with and without it, over seeds, in one table and one figure."""
+"""Ablation studies: training runs that differ in one respect, over several seeds, in one table and one figure."""

@@ -1,4 +1,4 @@
-"""The command behind `make ablation`."""
+"""The command ``boxpromptiml ablation``."""
 
 from __future__ import annotations
 
@@ -31,34 +31,35 @@ def ablation(
     dry_run: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Train and test the variants of some studies over several seeds; a table and a figure for each study.
+    """Train and test the variants of ablation studies over several seeds; write a table and a figure for each study.
 
-    Every run is `boxpromptiml fit` and `boxpromptiml test` with the base config and a few options over it, in a process
-    of its own. What is there is not made again: stopped, the same command goes on, and a run that several studies need
-    is made once. Differences are from the study's reference, image by image; their 95 % interval is a
-    bootstrap over images and over seeds. W&B has a group for each study.
+    Every run consists of `boxpromptiml fit` and `boxpromptiml test` with the base config and a few overriding options,
+    in its own process. Finished runs are not repeated: after an interruption the same command continues, and a run that
+    several studies share is made only once. Differences are relative to the study's reference and paired by image;
+    their 95 % intervals are bootstraps over images and seeds. W&B has a group for each study.
 
     Args:
         base: config of every run.
-        out: folder for everything: ablation.md with all tables, ablation.json, a figure for each study, and the runs.
-        studies: name → what it compares.
-        seeds: each variant is trained once with each.
-        options: of `boxpromptiml fit`, for every run, such as {trainer.max_epochs: 4}.
-        inputs: name → commands that make what the runs read, run once, in this order, before the first run;
-            again when their text changes, but not when a file that they read does. A file of theirs that is there with
-            other content wants `--overwrite true` in its command.
-        only: names of studies to do; by default all.
-        jobs: runs at a time on this machine. Each may itself use many processes: trainer.devices and num_nodes decide.
-        dry_run: only print the commands, one run a line, to hand them out to other machines; run without it afterwards
-            to make the tables.
-        overwrite: replace runs in the folder that were made with other settings or inputs.
+        out: output folder: ablation.md with all tables, ablation.json, a figure for each study, and the runs.
+        studies: name → what is compared.
+        seeds: each variant is trained once per seed.
+        options: options of `boxpromptiml fit` for every run, such as {trainer.max_epochs: 4}.
+        inputs: name → commands that create the inputs of the runs, executed once, in order, before the first run; again
+            if their text changes, but not if a file that they read changes. To replace existing files with different
+            content, include `--overwrite true`.
+        only: names of the studies to run; by default all.
+        jobs: number of parallel runs on this machine. Each may itself use several processes (trainer.devices,
+            num_nodes).
+        dry_run: only print the commands, one run per line, for execution on other machines; afterwards run without it
+            to create the tables.
+        overwrite: replace existing runs that were made with different settings or inputs.
 
     Returns:
-        0, or 3 when a run failed, as the tables then say, or when its test set photos aside.
+        0, or 3 if a run failed, which the tables show, or if its test skipped photos.
 
     Raises:
-        InputError: a study is not sound, an input could not be made, another run works in the folder, or runs there are
-            of other settings.
+        InputError: a study is invalid, an input could not be created, the folder is in use, or it has runs with
+            different settings.
     """
     if unknown := [name for name in only or () if name not in studies]:
         raise InputError(f"there is no study {', '.join(unknown)}; the config has {', '.join(studies)}")

@@ -1,4 +1,4 @@
-"""What a study compares, and the training runs that follow from it."""
+"""Definition of a study, and the training runs that it requires."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Variant:
     """One row of a study.
 
     Args:
-        options: of `boxpromptiml fit`, over those that all runs share, such as {data.image_size: 448}.
-        overlay: a config that lies over the base config.
+        options: options of `boxpromptiml fit` in addition to those of all runs, such as {data.image_size: 448}.
+        overlay: config applied on top of the base config.
     """
 
     options: Options = field(default_factory=dict)
@@ -33,17 +33,15 @@ class Variant:
 
 @dataclass(frozen=True)
 class Study:
-    """One question.
+    """One question, answered by comparing variants.
 
     Args:
         question: that the table answers.
-        variants: name → what is different in it. Two studies may share a variant, which is then trained once.
-        reference: the variant that the others are compared with.
-        axis: what the variants' names measure where they are numbers, for a curve; otherwise the figure has a row for
-            each variant.
+        variants: name → difference from the other runs. A variant shared by two studies is trained once.
+        reference: variant that the others are compared with.
+        axis: quantity on the x-axis if the variants' names are numbers; otherwise the figure has a row per variant.
         sets: test sets of the table; by default all that were scored.
-        pools: name → test sets whose images are also taken together, in a row of that name; every image counts the
-            same.
+        pools: name → test sets whose images are pooled in an additional row, with equal weight per image.
     """
 
     question: str
@@ -56,14 +54,14 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run with its test.
+    """A training run with its test.
 
     Attributes:
-        folder: what it writes goes below.
-        arguments: of ``fit`` and ``test`` alike.
-        settings: what decides its result, JSON.
-        study: the first that needs it.
-        variant: its name there.
+        folder: output folder.
+        arguments: of both ``fit`` and ``test``.
+        settings: what determines its result, as JSON.
+        study: first study that needs it.
+        variant: its name in that study.
         seed: of data order, augmentation and initial weights.
         shared_by: names of all studies that need it.
     """
@@ -78,31 +76,31 @@ class Run:
 
     @property
     def fitted(self) -> Path:
-        """What its training writes last."""
+        """File that training writes last."""
         return self.folder / "fit/fit.json"
 
     @property
     def scores(self) -> Path:
-        """What its test writes last."""
+        """File that testing writes last."""
         return self.folder / "test/scores.json"
 
 
 def plan(
     studies: Mapping[str, Study], seeds: Sequence[int], base: Path, options: Options, made: str, out: Path
 ) -> dict[tuple[str, str, int], Run]:
-    """The run behind every study, variant and seed; the same run where the same is asked for.
+    """Return the run of every study, variant and seed; identical runs are shared.
 
     Args:
         studies: by name.
-        seeds: each variant is trained once with each.
+        seeds: each variant is trained once per seed.
         base: config of every run.
         options: of every run.
-        made: what the runs' inputs were made with.
+        made: hash of the commands that create the runs' inputs.
         out: folder of the runs.
 
     Raises:
-        InputError: a study names a reference that it has not, a number axis has a variant that is no number, or an
-            overlay cannot be read.
+        InputError: a study's reference does not exist, a variant on a numeric axis is not a number, or an overlay
+            cannot be read.
     """
     wanted = list(_wanted(studies))
     users: dict[str, list[str]] = {}
@@ -124,9 +122,9 @@ def plan(
 
 
 def commands(run: Run) -> list[list[str]]:
-    """Words of what is left to do for a run, ``fit`` and ``test`` or only that, without the program's name."""
+    """Return the remaining commands of a run (``fit`` and ``test``, or ``test``), without the program's name."""
     checkpoints = run.folder / "fit/checkpoints"
-    # The loggers belong to training: a test that used them too would write over its curves.
+    # Testing with the training's loggers would overwrite its curves.
     test = ["test", *run.arguments, "--trainer.logger", "false", "--ckpt_path", str(checkpoints / "best.ckpt")]
     if run.fitted.exists():
         return [test]
@@ -135,7 +133,7 @@ def commands(run: Run) -> list[list[str]]:
 
 
 def shell_line(words: Sequence[str]) -> str:
-    """A command that a shell would run, beginning with the program's name."""
+    """Format a command for a shell, including the program's name."""
     return shlex.join(["boxpromptiml", *words])
 
 
@@ -167,7 +165,7 @@ def _written(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """jsonargparse hands on a mapping with a ``class_path`` as a namespace."""
+    """Convert a namespace, to which jsonargparse converts mappings with ``class_path``, back to a dict."""
     return value.as_dict()
 
 

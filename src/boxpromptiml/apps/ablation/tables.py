@@ -1,4 +1,4 @@
-"""From the scores of a study's runs to a table and a figure."""
+"""Tables and figures from the scores of a study's runs."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from boxpromptiml.apps.run_results import Ablation, AblationRow, Difference, Sco
 from boxpromptiml.core.atomic_files import atomic_path
 from boxpromptiml.core.records import InputError
 
-if TYPE_CHECKING:  # seconds to import, and only a finished study draws
+if TYPE_CHECKING:  # a slow import that only drawing needs
     from matplotlib.axes import Axes
 
 SCORES: tuple[ScoreName, ...] = ("f1", "iou", "auc")
 MARGINS, ROW_HEIGHT = 0.9, 0.28
-"""Of a figure with a row for each variant and set, in inches."""
+"""Dimensions in inches of a figure with a row per variant and set."""
 GAP = 0.6
-"""Between two sets in such a figure, in rows."""
+"""Gap between two sets in such a figure, in rows."""
 
 
 def answer(study: Study, files: Mapping[str, Sequence[Path]]) -> StudyRows:
-    """A row for each test set or pool of them and variant that has scores; none without the reference.
+    """Compute a row for each test set (or pool) and variant with scores; no rows if the reference has none.
 
     Args:
-        study: whose variants they are.
-        files: variant → the scores.json of its runs; those that are not there are left out.
+        study: the study.
+        files: variant → scores.json of its runs; missing files are ignored.
 
     Raises:
-        InputError: a set has no scores, runs were scored on different images, or a file is not what `boxpromptiml test`
-            writes.
+        InputError: a set has no scores, runs were scored on different images, or a file was not written by
+            `boxpromptiml test`.
     """
     answered = StudyRows(study.question, study.reference, [], study.axis)
     read = {label: {path: read_scores(path) for path in paths if path.exists()} for label, paths in files.items()}
@@ -55,7 +55,7 @@ def answer(study: Study, files: Mapping[str, Sequence[Path]]) -> StudyRows:
 
 
 def markdown(studies: Mapping[str, Study], ablation: Ablation) -> str:
-    """A section for each study: question, table, figure."""
+    """Format a section per study: question, table, figure."""
     lines = ["# Ablation", ""]
     for name, answered in ablation.studies.items():
         lines += [f"## {name.replace('_', ' ').capitalize()}", "", answered.question, ""]
@@ -78,7 +78,7 @@ def markdown(studies: Mapping[str, Study], ablation: Ablation) -> str:
 
 
 def draw(answered: StudyRows, path: Path) -> None:
-    """F1 with its interval as PNG: along the study's axis, or a row for each variant."""
+    """Plot F1 with its interval as PNG: along the study's axis, or as a row per variant."""
     from matplotlib.figure import Figure
 
     rows = answered.rows
@@ -173,5 +173,5 @@ def _by_variant(axes: Axes, answered: StudyRows) -> None:
 
 
 def _lengths(rows: Sequence[AblationRow]) -> list[list[float]]:
-    """Error bars of rows, downwards and upwards."""
+    """Return the lengths of the rows' error bars, downwards and upwards."""
     return [[row.f1 - row.f1_ci_low for row in rows], [row.f1_ci_high - row.f1 for row in rows]]

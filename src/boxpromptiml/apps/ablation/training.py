@@ -1,4 +1,4 @@
-"""Runs of a plan, several at a time, each in a process of its own."""
+"""Execution of a study's runs, several in parallel, each in its own process."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from boxpromptiml.runtime.processes import command_words
 from boxpromptiml.runtime.run_folder import REPLACE, found, replace
 
 SET_ASIDE = 3
-"""Exit code of a command that is done, but for some inputs, which it listed."""
+"""Exit code of a command that succeeded except for skipped inputs, which it listed."""
 RESULTS = ("test/scores.*", "fit/fit.json", "fit/checkpoints/*.ckpt")
 
 
 def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
-    """Run the commands that make what the runs read, each set of them once.
+    """Run the commands that create the runs' inputs, each set of commands once.
 
     Args:
-        inputs: name → commands, words of this program with or without its name.
-        folder: where it is kept what was made with which commands.
+        inputs: name → commands of this program, with or without its name.
+        folder: where the executed commands are recorded.
 
     Raises:
-        InputError: a command failed; its own words were printed before.
+        InputError: a command failed, after printing its own message.
     """
     for name, lines in inputs.items():
         record = folder / f"{name}.json"
@@ -48,18 +48,18 @@ def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
 
 
 def input_words(line: str) -> list[str]:
-    """Words of a command that makes an input, without the program's name."""
+    """Split an input's command into words, without the program's name."""
     words = shlex.split(line)
     return words[words[0] == "boxpromptiml" :]
 
 
 def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
-    """Train and test what is not yet there, ``jobs`` runs at a time.
+    """Train and test what is missing, with ``jobs`` runs in parallel.
 
-    A run that was stopped goes on from its last checkpoint. What a run prints is in ``log.txt`` in its folder.
+    An interrupted run continues from its last checkpoint. The output of a run goes to ``log.txt`` in its folder.
 
     Returns:
-        A line for each run that failed, or whose test skipped photos.
+        A message for each run that failed, or whose test skipped photos.
     """
     left = [run for run in runs if not _is_complete(run)]
     started: list[subprocess.Popen[bytes]] = []
@@ -91,7 +91,7 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
             for done in as_completed([pool.submit(make, run) for run in left]):
                 failures += [line] if (line := done.result()) else []
                 bar.update()
-        except BaseException:  # Ctrl-C: a run that is let finish its step can be taken up again
+        except BaseException:  # Ctrl-C: terminated runs save a checkpoint from which they can continue
             stopped.set()
             for process in started:
                 process.terminate()
@@ -100,10 +100,10 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
 
 
 def replace_others(runs: Sequence[Run], overwrite: bool) -> None:
-    """Refuse runs of other settings, or delete their results so that training does not go on from them.
+    """Reject existing runs with different settings, or delete their results so that training starts anew.
 
     Raises:
-        InputError: there are some, and they are not to be replaced.
+        InputError: there are such runs, and ``overwrite`` is False.
     """
     there = [path for run in runs if _is_other(run) for path in found(run.folder, RESULTS)]
     if there:
@@ -118,7 +118,7 @@ def _is_complete(run: Run) -> bool:
 
 
 def _is_other(run: Run) -> bool:
-    """Whether a folder's results come from other settings. Those without any were made by the command alone."""
+    """Return whether a run's results have different settings; those without any may be from a dry run's command."""
     try:
         return _settings_file(run).read_text(encoding="utf-8") != run.settings
     except FileNotFoundError:
@@ -126,7 +126,7 @@ def _is_other(run: Run) -> bool:
 
 
 def _made_by_hand(run: Run) -> bool:
-    """Whether a run was made by the line that a dry run printed, on another machine perhaps."""
+    """Return whether a run was made by a command that a dry run printed, possibly on another machine."""
     try:
         command = json.loads(run.fitted.read_text(encoding="utf-8"))["command"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -139,7 +139,7 @@ def _settings_file(run: Run) -> Path:
 
 
 def _environment(jobs: int) -> dict[str, str]:
-    """Runs at the same time share the processors."""
+    """Divide the CPU cores among parallel runs."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     return {"OMP_NUM_THREADS": str(threads), **os.environ} if jobs > 1 else dict(os.environ)
 

@@ -1,1 +1,1 @@
-"""The command ``boxpromptiml report``: one HTML page about a run."""
+"""The command ``boxpromptiml report``: an HTML page about a run."""

@@ -1,7 +1,7 @@
-"""Line charts as coordinates, which a template draws.
+"""Coordinates of line charts, which a template draws as SVG.
 
-So they follow the reader's light or dark theme: the colours of matplotlib's own SVG are fixed when it is written. Only
-its choice of round numbers for the ticks is used.
+The charts thus follow the reader's light or dark theme, whereas the colours of matplotlib's SVG are fixed. Only
+matplotlib's choice of axis ticks is used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from boxpromptiml.core.records import InputError
 
 WIDTH, HEIGHT = 320, 180
-"""Plot area in SVG units, without the labels around it."""
+"""Size of the plot area in SVG units, without labels."""
 MAX_POINTS = 400
 
 Points = Sequence[tuple[float, float]]
@@ -24,7 +24,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A labelled position along an axis, in SVG units."""
+    """A labelled position on an axis, in SVG units."""
 
     position: float
     label: str
@@ -32,13 +32,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One panel.
+    """A chart.
 
     Attributes:
-        title: what the vertical axis shows.
-        lines: name of each series and its corners as SVG ``points``, x to the right, y downwards.
+        title: quantity on the y-axis.
+        lines: name of each series → its vertices as SVG ``points``, x to the right, y downwards.
         x_ticks: from left to right.
-        y_ticks: of the vertical axis.
+        y_ticks: of the y-axis.
     """
 
     title: str
@@ -48,11 +48,11 @@ class Chart:
 
 
 def line_chart(title: str, series: Mapping[str, Points]) -> Chart:
-    """Lay out one panel, its axes spanning all series.
+    """Lay out a chart whose axes span all series.
 
     Args:
-        title: what the vertical axis shows.
-        series: name to (x, y) points, at least one point in all; long series are thinned to 400 points.
+        title: quantity on the y-axis.
+        series: name → (x, y) points, at least one point overall; long series are thinned to 400 points.
     """
     xs, ys = zip(*(point for points in series.values() for point in points), strict=True)
     x_ticks, y_ticks = _nice_steps(min(xs), max(xs)), _nice_steps(min(ys), max(ys))
@@ -71,12 +71,11 @@ def line_chart(title: str, series: Mapping[str, Points]) -> Chart:
 
 
 def training_curves(paths: Sequence[Path]) -> list[Chart]:
-    """Charts from the ``metrics.csv`` of Lightning's CSVLogger, one for each quantity, over training steps.
+    """Create a chart for each quantity in the ``metrics.csv`` files of Lightning's CSVLogger, over training steps.
 
-    A run that was stopped and resumed leaves several files; their rows follow each other.
-
-    ``train/loss`` and ``val/loss`` share a chart named "loss", ``val/f1`` and its parts ``val/f1/SET`` one named "f1".
-    Rows hold one logging call each, so most cells are empty; values that are not finite are left out.
+    A resumed run has several files, whose rows are concatenated. ``train/loss`` and ``val/loss`` share a chart named
+    "loss", ``val/f1`` and its parts ``val/f1/SET`` one named "f1". Each row is one logging call, so most cells are
+    empty; values that are not finite are omitted.
 
     Raises:
         InputError: a cell is not a number.
@@ -86,7 +85,7 @@ def training_curves(paths: Sequence[Path]) -> list[Chart]:
         for column in numbers.keys() - {"step", "epoch"} if "step" in numbers else ():
             phase, _, quantity = column.partition("/")
             quantity, _, part = quantity.partition("/")
-            if phase.startswith("lr-"):  # Lightning's name for the rate of a group of parameters
+            if phase.startswith("lr-"):  # LearningRateMonitor's name for the rate of a parameter group
                 phase, quantity = quantity or phase, "learning rate"
             points = panels.setdefault(quantity or phase, {}).setdefault(part or phase, [])
             points.append((numbers["step"], numbers[column]))
@@ -108,8 +107,8 @@ def _numbers(row: Mapping[str, str], path: Path) -> dict[str, float]:
 
 
 def _nice_steps(low: float, high: float) -> list[float]:
-    """Round numbers from below ``low`` to above ``high``; a range of hardly more than one value is widened."""
-    from matplotlib.ticker import MaxNLocator  # slow to import, and only reports need it
+    """Choose round tick values covering ``low`` to ``high``; a range that is almost a single value is widened."""
+    from matplotlib.ticker import MaxNLocator  # a slow import that only reports need
 
     room = 1e-3 * max(abs(low), abs(high)) or 1.0
     if high - low < room:

@@ -1,4 +1,4 @@
-"""One page about a run. It shows what the commands left in the run's folder and computes no score of its own."""
+"""The report page of a run. It presents the files written by other commands and computes no scores itself."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from boxpromptiml.runtime.provenance import OtherResultsError, write_json
 from boxpromptiml.shards import ShardReader
 
 THUMBNAIL = 240
-"""Longer side of a picture on the page, in pixels."""
+"""Longer side of an image on the page, in pixels."""
 ROWS = 3
-"""How many best, how many median and how many worst cases are shown; pseudo-masks are twice as many."""
+"""Number of best, of median and of worst examples; there are twice as many pseudo-masks."""
 TRIVIAL = {
     "f1_all_positive": "everything is manipulated",
     "f1_random": "random pixels, at the true rate",
     "f1_centre_box": "a box in the centre",
     "f1_nothing": "nothing is manipulated",
 }
-"""Predictors that look at no pixel."""
+"""Baselines that ignore the photo."""
 TITLE = b"BoxPromptIML report</title>"
-"""By which an earlier page is known."""
+"""Identifies a page written by this command."""
 
 Number = float | int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A score beside others, with its interval where one is known."""
+    """A score in a bar chart, with its interval if known."""
 
     label: str
     value: float
@@ -51,7 +51,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Pictures of one image, as data URIs by title; ``missing`` says in words what cannot be shown."""
+    """Images of one example as data URIs by title; ``missing`` explains what cannot be shown."""
 
     caption: str
     pictures: dict[str, str] = field(default_factory=dict)
@@ -59,21 +59,22 @@ class Row:
 
 
 def report(run: Path, out: Path | None = None, overwrite: bool = False) -> int:
-    """Write one self-contained HTML page about a run, and its main numbers as flat JSON beside the page.
+    """Write a self-contained HTML page about a run, and its main numbers as flat JSON beside it.
 
-    The page needs no network and no other file. A part of the run that is not there is named in words.
+    The page needs neither network nor other files. Missing parts of the run are listed.
 
     Args:
         run: folder of the run, such as runs/demo.
-        out: the page to write; by default report.html in the run's folder. metrics.json goes to the same folder.
-            Earlier ones that this command wrote are written anew.
-        overwrite: replace files there that it did not write.
+        out: the page to write; by default report.html in the run's folder. metrics.json is written to the same folder.
+            Files written earlier by this command are replaced.
+        overwrite: also replace files that this command did not write.
 
     Returns:
-        0, or 3 when a picture could not be shown.
+        0, or 3 if an image could not be shown.
 
     Raises:
-        InputError: the folder holds no result, a result file is broken, or a file is in the way.
+        InputError: the folder has no results, a result file is invalid, or a file that this command did not write
+            exists.
     """
     results = read_results(run)
     if not any((results.index, results.fit, results.scores)):
@@ -105,7 +106,7 @@ def report(run: Path, out: Path | None = None, overwrite: bool = False) -> int:
 
 
 def _refuse_strangers(marks: dict[Path, list[bytes]], overwrite: bool) -> None:
-    """Refuse to replace files without what every report writes into them."""
+    """Reject replacing files that lack the words found in every report."""
     for path, words in marks.items():
         content = path.read_bytes() if path.exists() and not overwrite else b""
         if content and not all(word in content for word in words):
@@ -116,21 +117,21 @@ def _refuse_strangers(marks: dict[Path, list[bytes]], overwrite: bool) -> None:
 
 
 def headline_set(results: Results) -> tuple[str, SetScores | None]:
-    """Name and scores of the set named ``demo``, else of the first one."""
+    """Return name and scores of the set ``demo`` or, if there is none, of the first set."""
     sets = results.scores.sets if results.scores else {}
     name = "demo" if "demo" in sets else next(iter(sets), "")
     return name, sets.get(name)
 
 
 def other_sets(results: Results) -> dict[str, tuple[SetScores, list[Bar]]]:
-    """The test sets beside the headline's, with what `beside_trivial` says of each."""
+    """Return the scores of the remaining test sets, each with its result of `beside_trivial`."""
     sets = results.scores.sets if results.scores else {}
     bars = {name: beside_trivial(scores) for name, scores in sets.items() if name != headline_set(results)[0]}
     return {name: (sets[name], of_set) for name, of_set in bars.items() if of_set}
 
 
 def flat_metrics(results: Results) -> dict[str, Number]:
-    """The main numbers of a run under flat keys, always the same ones; None for what is not there."""
+    """Return the main numbers of a run under fixed flat keys; None if missing."""
     (_, scores), fit, index, audit = headline_set(results), results.fit, results.index, results.audit
     names = ("f1", "f1_ci_low", "f1_ci_high", "iou", "iou_ci_low", "iou_ci_high", "auc", *TRIVIAL, "false_alarm_area")
     return {
@@ -143,7 +144,7 @@ def flat_metrics(results: Results) -> dict[str, Number]:
 
 
 def beside_trivial(scores: SetScores | None) -> list[Bar]:
-    """The student's F1 on a set and those of the trivial predictors, the best of them first."""
+    """Return bars of the student's F1 on a set and of the trivial baselines, the best baseline first."""
     if scores is None or scores.f1 is None:
         return []
     trivial = [
@@ -156,13 +157,13 @@ def beside_trivial(scores: SetScores | None) -> list[Bar]:
 
 
 def beats_trivial(bars: Sequence[Bar]) -> bool:
-    """True when the whole interval of the first bar lies above all others."""
+    """Return whether the first bar's whole interval lies above all others."""
     low = bars[0].value if bars[0].low is None else bars[0].low
     return all(low > bar.value for bar in bars[1:])
 
 
 def case_rows(results: Results) -> dict[str, list[Row]]:
-    """Pictures of the best, median and worst manipulated test images by F1, over all sets."""
+    """Draw the best, median and worst manipulated test images by F1, over all sets."""
     scored = [case for case in (results.scores.per_image if results.scores else []) if case.kind != "authentic"]
     ordered = sorted((case for case in scored if case.f1 is not None), key=lambda case: -(case.f1 or 0))
     count = min(ROWS, len(ordered) // 3)
@@ -179,7 +180,7 @@ def case_rows(results: Results) -> dict[str, list[Row]]:
 
 
 def pseudo_mask_rows(cache: Path) -> list[Row]:
-    """Pictures of pseudo-masks beside their boxes and truth, spread evenly over the cache."""
+    """Draw pseudo-masks with their boxes and ground truth, evenly spaced over the cache."""
     reader = ShardReader(cache)
     manipulated = np.flatnonzero(~reader.authentic)
     rows = []
@@ -224,7 +225,7 @@ def _case_row(case: Case, mask: str | None, results: Results) -> Row:
 
 
 def _record(case: Case, results: Results) -> ImageRecord | None:
-    """The manifest's record of a test image, which knows its boxes; sets from elsewhere may use the same ids."""
+    """Find the manifest's record of a test image, which has its boxes. Other sets may use the same image ids."""
     for record in results.manifest.records if results.manifest else []:
         if record.image_id == case.image_id and record.path.name == Path(case.file).name:
             return record
@@ -232,13 +233,13 @@ def _record(case: Case, results: Results) -> ImageRecord | None:
 
 
 def _find(name: str, run: Path) -> Path:
-    """A file named relative to here, to the run's folder or to its manifest."""
+    """Resolve a file name relative to the current folder, the run's folder or the manifest's folder."""
     candidates = (Path(name), run / name, run / "data" / name)
     return next((path for path in candidates if path.is_file()), Path(name))
 
 
 def _here(path: str | None) -> str:
-    """A path as somebody in the current folder would type it."""
+    """Format a path relative to the current folder if possible."""
     given = Path(path or "–")
     return str(given.relative_to(Path.cwd()) if given.is_relative_to(Path.cwd()) else given)
 
@@ -278,7 +279,7 @@ def _duration(seconds: Number) -> str:
 
 
 def _count(value: Number) -> str:
-    """1234567 as 1.23 M."""
+    """Format a large number, such as 1234567 as 1.23 M."""
     if value is None:
         return "–"
     for limit, unit in ((1e9, " G"), (1e6, " M")):

@@ -1,10 +1,10 @@
-"""A trained student as a service: ``boxpromptiml serve``.
+"""A trained student as an HTTP service: ``boxpromptiml serve``.
 
-``command`` parses the options, ``service`` has the routes and what they answer, ``upload`` gets a photo out of a
-request, ``batching`` asks the student about several photos at once, ``middleware`` decides which requests get there.
+``command`` defines the options, ``service`` the routes and responses, ``upload`` extracts a photo from a request,
+``batching`` combines photos into batches, ``middleware`` checks requests.
 
-The service stands on FastAPI. LitServe, which was made for the purpose, gives batching and a limit on bytes; it admits
-any number of requests at once, writes larger uploads to disk, listens on every address by default, and brings pyzmq and
-uvloop. So most of what is here would have to be written for it as well, and the batching that it would save is short.
-FastAPI (MIT) with uvicorn (BSD) is there already wherever the page is.
+The service uses FastAPI. LitServe, which is designed for such services, provides batching and a byte limit; but it
+accepts any number of concurrent requests, writes larger uploads to disk, listens on all addresses by default, and
+depends on pyzmq and uvloop. Most of this package would be needed with it as well, and batching takes little code.
+FastAPI (MIT) and uvicorn (BSD) are already installed with the web app.
 """

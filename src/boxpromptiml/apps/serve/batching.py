@@ -1,4 +1,4 @@
-"""Asks the student about several photos at once."""
+"""Batching of photos that arrive while the student is busy."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Waiting = tuple[Photo, "asyncio.Future[Probability]"]
 
 
 class Batcher:
-    """Photos that come while the student is busy wait, and go to it together.
+    """Collects photos that arrive while the student is busy, and passes them on as a batch.
 
-    So a photo that comes alone is looked at without delay, and batches grow with the load.
+    A single photo is thus processed without delay, and batches grow with the load.
 
     Args:
-        localize: gives photos their probabilities; it is called in a thread of its own.
+        localize: maps photos to probabilities; called in a separate thread.
         size: largest batch.
     """
 
@@ -30,7 +30,7 @@ class Batcher:
         self._work: asyncio.Task[None] | None = None
 
     async def __call__(self, photo: Photo) -> Probability:
-        """The probability of one photo. Cancelled while it waits, the photo is not looked at."""
+        """Predict one photo. If the call is cancelled while it waits, the photo is dropped."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Probability] = loop.create_future()
         self._waiting.append((photo, future))
@@ -52,7 +52,7 @@ class Batcher:
         photos = [photo for photo, _ in batch]
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._thread, self._localize, photos)
-        except Exception as error:  # those who wait must hear of it, whatever it is
+        except Exception as error:  # pass any error on to the waiting requests
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

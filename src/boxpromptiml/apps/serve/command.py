@@ -14,29 +14,30 @@ from boxpromptiml.core.limits import Port, within_limits
 from boxpromptiml.core.records import InputError
 from stage2_distill.inference import released
 
-if TYPE_CHECKING:  # the extra `serve`
+if TYPE_CHECKING:  # installed by the extra `serve`
     import uvicorn
     from fastapi import FastAPI
 
 CONNECTIONS = 4
-"""Times the requests that are answered at once. More connections get a 503 without a word, whatever they want."""
+"""Allowed connections, as a multiple of the concurrent requests. Further connections get a bare 503."""
 
 
 @within_limits
 def serve(
     checkpoint: str = released.NAME, host: str = "127.0.0.1", port: Port = 8000, limits: RequestLimits = RequestLimits()
 ) -> int:
-    """Answer photos over HTTP with masks, scores and regions: POST them to /localize.
+    """Serve a student over HTTP: POST a photo to /localize to get masks, scores and regions.
 
-    The service listens on the loopback address, asks nobody who they are and keeps nothing: photos are read in memory
-    and forgotten with the answer. /health says that it is there, /docs and /openapi.json what it takes. Ctrl-C ends it.
+    The service listens on the loopback address, has no authentication and stores nothing: photos are processed in
+    memory. /health reports its status, /docs and /openapi.json describe its interface. Ctrl-C stops it.
 
     Args:
-        checkpoint: released for the student that comes with the package, a .ckpt file that `boxpromptiml fit` wrote, a
+        checkpoint: released for the student that comes with the package, a .ckpt file written by `boxpromptiml fit`, a
             folder with a calibrated or saved student, or its OWNER/NAME on the Hugging Face hub.
-        host: address to listen on. With another than 127.0.0.1, everybody who can reach this machine can use it.
-        port: to listen on; 0 for any that is free.
-        limits: what a request may take.
+        host: address to listen on. With any other than 127.0.0.1, everyone who can reach this machine can use the
+            service.
+        port: port to listen on; 0 for any free one.
+        limits: limits of requests.
     """
     needed = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
@@ -47,7 +48,7 @@ def serve(
     from boxpromptiml.apps.serve.service import service
     from stage2_distill.inference.localizer import load_named
 
-    warnings.filterwarnings("ignore", module="PIL")  # its remarks on strangers' photos would fill the log
+    warnings.filterwarnings("ignore", module="PIL")  # warnings about users' photos would fill the log
     localizer = load_named(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
     ours = host in LOOPBACK
     app = service(localizer, limits, LOOPBACK if ours else None)
@@ -61,13 +62,13 @@ def serve(
         print(f"{_address(listener)}  (/docs explains it, Ctrl-C ends it)", flush=True)
         try:
             server(app, limits).run([listener])
-        except KeyboardInterrupt:  # uvicorn hands it on after it has answered what it had begun
+        except KeyboardInterrupt:  # raised by uvicorn after it has finished pending requests
             print("closed")
     return 0
 
 
 def server(app: FastAPI, limits: RequestLimits) -> uvicorn.Server:
-    """What answers connections with a service; its ``run([socket])`` does so until a signal, or ``should_exit``."""
+    """Create the server for a service; its ``run([socket])`` serves until a signal or ``should_exit``."""
     import uvicorn
 
     settings = uvicorn.Config(

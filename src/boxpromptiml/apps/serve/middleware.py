@@ -1,4 +1,4 @@
-"""Stands before the service: who may ask, and how a refused sender gets to hear of it."""
+"""Middleware of the service: access check, response headers, and reliable delivery of early responses."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from boxpromptiml.apps.http_security import HEADERS, wrong_asker
 class ServiceMiddleware:
     """ASGI middleware.
 
-    An answer that was given before the request was read to its end would be lost: the server closes the connection, and
-    the sender, who is still sending, hears of that alone. So the rest is received and thrown away, within limits.
+    If the app responds before it has read the whole request, the server closes the connection, and a client that is
+    still sending never sees the response. The middleware therefore receives and discards the rest of the request,
+    within limits.
 
     Args:
-        app: the service behind it.
-        hosts: names under which it may be asked for; None for any.
-        wasted: bytes that are thrown away.
-        seconds: for which they are.
+        app: the service.
+        hosts: accepted host names; None for any.
+        wasted: maximum number of discarded bytes.
+        seconds: maximum time for discarding.
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, wasted: int, seconds: float) -> None:
@@ -30,12 +31,12 @@ class ServiceMiddleware:
         self.seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or let it through."""
+        """Reject a request or pass it on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        unread = "expect" not in headers  # who asks beforehand whether to send has sent nothing
+        unread = "expect" not in headers  # with Expect: 100-continue the client has not sent anything yet
 
         async def noting_receive() -> Message:
             nonlocal unread

@@ -1,4 +1,4 @@
-"""What a request may take."""
+"""Limits of requests to the service."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from boxpromptiml.core.limits import Count, Positive, hold_fields
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """What a request may take of the service.
+    """Limits of requests to the service.
 
-    Of memory, all of them together take at most about requests × megabytes, and readers × megapixels × 25 bytes.
+    All requests together use at most about requests × megabytes of memory, plus readers × megapixels × 25 bytes.
 
     Attributes:
-        megabytes: of the largest photo's file.
-        megapixels: of the largest photo.
-        seconds: for sending a photo, and again for the answer.
-        requests: at once; more are asked to come again.
-        readers: photos that are decoded, or turned into an answer, at once.
-        batch: photos that the student looks at together.
+        megabytes: largest size of a photo's file.
+        megapixels: largest number of pixels of a photo.
+        seconds: time limit for receiving a photo, and again for the response.
+        requests: number of concurrent requests; further clients are asked to retry.
+        readers: number of photos decoded or encoded concurrently.
+        batch: largest number of photos processed together by the student.
     """
 
     megabytes: Positive = 32

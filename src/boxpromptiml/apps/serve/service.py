@@ -1,4 +1,4 @@
-"""The routes of the service and what they answer."""
+"""Routes and responses of the service."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from boxpromptiml.images import (
     resize_probability,
     to_uint8,
 )
-from boxpromptiml.images.regions import Polygon, find_regions, run_lengths
+from boxpromptiml.images.connected_regions import Polygon, find_regions, run_lengths
 from stage2_distill.inference.localizer import Localizer
 
 Form = Literal["png", "rle", "none"]
 OPTIONS = {"mask", "probability", "threshold"}
-"""Names that the query of a request may have."""
+"""Allowed query parameters."""
 WASTED = 4
-"""Times the largest photo that is received of a request that is refused, so that its sender hears why."""
+"""How much of a rejected request is received, as a multiple of the largest photo, so that the client sees the error."""
 SENT = {
     "requestBody": {
         "required": True,
@@ -65,7 +65,7 @@ SENT = {
 
 
 class RegionFound(BaseModel):
-    """Manipulated pixels that touch; corners are at the edges of pixels."""
+    """A connected region of manipulated pixels; vertices are at the edges of pixels."""
 
     box_xyxy: tuple[int, int, int, int]
     score: float
@@ -75,14 +75,14 @@ class RegionFound(BaseModel):
 
 
 class RunLengths(BaseModel):
-    """A mask as pycocotools reads it; `size` is height and width."""
+    """A mask in the format of pycocotools; `size` is height and width."""
 
     size: tuple[int, int]
     counts: str
 
 
 class Answer(BaseModel):
-    """What the student says about a photo; everything at the photo's own size, upright."""
+    """Prediction for a photo, at its own size, upright."""
 
     file: str
     width: int
@@ -96,13 +96,13 @@ class Answer(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Why there is no answer, in one line."""
+    """An error, in one line."""
 
     error: str
 
 
 class Health(BaseModel):
-    """What is served, and how many requests are being answered."""
+    """Status of the service, and the number of requests being processed."""
 
     model_config = ConfigDict(json_schema_extra={"description": "Status is ok whenever there is an answer at all."})
 
@@ -114,11 +114,11 @@ class Health(BaseModel):
 
 
 class RequestHandler:
-    """Takes photos in, has the student look at them, and hands answers out.
+    """Processes requests: receive a photo, run the student, encode the response.
 
     Args:
         localizer: the student.
-        limits: of each request.
+        limits: of requests.
     """
 
     def __init__(self, localizer: Localizer, limits: RequestLimits) -> None:
@@ -130,10 +130,10 @@ class RequestHandler:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """One of the places for requests.
+        """Reserve a slot for a request.
 
         Raises:
-            HTTPException: 503, all of them are taken.
+            HTTPException: 503 if all slots are in use.
         """
         if self.requests >= self.limits.requests:
             raise _busy(f"{self.requests} photos are being looked at, the limit")
@@ -144,10 +144,10 @@ class RequestHandler:
             self.requests -= 1
 
     async def received(self, request: Request) -> Upload:
-        """The photo of a request.
+        """Receive the photo of a request.
 
         Raises:
-            HTTPException: see `read_upload`; 408 when it takes too long.
+            HTTPException: see `read_upload`; 408 if it takes too long.
         """
         try:
             with anyio.fail_after(self.limits.seconds):
@@ -158,10 +158,10 @@ class RequestHandler:
             ) from None
 
     async def answered(self, upload: Upload, form: Form, probability: bool, threshold: float | None) -> bytes:
-        """An `Answer` as JSON.
+        """Run the student and encode an `Answer` as JSON.
 
         Raises:
-            HTTPException: 413, 415 or 422 when the photo cannot be used, 503 when the answer takes too long.
+            HTTPException: 413, 415 or 422 if the photo cannot be used, 503 if the response takes too long.
         """
         limit = self.localizer.threshold if threshold is None else threshold
         run = asyncio.get_running_loop().run_in_executor
@@ -177,21 +177,21 @@ class RequestHandler:
             raise HTTPException(status, str(error)) from None
 
     def _seen(self, upload: Upload) -> tuple[Photo, int, int]:
-        """A photo at the student's size, and its own width and height: large pixels are not kept while it waits."""
+        """Decode a photo and shrink it to save memory while it waits; also return its original size."""
         photo = decode_photo(upload.content, upload.name, int(self.limits.megapixels * 1e6))
         side = self.localizer.student.image_size
         return resize_photo(photo, side, side), photo.shape[1], photo.shape[0]
 
 
 def service(localizer: Localizer, limits: RequestLimits, hosts: frozenset[str] | None) -> FastAPI:
-    """The service, not served yet.
+    """Create the service's app.
 
     Args:
         localizer: the student.
-        limits: of each request.
-        hosts: names under which it may be asked for; None for any.
+        limits: of requests.
+        hosts: accepted host names; None for any.
     """
-    app = FastAPIOffline(  # whose page /docs has its scripts here
+    app = FastAPIOffline(  # serves the scripts of /docs itself
         title="BoxPromptIML",
         summary="Which pixels of this photo were manipulated?",
         version=__version__,
@@ -203,7 +203,7 @@ def service(localizer: Localizer, limits: RequestLimits, hosts: frozenset[str] |
 
     @app.get("/health")
     async def health() -> Health:
-        """Whether the service is there, and what it serves."""
+        """Report that the service is running, and with which student."""
         return Health(weights_sha256=weights, threshold=localizer.threshold, requests=handler.requests)
 
     @app.post(
@@ -218,7 +218,7 @@ def service(localizer: Localizer, limits: RequestLimits, hosts: frozenset[str] |
         probability: Annotated[bool, Query(description="add it as 8-bit PNG in base64, 255 = certain")] = False,
         threshold: Annotated[Threshold | None, Query(description="in place of the student's own")] = None,
     ) -> Response:
-        """Localize manipulations in one photo: the file `photo` of a form, or the body itself. Nothing is kept."""
+        """Localize manipulations in one photo: the file `photo` of a form, or the request's body. Nothing is stored."""
         if unknown := sorted(set(request.query_params) - OPTIONS):
             raise HTTPException(422, f"there is no option {unknown[0]!r}; there are: {', '.join(sorted(OPTIONS))}")
         with handler.place():
@@ -277,7 +277,7 @@ async def _refused(_: Request, error: Any) -> Response:
 
 async def _misunderstood(_: Request, error: Any) -> Response:
     first = error.errors()[0]
-    ours = first.get("ctx", {}).get("error")  # a limit's own words
+    ours = first.get("ctx", {}).get("error")  # message of a `Limit`
     reason = f"{first['loc'][-1]}: {first['msg']}" if ours is None else f"{first['loc'][-1]} {ours}"
     return JSONResponse({"error": reason}, 422)
 

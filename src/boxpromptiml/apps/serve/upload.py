@@ -1,4 +1,4 @@
-"""Gets the photo out of a request, in memory: nothing that is sent ever touches a disk."""
+"""Extraction of the photo from a request, in memory: nothing is ever written to disk."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from boxpromptiml.apps.http_security import too_long
 FIELD = "photo"
 LONGEST_NAME = 100
 FORM_OVERHEAD = 4096
-"""Bytes that a form may have besides the photo."""
+"""Maximum number of bytes of a form in addition to the photo."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upload:
-    """What was sent; the name is for messages alone, no file is ever called so."""
+    """An uploaded photo; the name is only used in messages."""
 
     name: str
     content: bytes
 
 
 async def read_upload(request: Request, limit: int) -> Upload:
-    """The photo of a request: the file ``photo`` of a form, or the whole body.
+    """Read the photo of a request: the file ``photo`` of a form, or the whole body.
 
     Args:
-        request: whose body was not read yet.
-        limit: bytes of the largest photo.
+        request: whose body has not been read.
+        limit: largest size of a photo in bytes.
 
     Raises:
-        HTTPException: 413 when there are more bytes, 415 when they are said to be no image, 422 when the form cannot be
-            read or the sender leaves.
+        HTTPException: 413 if the photo is too large, 415 if its media type is not an image, 422 if the form is invalid
+            or the client disconnects.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity").lower() != "identity":
@@ -53,16 +53,16 @@ async def read_upload(request: Request, limit: int) -> Upload:
 
 
 def printable(text: str) -> str:
-    """Text from a stranger, short and on one line."""
+    """Shorten untrusted text and replace unprintable characters."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_NAME])
 
 
 class _InMemory(MultiPartParser):
-    """Starlette's parser of forms, which would write photos of more than a megabyte to disk."""
+    """Starlette's form parser without writing files above a megabyte to disk."""
 
     def __init__(self, headers: Headers, stream: AsyncGenerator[bytes, None], limit: int) -> None:
         super().__init__(headers, stream, max_files=1, max_fields=0)
-        self.spool_max_size = limit + FORM_OVERHEAD  # more bytes never come
+        self.spool_max_size = limit + FORM_OVERHEAD  # never exceeded
 
 
 async def _from_form(request: Request, limit: int) -> Upload:

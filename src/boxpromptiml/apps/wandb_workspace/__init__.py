@@ -1,1 +1,1 @@
-"""A saved view of a W&B project: the command and the view."""
+"""The command ``boxpromptiml workspace``: a saved view of a W&B project."""

@@ -18,19 +18,19 @@ def workspace(
     dry_run: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Save a view of a W&B project with panels of all that training and tests log, runs grouped by study.
+    """Save a view of a W&B project with panels for everything that training and testing log, grouped by study.
 
     Args:
-        project: of the runs, as the logger of the config names it.
-        entity: user or team that owns the project; by default that of the account.
-        name: of the view, in the project's list of saved views.
-        out: also write what the view holds as JSON.
-        dry_run: only say and write what the view would hold; needs neither account nor network.
-        overwrite: replace a file that is there with other content.
+        project: of the runs, as named by the config's logger.
+        entity: user or team that owns the project; by default the account's.
+        name: of the view in the project's list of saved views.
+        out: also write the content of the view as JSON.
+        dry_run: only print and write the content of the view; needs neither account nor network.
+        overwrite: replace an existing file with different content.
 
     Raises:
-        InputError: wandb-workspaces is not installed, there is no account, the server refuses, or another file is in
-            the way.
+        InputError: wandb-workspaces is not installed, there is no account, the server returns an error, or a different
+            file exists.
     """
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise InputError("wandb-workspaces is not installed; run: pip install 'boxpromptiml[dashboards]'")
@@ -39,7 +39,7 @@ def workspace(
             "there is no W&B account here; run `wandb login` or set WANDB_API_KEY, or look at the view without one: "
             "--dry_run true --out view.json"
         )
-    from boxpromptiml.apps.wandb_workspace.view import build, described, save  # seconds to import
+    from boxpromptiml.apps.wandb_workspace.view import build, described, save  # slow imports
 
     view = build(project, entity or "", name)
     for section in view.sections:

@@ -1,4 +1,4 @@
-"""What a view of a W&B project shows of what training and tests log. docs/wandb.md says what each panel is."""
+"""Panels of a W&B view for everything that training and testing log. docs/wandb.md describes them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from boxpromptiml.core.records import InputError
 
-if TYPE_CHECKING:  # an extra, and seconds to import
+if TYPE_CHECKING:  # an optional and slow import
     import wandb_workspaces.workspaces as ws
 
 STEP = "trainer/global_step"
@@ -47,19 +47,19 @@ CURVES: Mapping[str, Mapping[str, Sequence[str] | str]] = {
         "pixels of authentic images marked": "^test/false_alarm_area/.+",
     },
 }
-"""Section → title → the metrics that a panel draws, or a regular expression that finds them."""
+"""Section → title → metrics of a panel, or a regular expression that matches them."""
 MEDIA = {"Pictures": ["panels"], "Memory": ["memory/usage", "memory/similarity"]}
 TABLES = {"Worst cases": ["val/worst", "test/worst", "test/false_alarms"], "Memory": ["memory/prototypes"]}
 SWEPT = (
     *("model.lr", "model.student.init_args.alpha", "model.student.init_args.prototypes"),
     "model.loss.init_args.dice",
 )
-"""Settings beside the score in a sweep's parallel coordinates."""
+"""Hyperparameters shown with the score in a sweep's parallel coordinates."""
 ORDER = ("Agreement with the teacher", "Pictures", "Worst cases", "Loss", "Gates", "Memory", "Speed", "Test", "Sweep")
 
 
 def build(project: str, entity: str, name: str) -> ws.Workspace:
-    """The view, not saved; needs no network."""
+    """Build the view without saving it; needs no network."""
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
@@ -90,7 +90,7 @@ def build(project: str, entity: str, name: str) -> ws.Workspace:
 
 
 def described(view: ws.Workspace) -> dict[str, Any]:
-    """What a view holds, as JSON: sections, their panels, and of each panel what is not left to its default."""
+    """Describe a view as JSON: its sections, their panels, and the panels' settings that differ from the defaults."""
     from pydantic import TypeAdapter
 
     def stated(panel: Any) -> dict[str, Any]:
@@ -109,10 +109,10 @@ def described(view: ws.Workspace) -> dict[str, Any]:
 
 
 def save(view: ws.Workspace, entity: str | None) -> None:
-    """Save a view at W&B and print its address; ``entity`` is the owner of the project, by default the account's.
+    """Save a view at W&B and print its address; ``entity`` is the project's owner, by default the account's.
 
     Raises:
-        InputError: the server refuses or cannot be reached.
+        InputError: the server returns an error or cannot be reached.
     """
     import wandb
 

@@ -1,6 +1,6 @@
-"""The page of ``boxpromptiml app``: try a student, draw boxes, look through a cache.
+"""The web app of ``boxpromptiml app``: try a student, draw boxes, review a cache.
 
-``command`` parses the options, ``page`` puts the three tabs together and serves them, ``middleware`` decides which
-requests reach the server. ``annotation_session`` (what was annotated), ``teacher_preview`` (the teacher on one photo)
-and ``cache_review`` (a cache, worst first) know nothing of web pages.
+``command`` defines the options, ``page`` assembles the three tabs and serves them, ``middleware`` checks requests.
+``annotation_session`` (annotations of a folder), ``teacher_preview`` (the teacher on one photo) and ``cache_review`` (a
+cache sorted by quality) do not depend on Gradio.
 """

@@ -1,4 +1,4 @@
-"""The tab *Annotate*: coarse boxes drawn on the photos of a folder, with the teacher's pseudo-mask beside them."""
+"""The tab *Annotate*: drawing coarse boxes on the photos of a folder, with the teacher's pseudo-mask beside them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ DRAWING = """() => {
     if ((button && button.offsetParent) || !--looks) clearInterval(timer);
   }, 50);
 }"""
-"""Script after a photo came, or its tab: the canvas takes the keys, and draws; it would drag if it once had boxes."""
+"""Script after loading a photo or the tab: focuses the canvas and switches it to drawing, because it may be
+dragging."""
 NO_FOLDER = """No folder is open, so there are no photos to annotate.
 $ boxpromptiml app --photos FOLDER
 Each decision is saved to manifest.json in that folder."""
@@ -56,7 +57,7 @@ Shown = tuple[Any, int, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What is annotated, the teacher beside it, and what a student proposes, if one is asked."""
+    """An annotation session with a teacher and, optionally, a student's proposals."""
 
     session: AnnotationSession
     previewer: Previewer
@@ -65,12 +66,12 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class AnnotateTab:
-    """How a photo gets here: what to fill, and the functions that say with what.
+    """Interface of the tab for other parts of the page.
 
     Attributes:
-        outputs: components.
-        show: values for them, for the photo of a place.
-        resume: values for them, for the photo that was left.
+        outputs: components to update.
+        show: returns their values for the photo at an index.
+        resume: returns their values for the photo shown last.
     """
 
     outputs: list[Any]
@@ -79,7 +80,7 @@ class AnnotateTab:
 
 
 def answer(desk: Desk, photo: Opened, boxes_xyxy: Boxes) -> str:
-    """The teacher's pseudo-mask for some boxes, or what to do where there are none."""
+    """Render the teacher's pseudo-mask for some boxes, or a hint if there are none."""
     if not len(boxes_xyxy):
         return markup.notice(DRAW)
     mask, score = desk.previewer.pseudo_mask(photo, boxes_xyxy)
@@ -88,7 +89,7 @@ def answer(desk: Desk, photo: Opened, boxes_xyxy: Boxes) -> str:
 
 
 def progress(session: AnnotationSession) -> str:
-    """Done, and seconds an image, in large type."""
+    """Render the number of annotated photos and the median time."""
     now = session.progress()
     median = "–" if now.median_seconds is None else f"{now.median_seconds:.1f} s"
     return markup.headline(
@@ -100,7 +101,7 @@ def progress(session: AnnotationSession) -> str:
 
 
 def title(session: AnnotationSession, place: int, photo: Opened | None) -> str:
-    """Which photo it is, and what was said about it."""
+    """Render the photo's name and annotation state."""
     label = session.label(place)
     state = "not done" if label is None else "authentic" if label.authentic else "done"
     state = "proposed" if session.is_proposal(place) else state
@@ -109,7 +110,7 @@ def title(session: AnnotationSession, place: int, photo: Opened | None) -> str:
 
 
 def show(desk: Desk, place: int, said: str = "") -> Shown:
-    """Bring a photo to the page, with the boxes it has; ``said`` is shown above the teacher's answer."""
+    """Show a photo with its boxes; ``said`` is displayed above the teacher's pseudo-mask."""
     session = desk.session
     session.show(place, desk.proposals.boxes(session.names[place]) if desk.proposals else None)
     try:
@@ -130,7 +131,7 @@ def show(desk: Desk, place: int, said: str = "") -> Shown:
 
 
 def show_next(desk: Desk, place: int) -> Shown:
-    """Bring the next undecided photo, or say that there is none."""
+    """Show the next undecided photo, or a message that there is none."""
     session, said = desk.session, ""
     while (following := session.next_open(place)) is not None:
         try:
@@ -148,7 +149,7 @@ $ boxpromptiml pseudomasks --config configs/pseudomasks/demo.yaml --manifest {ma
 
 
 def _local(session: AnnotationSession, error: Exception) -> str:
-    """The error in words, with files named from the folder on."""
+    """Format an error with file names relative to the folder."""
     if isinstance(error, OSError):
         what = f"cannot be written ({error.strerror})"
         return f"{MANIFEST} {what}; nothing was decided: free space or make the folder writable, then try again"
@@ -156,7 +157,7 @@ def _local(session: AnnotationSession, error: Exception) -> str:
 
 
 def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
-    """Build the tab in the page that is being built; without a folder, one that says how to open one."""
+    """Build the tab within the page under construction; without a folder, a tab that explains how to open one."""
     if desk is None:
         gr.HTML(markup.notice(NO_FOLDER))
         return None
@@ -201,13 +202,13 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
     def step(do: Callable[[int, Any], Shown], of_the_photo: bool = True) -> Callable[[Any, Any], Any]:
         def run(raw: Any, payload: Any) -> Any:
             try:
-                if raw is None:  # the canvas comes before the number of its photo when the tab is first seen
+                if raw is None:  # on first display the canvas reports before its photo's index is set
                     return show(desk, session.current)
                 here = at(raw)
-                if of_the_photo and here != session.current:  # a second key before the next photo came, or another tab
+                if of_the_photo and here != session.current:  # a second key press, or another browser tab
                     return show(desk, session.current)
                 return do(here, payload)
-            except (InputError, OSError) as error:  # nothing was decided: the boxes stay as they are on the canvas
+            except (InputError, OSError) as error:  # no decision was made: the boxes on the canvas stay
                 return gr.skip(), gr.skip(), gr.skip(), markup.notice(_local(session, error), "error"), gr.skip()
 
         return run
@@ -245,7 +246,7 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
         def run(here: int, payload: Any) -> Shown:
             photo = desk.previewer.open(session.path(here))
             canvas_value = on_canvas(photo, nudged(drawn_boxes(payload, photo), photo, key))
-            return canvas_value, gr.skip(), gr.skip(), gr.skip(), gr.skip()  # the canvas then tells of its change
+            return canvas_value, gr.skip(), gr.skip(), gr.skip(), gr.skip()  # triggers the canvas's change event
 
         return run
 

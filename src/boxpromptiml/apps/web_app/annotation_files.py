@@ -1,4 +1,4 @@
-"""What an annotated folder keeps: ``manifest.json`` with the decisions, ``annotation.json`` with the rest."""
+"""Files of an annotated folder: ``manifest.json`` with the decisions, ``annotation.json`` with everything else."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from boxpromptiml.manifests.manifest import read_manifest, stays_inside
 MANIFEST = "manifest.json"
 NOTES = "annotation.json"
 BEFORE = "manifest.before-annotation.json"
-"""A copy of the manifest that was there first, because other tools' own fields do not survive a rewriting."""
+"""Copy of a manifest that existed before, because fields of other tools are lost when it is rewritten."""
 
 
 class AnnotationSessionError(InputError):
-    """A folder that cannot be annotated, or a decision that cannot be taken. Its text is one line with the remedy."""
+    """A folder cannot be annotated, or a decision is not possible. The message is one line with the remedy."""
 
 
 class Label(msgspec.Struct, frozen=True):
-    """A decision: corner boxes in pixels of the upright photo, or none where nothing was manipulated."""
+    """A decision: boxes (XYXY) in pixels of the upright photo, or none if nothing was manipulated."""
 
     boxes_xyxy: tuple[tuple[float, float, float, float], ...] = ()
     authentic: bool = False
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A decision that can be undone: what was said of the photo before, and the seconds it had taken by then."""
+    """A decision that can be undone, with the photo's previous label and annotation time."""
 
     file: str
     before: Label | None = None
@@ -39,15 +39,15 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Notes(msgspec.Struct):
-    """What ``annotation.json`` holds.
+    """Content of ``annotation.json``.
 
     Attributes:
-        current: the photo that was shown last.
-        drafts: boxes that are drawn and not accepted yet, by photo.
-        seconds: what a decision took, by photo.
-        spent: seconds on photos that are not decided yet.
-        steps: decisions that can be undone, the last one last.
-        offered: boxes that a student proposed, by photo; of photos that were shown with them alone.
+        current: photo shown last.
+        drafts: photo → boxes that are drawn but not accepted yet.
+        seconds: photo → time until the decision.
+        spent: photo → time spent so far, for undecided photos.
+        steps: decisions that can be undone, the latest last.
+        offered: photo → boxes proposed by a student when the photo was shown.
     """
 
     current: str = ""
@@ -59,7 +59,7 @@ class Notes(msgspec.Struct):
 
 
 class PhotoList(NamedTuple):
-    """The photos of a folder by name, why some cannot be annotated, and in words what else is there."""
+    """Names of a folder's photos, reasons why others cannot be annotated, and a summary of other files."""
 
     names: list[str]
     left_out: list[str]
@@ -67,10 +67,10 @@ class PhotoList(NamedTuple):
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The file of a name below a resolved folder, with links resolved.
+    """Resolve a file name below a resolved folder, following links.
 
     Raises:
-        AnnotationSessionError: it leads out of the folder.
+        AnnotationSessionError: it leads outside the folder.
     """
     path = (folder / name).resolve()
     if not path.is_relative_to(folder):
@@ -79,7 +79,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def reason_against(folder: Path, name: str) -> str:
-    """Why a photo cannot be annotated, or nothing."""
+    """Return why a photo cannot be annotated, or an empty string."""
     shown = name.encode("utf-8", "backslashreplace").decode()
     if shown != name or not stays_inside(name):
         return f"{shown}: a manifest cannot hold this name; rename the file"
@@ -91,12 +91,12 @@ def reason_against(folder: Path, name: str) -> str:
 
 
 def list_photos(folder: Path, given: Path, masks: Container[Path | None]) -> PhotoList:
-    """What a folder holds; masks are no photos.
+    """List the photos of a folder, without masks.
 
     Args:
         folder: with links resolved.
-        given: the folder as it was given, for messages.
-        masks: files that are left out.
+        given: the folder as given by the user, for messages.
+        masks: files to exclude.
 
     Raises:
         AnnotationSessionError: there is no photo.
@@ -115,10 +115,10 @@ def list_photos(folder: Path, given: Path, masks: Container[Path | None]) -> Pho
 
 
 def read_records(folder: Path) -> dict[str, ImageRecord]:
-    """The manifest's images by name; none where there is no manifest.
+    """Read the manifest's images by name; empty if there is no manifest.
 
     Raises:
-        InputError: it cannot be read, or would lose something by being written again.
+        InputError: it cannot be read, or would lose information when rewritten.
     """
     path = folder / MANIFEST
     if not path.is_symlink() and not path.exists():
@@ -136,7 +136,7 @@ def read_records(folder: Path) -> dict[str, ImageRecord]:
 
 
 def read_notes(folder: Path) -> Notes:
-    """The notes of earlier sessions.
+    """Read the notes of earlier sessions.
 
     Raises:
         AnnotationSessionError: they cannot be read.
@@ -152,6 +152,6 @@ def read_notes(folder: Path) -> Notes:
 
 
 def label_of(boxes_xyxy: Boxes, authentic: bool = False) -> Label:
-    """The decision that these (N, 4) corner boxes stand for."""
+    """Create the label for (N, 4) boxes (XYXY)."""
     rows = boxes_xyxy.astype(float).round(3).tolist()
     return Label(tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in rows), authentic)

@@ -1,9 +1,9 @@
-"""What people say about the photos of a folder: coarse boxes, or that nothing was manipulated.
+"""Annotation of a folder's photos with coarse boxes, or as authentic.
 
-Every decision is in ``manifest.json`` before the next photo is shown. ``annotation.json`` beside it holds the rest:
-where the annotator is, boxes that are drawn and not accepted yet, seconds, and the steps that can be undone. Both are
-written whole or not at all, the manifest first, so a crash at any moment loses no decision. Photos are asked for by
-their place in the folder, never by a path.
+Every decision is saved in ``manifest.json`` before the next photo is shown. ``annotation.json`` stores everything else:
+the current photo, boxes that are not accepted yet, annotation times, and steps that can be undone. Both files are
+written atomically, the manifest first, so that no crash loses a decision. Photos are identified by their index, never
+by a path.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.runtime.locks import sole_use
 
 UNDOABLE = 200
-"""Steps that are remembered."""
+"""Maximum number of steps that can be undone."""
 
 
 class AnnotationSession:
-    """The photos of a folder and what was said about them. Its methods may be called from several threads.
+    """The photos of a folder and their annotations. Thread-safe.
 
     Args:
-        folder: of photos, with a manifest or without one.
-        val_share: share of newly annotated photos that go to val, by name; the others go to train.
+        folder: of photos, with or without a manifest.
+        val_share: fraction of newly annotated photos assigned to val, by name; the others are assigned to train.
         seed: of that choice.
-        clock: seconds that only ever go up.
+        clock: monotonic time in seconds.
 
     Attributes:
         folder: with links resolved.
-        given: the folder as it was given.
-        names: of the photos, relative to the folder; a place is an index of it.
+        given: the folder as given by the user.
+        names: of the photos, relative to the folder; a photo's index in this list is its ``place``.
         left_out: why some photos cannot be annotated.
-        not_looked_at: what else the folder holds, in words; empty where there is nothing.
+        not_looked_at: summary of other files in the folder; empty if there are none.
 
     Raises:
         InputError: there is no photo, or one of the two files cannot be used.
@@ -69,7 +69,7 @@ class AnnotationSession:
     def __init__(
         self, folder: Path, val_share: float = 0.0, seed: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        in_val("", val_share, seed)  # refuses a share without meaning
+        in_val("", val_share, seed)  # fail early on an invalid fraction
         self.folder, self.given = folder.resolve(), folder
         self._val_share, self._seed = val_share, seed
         self._records = read_records(self.folder)
@@ -86,76 +86,76 @@ class AnnotationSession:
         return len(self.names)
 
     def arrange(self, first: Sequence[str]) -> None:
-        """Put the photos in another order: these names first, then the others as they were. Places change."""
+        """Reorder the photos: these names first, then the others in their current order. Indices change."""
         with self._lock:
             self.names = list(dict.fromkeys([*first, *self.names]))
             self._places = {name: place for place, name in enumerate(self.names)}
 
     @property
     def current(self) -> int:
-        """Place of the photo that was shown last; at first, of the first undecided one."""
+        """Index of the photo shown last; initially of the first undecided one."""
         with self._lock:
             return self._places.get(self._notes.current, self.next_open(-1) or 0)
 
     def path(self, place: int) -> Path:
-        """The photo's file, with links resolved.
+        """Return the photo's file, with links resolved.
 
         Raises:
-            AnnotationSessionError: there is no such place, or its file has become a link that leads out of the folder.
+            AnnotationSessionError: the index is invalid, or the file is now a link that leads outside the folder.
         """
         return inside(self.folder, self._name(place))
 
     def label(self, place: int) -> Label | None:
-        """What was decided about a photo, or None."""
+        """Return the decision about a photo, or None."""
         with self._lock:
             record = self._records.get(self._name(place))
             return None if record is None else label_of(record.boxes_xyxy, record.authentic)
 
     def boxes(self, place: int) -> Boxes:
-        """Boxes to show: those drawn and not accepted yet, else those that were accepted, else proposed ones."""
+        """Return the boxes to show: drawn but not accepted ones, else accepted ones, else proposed ones."""
         name = self._name(place)
         with self._lock:
             shown = self._notes.drafts.get(name) or self.label(place) or self._notes.offered.get(name) or Label()
             return as_boxes(shown.boxes_xyxy)
 
     def offered(self, place: int) -> Boxes | None:
-        """Boxes that a student proposed when the photo was shown; None where it was shown without asking one."""
+        """Return the boxes that a student proposed when the photo was shown; None if it was shown without a student."""
         with self._lock:
             label = self._notes.offered.get(self._name(place))
         return None if label is None else as_boxes(label.boxes_xyxy)
 
     def is_proposal(self, place: int) -> bool:
-        """Whether `boxes` are a student's, to which nobody has said anything yet."""
+        """Return whether `boxes` are a student's proposal that the annotator has neither changed nor accepted."""
         name = self._name(place)
         with self._lock:
             return name in self._notes.offered and name not in self._notes.drafts and name not in self._records
 
     def place_of(self, image_id: int, width: int, height: int) -> int | None:
-        """Place of the photo that the manifest knows by an id, if its size is that, too."""
+        """Return the index of the photo with this image id in the manifest, if its size also matches."""
         with self._lock:
             facts = {(each.image_id, each.width, each.height): name for name, each in self._records.items()}
             return self._places.get(facts.get((image_id, width, height), ""))
 
     def next_open(self, place: int) -> int | None:
-        """The first undecided place after this one, then from the start; None when all are decided or unreadable."""
+        """Return the next undecided index, wrapping around; None if all photos are decided or unreadable."""
         with self._lock:
             order = chain(range(place + 1, len(self)), range(place + 1))
             closed = self._records.keys() | self._unreadable
             return next((each for each in order if self.names[each] not in closed), None)
 
     def set_aside(self, place: int) -> None:
-        """Do not offer a photo any more that cannot be read; a new session tries it again."""
+        """Skip an unreadable photo for the rest of the session."""
         self._unreadable.add(self._name(place))
 
     def progress(self) -> Progress:
-        """How many are done, and how long one takes."""
+        """Return the number of annotated photos and the median time."""
         with self._lock:
             done = sum(name in self._records for name in self.names)
             seconds = [each for name, each in self._notes.seconds.items() if name in self._places]
             return Progress(done, len(self), median(seconds))
 
     def outcomes(self) -> list[Outcome]:
-        """What became of every photo that was decided here."""
+        """Return the outcomes of all photos decided in the app."""
         with self._lock:
             return [
                 Outcome(seconds, self._notes.offered.get(name), label_of(record.boxes_xyxy, record.authentic))
@@ -164,11 +164,11 @@ class AnnotationSession:
             ]
 
     def show(self, place: int, proposed: Boxes | None = None) -> None:
-        """Note that a photo is in sight. Its seconds run until it is decided or another one is shown.
+        """Record that a photo is shown. Its time runs until it is decided or another one is shown.
 
         Args:
-            place: of the photo.
-            proposed: (N, 4) corner boxes by a student, which count for a photo that nothing was said about yet.
+            place: index of the photo.
+            proposed: (N, 4) boxes (XYXY) of a student, which are used if the photo has no boxes or decision yet.
         """
         name = self._name(place)
         with self._lock:
@@ -179,15 +179,15 @@ class AnnotationSession:
             self._write_notes()
 
     def draft(self, place: int, boxes_xyxy: Boxes, tolerance: float = 0.0) -> bool:
-        """Keep boxes that are drawn and not accepted yet.
+        """Store boxes that are drawn but not accepted yet.
 
         Args:
-            place: of the photo.
-            boxes_xyxy: (N, 4) corner boxes in pixels of the whole photo.
-            tolerance: pixels by which a side may differ from what is known already without being new.
+            place: index of the photo.
+            boxes_xyxy: (N, 4) boxes in pixels of the whole photo.
+            tolerance: largest difference in pixels to the known boxes that does not count as a change.
 
         Returns:
-            whether they are new.
+            Whether the boxes have changed.
         """
         name = self._name(place)
         with self._lock:
@@ -199,10 +199,11 @@ class AnnotationSession:
             return True
 
     def accept(self, place: int, boxes_xyxy: Boxes) -> None:
-        """Decide that these boxes hold what was manipulated.
+        """Decide that these boxes contain the manipulations.
 
         Raises:
-            AnnotationSessionError: there is no box inside the photo, or they are a student's and were hardly in sight.
+            AnnotationSessionError: no box lies inside the photo, or the boxes are a proposal that was shown too
+                briefly.
             ImageError: the photo cannot be read.
         """
         name = self._name(place)
@@ -225,7 +226,7 @@ class AnnotationSession:
         self._decide(place, Label(authentic=True))
 
     def undo(self) -> int | None:
-        """Take the last decision back and return its place; its boxes stay as a draft. None without a decision."""
+        """Undo the last decision and return its index; its boxes become a draft. None if there is none."""
         with self._lock:
             if not self._notes.steps:
                 return None
@@ -255,7 +256,7 @@ class AnnotationSession:
             self._write_notes()
 
     def _write_manifest(self, name: str, label: Label | None) -> None:
-        """Write the manifest with another label of one photo. What is in memory changes only after that went well."""
+        """Write the manifest with a new label for one photo; the state in memory changes only if that succeeds."""
         records = dict(self._records)
         if label is None:
             records.pop(name, None)
@@ -288,10 +289,10 @@ class AnnotationSession:
 
 @contextmanager
 def opened(folder: Path, val_share: float = 0.0, seed: int = 0) -> Iterator[AnnotationSession]:
-    """A session that has its folder for itself.
+    """Open a session with a lock on its folder.
 
     Raises:
-        InputError: see `AnnotationSession`; or another program is at work in the folder.
+        InputError: see `AnnotationSession`; or the folder is in use by another program.
     """
     if not folder.is_dir():
         raise AnnotationSessionError(f"{folder}: no such folder; name a folder of photos")

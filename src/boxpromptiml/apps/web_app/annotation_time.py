@@ -1,4 +1,4 @@
-"""How long photos are in sight until somebody decides about them, and what became of them."""
+"""Measurement of the time that photos are shown until they are decided, and the outcomes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from boxpromptiml.apps.web_app.annotation_files import Label, Notes
 
 LOOK_SECONDS = 0.5
-"""For which proposed boxes must be in sight before they can be accepted as they are: a key pressed twice is no look."""
+"""Minimum time for which proposed boxes must be shown before they can be accepted, to ignore accidental key presses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A photo that was decided here.
+    """A photo that was decided in the app.
 
     Attributes:
-        seconds: that it took.
-        offered: boxes that a student proposed for it; None where none was asked.
+        seconds: time until the decision.
+        offered: boxes proposed by a student; None if no student was used.
         decided: the decision.
     """
 
@@ -29,7 +29,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the annotator is; the median is over photos decided here, in seconds, None before the first."""
+    """Progress of the annotation; the median time is over photos decided in the app, None before the first."""
 
     done: int
     photos: int
@@ -37,11 +37,11 @@ class Progress:
 
 
 class SightClock:
-    """Seconds for which photos are in sight. They are kept in the notes, so they go on after a restart.
+    """Measures how long photos are shown. The times are stored in the notes, so they continue after a restart.
 
     Args:
         notes: of the folder.
-        clock: seconds that only ever go up.
+        clock: monotonic time in seconds.
     """
 
     def __init__(self, notes: Notes, clock: Callable[[], float]) -> None:
@@ -49,24 +49,24 @@ class SightClock:
         self._since: float | None = None
 
     def show(self, name: str) -> None:
-        """Another photo is in sight, or still the same one."""
+        """Start the clock for a photo, unless it is already running for it."""
         if self._since is None or name != self._notes.current:
             self.stop()
             self._since = self._clock()
         self._notes.current = name
 
     def seconds(self, name: str) -> float:
-        """How long a photo that is not decided yet has been in sight."""
+        """Return how long an undecided photo has been shown."""
         running = self._since is not None and name == self._notes.current
         return self._notes.spent.get(name, 0.0) + (self._clock() - (self._since or 0.0) if running else 0.0)
 
     def stop(self) -> None:
-        """No photo is in sight any more."""
+        """Stop the clock."""
         if self._since is not None:
             self._notes.spent[self._notes.current] = round(self.seconds(self._notes.current), 2)
             self._since = None
 
 
 def median(seconds: list[float]) -> float | None:
-    """The median, or None of nothing."""
+    """Return the median, or None for an empty list."""
     return statistics.median(seconds) if seconds else None

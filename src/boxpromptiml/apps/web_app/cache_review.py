@@ -1,7 +1,7 @@
-"""A cache with its worst samples first, and the list of those to leave out.
+"""Review of a cache with its worst samples first, and the list of samples to drop.
 
-The list is ``dropped.txt`` in the cache, one image id on each line: what ``boxpromptiml cache prune`` takes. The cache
-itself is never changed.
+The list is ``dropped.txt`` in the cache, with one image id per line, as input for ``boxpromptiml cache prune``. The
+cache itself is never changed.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from boxpromptiml.apps.web_app.annotation_files import inside
 from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError, Sample
 from boxpromptiml.images import Probability
-from boxpromptiml.scoring.scores import counts_per_image, iou_from_counts
+from boxpromptiml.scoring.score_functions import counts_per_image, iou_from_counts
 from boxpromptiml.shards import CacheError, ShardReader, read_index
 
-if TYPE_CHECKING:  # takes seconds to import, and a page without a student does without
+if TYPE_CHECKING:  # a slow import that is not needed without a student
     from stage2_distill.inference.localizer import Localizer
 
 Order = Literal["agreement", "confidence", "student"]
 DROPPED = "dropped.txt"
 BATCH = 8
-"""Samples that the student sees at once."""
+"""Batch size of the student."""
 MARKED = 0.1
-"""Share of the samples, those where student and teacher disagree most, that are marked."""
+"""Fraction of the samples that are marked: those with the largest disagreement of student and teacher."""
 
 
 class CacheReview:
-    """The samples of a complete cache, worst first. A rank is a place in that order.
+    """The samples of a complete cache, worst first. A rank is a position in that order.
 
     Args:
-        cache: folder that `boxpromptiml pseudomasks` wrote.
+        cache: folder written by `boxpromptiml pseudomasks`.
         localizer: a student to compare the teacher with, or None.
 
     Attributes:
-        cache: its folder, as it was given.
+        cache: its folder, as given by the user.
         localizer: the student.
-        student_agreement: (n,) IoU of the student's mask and the pseudo-mask; None until `ask_student`.
-        agreement: (n,) IoU of pseudo-mask and truth, in the order of the cache; NaN where there is no truth.
+        student_agreement: (n,) IoU of the student's mask with the pseudo-mask; None until `ask_student` is called.
+        agreement: (n,) IoU of pseudo-mask and ground truth, in the order of the cache; NaN without ground truth.
 
     Raises:
-        InputError: the cache is incomplete or damaged, reaches out of its folder, or its list cannot be read.
+        InputError: the cache is incomplete or damaged, refers to files outside its folder, or its list cannot be read.
     """
 
     def __init__(self, cache: Path, localizer: Localizer | None = None) -> None:
@@ -62,7 +62,7 @@ class CacheReview:
         self.agreement = np.array([agreement(self.reader[row]) for row in rows])
         confidence = self.reader.confidence
         self._orders: dict[str, NDArray[np.intp]] = {
-            "agreement": np.lexsort((confidence, self.agreement)),  # NaN goes last, there by confidence
+            "agreement": np.lexsort((confidence, self.agreement)),  # NaN last, ordered by confidence
             "confidence": np.argsort(confidence, kind="stable"),
         }
         self.student_agreement: NDArray[np.float64] | None = None
@@ -74,17 +74,17 @@ class CacheReview:
         return len(self.reader)
 
     def row(self, order: Order, rank: int) -> int:
-        """Where the sample of a rank is in the cache.
+        """Return the index in the cache of the sample with a rank.
 
         Raises:
-            InputError: there is no such rank or order.
+            InputError: the rank or order does not exist.
         """
         if order not in self._orders or not 0 <= rank < len(self):
             raise InputError(f"there is no sample {rank} by {order}; the cache has {len(self)}")
         return int(self._orders[order][rank])
 
     def ask_student(self) -> None:
-        """Show every sample to the student, once, so that the order ``student`` and `is_marked` are known.
+        """Run the student on all samples, once, which enables the order ``student`` and `is_marked`.
 
         Raises:
             InputError: there is no student, or a shard is damaged.
@@ -101,15 +101,15 @@ class CacheReview:
                 self.student_agreement = found
 
     def is_marked(self, row: int) -> bool:
-        """Whether a sample is of the tenth where student and teacher disagree most; before `ask_student`, none is."""
+        """Return whether a sample is in the tenth with the largest disagreement; requires `ask_student`."""
         return row in self._marked
 
     def is_dropped(self, row: int) -> bool:
-        """Whether a sample is on the list."""
+        """Return whether a sample is on the list."""
         return int(self.reader.image_ids[row]) in self._dropped
 
     def toggle(self, row: int) -> None:
-        """Put a sample on the list, or take it off; the file is written at once."""
+        """Add a sample to the list or remove it, and write the file."""
         with self._lock:
             changed = self._dropped ^ {int(self.reader.image_ids[row])}
             write_whole(self.cache / DROPPED, "".join(f"{image_id}\n" for image_id in sorted(changed)).encode())
@@ -117,12 +117,12 @@ class CacheReview:
 
     @property
     def dropped(self) -> int:
-        """How many samples are on the list."""
+        """Number of samples on the list."""
         return len(self._dropped)
 
 
 def agreement(sample: Sample) -> float:
-    """IoU of a pseudo-mask, where it is above one half, with the truth; NaN where there is none."""
+    """IoU of a pseudo-mask, binarized at 0.5, with the ground truth; NaN if there is none."""
     if sample.truth is None:
         return float("nan")
     probability, truth = (torch.from_numpy(mask)[None].float() / 255 for mask in (sample.pseudo_mask, sample.truth))
@@ -130,13 +130,13 @@ def agreement(sample: Sample) -> float:
 
 
 def student_view(localizer: Localizer, sample: Sample) -> tuple[Probability, float]:
-    """What a student says about a sample, (S, S) in [0, 1], and the IoU of its mask with the pseudo-mask."""
+    """Predict a sample, (S, S) in [0, 1], and compute the IoU of the student's mask with the pseudo-mask."""
     (probability,) = localizer.localize([sample.image])
     return probability, _iou(probability, sample, localizer.threshold)
 
 
 def _agreements(reader: ShardReader, localizer: Localizer) -> NDArray[np.float64]:
-    """(n,) IoU of the student's mask with each pseudo-mask."""
+    """Compute the (n,) IoU of the student's mask with each pseudo-mask."""
     found = np.zeros(len(reader))
     for first in tqdm(range(0, len(reader), BATCH), desc="agreement with the student", unit="batch"):
         samples = [reader[row] for row in range(first, min(first + BATCH, len(reader)))]
@@ -147,7 +147,7 @@ def _agreements(reader: ShardReader, localizer: Localizer) -> NDArray[np.float64
 
 
 def _iou(probability: Probability, sample: Sample, threshold: float) -> float:
-    """IoU of a student's mask with the pseudo-mask, where that is above one half; 1 where both are empty."""
+    """IoU of a student's mask with the pseudo-mask, binarized at 0.5; 1 if both are empty."""
     teacher = torch.from_numpy(sample.pseudo_mask)[None] > 127
     return float(iou_from_counts(*counts_per_image(torch.from_numpy(probability)[None], teacher, threshold)))
 

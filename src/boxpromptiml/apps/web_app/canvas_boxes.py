@@ -1,4 +1,4 @@
-"""Boxes on the canvas of the tab *Annotate*: drawn by the mouse or moved by keys, in pixels of the whole photo."""
+"""Boxes on the canvas of the tab *Annotate*, drawn with the mouse or moved by keys, in pixels of the whole photo."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from boxpromptiml.core.boxes import Boxes, area, as_boxes, clip
 from boxpromptiml.images import visualization
 
 MAX_BOXES = 100
-"""Boxes that are taken of one photo."""
+"""Maximum number of boxes per photo."""
 STEP = 0.02
-"""By how much of the photo's longer side a key moves or resizes a box."""
+"""Step by which a key moves or resizes a box, as a fraction of the photo's longer side."""
 ARROWS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 PROPOSED_COLOUR = markup.BORDER
 FRAME = 244
-"""Grey around photos on the canvas."""
+"""Grey level around photos on the canvas."""
 
 
 def drawn_boxes(payload: Any, photo: Opened) -> Boxes:
-    """The canvas's boxes as (N, 4) corner boxes in pixels of the whole photo; those without area are left out.
+    """Convert the canvas's boxes to (N, 4) boxes (XYXY) in pixels of the whole photo, without those of zero area.
 
     Args:
-        payload: what the browser sent, which can be anything.
+        payload: untrusted data from the browser.
         photo: the photo on the canvas.
 
     Raises:
-        AnnotationSessionError: the browser sent something else than boxes.
+        AnnotationSessionError: the data does not contain valid boxes.
     """
     try:
         found = payload["boxes"][: MAX_BOXES + 1]
@@ -52,8 +52,10 @@ def drawn_boxes(payload: Any, photo: Opened) -> Boxes:
 
 
 def nudged(boxes_xyxy: Boxes, photo: Opened, key: str) -> Boxes:
-    """The boxes after a key was pressed: ``b`` puts one in the middle, ``shift-left`` and its like move the first,
-    which is the newest, ``ctrl-left`` and its like move its right or lower side.
+    """Apply a key to the boxes, of which the first is the newest.
+
+    ``b`` adds a box in the middle, ``shift-left`` etc. move the newest box, ``ctrl-left`` etc. move its right or lower
+    side.
     """
     size = np.tile([photo.width, photo.height], 2)
     if key == "b":
@@ -62,7 +64,7 @@ def nudged(boxes_xyxy: Boxes, photo: Opened, key: str) -> Boxes:
     step = np.array(ARROWS[arrow]) * STEP * max(photo.width, photo.height)
     moved = boxes_xyxy.copy()
     if how == "shift":
-        room = np.concatenate([-moved[:1, :2], size[2:] - moved[:1, 2:]])  # which the box cannot leave
+        room = np.concatenate([-moved[:1, :2], size[2:] - moved[:1, 2:]])  # keeps the box inside the photo
         moved[:1] += np.tile(np.clip(step, *room), 2) if len(moved) else 0
     else:
         moved[:1, 2:] = np.maximum(moved[:1, 2:] + step, moved[:1, :2] + 1)
@@ -70,10 +72,10 @@ def nudged(boxes_xyxy: Boxes, photo: Opened, key: str) -> Boxes:
 
 
 def on_canvas(photo: Opened, boxes_xyxy: Boxes, proposed: bool = False) -> dict[str, Any]:
-    """The canvas's value for a photo and (N, 4) boxes in pixels of the whole photo; proposed ones have their colour.
+    """Create the canvas's value for a photo with (N, 4) boxes in pixels of the whole photo.
 
-    The photo stands in a frame that is the same for all: the canvas keeps its offset when the next image has another
-    width, and would draw boxes beside what they hold.
+    All photos are padded to the same size, because the canvas keeps its offset when the next image has a different
+    width, and would then draw boxes in the wrong place. Proposed boxes have a different colour.
     """
     height, width = photo.shown.shape[:2]
     x, y, *_ = _corner(photo)
@@ -86,10 +88,10 @@ def on_canvas(photo: Opened, boxes_xyxy: Boxes, proposed: bool = False) -> dict[
 
 
 def factors(photo: Opened) -> NDArray[np.float64]:
-    """(4,) pixels of the whole photo for one on the canvas."""
+    """Return (4,) factors from canvas pixels to pixels of the whole photo."""
     return np.tile([photo.width / photo.shown.shape[1], photo.height / photo.shown.shape[0]], 2)
 
 
 def _corner(photo: Opened) -> NDArray[np.int64]:
-    """(4,) x, y, x, y of the photo's upper left corner on the canvas."""
+    """Return (4,) x, y, x, y of the photo's upper left corner on the canvas."""
     return np.tile([(WIDTH - photo.shown.shape[1]) // 2, (HEIGHT - photo.shown.shape[0]) // 2], 2)

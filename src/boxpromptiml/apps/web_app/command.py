@@ -30,30 +30,30 @@ def app(
     max_megabytes: Count = 64,
     framed_by: list[str] | None = None,
 ) -> int:
-    """Open a page in the browser: look for manipulations in photos, draw boxes, review pseudo-masks.
+    """Open a web app to localize manipulations in photos, annotate boxes, and review pseudo-masks.
 
-    The page is for this machine: it listens on the loopback address and loads nothing from the net. Ctrl-C ends it.
-    Stopped at any moment, the same command goes on where the annotator was.
+    The app is for local use: it listens on the loopback address and loads nothing from the internet. Ctrl-C stops it.
+    After an interruption the same command continues with the current photo.
 
     Args:
-        checkpoint: student for the tab Localize: released for the one that comes with the package, a .ckpt file that
-            `boxpromptiml fit` wrote, a folder with a calibrated or saved student, or its OWNER/NAME on the Hugging Face
-            hub; null for a page without one.
-        photos: folder for the tab Annotate. The boxes go to manifest.json there, at every step; a manifest that is
-            there already is gone on with.
-        teacher: who makes the pseudo-masks that appear beside the boxes, as for `boxpromptiml pseudomasks`; by default
+        checkpoint: student for the tab Localize: released for the one that comes with the package, a .ckpt file written
+            by `boxpromptiml fit`, a folder with a calibrated or saved student, or its OWNER/NAME on the Hugging Face
+            hub; null for none.
+        photos: folder for the tab Annotate. Every decision is saved to manifest.json there; an existing manifest is
+            extended.
+        teacher: model that makes the pseudo-masks shown beside the boxes, as for `boxpromptiml pseudomasks`; by default
             stage1_pseudomask.teachers.grabcut.GrabCut.
-        val_share: share of newly annotated photos that go to the val split, by name.
-        proposals: share of the photos, by name, on which the tab Annotate begins with the student's regions as boxes,
-            and opens the photos first that it is least sure of. 1 for all; with 0.5 the seconds with and without them
-            can be compared. By default none, because a box that is there already sways who looks at it.
-        cache: folder for the tab Review: a complete cache that `boxpromptiml pseudomasks` wrote. Samples that are
-            dropped are listed in dropped.txt there, for `boxpromptiml cache prune`; the cache itself is not changed.
-        host: address to listen on. With another than 127.0.0.1, everybody who can reach this machine can use the page.
-        port: to listen on; 0 for the first that is free from 7860 on.
-        open_browser: show the page in the default browser.
-        max_megabytes: largest photo that is taken.
-        framed_by: sites that may show the page in a frame, such as '[https://huggingface.co]'; by default none.
+        val_share: fraction of newly annotated photos that goes to the val split, by name.
+        proposals: fraction of the photos, by name, for which the tab Annotate starts with the student's regions as
+            boxes; photos with the largest uncertainty are shown first. 1 for all; with 0.5 the annotation times with
+            and without proposals can be compared. By default none, because proposals bias the annotator.
+        cache: folder for the tab Review: a complete cache written by `boxpromptiml pseudomasks`. Dropped samples are
+            listed in dropped.txt there, for `boxpromptiml cache prune`; the cache itself is not changed.
+        host: address to listen on. With any other than 127.0.0.1, everyone who can reach this machine can use the app.
+        port: port to listen on; 0 for the first free one from 7860.
+        open_browser: open the app in the default browser.
+        max_megabytes: largest accepted photo.
+        framed_by: sites that may embed the app in a frame, such as '[https://huggingface.co]'; by default none.
     """
     _require_gradio()
     if proposals and checkpoint is None:
@@ -67,7 +67,7 @@ def app(
     from stage1_pseudomask.teachers.grabcut import GrabCut
 
     with ExitStack() as stack:
-        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that its files are deleted then, too
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that temporary files are deleted
         stack.callback(signal.signal, signal.SIGTERM, before)
         localizer = None
         if checkpoint is not None:

@@ -1,4 +1,4 @@
-"""A forged photo to try a student with, made of two photos that scikit-image ships: a cat looks out of a coffee cup."""
+"""An example of a forged photo, composed of two photos from scikit-image: a cat looks out of a coffee cup."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from boxpromptiml.images import Mask, Photo, jpeg_round_trip, resize_photo
 
 NAME = "cat in a coffee cup"
 FACE = (80, 20, 320, 240)
-"""x1 y1 x2 y2 of the ellipse's box in the cat's photo."""
+"""Bounding box ``x1 y1 x2 y2`` of the ellipse in the cat's photo."""
 WIDTH, PLACE = 192, (330, 10)
-"""Width of the pasted face in pixels, and its upper left corner ``x y`` in the coffee's photo."""
+"""Width of the pasted face in pixels, and the position ``x y`` of its upper left corner in the coffee's photo."""
 QUALITY = 92
 
 
 def forged_photo() -> tuple[Photo, Mask]:
-    """The photo, (400, 600, 3) uint8 RGB, as saved in a JPEG file, and where it was forged, (400, 600) bool.
+    """Create the photo, (400, 600, 3) uint8 RGB, after JPEG compression, and its ground truth, (400, 600) bool.
 
     Chelsea the cat is by Stéfan van der Walt, the coffee by Rachel Michetti; both are CC0.
     """

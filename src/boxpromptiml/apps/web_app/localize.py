@@ -1,4 +1,4 @@
-"""The tab *Localize*: what a student says about a photo that is dropped on the page."""
+"""The tab *Localize*: a student's prediction for an uploaded photo."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from boxpromptiml.images import (
     visualization,
 )
 
-if TYPE_CHECKING:  # takes seconds to import, and a page without a student does without
+if TYPE_CHECKING:  # a slow import that is not needed without a student
     from stage2_distill.inference.localizer import Localizer
 
 SIDES = (640, 4096)
-"""Smallest and largest length, in pixels, of a shown photo's longer side."""
+"""Smallest and largest length, in pixels, of the displayed photo's longer side."""
 QUALITY = 90
-"""Of the JPEG in which the page shows a photo."""
+"""JPEG quality of the displayed photo."""
 MAP_SIDE = 400
-"""Pixels of a map's longer side."""
+"""Length in pixels of a map's longer side."""
 LISTED = 6
-"""Regions that are listed."""
+"""Maximum number of regions listed."""
 KEPT = 1800
-"""Seconds for which a page that is left open can still move its threshold."""
+"""Time in seconds for which an open page keeps its photo, so that the threshold can be moved."""
 
 SAVING = """() => {
   let looks = 40;
@@ -50,7 +50,7 @@ SAVING = """() => {
     if (link || !--looks) clearInterval(timer);
   }, 50);
 }"""
-"""Script after a page about a photo came: it is saved."""
+"""Script that saves the page about a photo once it is ready."""
 NO_STUDENT = """No student is loaded, so this tab cannot process photos.
 Start the app without --checkpoint to use the released student, or name one of your own.
 $ boxpromptiml app"""
@@ -62,13 +62,13 @@ The photo stays on this machine and is deleted as soon as it has been read."""
 def look(
     localizer: Localizer, photo: Photo, name: str, tiled: bool = False, facts: FileFacts | None = None
 ) -> LocalizedPhoto:
-    """Show a photo to the student.
+    """Run the student on a photo.
 
     Args:
         localizer: the student.
         photo: (H, W, 3) uint8 RGB.
-        name: what its owner calls it.
-        tiled: also at its own resolution, in overlapping tiles, from which the probability then comes.
+        name: original file name.
+        tiled: also process it at its own resolution, in overlapping tiles, which then give the probability.
         facts: of its file.
     """
     from stage2_distill.data.image_tensor import image_tensor
@@ -90,7 +90,7 @@ def look(
 
 
 def _shown_size(photo: Photo) -> tuple[int, int]:
-    """Width and height for a page: a small photo is enlarged, so that outlines stay thin."""
+    """Return the display size (width, height): small photos are enlarged, so that outlines stay thin."""
     height, width = photo.shape[:2]
     longest = max(height, width)
     factor = min(max(longest, SIDES[0]), SIDES[1]) / longest
@@ -98,7 +98,7 @@ def _shown_size(photo: Photo) -> tuple[int, int]:
 
 
 def drawn(view: LocalizedPhoto, threshold: float) -> str:
-    """The photo under its manipulated region, and below it the maps."""
+    """Render the photo with its manipulated region, and the maps below it."""
     maps = [
         ("probability", view.probability),
         ("gate prior: what the gates let through", view.gate_prior),
@@ -113,7 +113,7 @@ def drawn(view: LocalizedPhoto, threshold: float) -> str:
 
 
 def told(view: LocalizedPhoto, threshold: float) -> str:
-    """Score, regions at the photo's own size, and the mask to download."""
+    """Render the score, regions at the photo's own size, and the mask for download."""
     mask, regions = regions_of(view, threshold)
     numbers = [
         (f"{view.probability.max():.2f}", "largest probability"),
@@ -134,10 +134,10 @@ def told(view: LocalizedPhoto, threshold: float) -> str:
 
 
 def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) -> LocalizedPhoto:
-    """Show an uploaded photo to the student, as `look` does, and delete the file, whatever happens.
+    """Run the student on an uploaded photo, as `look` does, and always delete the file.
 
     Raises:
-        ImageError: the photo cannot be read; the message calls it by the name that its owner gave it.
+        ImageError: the photo cannot be read; the message uses its original name.
     """
     try:
         upright = read_upright(upload)
@@ -149,11 +149,11 @@ def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) 
 
 
 def localize_tab(localizer: Localizer | None, student_name: str) -> None:
-    """Build the tab in the page that is being built; without a student, one that says how to get one.
+    """Build the tab within the page under construction; without a student, a tab that explains how to load one.
 
     Args:
         localizer: the student.
-        student_name: under which it was asked for.
+        student_name: name by which it was loaded.
     """
     if localizer is None:
         gr.HTML(markup.notice(NO_STUDENT))
@@ -184,7 +184,7 @@ def localize_tab(localizer: Localizer | None, student_name: str) -> None:
 
     def photo_dropped(sent: dict[str, Any], limit: float, in_tiles: bool) -> tuple[Any, ...]:
         try:
-            file = inside(Path(upload.GRADIO_CACHE).resolve(), sent["path"])  # it will be deleted
+            file = inside(Path(upload.GRADIO_CACHE).resolve(), sent["path"])  # checked, because it will be deleted
             seen = consume(localizer, file, str(sent["orig_name"]), in_tiles)
         except InputError as error:
             return None, None, markup.notice(str(error), "error"), "", gr.Button(visible=False), ""
@@ -208,7 +208,7 @@ def localize_tab(localizer: Localizer | None, student_name: str) -> None:
     filled = [view, stage, facts, save, saved]
     upload.upload(
         photo_dropped, [upload, threshold, tiled], [upload, *filled], show_progress_on=stage,
-        preprocess=False,  # which would only copy the file
+        preprocess=False,  # preprocessing would only copy the file
         api_visibility="private",
     )  # fmt: skip
     example.click(example_asked, [threshold, tiled], filled, show_progress_on=stage, api_visibility="private")

@@ -1,4 +1,4 @@
-"""Pieces of HTML. Every text is escaped here, so that names of files can hold anything."""
+"""HTML fragments. All text is escaped here, because file names may contain anything."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Literal
 from boxpromptiml.images import Photo, visualization
 
 BORDER = (0, 229, 255)
-"""RGB around regions: cyan, which is seen on red things, too."""
+"""RGB colour of region borders: cyan, which is also visible on red objects."""
 
 
 def figure(photo: Photo, caption: str, kind: Literal["large", "small", "mask"] = "large") -> str:
-    """A picture, inside the page, with a line below it."""
+    """An embedded image with a caption."""
     uri, text = visualization.data_uri(photo), escape(caption)
     return f'<figure class="{kind}"><img src="{uri}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
 def compare(photo_uri: str, answer_uri: str, caption: str) -> str:
-    """A photo under its answer, with a handle to draw the answer aside, and a box to tick for the photo's full size.
+    """A photo with the overlaid prediction, a slider that uncovers the photo, and a checkbox for full size.
 
-    The pictures stand in the page itself: a component that serves them as files would leave them on the disk.
+    The images are embedded, because a component that serves them as files would leave them on disk.
     """
     text = escape(caption)
     return f"""<figure class="compare">
@@ -38,12 +38,12 @@ def compare(photo_uri: str, answer_uri: str, caption: str) -> str:
 
 
 def row(pieces: Iterable[str]) -> str:
-    """Pieces side by side."""
+    """Fragments side by side."""
     return f'<div class="pieces">{"".join(pieces)}</div>'
 
 
 def notice(text: str, kind: Literal["error", "hint", "done"] = "hint") -> str:
-    """A paragraph that says what happened or what to do; lines that begin with ``$`` are commands."""
+    """A paragraph with a message or instruction; lines starting with ``$`` are commands."""
     lines = [
         f"<code>{escape(line[1:].strip())}</code>" if line.startswith("$") else escape(line)
         for line in text.splitlines()
@@ -53,13 +53,13 @@ def notice(text: str, kind: Literal["error", "hint", "done"] = "hint") -> str:
 
 
 def headline(figures: Iterable[tuple[str, str]]) -> str:
-    """Numbers in large type, each above the words that say what it is."""
+    """Numbers in large type, each above its description."""
     cells = (f"<div><b>{escape(value)}</b><span>{escape(words)}</span></div>" for value, words in figures)
     return f'<div class="headline">{"".join(cells)}</div>'
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of texts."""
+    """A table of strings."""
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for cells in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -72,13 +72,13 @@ def keys(shortcuts: Iterable[tuple[str, str]]) -> str:
 
 
 def download(content: bytes, name: str, words: str, kind: str = "image/png") -> str:
-    """A link that saves a file of some media type which is inside the page."""
+    """A link that saves an embedded file with the given media type."""
     uri = f"data:{kind};base64," + base64.b64encode(content).decode()
     return f'<a class="download" download="{escape(name)}" href="{uri}">{escape(words)}</a>'
 
 
 def heading(place: str, name: str, state: str) -> str:
-    """Which of several things is shown, in one line; the state becomes a class of its own."""
+    """One line naming the item shown; its state also becomes a CSS class."""
     kind = escape(state.replace(" ", "-"))
     return (
         f'<p class="what"><b>{escape(place)}</b> {escape(name)} <span class="state {kind}">{escape(state)}</span></p>'

@@ -1,7 +1,7 @@
-"""Stands before the page's server: who may ask, for what, and how much may be sent.
+"""Middleware of the web app: checks of origin, route and size of requests.
 
-Gradio brings many routes that this page has no use for (a proxy, a log of runs, code editing, programming interfaces).
-Only the routes that it needs are let through, whatever later versions add.
+Gradio provides many routes that the app does not need (a proxy, run logs, code editing, APIs). Only the routes that it
+needs are accepted, so routes added by later versions stay blocked.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ READABLE = frozenset(
 READABLE_BELOW = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/", "/gradio_api/custom_component/", FILES)
 WRITABLE = frozenset({UPLOAD, "/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset"})
 MAX_MESSAGE = 1 << 20
-"""Bytes of anything that is sent to the page and is no photo."""
+"""Maximum number of bytes of a request other than a photo."""
 
 
 class PageMiddleware:
-    """ASGI middleware that answers what is refused by itself.
+    """ASGI middleware that rejects unwanted requests.
 
     Args:
-        app: the server behind it.
-        folder: the only one that files are served from.
-        max_upload: bytes of a photo.
-        hosts: names under which the page may be asked for, as `wrong_asker` has them.
-        framed_by: sites that may show the page in a frame.
+        app: the server.
+        folder: the only folder from which files are served.
+        max_upload: maximum number of bytes of a photo.
+        hosts: accepted host names, as in `wrong_asker`.
+        framed_by: sites that may embed the app in a frame.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class PageMiddleware:
         self.headers = headers_framed_by(framed_by)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or let it through."""
+        """Reject a request or pass it on."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -77,7 +77,7 @@ class PageMiddleware:
         await answer(scope, receive, send_with_headers)
 
     def refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
-        """Status and reason why a request is refused, or None.
+        """Return status and reason if a request is rejected, or None.
 
         Args:
             method: GET, HEAD, POST, …
@@ -102,7 +102,7 @@ class PageMiddleware:
     def _is_ours(self, name: str) -> bool:
         try:
             return Path(name).is_absolute() and Path(name).resolve().is_relative_to(self.folder)
-        except (OSError, ValueError, RuntimeError):  # a name too long, with a zero byte, a ring of links
+        except (OSError, ValueError, RuntimeError):  # a name that is too long or contains a null byte, a symlink loop
             return False
 
     def _too_much(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:

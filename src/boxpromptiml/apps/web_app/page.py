@@ -1,4 +1,4 @@
-"""Puts the tabs together and serves them."""
+"""The page that contains the tabs, and its server."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from boxpromptiml.apps.web_app.middleware import PageMiddleware
 from boxpromptiml.apps.web_app.review import review_tab
 from boxpromptiml.core.records import InputError
 
-if TYPE_CHECKING:  # takes seconds to import, and a page without a student does without
+if TYPE_CHECKING:  # a slow import that is not needed without a student
     from stage2_distill.inference.localizer import Localizer
 
 SWEEP = (60, 600)
-"""Every so many seconds, files of the page that are older than so many are deleted."""
+"""Interval in seconds at which temporary files are deleted, and their minimum age."""
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONOSPACE = ["ui-monospace", "DejaVu Sans Mono", "monospace"]
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the page opens; a tab without its part says how to start the page with it.
+    """Content of the page; a tab without content explains how to open it.
 
     Attributes:
         localizer: the student.
         desk: for the tab Annotate.
         review: for the tab Review.
-        student_name: under which the student was asked for.
+        student_name: name by which the student was loaded.
     """
 
     localizer: Localizer | None = None
@@ -58,20 +58,20 @@ def served(
     max_megabytes: int = 64,
     framed_by: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Serve the page, in threads, as long as the context lasts. Its temporary files go with it.
+    """Serve the page in threads while the context lasts, and delete its temporary files afterwards.
 
     Args:
         contents: what to open.
         host: address to listen on.
-        port: to listen on; 0 for any that is free from 7860 on.
-        max_megabytes: largest photo that is taken.
-        framed_by: sites that may show the page in a frame, such as https://huggingface.co.
+        port: port to listen on; 0 for the first free one from 7860.
+        max_megabytes: largest accepted photo.
+        framed_by: sites that may embed the app in a frame, such as https://huggingface.co.
 
     Yields:
         The page's address.
 
     Raises:
-        InputError: the port is taken, the host is not this machine's, or ``framed_by`` names no site.
+        InputError: the port is in use, the host is not this machine's, or ``framed_by`` has an invalid address.
     """
     headers_framed_by(framed_by)
     with (
@@ -79,7 +79,7 @@ def served(
         _gradio_settings(Path(name)),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("error", Image.DecompressionBombWarning)  # so that Gradio decodes no bomb either
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # so that Gradio does not decode bombs either
         page = build(contents)
         guard = Middleware(
             PageMiddleware,
@@ -117,7 +117,7 @@ def served(
 
 
 def build(contents: Contents) -> gr.Blocks:
-    """The page, not served yet."""
+    """Build the page without serving it."""
     with gr.Blocks(title="BoxPromptIML", analytics_enabled=False, fill_width=True, delete_cache=SWEEP) as page:
         gr.HTML("<h1>BoxPromptIML <small>which pixels of this photo were manipulated?</small></h1>")
         with gr.Tabs(selected=_first_tab(contents)) as tabs:
@@ -139,7 +139,7 @@ def build(contents: Contents) -> gr.Blocks:
 
 
 def _first_tab(contents: Contents) -> str:
-    """The first tab that has something to show; Annotate where a student proposes, which is there to be looked at."""
+    """Return the first tab with content, or Annotate if there are proposals to check."""
     if contents.desk is not None and (contents.localizer is None or contents.desk.proposals is not None):
         return "annotate"
     return "review" if contents.localizer is None and contents.review is not None else "localize"
@@ -147,7 +147,7 @@ def _first_tab(contents: Contents) -> str:
 
 @contextmanager
 def _gradio_settings(folder: Path) -> Iterator[None]:
-    """Gradio keeps its files in our folder, tells nobody that it runs, and asks nobody for a newer version."""
+    """Make Gradio keep its files in our folder, without telemetry or update checks."""
     ours = {
         "GRADIO_TEMP_DIR": str(folder),
         "GRADIO_ANALYTICS_ENABLED": "False",

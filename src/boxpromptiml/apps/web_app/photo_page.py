@@ -1,4 +1,4 @@
-"""One page about a photo, to keep or to send: it needs no other file and no network."""
+"""A self-contained HTML page about one photo, to keep or send."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from boxpromptiml.apps.web_app.localized_photo import LocalizedPhoto, regions_of
 from boxpromptiml.apps.web_app.student_facts import StudentFacts
 
 LISTED = 40
-"""Regions that are listed."""
+"""Maximum number of regions listed."""
 
 
 def photo_page(view: LocalizedPhoto, threshold: float, student: StudentFacts) -> str:
-    """The page as HTML: the answer over the photo, regions, facts of the file, which student, and what it cannot see.
+    """Render the page: prediction over the photo, regions, facts about the file, the student and its limitations.
 
     Args:
-        view: the photo as the student saw it.
-        threshold: above which pixels count as manipulated; it need not be the student's own.
-        student: who saw it.
+        view: the photo with its prediction.
+        threshold: above which pixels count as manipulated; may differ from the student's own.
+        student: that made the prediction.
     """
     mask, regions = regions_of(view, threshold)
     environment = jinja2.Environment(
@@ -40,8 +40,8 @@ def photo_page(view: LocalizedPhoto, threshold: float, student: StudentFacts) ->
         view=view,
         threshold=threshold,
         student=student,
-        styles=Markup(styles),  # ours
-        compare=Markup(markup.compare(view.picture, view.answer(threshold), view.caption())),  # escapes by itself
+        styles=Markup(styles),  # trusted
+        compare=Markup(markup.compare(view.picture, view.answer(threshold), view.caption())),  # already escaped
         share=float(mask.mean()),
         pixels=mask.size,
         regions=regions[:LISTED],

@@ -1,7 +1,7 @@
-"""Boxes that a student proposes to the annotator, and what the annotator made of them.
+"""Boxes that a student proposes to the annotator, and statistics about their acceptance.
 
-Proposals are kept in memory. A folder's files hear of one when its photo is shown, and its manifest only when somebody
-accepts it: a proposal that nobody looked at never becomes a box.
+Proposals are kept in memory. They are noted in a folder's files only when their photo is shown, and saved in its
+manifest only when accepted: a proposal that nobody has seen never becomes an annotation.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from boxpromptiml.apps.web_app.annotation_time import Outcome, median
 from boxpromptiml.core.boxes import Boxes, as_boxes, clip, merge_overlapping, scale, with_margin
 from boxpromptiml.core.limits import Share
 from boxpromptiml.images import ImageError, Photo, Probability, read_photo, resize_photo
-from boxpromptiml.images.regions import find_regions
+from boxpromptiml.images.connected_regions import find_regions
 
-if TYPE_CHECKING:  # takes seconds to import, and a page without a student does without
+if TYPE_CHECKING:  # a slow import that is not needed without a student
     from stage2_distill.inference.localizer import Localizer
 
 MOST = 12
-"""Regions of a photo that are proposed, the largest first."""
+"""Maximum number of regions proposed per photo, the largest first."""
 SMALLEST = 0.005
-"""Share of the photo that a proposed region covers at least; where none does, all are proposed."""
+"""Smallest proposed region as a fraction of the photo; if none reaches it, all are proposed."""
 MARGIN = 0.05
-"""By which share of its sides a proposed box reaches beyond its region: boxes that people draw are a little loose."""
+"""Expansion of proposed boxes beyond their region, as a fraction of its sides: boxes drawn by people are slightly
+loose."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposal:
-    """What a student says about a photo that nobody has annotated.
+    """A student's proposal for an unannotated photo.
 
     Attributes:
-        boxes_xyxy: (N, 4) corner boxes in whole pixels of the photo; none overlap.
+        boxes_xyxy: (N, 4) boxes in integer pixels of the photo; none overlap.
         uncertainty: see `uncertainty`.
     """
 
@@ -47,15 +48,15 @@ class Proposal:
 
 
 class Proposals:
-    """A student's boxes for the photos of a folder that are not decided yet.
+    """A student's boxes for the undecided photos of a folder.
 
-    Every such photo is shown to the student at once, and those that it is least sure of become the session's first.
+    The student is run on all these photos at once, and the session is reordered by decreasing uncertainty.
 
     Args:
-        localizer: the student; its threshold decides where regions are.
-        session: the folder, whose order changes.
-        share: of the photos, by name, whose boxes are shown to the annotator. The others are annotated without, so
-            that the seconds of both can be compared.
+        localizer: the student; its threshold defines the regions.
+        session: of the folder; its order changes.
+        share: fraction of the photos, by name, for which proposals are shown. The others are annotated without, so that
+            the annotation times can be compared.
     """
 
     def __init__(self, localizer: Localizer, session: AnnotationSession, share: Share = 1.0) -> None:
@@ -66,21 +67,21 @@ class Proposals:
             try:
                 photo = read_photo(session.path(place))
             except (ImageError, AnnotationSessionError):
-                continue  # which is said when its turn comes
+                continue  # reported when the photo is to be shown
             self._by_name[session.names[place]] = propose(localizer, photo)
         unread = [session.names[place] for place in waiting if session.names[place] not in self._by_name]
         least_sure = sorted(self._by_name, key=lambda name: -self._by_name[name].uncertainty)
         session.arrange([*least_sure, *unread])
 
     def boxes(self, name: str) -> Boxes | None:
-        """(N, 4) corner boxes to show with a photo; None where the annotator is to see none."""
+        """Return (N, 4) boxes (XYXY) to show with a photo; None if no proposal is to be shown."""
         proposal = self._by_name.get(name)
         drawn = np.random.default_rng(zlib.crc32(name.encode())).random() < self._share
         return proposal.boxes_xyxy if proposal is not None and drawn else None
 
 
 def propose(localizer: Localizer, photo: Photo) -> Proposal:
-    """A student's regions in a photo (H, W, 3) as boxes, and how unsure it is of the photo."""
+    """Convert a student's regions in a photo (H, W, 3) to boxes, and compute its uncertainty."""
     side, (height, width) = localizer.student.image_size, photo.shape[:2]
     (probability,) = localizer.localize([resize_photo(photo, side, side)])
     regions = find_regions(probability, localizer.threshold, SMALLEST)[:MOST]
@@ -91,18 +92,18 @@ def propose(localizer: Localizer, photo: Photo) -> Proposal:
 
 
 def uncertainty(probability: Probability) -> float:
-    """Mean entropy of the pixels' probabilities in bits: 0 where each is 0 or 1, 1 where each is one half."""
+    """Mean entropy of the pixel probabilities in bits: 0 if all are 0 or 1, 1 if all are 0.5."""
     p = np.clip(probability.astype(np.float64), 1e-9, 1 - 1e-9)
     return float(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)).mean())
 
 
 def snapped(boxes_xyxy: Boxes, offered: Boxes | None, tolerance: float) -> Boxes:
-    """Boxes from the canvas, those that lie on an offered one replaced by it: the canvas rounds.
+    """Replace boxes from the canvas by the offered box that they match, to undo the canvas's rounding.
 
     Args:
-        boxes_xyxy: (N, 4) corner boxes.
-        offered: (M, 4) corner boxes, or None.
-        tolerance: pixels by which each side may be beside that of the offered box.
+        boxes_xyxy: (N, 4) boxes.
+        offered: (M, 4) boxes, or None.
+        tolerance: largest difference of each side in pixels.
     """
     result = boxes_xyxy.copy()
     for box in as_boxes([]) if offered is None else offered:
@@ -112,15 +113,15 @@ def snapped(boxes_xyxy: Boxes, offered: Boxes | None, tolerance: float) -> Boxes
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What proposals were good for.
+    """Statistics about proposals.
 
     Attributes:
-        seconds_with: median of the photos that were shown with a student's answer, None without one.
-        photos_with: how many.
-        seconds_without: median of the others.
-        photos_without: how many.
-        offered: boxes that were proposed for decided photos.
-        kept: of those, the ones that were accepted as they stood.
+        seconds_with: median time of photos shown with a student's prediction, None without any.
+        photos_with: number of these photos.
+        seconds_without: median time of the others.
+        photos_without: number of the others.
+        offered: number of boxes proposed for decided photos.
+        kept: number of these that were accepted unchanged.
     """
 
     seconds_with: float | None
@@ -132,7 +133,7 @@ class Tally:
 
 
 def tally(outcomes: Iterable[Outcome]) -> Tally:
-    """Seconds with and without proposals, and how many of these were right."""
+    """Compute annotation times with and without proposals, and the number of unchanged proposals."""
     asked: list[float] = []
     alone: list[float] = []
     offered = kept = 0
@@ -145,7 +146,7 @@ def tally(outcomes: Iterable[Outcome]) -> Tally:
 
 
 def summary(outcomes: Iterable[Outcome]) -> str:
-    """`tally` in a line; empty where nothing was proposed."""
+    """Format `tally` in one line; empty if nothing was proposed."""
     found = tally(outcomes)
     if found.seconds_with is None:
         return ""

@@ -1,4 +1,4 @@
-"""The tab *Review*: a cache of pseudo-masks, worst first, to leave samples out or to draw their boxes again."""
+"""The tab *Review*: a cache of pseudo-masks, worst first, to drop samples or redraw their boxes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from boxpromptiml.core.records import InputError, Sample
 from boxpromptiml.images import Photo, resize_photo, resize_probability, visualization
 
 SHEET = 12
-"""Samples in sight at once."""
+"""Number of samples shown at once."""
 SIDE = 360
-"""Pixels of a side of the sample that is looked at."""
+"""Side in pixels of the sample shown in detail."""
 SHORTCUTS = [("← →", "better, worse"), ("D", "drop, or keep after all"), ("F", "fix: draw its boxes again")]
 NO_CACHE = """No cache is open, so there is nothing to review.
 $ boxpromptiml app --cache runs/demo/pseudomasks --photos runs/demo/data
 With the folder of its photos beside it, boxes of bad samples can be drawn again."""
 
 Looked = tuple[Any, int, str, str, str]
-"""New values of gallery, rank, heading, pictures and list."""
+"""New values of gallery, rank, heading, images and list."""
 
 
 def pair(sample: Sample, side: int) -> tuple[Photo, Photo | None]:
-    """A sample with its boxes and its pseudo-mask tinted, and with its truth, if it has one."""
+    """Draw a sample with its boxes and tinted pseudo-mask, and with its ground truth if there is any."""
     photo = resize_photo(sample.image, side, side)
     factor = side / len(sample.image)
     boxes_xyxy = scale(sample.boxes_xyxy, factor, factor)
@@ -46,20 +46,20 @@ def pair(sample: Sample, side: int) -> tuple[Photo, Photo | None]:
 
 
 def number(review: CacheReview, row: int, order: Order) -> str:
-    """What a sample is ranked by, in few letters."""
+    """Format the value by which a sample is ranked."""
     known = {"agreement": review.agreement, "confidence": review.reader.confidence, "student": review.student_agreement}
     values = known[order]
     return "no truth" if values is None or math.isnan(values[row]) else f"{values[row]:.2f}"
 
 
 def caption(review: CacheReview, row: int, order: Order) -> str:
-    """Below a small picture: what the sample is ranked by, and what is to be known of it."""
+    """Return the caption of a thumbnail: the value by which it is ranked, and its marks."""
     marks = [" ≠ student"] if review.is_marked(row) else []
     return number(review, row, order) + "".join(marks + [" dropped"] * review.is_dropped(row))
 
 
 def sheet(review: CacheReview, order: Order, rank: int) -> list[tuple[Photo, str]]:
-    """Small pictures of the samples around a rank, with what they are ranked by; dropped ones are grey."""
+    """Draw thumbnails of the samples around a rank, with the value by which they are ranked; dropped ones are grey."""
     first = rank - rank % SHEET
     cells = []
     for shown in range(first, min(first + SHEET, len(review))):
@@ -72,7 +72,7 @@ def sheet(review: CacheReview, order: Order, rank: int) -> list[tuple[Photo, str
 
 
 def detail(review: CacheReview, row: int) -> str:
-    """One sample, large: photo, pseudo-mask, truth, and what the student says."""
+    """Render one sample in detail: photo, pseudo-mask, ground truth, and the student's prediction."""
     sample = review.reader[row]
     mask, truth = pair(sample, SIDE)
     plain = resize_photo(sample.image, SIDE, SIDE)
@@ -92,7 +92,7 @@ def detail(review: CacheReview, row: int) -> str:
 
 
 def heading(review: CacheReview, order: Order, rank: int) -> str:
-    """Which sample it is."""
+    """Render the line that identifies a sample."""
     row = review.row(order, rank)
     reader = review.reader
     facts = [f"image {reader.image_ids[row]}", str(reader.sources[row]), str(reader.splits[row])]
@@ -104,7 +104,7 @@ def heading(review: CacheReview, order: Order, rank: int) -> str:
 
 
 def the_list(review: CacheReview) -> str:
-    """How many samples are dropped, and the command that leaves them out."""
+    """Render the number of dropped samples and the command that removes them."""
     if not review.dropped:
         return markup.notice("No samples dropped. Dropped samples are listed here; the cache does not change.")
     paths = (review.cache, review.cache / DROPPED, f"{review.cache}-pruned")
@@ -115,7 +115,7 @@ $ boxpromptiml cache prune --cache {cache} --ids_file {ids} --out {out}"""
 
 
 def look(review: CacheReview, order: Order, rank: int, redraw_sheet: bool = True) -> Looked:
-    """Bring a sample to the page."""
+    """Show a sample."""
     row = review.row(order, rank)
     try:
         shown = detail(review, row)
@@ -128,7 +128,7 @@ def look(review: CacheReview, order: Order, rank: int, redraw_sheet: bool = True
 
 @dataclass(frozen=True, slots=True)
 class ReviewTab:
-    """What the page's loading fills, and the function that says with what."""
+    """Components to update when the page is loaded, and the function that returns their values."""
 
     outputs: list[Any]
     start: Callable[[], Looked]
@@ -137,13 +137,13 @@ class ReviewTab:
 def review_tab(
     review: CacheReview | None, desk: Desk | None, annotation: AnnotateTab | None, tabs: gr.Tabs
 ) -> ReviewTab | None:
-    """Build the tab in the page that is being built; without a cache, one that says how to open one.
+    """Build the tab within the page under construction; without a cache, a tab that explains how to open one.
 
     Args:
         review: the cache.
         desk: whose photos can be fixed.
-        annotation: the tab where.
-        tabs: all of them, to go there.
+        annotation: the tab Annotate.
+        tabs: all tabs, to switch to it.
     """
     if review is None:
         gr.HTML(markup.notice(NO_CACHE))

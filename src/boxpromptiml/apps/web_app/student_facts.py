@@ -1,4 +1,4 @@
-"""Which student it is, and what its model card says that it cannot see."""
+"""Identity of a student, and the limitations stated in its model card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stage2_distill.inference import released
 
-if TYPE_CHECKING:  # takes seconds to import, and a page without a student does without
+if TYPE_CHECKING:  # a slow import that is not needed without a student
     from stage2_distill.inference.localizer import Localizer
 
 CARD = "README.md"
@@ -26,15 +26,15 @@ NO_CARD = (
 
 @dataclass(frozen=True, slots=True)
 class StudentFacts:
-    """What identifies a student, and what it misses.
+    """Identity and limitations of a student.
 
     Attributes:
-        name: under which it was asked for.
-        sha256: of its arguments and weights, as `Localizer.weights_sha256` has it.
+        name: by which it was loaded.
+        sha256: of its arguments and weights, see `Localizer.weights_sha256`.
         side: of its input in pixels.
         threshold: its own.
         calibration: how the threshold was chosen.
-        limits: what it cannot see, one text for each.
+        limits: its limitations, one text each.
     """
 
     name: str
@@ -46,7 +46,7 @@ class StudentFacts:
 
     @classmethod
     def of(cls, localizer: Localizer, name: str) -> StudentFacts:
-        """The facts of a student; its model card is looked for in the folder that the name stands for."""
+        """Collect the facts about a student; its model card is searched in the folder that it was loaded from."""
         card = (released.FOLDER if name == released.NAME else Path(name)) / CARD
         limits = limits_of(card.read_text(encoding="utf-8", errors="replace")) if name and card.is_file() else ()
         return cls(
@@ -60,7 +60,7 @@ class StudentFacts:
 
 
 def limits_of(card: str) -> tuple[str, ...]:
-    """The points of a model card's section *Limits* or *What it misses*, as plain text; empty where it has none."""
+    """Extract the items of a model card's section *Limits* or *What it misses* as plain text, possibly none."""
     found = SECTION.search(card)
     points = re.split(r"^- ", found["body"], flags=re.MULTILINE) if found else []
     return tuple(" ".join(re.sub(r"\*\*|`", "", point).split()) for point in points if point.strip())

@@ -1,4 +1,4 @@
-"""The teacher on one photo: what its pseudo-mask would be for the boxes that are drawn."""
+"""Preview of the teacher's pseudo-mask for the boxes drawn on one photo."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from stage1_pseudomask.selection import select
 from stage1_pseudomask.teachers import Teacher
 
 WIDTH, HEIGHT = 720, 430
-"""Pixels that a photo may have on the page: what fits a laptop's screen beside its pseudo-mask."""
+"""Maximum size in pixels of a photo on the page, which fits a laptop's screen beside its pseudo-mask."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
-    """A photo that is being annotated.
+    """A photo being annotated.
 
     Attributes:
         shown: (h, w, 3) at the size at which boxes are drawn.
         width: of the whole photo in pixels.
         height: of the whole photo in pixels.
-        prepared: as the teacher wants it.
-        embedding: what the teacher knows of it, computed when first asked for.
+        prepared: resized for the teacher.
+        embedding: returns the teacher's embedding, computed on the first call.
     """
 
     shown: Photo
@@ -40,11 +40,11 @@ class Opened:
 
 
 class Previewer:
-    """A teacher that is asked about one photo at a time. Photos that were opened last are kept.
+    """A teacher applied to one photo at a time. The most recent photos are cached.
 
     Args:
-        teacher: who makes the masks; it is loaded here.
-        margin: how far a mask may reach over each side of its box, as `boxpromptiml pseudomasks` has it.
+        teacher: makes the masks; it is loaded here.
+        margin: how far a mask may extend beyond each side of its box, as in `boxpromptiml pseudomasks`.
     """
 
     def __init__(self, teacher: Teacher, margin: float = 0.05) -> None:
@@ -55,7 +55,7 @@ class Previewer:
         self._lock = Lock()
 
     def open(self, path: Path) -> Opened:
-        """Read a photo, or get it from memory if its file has not changed.
+        """Read a photo, or return it from the cache if its file has not changed.
 
         Raises:
             ImageError: it cannot be read.
@@ -64,10 +64,10 @@ class Previewer:
             return self._opened(path, path.stat().st_mtime_ns if path.exists() else 0)
 
     def pseudo_mask(self, photo: Opened, boxes_xyxy: Boxes) -> tuple[Probability, float]:
-        """The pseudo-mask (h, w) for (N, 4) boxes in pixels of the whole photo, at the size at which it is shown.
+        """Compute the pseudo-mask (h, w) at display size for (N, 4) boxes in pixels of the whole photo.
 
         Returns:
-            the mask, and the mean of the teacher's scores, in [0, 1].
+            The mask, and the mean of the teacher's scores, in [0, 1].
         """
         height, width = photo.prepared.shape[:2]
         boxes = scale(boxes_xyxy, width / photo.width, height / photo.height)

@@ -1,1 +1,1 @@
-"""Boxes that people drew with annotation tools, in and out: one file for each format, and the two commands."""
+"""Import and export of boxes from annotation tools: a module per format, and the two commands."""

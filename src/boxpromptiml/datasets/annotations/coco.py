@@ -1,7 +1,7 @@
-"""COCO detection JSON: what `boxpromptiml.manifests.coco` reads as drawings, and manifests for tools that read COCO.
+"""COCO detection JSON: import of drawn boxes through `boxpromptiml.manifests.coco`, and export.
 
-Our own extras of an image (``split source mask_file authentic kind``) are written, and read where they are there; CVAT
-drops them.
+Our additional image fields (``split source mask_file authentic kind``) are written, and read if present; CVAT drops
+them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from boxpromptiml.manifests.coco import Annotation, Coco, CocoError, Id, Image, 
 
 
 def read(path: Path) -> Drawings:
-    """Read a COCO file; its images are expected beside it.
+    """Read a COCO file; its images are expected in the same folder.
 
     Raises:
-        AnnotationError: the file is missing, is not such JSON, or holds an image id twice.
+        AnnotationError: the file is missing, is not valid COCO, or repeats an image id.
     """
     try:
         coco = read_coco(path, "is --format right?")
@@ -40,12 +40,12 @@ def read(path: Path) -> Drawings:
 
 
 def exported(records: Sequence[ImageRecord], root: Path, label: str) -> dict[str, Any]:
-    """Images and boxes as a COCO file holds them, with every field that CVAT and pycocotools ask for.
+    """Convert records to a COCO file with all fields that CVAT and pycocotools require.
 
     Args:
         records: images and boxes.
         root: folder that file names are relative to.
-        label: name of the one category.
+        label: name of the only category.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -109,11 +109,11 @@ def _drawn(image: Image, boxes: list[DrawnBox], numbered: bool) -> DrawnImage:
 
 
 def _size(image: Image) -> tuple[int, int] | None:
-    """What the file says of the image's size; null, 0 and NaN say nothing."""
+    """Return the stated size of the image; None for null, 0 and NaN."""
     width, height = image.width or 0, image.height or 0
     return (round(width), round(height)) if 1 <= width < math.inf and 1 <= height < math.inf else None
 
 
 def _text(value: Any) -> str | None:
-    """Files in the wild use our extras' names for things of their own."""
+    """Return a non-empty string, else None; other tools use the names of our fields differently."""
     return value if isinstance(value, str) and value else None

@@ -1,4 +1,4 @@
-"""What every annotation format is read into: images by name, with the boxes that somebody drew on them."""
+"""Common representation of all annotation formats: image names and the boxes drawn on them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""What tools call the splits, in small letters."""
+"""Names that tools use for the splits, in lower case."""
 
 
 class AnnotationError(InputError):
-    """Annotations that cannot be used. Its text is one line that names the place and the remedy."""
+    """Annotations cannot be used. The message is one line with the location and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class DrawnBox:
     """One box.
 
     Attributes:
-        labels: names of its categories; none where the tool gave none.
-        corners: ``x1 y1 x2 y2``, unchecked, or in words why it cannot be used.
+        labels: names of its categories; empty if the tool gave none.
+        corners: unchecked box (XYXY), or why the box is unusable.
     """
 
     labels: tuple[str, ...]
@@ -41,20 +41,20 @@ class DrawnBox:
 
 @dataclass(frozen=True, slots=True)
 class DrawnImage:
-    """One image as annotations describe it. No image file was looked at.
+    """One image as described by annotations. No image file has been read.
 
     Attributes:
-        names: its relative paths, the most telling first; the suffix is ``.*`` where the format writes none.
+        names: possible relative paths, the most reliable first, with suffix ``.*`` if the format omits suffixes.
         boxes: in the order of the file.
-        size: (width, height) in pixels where the annotations give it.
-        shares: True when corners are shares of width and height (0 to 1), False for pixels.
-        authentic: True when the annotations say that nothing in the image was manipulated.
-        split: train, val or test where the layout tells.
-        source: name of the set where it is given.
-        mask_file: ground truth relative to the folder of the images, where it is given.
-        kind: manipulation kind where it is given.
-        image_id: whole number, unique in its file, where the format has one.
-        defect: why nothing about the image can be used, or None.
+        size: (width, height) in pixels if given.
+        shares: True if boxes are relative to width and height (0 to 1), False for pixels.
+        authentic: True if the annotations state that nothing in the image was manipulated.
+        split: train, val or test if given by the layout.
+        source: name of the data set if given.
+        mask_file: ground truth, relative to the folder of the images, if given.
+        kind: type of manipulation if given.
+        image_id: integer that is unique in the file, if the format has one.
+        defect: why the image is unusable, or None.
     """
 
     names: tuple[str, ...]
@@ -72,14 +72,14 @@ class DrawnImage:
 
 @dataclass(frozen=True, slots=True)
 class Drawings:
-    """What annotations hold.
+    """Content of an annotation file or folder.
 
     Attributes:
-        folder: where the images are, unless the user names another folder.
-        images: in an order that does not depend on the file system.
-        problems: parts that belong to no image, a line for each.
-        notes: what was left out although nothing is wrong with it, a line for each.
-        inferred: True when images are called authentic because nothing was drawn on them, and nobody said so.
+        folder: default folder of the images.
+        images: in an order independent of the file system.
+        problems: one message per part that belongs to no image.
+        notes: one message per part that was ignored although it is valid.
+        inferred: True if images count as authentic only because they have no boxes.
     """
 
     folder: Path
@@ -90,10 +90,10 @@ class Drawings:
 
 
 def parse_json(path: Path, shape: type[Shape]) -> Shape:
-    """Content of a JSON file as a type that msgspec knows.
+    """Decode a JSON file into a type that msgspec supports.
 
     Raises:
-        AnnotationError: the file is missing, is not JSON (with the line) or has another shape (with the path inside).
+        AnnotationError: the file is missing, is not JSON, or has an unexpected structure; with line or path inside.
     """
     try:
         return decode_json(path.read_bytes(), shape)
@@ -106,17 +106,17 @@ def parse_json(path: Path, shape: type[Shape]) -> Shape:
 
 
 def unreadable(path: Path, error: OSError) -> AnnotationError:
-    """What to say of a file that cannot be opened."""
+    """Return the error for a file that cannot be opened."""
     if isinstance(error, FileNotFoundError):
         return AnnotationError(f"{path}: no such file; name the annotations with --annotations")
     return AnnotationError(f"{path}: cannot be read ({error.strerror}); name a JSON file")
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file, without line ends and byte-order marks.
+    """Read the lines of a text file, without line ends and byte-order mark.
 
     Raises:
-        AnnotationError: it is neither UTF-8 nor marked as UTF-16.
+        AnnotationError: it is neither UTF-8 nor UTF-16 with a byte-order mark.
     """
     try:
         return decode_text(path.read_bytes()).splitlines()
@@ -125,8 +125,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def named_split(path: str) -> Split | None:
-    """The split that a folder's path or a list's name tells, the innermost first: ``set/valid``, CVAT's ``Validation``
-    and ``obj_train_data``, COCO's ``val2017``."""
+    """Return the split named by a folder's path or a list's name, if any; the innermost folder takes precedence.
+
+    Examples are ``set/valid``, CVAT's ``Validation`` and ``obj_train_data``, and COCO's ``val2017``.
+    """
     for part in reversed(PurePosixPath(path).parts):
         word = re.sub(r"^obj_(.+)_data$", r"\1", part.lower()).rstrip("0123456789")
         if word in SPLIT_NAMES:

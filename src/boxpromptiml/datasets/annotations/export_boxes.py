@@ -1,4 +1,4 @@
-"""A manifest's boxes for annotation tools and other trainers."""
+"""Export of a manifest's boxes to annotation tools and detector training."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ def export_boxes(
     copy_images: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Write a manifest's images and boxes for an annotation tool, or for a trainer of detectors.
+    """Export a manifest's images and boxes for an annotation tool or for training a detector.
 
-    Corrected boxes come back with boxpromptiml import_boxes --into, which keeps everything else that the manifest says.
+    Corrected boxes are imported with boxpromptiml import_boxes --into, which keeps all other fields of the manifest.
 
     Args:
-        manifest: where the images and boxes are.
-        format: coco is also what CVAT imports; label_studio makes tasks to import there.
+        manifest: the manifest to export.
+        format: CVAT imports coco; label_studio creates tasks to import there.
         out: a .json file (coco, label_studio) or a folder (yolo, voc).
-        label: name of the boxes' one category.
-        prelabels: label_studio only. True writes predictions that annotators correct and submit, False annotations that
-            count as done.
-        image_address: label_studio only. Text before each image's path; by default local storage, whose document root
-            is the folder above the manifest's images.
-        copy_images: yolo and voc only. True copies the images into the new folder, False links to them.
-        overwrite: replace a file or an export that is there with other content.
+        label: category name of the boxes.
+        prelabels: label_studio only. True writes predictions that annotators correct and submit, False writes finished
+            annotations.
+        image_address: label_studio only. Prefix of each image's path in its URL; by default that of local storage with
+            the folder above the manifest's images as document root.
+        copy_images: yolo and voc only. True copies the images into the new folder, False creates links.
+        overwrite: replace an existing file or export with different content.
 
     Returns:
-        0, or 3 when images were skipped.
+        0, or 3 if images were skipped.
 
     Raises:
-        InputError: the manifest cannot be read, or something other than the same export is in the way.
+        InputError: the manifest cannot be read, or a different file or folder exists.
     """
     if format in ("coco", "label_studio") and out.suffix.lower() != ".json":
         raise InputError(f"{out}: this format is one JSON file; give it a name such as {out.name or 'boxes'}.json")

@@ -1,4 +1,4 @@
-"""Exports that are a folder: it appears whole or not at all, replaces nothing unasked, and holds links or copies."""
+"""Exports to a folder: written atomically, never replacing other files unasked, with images linked or copied."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from boxpromptiml.datasets.annotations.drawn import AnnotationError
 from boxpromptiml.runtime.provenance import OtherResultsError, file_sha256, write_json
 
 LISTING = ".exported.json"
-"""Names the files of an export, in its folder: what a later one may replace there."""
+"""File in an export's folder that lists its files, which a later export may replace."""
 
 
 @contextmanager
 def export_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
-    """A folder to write an export into, which takes its place when all of it is written.
+    """Write an export into a temporary folder, which takes its final name when it is complete.
 
-    The rule of `provenance.write_results` holds: an export of the same content stays as it is, and one of other content
-    is only replaced when asked, file by file. What else lies in its folder is left alone.
+    The rule of `provenance.write_results` applies: an existing export with the same content is kept; one with different
+    content is replaced file by file if ``overwrite`` is set. Other files in the folder are not touched.
 
     Args:
         out: a new folder, an empty one, or one with an earlier export.
-        overwrite: replace the files of an export with other content, and say which.
+        overwrite: replace files with different content, and print their names.
 
     Raises:
-        AnnotationError: something that is no export is in the way.
-        OtherResultsError: there is an export of other content, and it is not to be replaced.
+        AnnotationError: ``out`` exists and is not an export.
+        OtherResultsError: ``out`` holds a different export and ``overwrite`` is False.
     """
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or (out / LISTING).is_file())):
         raise AnnotationError(f"{out}: is there, and neither an empty folder nor an export; name a new one")
@@ -50,7 +50,7 @@ def export_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _replace(out: Path, partial: Path, overwrite: bool) -> None:
-    """Put the files of an export where they differ from those of an earlier one."""
+    """Move the new files of an export over those of an earlier one where they differ."""
     new, old = _files(partial), _listed(out)
     different = [name for name in dict.fromkeys([*old, *new]) if _content(out / name) != _content(partial / name)]
     if different and not overwrite:
@@ -70,13 +70,13 @@ def _replace(out: Path, partial: Path, overwrite: bool) -> None:
 
 
 def _files(folder: Path) -> list[str]:
-    """Names of the files and links below a folder, but for the listing."""
+    """List the files and links below a folder, except the listing."""
     files = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(name for path in files if (name := path.relative_to(folder).as_posix()) != LISTING)
 
 
 def _listed(out: Path) -> list[str]:
-    """Names that an export lists, of files in its own folder."""
+    """Read the file names that an export lists, dropping any outside its folder."""
     try:
         names = msgspec.json.decode((out / LISTING).read_bytes(), type=list[str])
     except (OSError, msgspec.MsgspecError) as error:
@@ -85,14 +85,14 @@ def _listed(out: Path) -> list[str]:
 
 
 def _content(path: Path) -> str | None:
-    """What tells one file from another: where a link leads, or a hash; None where there is nothing."""
+    """Return the target of a link, the hash of a file, or None if there is neither."""
     if path.is_symlink():
         return str(path.readlink())
     return file_sha256(path) if path.is_file() else None
 
 
 def refuse_shared_names(relatives: Iterable[PurePosixPath]) -> None:
-    """Refuse images that an export could not keep apart, because it drops their suffixes.
+    """Reject images whose paths differ only in the suffix, because the export's label files have no such suffix.
 
     Raises:
         AnnotationError: two paths are the same without suffix.
@@ -104,10 +104,10 @@ def refuse_shared_names(relatives: Iterable[PurePosixPath]) -> None:
 
 
 def place_image(source: Path, target: Path, copy: bool) -> None:
-    """Put an image into an export, as a relative link or as a copy.
+    """Add an image to an export, as a relative link or as a copy.
 
     Raises:
-        AnnotationError: there is no such image, or the file system cannot link.
+        AnnotationError: the image does not exist, or the file system does not support links.
     """
     if not source.is_file():
         raise AnnotationError(f"{source}: no such file; restore it or take it out of the manifest")
@@ -117,5 +117,5 @@ def place_image(source: Path, target: Path, copy: bool) -> None:
         return
     try:
         target.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
-    except OSError as error:  # Windows without the right to link, or a FAT disk
+    except OSError as error:  # no permission on Windows, or a FAT file system
         raise AnnotationError(f"{target}: cannot be a link ({error.strerror}); use --copy_images true") from None

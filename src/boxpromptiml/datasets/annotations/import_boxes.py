@@ -1,4 +1,4 @@
-"""Boxes that people drew become a manifest, or take the place of a manifest's boxes."""
+"""Import of drawn boxes as a new manifest, or as replacement of an existing manifest's boxes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.core.limits import Seed, ShareBelowOne, within_limits
 from boxpromptiml.core.records import ImageRecord, InputError, Split
 from boxpromptiml.datasets.annotations import coco, label_studio, voc, yolo
-from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnImage
-from boxpromptiml.datasets.annotations.matching import ImageFinder, Match
-from boxpromptiml.datasets.annotations.questions import (
+from boxpromptiml.datasets.annotations.ambiguities import (
     bare_splits,
     cut_off,
     not_counted,
+    refuse_ambiguities,
     refuse_foreign_numbers,
-    refuse_open_questions,
 )
+from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnImage
+from boxpromptiml.datasets.annotations.matching import ImageFinder, Match
 from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.images import list_images, read_size
 from boxpromptiml.manifests.manifest import manifest_bytes, read_manifest, stays_inside
@@ -58,38 +58,39 @@ def import_boxes(
     seed: Seed = 0,
     overwrite: bool = False,
 ) -> int:
-    """Write a manifest from boxes that people drew with an annotation tool.
+    """Create a manifest from boxes drawn with an annotation tool.
 
-    Images are found by their relative path, else by a file name that only one of them has; names with drives, addresses
-    and %-escapes count by what they end with. Sizes are read from headers and compared with what the annotations say.
-    What cannot be used is listed and left out; no image is copied or changed.
+    Images are found by their relative path, or by their file name if it is unique; drives, URLs and %-escapes in the
+    names are handled. Sizes are read from the image headers and compared with the annotations. Unusable images are
+    listed and skipped; no image is copied or changed.
 
     Args:
-        format: coco is also what CVAT exports; label_studio takes its JSON and JSON-MIN.
+        format: coco also reads CVAT's exports; label_studio reads its JSON and JSON-MIN.
         annotations: the JSON file (coco, label_studio), the data set's folder or its data.yaml (yolo), the folder above
             Annotations or a folder of XML files (voc).
         out: the manifest to write, a .json file.
-        images: folder of the images; by default where the format has them, or the folder of the annotations.
-        into: a manifest whose boxes to replace, such as the one that they were exported from. Its images need not be
-            here; their splits, sources, masks and kinds stay. Images that nobody annotated keep their boxes.
-        labels: names of the categories whose boxes mean manipulated; needed where the boxes have several.
-        unboxed: what an image without a box is. The default skips it, unless the annotations call it authentic
-            themselves, as an empty YOLO label file does beside others that are not empty.
-        units: of the numbers in coco and voc; shares are of the image's width and height, from 0 to 1, as yolo and
-            label_studio have them anyway.
-        split: train, val or test for every image; by default as the layout says, else train.
-        source: name of the set in scores and reports; by default as the annotations say, else the manifest's name.
-        val_share: share of the train images that go to val instead, by file name without suffix; images of the same
-            name stay together.
+        images: folder of the images; by default the one that the format defines, or the folder of the annotations.
+        into: a manifest whose boxes are replaced, such as the one that they were exported from. Its image files are not
+            needed; splits, sources, masks and kinds are kept. Images without annotations keep their boxes.
+        labels: names of the categories whose boxes mean manipulated; required if the boxes have several.
+        unboxed: what an image without boxes is. By default it is skipped, unless the annotations mark it as authentic,
+            as an empty YOLO label file does if other label files are not empty.
+        units: of the numbers in coco and voc; shares are relative to the image's width and height, from 0 to 1, as they
+            always are in yolo and label_studio.
+        split: train, val or test for every image; by default given by the layout, else train.
+        source: name of the data set in scores and reports; by default given by the annotations, else the manifest's
+            name.
+        val_share: fraction of the train images that is moved to val, chosen by file name without suffix, so that images
+            with the same name stay together.
         seed: of that choice.
-        overwrite: replace a file that is there with other content.
+        overwrite: replace an existing file with different content.
 
     Returns:
-        0, or 3 when images were skipped.
+        0, or 3 if images were skipped.
 
     Raises:
-        InputError: the annotations cannot be read, no image can be used, arguments do not go together, or another file
-            is in the way.
+        InputError: the annotations cannot be read, no image is usable, arguments contradict each other, or a different
+            file exists.
     """
     if out.suffix.lower() != ".json":
         raise InputError(f"{out}: a manifest is a JSON file; give it a name such as {out.name or 'set'}.json")
@@ -100,11 +101,11 @@ def import_boxes(
         )
     if into is not None and into.resolve() == out.resolve():
         raise InputError(f"{out}: is the manifest of --into; write to another file, so that nothing of it is lost")
-    in_val("", val_share, seed)  # refuses a share without meaning before any work
+    in_val("", val_share, seed)  # fail early on an invalid fraction
     drawings = READERS[format](annotations)
     if units == "shares":
         drawings = replace(drawings, images=[replace(image, shares=True) for image in drawings.images])
-    refuse_open_questions(annotations, drawings, labels, may_be_bare=unboxed == "authentic" or into is not None)
+    refuse_ambiguities(annotations, drawings, labels, may_be_bare=unboxed == "authentic" or into is not None)
     set_aside = list(drawings.problems)
     cut: list[int] = []
     if into is None:
@@ -114,7 +115,7 @@ def import_boxes(
         kept = 0
     else:
         sized, folder, records, kept = _redrawn_records(drawings.images, into, labels, unboxed, set_aside, cut)
-    refuse_foreign_numbers(annotations, sized)  # once more, with the sizes that the annotations do not give
+    refuse_foreign_numbers(annotations, sized)  # again, now with the image sizes that the annotations lack
     boxes = sum(len(record.boxes_xyxy) for record in records)
     for note in [
         *drawings.notes,
@@ -148,10 +149,10 @@ def _new_records(
     set_aside: list[str],
     cut: list[int],
 ) -> tuple[list[DrawnImage], list[ImageRecord]]:
-    """Entries with the sizes of their images, and records of the images in a folder.
+    """Return the annotated images with their sizes, and records of the usable ones.
 
-    Adds a line to ``set_aside`` for every entry that cannot be used, and to ``cut`` how many boxes of an image reach
-    over its border.
+    Appends a message to ``set_aside`` for every unusable image, and the number of clipped boxes of each image to
+    ``cut``.
     """
     numbered = all(image.image_id is not None for image in drawn_images)
     matches = ImageFinder(folder, list_images(folder)).find_all([image.names for image in drawn_images])
@@ -188,7 +189,7 @@ def _new_records(
 
 
 def _completed(record: ImageRecord, source: str, val_share: float, seed: int) -> ImageRecord:
-    """The record with a source where it has none, and with the split that its share gives it."""
+    """Return the record with its source filled in and moved to val if drawn."""
     to_val = record.split == "train" and in_val(record.path.stem, val_share, seed)
     return replace(record, source=record.source or source, split="val" if to_val else record.split)
 
@@ -201,7 +202,7 @@ def _redrawn_records(
     set_aside: list[str],
     cut: list[int],
 ) -> tuple[list[DrawnImage], Path, list[ImageRecord], int]:
-    """Entries with their images' sizes; a manifest's folder, its images with new boxes, how many keep their own."""
+    """Return annotated images with sizes, the manifest's folder, its records, and how many of them keep their boxes."""
     manifest = read_manifest(into)
     set_aside += [f"{into}: {aside.file}: {aside.reason}" for aside in manifest.set_aside]
     record_of = {record.path: record for record in manifest.records}
@@ -232,10 +233,10 @@ def _redrawn_records(
 
 
 def _image_of(drawn: DrawnImage, match: Match) -> Path:
-    """The image file of an entry.
+    """Return the image file of an annotated image.
 
     Raises:
-        AnnotationError: there is none, or the annotations themselves cannot be used.
+        AnnotationError: it was not found, or its annotations are unusable.
     """
     if drawn.defect is not None:
         raise AnnotationError(drawn.defect)
@@ -247,10 +248,10 @@ def _image_of(drawn: DrawnImage, match: Match) -> Path:
 
 
 def _boxes(drawn: DrawnImage, labels: list[str] | None, width: int, height: int, cut: list[int]) -> Boxes:
-    """(N, 4) corner boxes in pixels, of the labels that count, cut to the image.
+    """Return (N, 4) boxes (XYXY) in pixels with one of the labels, clipped to the image.
 
     Raises:
-        AnnotationError: a box cannot be used, or was drawn on an image of another size.
+        AnnotationError: a box is unusable, or was drawn on an image of a different size.
     """
     if drawn.size is not None and drawn.size != (width, height):
         turned = " (exchanged, as a tool does that reads no EXIF)" if drawn.size == (height, width) else ""
@@ -268,7 +269,7 @@ def _boxes(drawn: DrawnImage, labels: list[str] | None, width: int, height: int,
     corners = np.array(rows, float).reshape(-1, 4)
     if drawn.shares:
         corners *= (width, height, width, height)
-    with np.errstate(over="ignore"):  # what is beyond float32 is infinite, and a defect
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite and are reported as defects
         boxes = box_geometry.as_boxes(corners.astype(np.float32))
     for box_xyxy in boxes:
         if reason := box_geometry.defect(box_xyxy, width, height):
@@ -279,7 +280,7 @@ def _boxes(drawn: DrawnImage, labels: list[str] | None, width: int, height: int,
 
 
 def _mask_of(drawn: DrawnImage, folder: Path) -> Path | None:
-    """Ground truth that our own COCO export names; another tool may use the field for something else."""
+    """Return the mask named by our own COCO export, if the file exists; other tools may use the field differently."""
     if drawn.mask_file is None or not stays_inside(drawn.mask_file) or not (folder / drawn.mask_file).is_file():
         return None
     return folder / drawn.mask_file

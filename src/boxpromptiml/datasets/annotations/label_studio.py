@@ -1,15 +1,15 @@
-"""Label Studio: tasks to import there, and what it exports as JSON and as JSON-MIN.
+"""Label Studio: export of tasks, and import of its JSON and JSON-MIN.
 
-Boxes are shares of the image in percent. Of several annotations of one task that were not skipped, the one changed last
-counts. A task that was skipped, or not opened, is not taken for an image without a box, and predictions that no person
-submitted do not count. Polygons become the box around them; rotated boxes and images, brush strokes, ellipses and
-points are refused.
+Coordinates are in percent of the image. If a task has several annotations, the last modified one that was not skipped
+is used. Tasks that were skipped or never opened do not count as images without boxes, and predictions that nobody
+submitted are ignored. Polygons are replaced by their bounding boxes; rotated boxes and images, brush strokes, ellipses
+and points are rejected.
 
-A task may show several images. A box belongs to the one whose field in the task's data is called as its ``to_name``
-and, in a list of images, to the place ``item_index``; where neither tells, the task is refused. Images on which no task
-has a box, such as an original shown for comparison, are left out.
+A task may show several images. A box belongs to the image whose field in the task's data equals its ``to_name`` and, if
+the field is a list, to the index ``item_index``; if that is ambiguous, the task is rejected. Image fields without any
+boxes in all tasks, such as originals shown for comparison, are ignored.
 
-Images are found by ``file_name``, which tasks written here carry, else by the path in their address.
+Images are identified by ``file_name``, if the task was written by this package, else by the path in their URL.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ import msgspec
 
 from boxpromptiml.core.boxes import Corners, around
 from boxpromptiml.core.records import ImageRecord
-from boxpromptiml.datasets.annotations.addresses import Picture, names_in, pictures_in, task_names
 from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnBox, DrawnImage, parse_json
+from boxpromptiml.datasets.annotations.image_urls import Picture, names_in, pictures_in, task_names
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image"><Label value={label}/>'
     "</RectangleLabels></View>"
 )
-"""Labelling configuration that tasks written here fit."""
+"""Labelling configuration for tasks written by this package."""
 
 
 class _Region(msgspec.Struct):
-    """What was drawn; JSON-MIN has the size of the image in it."""
+    """A drawn region; in JSON-MIN it includes the size of the image."""
 
     x: float | None = None
     y: float | None = None
@@ -47,9 +47,9 @@ class _Region(msgspec.Struct):
     polygonlabels: list[str] = []
     labels: list[str] = []
     keypointlabels: list[str] = []
-    radiusX: float | None = None  # noqa: N815 - the tool's name
+    radiusX: float | None = None  # noqa: N815 - Label Studio's name
     rle: Any = None
-    imageDataURL: Any = None  # noqa: N815 - of a bitmask
+    imageDataURL: Any = None  # noqa: N815 - Label Studio's name for a bitmask
     vertices: Any = None
     sequence: Any = None
     original_width: int | None = None
@@ -80,10 +80,10 @@ class _Task(msgspec.Struct):
 
 
 def read(path: Path) -> Drawings:
-    """Read an export, JSON or JSON-MIN.
+    """Read an export in JSON or JSON-MIN format.
 
     Raises:
-        AnnotationError: the file is missing or no list of tasks.
+        AnnotationError: the file is missing or not a list of tasks.
     """
     rows = parse_json(path, list[dict[str, Any]])
     whole = any("data" in row for row in rows)
@@ -108,13 +108,13 @@ def read(path: Path) -> Drawings:
 def exported(
     records: Sequence[ImageRecord], root: Path, label: str, address: str, prelabels: bool
 ) -> list[dict[str, Any]]:
-    """Tasks with their boxes, as Label Studio imports them.
+    """Convert records to Label Studio tasks.
 
     Args:
         records: images and boxes.
         root: folder that image paths are relative to.
-        label: name of the boxes' label.
-        address: text before each relative path.
+        label: label of the boxes.
+        address: prefix of each relative path in the URL.
         prelabels: True for predictions that annotators correct, False for finished annotations.
     """
     tasks = []
@@ -149,7 +149,7 @@ def exported(
 
 
 def _newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """JSON-MIN has a row for each annotation; of a task the one that was changed last."""
+    """Keep each task's last modified row; JSON-MIN has one row per annotation."""
     newest: dict[str, dict[str, Any]] = {}
     for row in rows:
         key = str(row.get("id", task_names(row, None)))
@@ -159,10 +159,10 @@ def _newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _from_task(row: dict[str, Any]) -> list[tuple[Picture | None, DrawnImage]]:
-    """What was drawn in a task; nothing where nobody has opened it. A task with one image gives no picture."""
+    """Return a task's drawn images with the field that shows each (None for a single image); empty if never opened."""
     names = task_names(row.get("data") or {}, row.get("id"))
     try:
-        task = msgspec.convert({"annotations": row.get("completions") or [], **row}, _Task)  # so called before 1.0
+        task = msgspec.convert({"annotations": row.get("completions") or [], **row}, _Task)  # the name before 1.0
     except msgspec.ValidationError as error:
         return [(None, DrawnImage(names, defect=f"its task is not laid out as expected: {error}; export it again"))]
     if not task.annotations:
@@ -183,7 +183,7 @@ def _from_task(row: dict[str, Any]) -> list[tuple[Picture | None, DrawnImage]]:
 
 
 def _shared_out(pictures: list[Picture], results: list[_Result]) -> list[tuple[Picture | None, DrawnImage]]:
-    """The images of one task, each with its own boxes."""
+    """Distribute the boxes of a task over its images."""
     own: dict[Picture, list[_Region]] = {picture: [] for picture in pictures}
     defect = None
     for result in results:
@@ -204,7 +204,7 @@ def _shared_out(pictures: list[Picture], results: list[_Result]) -> list[tuple[P
 
 
 def _with_frame(result: _Result) -> _Region:
-    """The region with the size and rotation of its image in it, as JSON-MIN has it."""
+    """Copy the size and rotation of the image into the region, where JSON-MIN has them."""
     return msgspec.structs.replace(
         result.value,
         original_width=result.original_width,
@@ -214,7 +214,7 @@ def _with_frame(result: _Result) -> _Region:
 
 
 def _from_row(row: dict[str, Any]) -> list[tuple[Picture | None, DrawnImage]]:
-    """As ``_from_task``, for JSON-MIN."""
+    """Do the same as ``_from_task`` for a row of JSON-MIN."""
     names = task_names(row, row.get("id"))
     if "annotation_id" in row and row["annotation_id"] is None:
         return []
@@ -239,14 +239,14 @@ def _drawn(names: tuple[str, ...], regions: list[_Region]) -> DrawnImage:
         if corners is not None:
             labels = (*region.rectanglelabels, *region.polygonlabels, *region.labels, *region.keypointlabels)
             boxes.append(DrawnBox(labels, corners))
-    labelled = {box.corners for box in boxes if box.labels}  # <Rectangle> with <Labels> gives two regions for one box
+    labelled = {box.corners for box in boxes if box.labels}  # <Rectangle> with <Labels> yields two regions per box
     boxes = [box for box in boxes if box.labels or box.corners not in labelled]
     sizes = [(r.original_width, r.original_height) for r in regions if r.original_width and r.original_height]
     return DrawnImage(names, boxes, size=sizes[0] if sizes else None, shares=True)
 
 
 def _corners(region: _Region) -> Corners | str | None:
-    """Corners as shares of the image, a reason, or None for what was not drawn, such as a choice."""
+    """Return the box (XYXY) relative to the image, why it is unusable, or None for other results such as a choice."""
     if region.image_rotation or region.rotation:
         what = "image" if region.image_rotation else "box"
         return f"it has a rotated {what}; turn it upright in Label Studio and draw again"

@@ -1,7 +1,7 @@
-"""Finds the image that annotations mean by a name: by its relative path, else by the name that only it has.
+"""Matching of names in annotations to image files: by relative path, or by a unique file name.
 
-Names are only compared with those of images that are there, and never opened. So a name may be a path of another
-machine, with its drive or its way out of the folder, or an address.
+Names are only compared with existing images and never opened. They may therefore be paths of another machine, with
+drives or ``..``, or URLs.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from urllib.parse import unquote
 
-from boxpromptiml.datasets.annotations.addresses import UPLOADED
+from boxpromptiml.datasets.annotations.image_urls import UPLOADED
 
 Rank = tuple[bool, bool, int, int]
-"""How well a name fits an image: taken literally, by the whole relative path, by which of several names (0 or below),
-and by how many folders above the file. Larger is better."""
+"""How well a name matches an image, larger is better: taken literally, whole relative path, index among several names
+(0 or below), number of matching parent folders."""
 ROBOFLOW = re.compile(r"(.+)_([A-Za-z0-9]{2,5})\.rf\.[0-9A-Za-z]+(\.\w+|\.\*)")
-"""What Roboflow makes of ``a.jpg``: ``a_jpg.rf.5f1c….jpg``."""
+"""Roboflow renames ``a.jpg`` to ``a_jpg.rf.5f1c….jpg``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What was found for an entry.
+    """Result of the search for an annotated image.
 
     Attributes:
-        path: the image, or None.
-        reason: why the entry cannot have it, or None.
-        rank: how well the name fits.
+        path: the image file, or None.
+        reason: why it cannot be used, or None.
+        rank: how well the name matches.
     """
 
     path: Path | None
@@ -39,11 +39,11 @@ class Match:
 
 
 class ImageFinder:
-    """Knows images by their relative paths and by their file names, with their suffix and with ``.*`` for it.
+    """Index of images by relative path and by file name, each with its suffix and with ``.*``.
 
     Args:
-        root: folder that relative paths count from.
-        paths: the images, all below the root.
+        root: folder that relative paths start from.
+        paths: images below the root.
     """
 
     def __init__(self, root: Path, paths: Iterable[Path]):
@@ -57,9 +57,9 @@ class ImageFinder:
                 self._by_name[key.rsplit("/", 1)[-1]].append(path)
 
     def find_all(self, wanted: Sequence[tuple[str, ...]]) -> list[Match]:
-        """The image of each entry of the annotations, which an entry may call by several names.
+        """Find the image of each annotated image, given its possible names.
 
-        Of entries with one image the one that spells its path most completely gets it, and two such get none.
+        If several match the same image, the best match gets it; equally good matches get an error.
         """
         found = [self._find(names) for names in wanted]
         ranks: dict[Path, list[Rank]] = defaultdict(list)
@@ -84,7 +84,7 @@ class ImageFinder:
         return meant if meant.path is not None else match
 
     def _among(self, spelt: Sequence[str], literal: bool) -> Match:
-        """The image of one of several names, the first of which goes before the others."""
+        """Find an image by one of several names, the first of which takes precedence."""
         for place, name in enumerate(spelt):
             whole = self._by_path.get(name, [])
             if len(whole) == 1:
@@ -106,10 +106,10 @@ class ImageFinder:
 
 
 def spellings(names: tuple[str, ...]) -> list[str]:
-    """What names may mean, the most literal first, with ``/`` between folders.
+    """Return the possible meanings of names, the most literal first, with ``/`` as separator.
 
-    After the names themselves come the path in an address, without its query, or in its ``d=``; ``%``-escapes undone; a
-    name without its drive; and the names that files had before Label Studio or Roboflow changed them.
+    After the names themselves follow the path of a URL without its query, or its ``d=``; the name with ``%``-escapes
+    decoded; without its drive; and the original names of files that Label Studio or Roboflow renamed.
     """
     plain = [_literal(name) for name in names]
     meant: list[str] = []
@@ -126,7 +126,7 @@ def spellings(names: tuple[str, ...]) -> list[str]:
 
 
 def _paths_in(name: str) -> list[str]:
-    """The path of an address, and the file that its query names."""
+    """Return the path of a URL, and the file named by its query."""
     _, local, rest = name.partition("?d=")
     bare = re.split("[?#]", name, maxsplit=1)[0]
     return ([rest] if local else []) + [re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*:/+[^/]*/", "", bare)]
@@ -137,7 +137,7 @@ def _literal(name: str) -> str:
 
 
 def _spelt(path: PurePath) -> str:
-    """One spelling for accents, which macOS stores in two characters and others in one."""
+    """Normalize accents, which macOS stores as two code points and other systems as one."""
     return unicodedata.normalize("NFC", path.as_posix())
 
 
@@ -146,7 +146,7 @@ def _any_suffix(relative: str) -> str:
 
 
 def _shared_folders(name: str, path: Path) -> int:
-    """How many folders above the file agree, counted from the file."""
+    """Count the matching parent folders, starting from the file."""
     count = 0
     for a, b in zip(reversed(name.split("/")[:-1]), reversed(_spelt(path.parent).split("/")), strict=False):
         if a != b:

@@ -1,12 +1,12 @@
-"""Pascal VOC: an XML file for each image in ``Annotations/``, images in ``JPEGImages/``, splits in ``ImageSets/Main/``.
+"""Pascal VOC: one XML file per image in ``Annotations/``, images in ``JPEGImages/``, splits in ``ImageSets/Main/``.
 
-XML files beside their images, as LabelImg and Roboflow write them, are read as well; folders named train, valid or
-test then tell the split. An XML file belongs to the image of its own
-name, as in the devkit; ``<filename>`` only helps where no image has that name, because people rename files.
+XML files next to their images, as written by LabelImg and Roboflow, are read as well; folders named train, valid or
+test then give the split. An XML file belongs to the image with the same stem, as in the devkit; ``<filename>`` is only
+used if there is no such image, because users rename files.
 
-Whole numbers are the devkit's pixel indices: counted from one, the last one inside, so ``<xmin>1</xmin>`` is the left
-border and ``<xmax>`` the width of an image that is all box. Numbers with a decimal point are edges counted from zero,
-which is what CVAT writes. Ours are whole where the box is, and have a point where it is not.
+Integers are the devkit's pixel indices, 1-based and inclusive: ``<xmin>1</xmin>`` is the left border, and ``<xmax>``
+equals the width for a box over the whole image. Numbers with a decimal point are 0-based edges, as CVAT writes them. We
+write integers if all coordinates of a box are integers, else decimals.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read(path: Path) -> Drawings:
-    """Read a VOC folder, any folder of such XML files, or one of them.
+    """Read a VOC folder, any folder of such XML files, or a single file.
 
     Raises:
-        AnnotationError: nothing is there.
+        AnnotationError: the path does not exist.
     """
     if not path.exists():
         raise AnnotationError(f"{path}: no such folder; name the annotations with --annotations")
@@ -61,7 +61,7 @@ def write(
     """Write Annotations, JPEGImages and ImageSets/Main into a new folder.
 
     Returns:
-        Lines about images that are missing.
+        Messages about missing images.
     """
     names = {record.image_id: PurePosixPath(record.path.relative_to(root).as_posix()) for record in records}
     refuse_shared_names(names.values())
@@ -90,9 +90,9 @@ def write(
 
 
 def _splits(folder: Path) -> dict[str, Split]:
-    """Splits by the path of the image without suffix; train goes before val and val before test.
+    """Map image paths without suffix to splits; train takes precedence over val, and val over test.
 
-    CVAT calls the lists Train.txt and Validation.txt, and quotes names with spaces.
+    CVAT names the lists Train.txt and Validation.txt, and quotes names with spaces.
     """
     lists: dict[Split, list[Path]] = {split: [] for split in get_args(Split)}
     for file in sorted(folder.glob("*.txt")):
@@ -113,13 +113,13 @@ def _drawn(file: Path, name: str, split: Split | None) -> DrawnImage:
         tree = parse(file).getroot()
     except DefusedXmlException:
         return DrawnImage((name,), defect=f"{file}: declares entities, which annotations do not need; export it again")
-    except (ElementTree.ParseError, ValueError) as error:  # the latter for an encoding that does not exist
+    except (ElementTree.ParseError, ValueError) as error:  # ValueError for an unknown encoding
         return DrawnImage((name,), defect=f"{file}: not XML that can be read: {error}; export it again")
     if tree.tag != "annotation":
         return DrawnImage((name,), defect=f"{file}: holds <{tree.tag}> and not a VOC <annotation>; is --format right?")
     called = PurePosixPath(
         (tree.findtext("filename") or "").strip().replace("\\", "/")
-    ).name  # often a path of elsewhere
+    ).name  # often a path on another machine
     boxes = [_box(entry, f"{file} object {n}") for n, entry in enumerate(tree.findall("object"), start=1)]
     size = [_number(tree, f"size/{side}") for side in ("width", "height")]
     whole = None if None in size or 0 in size else cast(tuple[int, int], tuple(round(cast(float, v)) for v in size))

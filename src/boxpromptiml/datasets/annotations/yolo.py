@@ -1,13 +1,13 @@
-"""YOLO data sets in the layout of Ultralytics: a text file for each image, a line for each box.
+"""YOLO data sets in the layout of Ultralytics: one text file per image with a line per box.
 
     data.yaml                      train: train/images, val: …, names: [manipulated]
     train/images/a.jpg             or images/train/a.jpg with labels/train/a.txt
-    train/labels/a.txt             0 0.5 0.5 0.25 0.2 = class, centre x, centre y, width, height as shares of the image
+    train/labels/a.txt             0 0.5 0.5 0.25 0.2 = class, centre x, centre y, width, height, relative to the image
 
-An image's label file is where Ultralytics looks for it (``data.utils.img2label_paths``): the last folder ``images``
-replaced by ``labels``, or beside the image. A line with more numbers is a polygon or an oriented box, class and
-corners; the box is drawn around them. An empty label file says "background", so its image is authentic; an image
-without one says nothing. Where splits overlap, train goes before val and val before test.
+Label files are located as in Ultralytics (``data.utils.img2label_paths``): the last folder ``images`` is replaced by
+``labels``, or the file is next to the image. A line with more numbers is a polygon or an oriented box (class and
+corners), which is replaced by its bounding box. An empty label file means "background", so the image is authentic; an
+image without label file is unlabelled. An image listed in several splits belongs to train before val before test.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from boxpromptiml.datasets.annotations.matching import spellings
 from boxpromptiml.images import list_images
 
 TOLERANCE = 0.01
-"""How far outside 0 to 1 a number may lie, as Ultralytics has it; boxes are cut to the image."""
+"""How far outside [0, 1] a number may lie, as in Ultralytics; boxes are clipped to the image."""
 NO_LABELS = {"classes", "requirements", *SPLIT_NAMES}
-"""Text files that are not about one image, in small letters; Roboflow adds some whose names begin with README."""
+"""Stems, in lower case, of text files that are not labels; Roboflow also adds files starting with README."""
 
 
 CLASS_FILES = ("classes.txt", "labels/classes.txt", "obj.names")
@@ -56,10 +56,10 @@ class _DataYaml(msgspec.Struct):
 
 
 def read(path: Path) -> Drawings:
-    """Read a data set by its data.yaml, or a folder with images and labels, or a folder of labels alone.
+    """Read a data set by its data.yaml, a folder with images and labels, or a folder with labels only.
 
     Raises:
-        AnnotationError: nothing is there, or data.yaml cannot be read or names what is not there.
+        AnnotationError: the path does not exist, or data.yaml is invalid or names missing files.
     """
     described = path if path.is_file() else path / "data.yaml"
     split_of: dict[Path, Split | None] = {}
@@ -68,7 +68,7 @@ def read(path: Path) -> Drawings:
     if described.is_file():
         data = _data_yaml(described)
         base = described.parent / (data.path or "")
-        root = base if base.is_dir() else described.parent  # `path` often names a folder of another machine
+        root = base if base.is_dir() else described.parent  # `path` is often a folder on another machine
         folders, split_of, missing = _splits(described, root, data)
     elif path.is_dir():
         data, root = _DataYaml(), path
@@ -89,7 +89,7 @@ def read(path: Path) -> Drawings:
     gone = {
         split: f"{described}: {split} names {entry}, which is not there in {root}" for split, entry in missing.items()
     }
-    notes = [gone.pop("test")] if "test" in gone else []  # Roboflow names it whether it is there or not
+    notes = [gone.pop("test")] if "test" in gone else []  # Roboflow names it even if there is no test split
     return Drawings(root, images, list(gone.values()), notes, inferred=True)
 
 
@@ -98,17 +98,18 @@ def write(
 ) -> list[str]:
     """Write ``<split>/images``, ``<split>/labels`` and data.yaml into a new folder.
 
-    An image that lies in a folder ``images`` keeps its path below the split, so that Ultralytics finds its label.
+    An image that already lies in a folder ``images`` keeps its path below the split, so that Ultralytics finds its
+    label.
 
     Returns:
-        Lines about images that are missing.
+        Messages about missing images.
     """
     inner = {record.image_id: _below_split(record, root) for record in records}
     places = {record.image_id: record.split / inner[record.image_id] for record in records}
-    refuse_shared_names([*inner.values(), *places.values()])  # coming back, either may be meant
+    refuse_shared_names([*inner.values(), *places.values()])  # both occur when boxes are imported again
     set_aside: list[str] = []
     with export_folder(out, overwrite) as folder:
-        for split in ("train", "val"):  # Ultralytics wants both
+        for split in ("train", "val"):  # Ultralytics requires both
             (folder / split).mkdir()
         for record in tqdm(records, unit=" images"):
             target = folder / places[record.image_id]
@@ -130,17 +131,17 @@ def _data_yaml(path: Path) -> _DataYaml:
         return msgspec.yaml.decode(path.read_bytes(), type=_DataYaml)
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from None
-    except msgspec.DecodeError as error:  # broken YAML comes with line and column, on several lines
+    except msgspec.DecodeError as error:  # invalid YAML gives a message of several lines
         raise AnnotationError(f"{path}: not a YOLO data.yaml: {' '.join(str(error).split())}") from None
 
 
 def _splits(
     described: Path, root: Path, data: _DataYaml
 ) -> tuple[dict[Path, Split | None], dict[Path, Split | None], dict[Split, str]]:
-    """Folders of images and images from lists, each with the first split that names it, and what is not there.
+    """Return image folders, listed images (each with the first split naming it), and missing entries of data.yaml.
 
     Raises:
-        AnnotationError: nothing that is named is there.
+        AnnotationError: every entry is missing.
     """
     folders: dict[Path, Split | None] = {}
     listed: dict[Path, Split | None] = {}
@@ -148,7 +149,7 @@ def _splits(
     for split in get_args(Split):
         entries = getattr(data, split) or []
         for entry in [entries] if isinstance(entries, str) else entries:
-            # Roboflow writes ../train/images for the folder beside data.yaml; Ultralytics drops the dots as well
+            # Roboflow writes ../train/images for a folder beside data.yaml; Ultralytics drops the dots as well
             name = entry.replace("\\", "/")
             places = [_inside(root / written, root) for written in (name, name.removeprefix("../"))]
             place = next((place for place in places if place is not None and place.exists()), None)
@@ -167,12 +168,12 @@ def _splits(
 
 
 def _inside(path: Path, root: Path) -> Path | None:
-    relative = Path(os.path.relpath(path, root))  # by name, so that links stay links
+    relative = Path(os.path.relpath(path, root))  # without resolving symbolic links
     return None if ".." in relative.parts else root / relative
 
 
 def _listed_image(line: str, lister: Path, root: Path) -> Path:
-    """The image that a list means, also when the list was written on another machine."""
+    """Return the image that a line of an image list refers to, even if the list was written on another machine."""
     meant = [[part for part in name.split("/") if part not in ("", ".", "..")] for name in spellings((line,))]
     for parts in meant:
         for start in range(len(parts)):
@@ -192,7 +193,7 @@ def _class_names(data: _DataYaml, root: Path) -> dict[int, str]:
 
 
 def _swapped(relative: Path, old: str, new: str) -> Path:
-    """A path with the last folder of one name replaced by another."""
+    """Replace the last folder of one name by another."""
     parts = list(relative.parts)
     if old in parts:
         parts[len(parts) - 1 - parts[::-1].index(old)] = new
@@ -205,7 +206,7 @@ def _label_file(image: Path, root: Path) -> Path:
 
 
 def _labels_below(folder: Path) -> list[Path]:
-    """Label files, without the other text files that tools put beside them."""
+    """List label files, without other text files that tools add."""
     texts = sorted(folder.rglob("*.txt"))
     return [text for text in texts if text.stem.lower() not in NO_LABELS and not text.name.startswith("README")]
 
@@ -218,7 +219,7 @@ def _drawn(image: Path, file: Path, root: Path, lines: _Lines, split: Split | No
 
 
 def _names(image: Path, root: Path) -> tuple[str, ...]:
-    """The path in the data set, then what it may have been before it was sorted into splits."""
+    """Return the path within the data set, then the paths it may have had before images were sorted into splits."""
     parts = image.relative_to(root).parts
     starts = [0, 1]
     if "images" in parts[:-1]:
@@ -228,11 +229,11 @@ def _names(image: Path, root: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """What lines of label files mean.
+    """Parser for the lines of label files.
 
     Attributes:
-        classes: number → name.
-        keypoints: True where a box is followed by points, as data.yaml's ``kpt_shape`` says.
+        classes: class number → name.
+        keypoints: True if boxes are followed by keypoints, according to ``kpt_shape`` in data.yaml.
     """
 
     classes: dict[int, str]
@@ -256,7 +257,7 @@ class _Lines:
             return DrawnBox((), f"{where}: class {number:g} has no name in data.yaml or classes.txt; add it there")
         label = (self.classes.get(int(number), f"{number:g}"),)
         values = values[:4] if self.keypoints else values
-        strange = [value for value in values if not -TOLERANCE <= value <= 1 + TOLERANCE]  # NaN as well
+        strange = [value for value in values if not -TOLERANCE <= value <= 1 + TOLERANCE]  # also finds NaN
         if strange:
             return DrawnBox(label, f"{where}: {strange[0]:g} is no share of the image; YOLO's numbers run from 0 to 1")
         if len(values) == 4:
@@ -273,7 +274,7 @@ def _below_split(record: ImageRecord, root: Path) -> PurePosixPath:
 
 
 def _lines(record: ImageRecord) -> list[str]:
-    """Nine decimals: 10⁻⁵ pixels in an image of 10,000."""
+    """Format a record's label lines with nine decimals: 10⁻⁵ pixels in an image of 10,000."""
     lines = []
     for x1, y1, x2, y2 in record.boxes_xyxy.astype(float).tolist():
         centre = (x1 + x2) / 2 / record.width, (y1 + y2) / 2 / record.height

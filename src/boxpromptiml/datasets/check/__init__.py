@@ -1,1 +1,1 @@
-"""Is a data set fit for training: files, sizes, boxes, masks, duplicates, leakage between splits, balance."""
+"""The command ``check``: files, sizes, boxes, masks, duplicates, leakage between splits, class balance."""

@@ -1,4 +1,4 @@
-"""From what was measured on each image to a verdict on all of them."""
+"""Combination of all measurements into a report with a verdict."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from boxpromptiml.manifests.manifest import Manifest
 
 
 def assess(manifests: Sequence[Manifest], entries: Sequence[Entry], limits: Limits) -> Report:
-    """Everything there is to say about manifests and their images.
+    """Assess manifests and their measured images.
 
-    Duplicates are looked for among the images that have no other fault.
+    Duplicates are only searched among images without other problems.
     """
     findings = [
         found("unusable_entry", image.reason, str(manifest.path), "", image.image_id, image.file)
@@ -64,7 +64,7 @@ def _verdict(severities: set[Severity]) -> Verdict:
 
 
 def _set_aside(findings: Iterable[Finding]) -> dict[str, set[int]]:
-    """Ids of the images with an error or a warning, by manifest."""
+    """Return the ids of images with an error or a warning, by manifest."""
     ids: dict[str, set[int]] = defaultdict(set)
     for finding in findings:
         if finding.severity != "note" and finding.image_id is not None:

@@ -1,4 +1,4 @@
-"""What a split holds: classes, kinds, sources and sizes."""
+"""Statistics of a split: classes, kinds, sources and sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from boxpromptiml.datasets.check.measure import Entry
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Smallest, median and largest of some values."""
+    """Minimum, median and maximum."""
 
     minimum: float
     median: float
@@ -22,21 +22,21 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """The images of one split. A range is None where there is no value.
+    """Statistics of one split. A range is None if there are no values.
 
     Attributes:
-        images: all of them.
-        manipulated: those with boxes.
-        authentic: those without.
-        with_truth: manipulated ones with a mask.
-        twins: authentic ones with a forgery of the same photo in the same split.
-        sources: images by set.
-        kinds: manipulated images by kind, which is empty where it is not known.
-        width: pixels.
-        height: pixels.
-        boxes: boxes of a manipulated image.
-        box_share: share of a manipulated image inside its boxes.
-        mask_share: share of a manipulated image inside its mask.
+        images: number of images.
+        manipulated: number of images with boxes.
+        authentic: number of images without boxes.
+        with_truth: number of manipulated images with ground truth.
+        twins: number of authentic images with a forgery of the same photo in the split.
+        sources: number of images by data set.
+        kinds: number of manipulated images by kind, "" if unknown.
+        width: in pixels.
+        height: in pixels.
+        boxes: number of boxes of a manipulated image.
+        box_share: fraction of a manipulated image covered by its boxes.
+        mask_share: fraction of a manipulated image covered by its mask.
     """
 
     images: int
@@ -54,7 +54,7 @@ class Balance:
 
 
 def balance(entries: Sequence[Entry], twins: int) -> Balance:
-    """Count the images of a split, of which ``twins`` are authentic with a forgery beside them."""
+    """Compute the statistics of a split, which has ``twins`` authentic images with a forgery of the same photo."""
     manipulated = [entry for entry in entries if not entry.record.authentic]
     shares = [entry.facts.mask_share for entry in manipulated if entry.facts.mask_share is not None]
     return Balance(

@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml check``: is a data set fit for training?"""
+"""The command ``boxpromptiml check``."""
 
 from __future__ import annotations
 
@@ -34,33 +34,34 @@ def check(
     workers: Count | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Say whether a data set is fit for training, and what is wrong with it.
+    """Check whether a data set is fit for training, and list its problems.
 
-    Decodes every image and mask once. Finds missing and unreadable files, wrong sizes, boxes and masks that do not go
-    together, empty and nearly full masks, duplicates, and photos that are in two splits, also as a copy that was
-    compressed, resized, cropped a little or mirrored, or as the authentic twin of a forgery. Prints a summary and
-    writes check.json (every finding, and what each split is like) and check.png (pictures of the findings).
+    Decodes every image and mask once. Finds missing and unreadable files, wrong sizes, boxes that do not match masks,
+    empty and nearly full masks, duplicates, and photos that occur in two splits, including compressed, resized,
+    slightly cropped or mirrored copies and authentic twins of a forgery. Prints a summary and writes check.json (all
+    findings, statistics of each split) and check.png (pictures of the findings).
 
     Args:
-        manifest: a manifest, or a list of them, [train.json, test.json], that are checked against each other too.
-        out: folder for check.json and check.png; by default one beside the first manifest, set-check for set.json.
-        outside: largest share of the manipulated pixels that may lie outside every box.
-        full: share of the image from where on a mask is called nearly full.
-        distance: bits, of 64, in which the perceptual hashes of two pictures of the same photo may differ. More finds
-            stronger crops and larger forgeries, and takes longer.
+        manifest: a manifest, or a list such as [train.json, test.json], whose manifests are also checked against each
+            other.
+        out: folder for check.json and check.png; by default set-check beside set.json, the first manifest.
+        outside: largest fraction of the manipulated pixels that may lie outside all boxes.
+        full: fraction of the image from which on a mask is reported as nearly full.
+        distance: number of differing bits, of 64, up to which two perceptual hashes are compared further. A larger
+            value finds more strongly cropped copies and larger forgeries, and takes longer.
         mirrored: also find mirrored copies.
-        shown: how many pictures of each kind of finding check.png has at most.
-        workers: number of processes; by default one for each core, at most 8.
-        overwrite: replace what the folder holds of other manifests or with other limits. The same manifests are checked
-            again without, whatever was corrected in them.
+        shown: maximum number of pictures per kind of finding in check.png.
+        workers: number of processes; by default one per core, at most 8.
+        overwrite: replace results of other manifests or settings in the folder. Repeating a check of the same manifests
+            does not need it, even if their content has changed.
 
     Returns:
-        0 when the data is fit for training, 3 when it is fit without the images that are listed, 4 when it is not: a
-        photo is in two splits, or a split has no usable image.
+        0 if the data is fit for training, 3 if it is fit without the listed images, 4 if it is not: a photo is in two
+        splits, or a split has no usable image.
 
     Raises:
-        InputError: a manifest cannot be read or holds no image, an argument has no meaning, or the folder holds other
-            findings or a run at work.
+        InputError: a manifest cannot be read or lists no images, an argument is invalid, or the folder holds other
+            results or is in use.
     """
     limits = Limits(outside, full, distance, mirrored)
     paths = list(dict.fromkeys(manifest if isinstance(manifest, list) else [manifest]))

@@ -1,4 +1,4 @@
-"""Images that are there more than once: in one split, and across splits, where they make scores too good."""
+"""Duplicate images, within a split and across splits, where they inflate the scores."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from boxpromptiml.datasets.check.measure import Entry
 from boxpromptiml.datasets.check.perceptual import Fingerprint, look_alikes
 
 RANK: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
-"""When a photo is in two splits, the image in the lower one gives way."""
+"""If a photo is in two splits, the image in the split with the lower rank is the one to drop."""
 
 
 def same_photos(entries: Iterable[Entry], limits: Limits) -> list[list[Entry]]:
-    """Groups of two or more images that show the same photo, or are the same file. Only of images that were read."""
+    """Group two or more images that show the same photo or are the same file. Unreadable images are left out."""
     by_file: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         if entry.facts.sha256:
@@ -30,9 +30,9 @@ def same_photos(entries: Iterable[Entry], limits: Limits) -> list[list[Entry]]:
 
 
 def repeats(group: Sequence[Entry]) -> Iterator[Finding]:
-    """Findings about images that show the same photo, at most one about each.
+    """Yield findings about images that show the same photo, at most one per image.
 
-    Within a split an authentic image and its forgery belong together; across splits they are a leak.
+    Within a split an authentic image may accompany its forgery; across splits that is a leak.
     """
     rank = np.array([RANK[entry.record.split] for entry in group])
     authentic = np.array([entry.record.authentic for entry in group])
@@ -62,7 +62,7 @@ def repeats(group: Sequence[Entry]) -> Iterator[Finding]:
 
 
 def twins(groups: Iterable[Sequence[Entry]]) -> Counter[Split]:
-    """By split, authentic images with a forgery of the same photo beside them."""
+    """Count, by split, the authentic images with a forgery of the same photo in the split."""
     found: Counter[Split] = Counter()
     for group in groups:
         forged = {entry.record.split for entry in group if not entry.record.authentic}

@@ -1,4 +1,4 @@
-"""What `check` can find, how grave it is, and the report that holds it all."""
+"""Types of findings with their severity, and the report that contains them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ EXIT_CODES: dict[Verdict, int] = {"fit": 0, "fit without some images": 3, "not f
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a finding's code stands for.
+    """Description of a finding's code.
 
     Attributes:
-        severity: an ``error`` makes the data unfit, a ``warning`` costs its image, a ``note`` costs nothing.
-        meaning: in words.
+        severity: an ``error`` makes the data unfit, a ``warning`` excludes the image, a ``note`` has no effect.
+        meaning: description.
         remedy: what to do about it.
     """
 
@@ -78,23 +78,23 @@ CODES = {
         "note", "the same photo as another image of its split", "keep one, unless they are different forgeries of it"
     ),
 }
-"""Every code, the gravest first."""
+"""All codes, the most severe first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found about an image.
+    """A finding about an image or a split.
 
     Attributes:
-        severity: that of its code.
-        code: a key of `CODES`.
-        manifest: that lists the image; empty when the finding is about a split.
-        split: of the image; empty when it is not known.
-        image_id: in the manifest; None when the finding is about a split.
+        severity: of its code.
+        code: key of `CODES`.
+        manifest: manifest that lists the image; empty for a finding about a split.
+        split: of the image; empty if unknown.
+        image_id: in the manifest; None for a finding about a split.
         file: the image.
         text: what was found.
         remedy: what to do.
-        other: the image that this one repeats, or an empty string.
+        other: the image that this one duplicates, or an empty string.
     """
 
     severity: Severity
@@ -110,7 +110,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From where on something is a finding; see the arguments of `check`."""
+    """Thresholds for findings; see the arguments of `check`."""
 
     outside: float
     full: float
@@ -120,19 +120,19 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The content of check.json.
+    """Content of check.json.
 
     Attributes:
         schema: version of this layout.
         version: of the package that wrote it.
-        verdict: whether the data is fit for training; it decides the exit code.
-        manifests: that were checked.
-        limits: from where on something was a finding.
-        images: entries of all manifests.
-        counts: findings by code; a code that was not found is left out.
-        set_aside: ids of the images with an error or a warning, by manifest.
-        splits: what the other images are like, by split.
-        findings: the gravest first, then in the manifests' order.
+        verdict: whether the data is fit for training; determines the exit code.
+        manifests: the checked manifests.
+        limits: thresholds for findings.
+        images: number of images in all manifests.
+        counts: number of findings by code, without zeros.
+        set_aside: ids of images with an error or a warning, by manifest.
+        splits: statistics of the remaining images, by split.
+        findings: the most severe first, then in the order of the manifests.
     """
 
     schema: int
@@ -156,12 +156,12 @@ def found(
     file: str = "",
     other: str = "",
 ) -> Finding:
-    """A finding with the severity and the remedy of its code."""
+    """Create a finding with the severity and the remedy of its code."""
     known = CODES[code]
     return Finding(known.severity, code, manifest, split, image_id, file, text, known.remedy, other)
 
 
 def about(entry: Entry, code: str, text: str, other: str = "") -> Finding:
-    """A finding about an image that was measured."""
+    """Create a finding about a measured image."""
     record = entry.record
     return found(code, text, str(entry.manifest), record.split, record.image_id, str(record.path), other)

@@ -1,4 +1,4 @@
-"""Pairs of 64-bit hashes that differ in few bits, without comparing each with each."""
+"""Search for pairs of 64-bit hashes with a small Hamming distance, without comparing all pairs."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 BANDS = 5
-"""Parts of a hash: hashes that differ in d bits differ in at most d // BANDS bits of one part."""
+"""Parts of a hash. Hashes that differ in d bits differ in at most d // BANDS bits of at least one part."""
 AT_ONCE = 1 << 17
-"""Candidates that are compared at a time: few enough for the processor's cache."""
+"""Number of candidate pairs compared at a time, so that they fit in the CPU cache."""
 
 Hashes = NDArray[np.uint64]
 Pairs = NDArray[np.intp]
 
 
 def near_pairs(queries: Hashes, targets: Hashes, limit: int) -> Pairs:
-    """All pairs of a query and a target that differ in at most ``limit`` bits.
+    """Find all pairs of a query and a target that differ in at most ``limit`` bits.
 
-    Such a pair nearly agrees in one of `BANDS` parts, so only those that do are compared: multi-index hashing,
-    Norouzi, Punjani and Fleet, CVPR 2012. When queries and targets are one array, a pair is told in one order only,
-    in half the time.
+    Such a pair is nearly equal in at least one of `BANDS` parts, so only pairs with such a part are compared:
+    multi-index hashing, Norouzi, Punjani and Fleet, CVPR 2012. If queries and targets are the same array, each pair is
+    found in one order only, in half the time.
 
     Returns:
-        (K, 2) indices of a query and a target, each pair once, sorted.
+        (K, 2) indices of query and target, unique and sorted.
     """
     among_themselves = queries is targets
     found = [np.zeros((0, 2), np.intp)]
@@ -53,7 +53,7 @@ def near_pairs(queries: Hashes, targets: Hashes, limit: int) -> Pairs:
 
 
 def _all_in(first: Pairs, end: Pairs) -> Iterator[tuple[Pairs, Pairs]]:
-    """Every row together with every number from its ``first`` to before its ``end``, in portions."""
+    """Yield every row paired with each number from its ``first`` (inclusive) to its ``end`` (exclusive), in batches."""
     counts = end - first
     until = np.cumsum(counts)
     before = until - counts

@@ -1,4 +1,4 @@
-"""What the facts about a single image amount to."""
+"""Findings about a single image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from boxpromptiml.datasets.check.measure import Entry
 
 
 def judge(entry: Entry, limits: Limits) -> Iterator[Finding]:
-    """Findings about one image and its mask, whatever the other images are."""
+    """Yield findings about one image and its mask, independent of other images."""
     record, facts = entry.record, entry.facts
     if facts.problem:
         yield about(entry, facts.problem, facts.detail)

@@ -1,4 +1,4 @@
-"""Looks at one image and its mask, once, in a worker process."""
+"""Measurement of one image and its mask, in a worker process."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from boxpromptiml.runtime.provenance import file_sha256
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an image and its mask are like.
+    """Measurements of an image and its mask.
 
     Attributes:
-        problem: code of the finding when a file is not what the manifest says, else an empty string.
-        detail: what was found then, in words.
-        sha256: of the image file; empty when it could not be read.
-        fingerprint: what the image looks like; None when it could not be read.
-        box_share: share of the image inside any box.
-        mask_share: share of the image that its mask marks as manipulated; None without a mask that fits.
-        outside_share: share of the manipulated pixels outside every box; 0 without a mask that fits.
-        empty_boxes: boxes without a manipulated pixel; 0 without a mask that fits.
+        problem: code of the finding if a file does not match the manifest, else an empty string.
+        detail: description of that problem.
+        sha256: of the image file; empty if it could not be read.
+        fingerprint: of the image; None if it could not be read.
+        box_share: fraction of the image covered by boxes.
+        mask_share: fraction of the image covered by its mask; None without a valid mask.
+        outside_share: fraction of the manipulated pixels outside all boxes; 0 without a valid mask.
+        empty_boxes: number of boxes without manipulated pixels; 0 without a valid mask.
     """
 
     problem: str = ""
@@ -39,7 +39,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An image of a manifest, and what was measured on it."""
+    """An image of a manifest with its measurements."""
 
     manifest: Path
     record: ImageRecord
@@ -47,7 +47,7 @@ class Entry:
 
 
 def measure(record: ImageRecord) -> Facts:
-    """Decode the image and the mask of a record, each once, and say what they are like."""
+    """Decode and measure the image and the mask of a record."""
     if not record.path.exists():
         return Facts("missing_file", "no such file")
     try:

@@ -1,8 +1,9 @@
-"""What an image looks like in a few bytes, and the search for images that look alike.
+"""Image fingerprints, and the search for images that show the same photo.
 
-Candidates are found by a perceptual hash (pHash: 64 bits of low frequencies) and confirmed by a thumbnail, block by
-block. The hash alone would be wrong about one pair of different photos in 35,000 at 14 bits, which makes 140,000 false
-alarms among 100,000 images. A forgery and its twin differ in a few blocks and agree in the others. Ours.
+Candidates are found by a perceptual hash (pHash: 64 bits of low frequencies) and confirmed by comparing thumbnails
+block by block. The hash alone matches one in 35,000 pairs of different photos at 14 bits, which gives 140,000 false
+alarms among 100,000 images. A forgery and its original differ in a few blocks and match in the others. The method is
+ours.
 """
 
 from __future__ import annotations
@@ -20,27 +21,28 @@ from boxpromptiml.datasets.check.hamming import Hashes, Pairs, near_pairs
 from boxpromptiml.images import Photo
 
 SIDE = 16
-"""Side of the thumbnail in pixels."""
+"""Side of a thumbnail in pixels."""
 BLOCKS = 4
-"""Blocks along a side of the thumbnail."""
+"""Number of blocks along a side of a thumbnail."""
 TEXTURE = 2.0
-"""Standard deviation in grey levels from where a block shows anything."""
+"""Standard deviation in grey levels from which on a block is textured."""
 ALIKE, SURELY_ALIKE = 0.8, 0.9
-"""Median correlation of the blocks from where two thumbnails show the same photo; the second beyond `NEAR` bits."""
+"""Median block correlation from which on two thumbnails show the same photo; the second if more than `NEAR` bits
+differ."""
 NEAR = 10
-"""Bits in which the hashes of copies differ that were cropped by a few percent; forgeries differ in more."""
+"""Number of bits in which hashes of slightly cropped copies differ; those of forgeries differ in more."""
 AT_ONCE = 1 << 13
-"""Pairs of thumbnails that are compared at a time."""
+"""Number of thumbnail pairs compared at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What an image looks like.
+    """Fingerprint of an image.
 
     Attributes:
-        phash: 64 bits.
-        mirrored: the same of the image mirrored left to right.
-        thumbnail: (SIDE, SIDE) uint8 grey, stretched to a square.
+        phash: 64-bit perceptual hash.
+        mirrored: hash of the horizontally mirrored image.
+        thumbnail: (SIDE, SIDE) uint8 grey, without keeping the aspect ratio.
     """
 
     phash: int
@@ -49,7 +51,7 @@ class Fingerprint:
 
 
 def fingerprint(photo: Photo) -> Fingerprint:
-    """Fingerprint of an (H, W, 3) uint8 RGB photo of any size."""
+    """Compute the fingerprint of an (H, W, 3) uint8 RGB photo of any size."""
     small = cv2.resize(photo, (4 * SIDE, 4 * SIDE), interpolation=cv2.INTER_AREA)
     grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
     thumbnail = np.asarray(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
@@ -57,24 +59,24 @@ def fingerprint(photo: Photo) -> Fingerprint:
 
 
 def look_alikes(fingerprints: Sequence[Fingerprint], limit: int, mirrored: bool) -> NDArray[np.int32]:
-    """Sort images into groups that show the same photo, also through a third image.
+    """Group images that show the same photo; the relation is transitive.
 
     Args:
         fingerprints: of N images.
-        limit: bits in which two hashes may differ.
+        limit: largest Hamming distance of two hashes.
         mirrored: also find mirrored copies.
 
     Returns:
-        (N,) number of each image's group.
+        (N,) group index of each image.
     """
-    from scipy.sparse import coo_array  # slow to import, and no help needs it
+    from scipy.sparse import coo_array  # a slow import that --help does not need
     from scipy.sparse.csgraph import connected_components
 
     hashes = np.array([image.phash for image in fingerprints], np.uint64)
     flipped = np.array([image.mirrored for image in fingerprints], np.uint64)
     thumbnails = np.array([image.thumbnail for image in fingerprints], np.uint8).reshape(-1, SIDE, SIDE)
     upright, turned = _Looks(hashes, thumbnails), _Looks(flipped, thumbnails[:, :, ::-1])
-    # One image stands for all of the same hash, each of which is linked to the next: copies are cheap in any number.
+    # Images with the same hash are linked in a chain and only one of them is compared with others: copies cost little.
     unique, shown_by, member = np.unique(hashes, return_index=True, return_inverse=True)
     order = np.argsort(member, kind="stable")
     next_in_line = np.stack([order[:-1], order[1:]], axis=1)[np.diff(member[order]) == 0]
@@ -91,9 +93,9 @@ def look_alikes(fingerprints: Sequence[Fingerprint], limit: int, mirrored: bool)
 
 
 def agreement(thumbnails: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How far two stacks of K thumbnails show the same: (K,) correlations of the median block, -1 to 1.
+    """Return (K,) median block correlations, -1 to 1, of two stacks of K thumbnails.
 
-    Flat blocks do not count, and thumbnails with fewer than four others cannot be told apart: 0.
+    Flat blocks are ignored. Thumbnails with fewer than four textured blocks cannot be compared and get 0.
     """
     ours, theirs = _blocks(thumbnails), _blocks(others)
     norms = [np.linalg.norm(blocks, axis=2) for blocks in (ours, theirs)]
@@ -108,14 +110,14 @@ def agreement(thumbnails: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArr
 
 @dataclass(frozen=True, slots=True)
 class _Looks:
-    """Hashes (N,) and thumbnails (N, SIDE, SIDE) of images, or of their mirror images."""
+    """Hashes (N,) and thumbnails (N, SIDE, SIDE) of images or of their mirror images."""
 
     hashes: Hashes
     thumbnails: NDArray[np.uint8]
 
 
 def _confirmed(pairs: Pairs, looks: _Looks, target_looks: _Looks) -> Pairs:
-    """Those of (K, 2) pairs that are different images of the same photo."""
+    """Select from (K, 2) pairs those of different images that show the same photo."""
     alike = pairs[:, 0] != pairs[:, 1]
     for start in range(0, len(pairs), AT_ONCE):
         part = slice(start, start + AT_ONCE)
@@ -127,7 +129,7 @@ def _confirmed(pairs: Pairs, looks: _Looks, target_looks: _Looks) -> Pairs:
 
 
 def _blocks(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(K, SIDE, SIDE) to (K, BLOCKS², pixels), each block about its mean."""
+    """Split (K, SIDE, SIDE) into (K, BLOCKS², pixels), each block minus its mean."""
     side = SIDE // BLOCKS
     blocks = thumbnails.astype(np.float32).reshape(-1, BLOCKS, side, BLOCKS, side).swapaxes(2, 3)
     blocks = blocks.reshape(-1, BLOCKS**2, side**2)

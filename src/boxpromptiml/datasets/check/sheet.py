@@ -1,4 +1,4 @@
-"""The findings as pictures: photos with their boxes and masks, and copies side by side."""
+"""Contact sheet of the findings: photos with boxes and masks, duplicates side by side."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from boxpromptiml.datasets.check.measure import Entry
 from boxpromptiml.images import Photo, read_photo, read_record, resize_mask, visualization
 
 COLUMNS = 6
-"""Even, so that the two pictures of a pair stay side by side."""
+"""Even, so that the images of a pair stay side by side."""
 SIDE = 2.0
-"""Width of a column and greatest height of a picture, in inches."""
+"""Width of a column and maximum height of an image, in inches."""
 GAP = 0.1
-"""Between pictures, in inches."""
+"""Gap between images, in inches."""
 TITLE = 0.34
 """Height of a section's title, in inches."""
 CAPTION = 0.52
-"""Height of the lines below a picture, in inches."""
+"""Height of a caption, in inches."""
 PIXELS = 256
-"""Longer side of a picture."""
+"""Longer side of an image in pixels."""
 COLOURS = {"error": "#c1121f", "warning": "#a15c00", "note": "#495057"}
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    """A picture, and the lines below it."""
+    """An image with its caption."""
 
     photo: Photo
     caption: str
 
     @property
     def height(self) -> float:
-        """Inches at the width of its column, or less for a tall picture."""
+        """Height in inches at the width of its column, limited for tall images."""
         height, width = self.photo.shape[:2]
         return min(SIDE, (SIDE - GAP) * height / width)
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A title, and rows of pictures below it."""
+    """A title with rows of images."""
 
     title: str
     colour: str
@@ -61,15 +61,15 @@ class _Section:
 
 
 def draw_sheet(report: Report, entries: Sequence[Entry], shown: int, path: Path) -> None:
-    """Save a page of pictures as PNG: some images that are fit, then each kind of finding.
+    """Save a PNG with some of the sound images, followed by each kind of finding.
 
     Args:
-        report: what was found.
-        entries: the images that it is about.
-        shown: most pictures, or pairs of pictures, of each kind.
+        report: the findings.
+        entries: the checked images.
+        shown: maximum number of images, or pairs of images, per kind.
         path: the PNG to write.
     """
-    from matplotlib.figure import Figure  # seconds to import, and most commands draw nothing
+    from matplotlib.figure import Figure  # a slow import that most commands do not need
 
     sections = [_sound(report, entries, shown), *_found(report, entries, shown)]
     width, height = COLUMNS * SIDE, sum(section.height for section in sections)
@@ -133,7 +133,7 @@ def _found(report: Report, entries: Sequence[Entry], shown: int) -> list[_Sectio
 
 
 def _tile(entry: Entry, text: str = "") -> _Tile:
-    """An image with its boxes and mask, and the lines below it."""
+    """Draw an image with its boxes and mask, and compose its caption."""
     record, facts = entry.record, entry.facts
     whole, mask = (read_photo(record.path), None) if facts.mask_share is None else read_record(record)
     photo = visualization.thumbnail(whole, PIXELS)
@@ -148,6 +148,6 @@ def _tile(entry: Entry, text: str = "") -> _Tile:
 
 
 def _evenly(items: Sequence[T], count: int) -> list[T]:
-    """At most so many of the items, spread evenly."""
+    """Select at most ``count`` items, evenly spaced."""
     places = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))
     return [items[place] for place in places]

@@ -1,4 +1,4 @@
-"""The native layouts of data sets, one file each: folder tree, source, terms, known bad files, expected counts."""
+"""Native layouts of data sets, one module each: folder tree, source, licence, known bad files, expected counts."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ LAYOUTS: dict[LayoutName, Layout] = {
 
 
 def find_in(layout: LayoutName, root: Path) -> Found:
-    """The files of a set in its native layout.
+    """List the files of a data set in its native layout.
 
     Raises:
-        InputError: a folder is missing, or there is no image.
+        InputError: a folder is missing, or there are no images.
     """
     if not root.exists():
         raise InputError(f"{root}: not there; name what the data set was unpacked to")

@@ -5,17 +5,17 @@
         Modified Tp/Tp/{CM,Sp}/Sp_D_CND_A_pla0005_pla0023_0281.jpg       (or Tp/{CM,Sp}, see below)
     CASIA 1.0 groundtruth/{CM,Sp}/Sp_D_CND_A_pla0005_pla0023_0281_gt.png
 
-Side by side with CASIA v2 under one folder, as CAT-Net documents, ``CASIA 2.0`` and its masks are left alone.
+If CASIA v2 lies under the same folder, as CAT-Net documents, ``CASIA 2.0`` and its masks are ignored.
 
-Source: masks, and links to the images, https://github.com/namtpham/casia1groundtruth. Dong, Wang and Tan, ChinaSIP
+Source: masks, and links to the images, at https://github.com/namtpham/casia1groundtruth. Dong, Wang and Tan, ChinaSIP
 2013.
 Terms: for research; the authors' site is gone, and no licence is stated.
 
-Names: Sp_D copies from another photo (splice), Sp_S within one (copy-move); then the photo that is copied from and the
-photo that is copied to, as the masks' author describes. Au_pla_0023 is the photo pla0023.
+Names, as described by the author of the masks: Sp_D copies from another photo (splice), Sp_S within one photo
+(copy-move), followed by the source photo and the target photo. Au_pla_0023 is the photo pla0023.
 
-Known bad files: Sp_D_NRN_A_cha0011_sec0011_0542.jpg has no mask, so 920 of 921 can be used. The masks belong to the
-renamed images, ``Modified Tp``; with the original names some 70 images find no mask.
+Known bad files: Sp_D_NRN_A_cha0011_sec0011_0542.jpg has no mask, so 920 of 921 images are usable. The masks belong to
+the renamed images, ``Modified Tp``; with the original names about 70 images have no mask.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from boxpromptiml.datasets.pairing import find_folder, homes, images_in, need_fo
 EXPECTED = Expected(manipulated=920, authentic=800, test=920)
 MASKS: MaskForm = "white"
 HOMES = ("casia10dataset", "casia10", "casia1", "casiav1", "casiav10")
-"""What people call the set's own folder, in small letters and digits."""
+"""Possible names of the data set's folder, reduced to lower-case letters and digits."""
 OTHER_HOMES = ("casia20dataset", "casia20", "casia2", "casiav2", "casiav20", "casia20revised", "casia2revised")
-"""The same of CASIA v2."""
+"""The same for CASIA v2."""
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     images, masks = ("Modified Tp", "Tp"), ("CASIA 1.0 groundtruth", "Gt")
     home, beside = homes(root, HOMES, OTHER_HOMES)
     truth = find_folder(home, *masks) or need_folder(root, *(masks[:1] if beside else masks))
@@ -50,7 +50,7 @@ def find(root: Path) -> Found:
 
 
 def original(image: Path) -> str:
-    """The photo that an image of CASIA v1 or v2 shows: the one that was copied to, or the authentic one itself."""
+    """Return the photo shown by an image of CASIA v1 or v2: the target photo, or the authentic photo itself."""
     words = image.stem.split("_")
     if words[0] == "Au" and len(words) == 3:
         return words[1] + words[2]
@@ -58,5 +58,5 @@ def original(image: Path) -> str:
 
 
 def kind(image: Path) -> str | None:
-    """Splice or copy-move, by the name of an image of CASIA v1 or v2."""
+    """Return the type of manipulation from the name of an image of CASIA v1 or v2."""
     return {"D": "splice", "S": "copy_move"}.get(image.stem.split("_")[1]) if "_" in image.stem else None

@@ -1,20 +1,21 @@
-"""CASIA v2: 5,123 splices and copy-moves in JPEG and TIFF, and 7,491 authentic photos. Trains only.
+"""CASIA v2: 5,123 splices and copy-moves in JPEG and TIFF, and 7,491 authentic photos. Used for training only.
 
     Au/Au_ani_00001.jpg
     Tp/Tp_D_CRN_S_N_cha00063_art00014_11818.jpg                          (.jpg and .tif)
     CASIA 2 Groundtruth/Tp_D_CRN_S_N_cha00063_art00014_11818_gt.png      (or Gt/, in the corrected copy)
 
-Side by side with CASIA v1 under one folder, as CAT-Net documents, ``CASIA 1.0 dataset`` and its masks are left alone.
+If CASIA v1 lies under the same folder, as CAT-Net documents, ``CASIA 1.0 dataset`` and its masks are ignored.
 
-Source: masks, and links to the images, https://github.com/namtpham/casia2groundtruth; with corrected masks (Au, Tp, Gt)
-https://github.com/SunnyHaze/CASIA2.0-Corrected-Groundtruth. Dong, Wang and Tan, ChinaSIP 2013.
+Source: masks, and links to the images, at https://github.com/namtpham/casia2groundtruth; with corrected masks (Au, Tp,
+Gt) at https://github.com/SunnyHaze/CASIA2.0-Corrected-Groundtruth. Dong, Wang and Tan, ChinaSIP 2013.
 Terms: for research; the authors' site is gone, and no licence is stated.
 
-Names as in CASIA v1; images with original names find no mask, so take them from the links above.
+Names are as in CASIA v1. Images with their original names do not match the masks, so download them from the links
+above.
 
-Known bad files, as https://github.com/SunnyHaze/IML-Dataset-Corrections and
-https://github.com/YanLi8858/Image-Manipulation-Dataset list them: 17 masks of another size, of which 5 are turned by 90
-degrees and 2 of another shape, so that `resize` helps with 10; 3 images without a mask
+Known bad files, as listed by https://github.com/SunnyHaze/IML-Dataset-Corrections and
+https://github.com/YanLi8858/Image-Manipulation-Dataset: 17 masks of a different size, of which 5 are rotated by 90
+degrees and 2 have a different aspect ratio, so that `resize` repairs 10; 3 images without a mask
 (Tp_D_NNN_M_B_art00037_nat10103_10108.tif, Tp_D_NNN_M_N_nat10103_pla10110_10116.tif and
 Tp_D_NNN_S_N_nat00042_nat00042_00961.tif); one mask that ends in ``_gt3``. Some photos are also in CASIA v1.
 """
@@ -32,7 +33,7 @@ MASKS: MaskForm = "white"
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     masks = ("CASIA 2 Groundtruth", "CASIA 2.0 Groundtruth", "Gt")
     home, beside = homes(root, OTHER_HOMES, HOMES)
     paired, strays = pair(

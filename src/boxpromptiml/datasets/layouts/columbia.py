@@ -7,13 +7,13 @@
 Source: https://www.ee.columbia.edu/ln/dvmm/downloads/authsplcuncmp/. Hsu and Chang, ICME 2006.
 Terms: for research, after a request on that page.
 
-The masks are coloured JPEGs: shades of red for one camera's part and of green for the other's, which was spliced in, as
-photoholmes and others read them. So green is compared with red and the result written as a white mask.
+The masks are coloured JPEGs: red for the part of one camera and green for the part of the other, which was spliced in
+(photoholmes and others interpret them in this way). Green is therefore compared with red, and a white mask is written.
 
-Some copies hold the photos as JPEG, too, in folders ``0jpg`` below. Where a photo is there as TIFF, that is used.
+Some copies also contain the photos as JPEG, in subfolders ``0jpg``. If a photo exists as TIFF, the TIFF is used.
 
-The names do not tell which photos a splice was made of, so each splice is a group of its own; authentic photos of one
-scene (canong3_02) stay together. No bad file is known.
+The names do not tell which photos a splice consists of, so each splice is its own group; authentic photos of the same
+scene (canong3_02) form a group. No bad files are known.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TIFF = (".tif", ".tiff")
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     spliced = need_folder(root, "4cam_splc")
     truth = find_folder(spliced, "edgemask") or need_folder(root, "edgemask")
     masks = [mask for mask in images_in(truth) if mask.stem.endswith("_edgemask")]
@@ -48,7 +48,7 @@ def find(root: Path) -> Found:
 
 
 def _without_copies(images: list[Path]) -> tuple[list[Path], list[Unpaired]]:
-    """Photos without those that are there as TIFF, too, and a line for each folder of such copies."""
+    """Remove photos that also exist as TIFF; return the rest and a message for each folder of such copies."""
     tiffs = {image.stem for image in images if image.suffix.lower() in TIFF}
     copies = [image for image in images if image.suffix.lower() not in TIFF and image.stem in tiffs]
     counts = Counter(image.parent for image in copies)

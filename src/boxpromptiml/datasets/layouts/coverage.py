@@ -1,13 +1,13 @@
-"""COVERAGE: 100 copy-moves of objects that have genuine twins, and their 100 originals, in TIFF.
+"""COVERAGE: 100 copy-moves in scenes with similar genuine objects, and their 100 originals, in TIFF.
 
     image/1.tif              authentic
     image/1t.tif             tampered
-    mask/1forged.tif         the pasted region; 1copy.tif and 1paste.tif beside it are not used
+    mask/1forged.tif         the pasted region; 1copy.tif and 1paste.tif are not used
 
 Source: https://github.com/wenbihan/coverage. Wen et al., ICIP 2016.
-Terms: copyrighted, for research that is not commercial.
+Terms: copyrighted, for non-commercial research.
 
-Known bad files: the masks of 41, 48, 55 to 59, 61 and 95 have another size than their images;
+Known bad files: the masks of 41, 48, 55 to 59, 61 and 95 have a different size than their images;
 https://github.com/SunnyHaze/IML-Dataset-Corrections links to corrected ones.
 """
 
@@ -23,7 +23,7 @@ MASKS: MaskForm = "white"
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     images = images_in(need_folder(root, "image"))
     paired, strays = pair(
         [image for image in images if image.stem.endswith("t")],

@@ -1,4 +1,4 @@
-"""DSO-1: 100 photos with people spliced in, 100 without, in PNG.
+"""DSO-1: 100 photos with people spliced in, 100 authentic ones, in PNG.
 
     DSO-1/splicing-01.png
     DSO-1/normal-01.png
@@ -8,8 +8,8 @@ Source: http://ic.unicamp.br/~rocha/pub/downloads/2014-tiago-carvalho-thesis/tif
 TIFS 2013.
 Terms: for research; no licence is stated.
 
-The masks are inverted, so they are written anew in white. The names do not tell what a splice was made of. No bad file
-is known.
+The masks are inverted and are converted to white = tampered. The names do not tell which photos a splice consists of.
+No bad files are known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MASKS: MaskForm = "black"
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     images = images_in(need_folder(root, "DSO-1"))
     paired, strays = pair(
         [image for image in images if image.stem.startswith("splicing")],

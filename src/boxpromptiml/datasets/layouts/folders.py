@@ -1,10 +1,10 @@
-"""Plain folders: images, their masks and, where there are any, authentic images.
+"""Plain folders: images, their masks and, optionally, authentic images.
 
     images/photo.jpg         manipulated
     masks/photo.png          its mask, white = manipulated; also photo_gt.png or photo_mask.png
     authentic/other.jpg      optional
 
-Subfolders are allowed when they are the same below images and masks. This is the layout to bring an own set into.
+Subfolders are allowed if they are the same below images and masks. Use this layout for your own data.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from boxpromptiml.datasets.pairing import find_folder, images_in, need_folder, p
 EXPECTED = Expected()
 MASKS: MaskForm = "white"
 MASK_ENDINGS = ("", "_gt", "_mask")
-"""What a mask's name may add to its image's: ``photo.jpg`` goes with ``photo.png``, ``photo_gt.png``, …"""
+"""Suffixes of a mask's stem: ``photo.jpg`` is paired with ``photo.png``, ``photo_gt.png`` or ``photo_mask.png``."""
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     return listing(need_folder(root, "images"), need_folder(root, "masks"), find_folder(root, "authentic"), root)
 
 
 def listing(images: Path, masks: Path, authentic: Path | None, root: Path) -> Found:
-    """Pair the images below one folder with the masks below another by their paths without suffix.
+    """Pair images below one folder with masks below another by their relative paths without suffix.
 
     Args:
-        images: folder of manipulated images. Masks and authentic images inside it are not taken for such.
-        masks: folder of masks; it may be the same folder when the masks' names have an ending.
+        images: folder of manipulated images. Masks and authentic images inside it are excluded.
+        masks: folder of masks; may be the same folder if the masks' names have a suffix such as _gt.
         authentic: folder of authentic images, or None.
-        root: a folder above all of them.
+        root: common parent folder.
 
     Raises:
         ImageError: a folder does not exist.

@@ -1,14 +1,15 @@
 """IMD2020, real-life manipulations from the web: 2,010 manipulated versions of 414 photos.
 
     1a07yi/1a07yi_orig.jpg          authentic
-    1a07yi/c8swtoq_0.jpg            a manipulated version (.jpg or .png), as many as people made
+    1a07yi/c8swtoq_0.jpg            one of several manipulated versions (.jpg or .png)
     1a07yi/c8swtoq_0_mask.png       its mask
     z28/00065_orig.jpg, z28/00065_fake.jpg, z28/00065_fake_mask.png
 
 Source: https://staff.utia.cas.cz/novozada/db/ (IMD2020.zip). Novozámský, Mahdian and Saic, WACV workshops 2020.
 Terms: for research; the page states no licence.
 
-Known bad file: the mask of z14/00030_fake.jpg has another size; IML-Dataset-Corrections (see CASIA v2) has a new one.
+Known bad file: the mask of z14/00030_fake.jpg has a different size; IML-Dataset-Corrections (see CASIA v2) has a new
+one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MASKS: MaskForm = "white"
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     files = images_in(root)
     masks = [path for path in files if path.stem.endswith("_mask")]
     originals = [path for path in files if path.stem.endswith("_orig")]

@@ -1,8 +1,8 @@
-"""A JSON list of IMDLBenCo (JsonDataset): `[[image, mask or "Negative"], …]`.
+"""JSON list of IMDLBenCo (JsonDataset): `[[image, mask or "Negative"], …]`.
 
     [["/data/CASIAv2/Tp/a.jpg", "/data/CASIAv2/Gt/a_gt.png"], ["/data/CASIAv2/Au/b.jpg", "Negative"]]
 
-The root is the JSON file. Names are absolute, or relative to its folder, which they may not leave. Masks are white =
+The root is the JSON file. Paths are absolute, or relative to its folder, which they cannot leave. In masks white means
 manipulated. See https://github.com/scu-zjz/IMDLBenCo.
 """
 

@@ -6,7 +6,7 @@
 Source: https://minyoungg.github.io/selfconsistency/ (label_in_wild.tar.gz). Huh et al., ECCV 2018.
 Terms: for research; images from The Onion and Reddit's photoshopbattles, no licence is stated.
 
-No bad file is known.
+No bad files are known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MASKS: MaskForm = "white"
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     paired, strays = pair(
         images_in(need_folder(root, "images")),
         images_in(need_folder(root, "masks")),

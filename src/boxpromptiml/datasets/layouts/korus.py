@@ -8,7 +8,7 @@ Source: https://pkorus.pl/downloads/dataset-realistic-tampering. Korus and Huang
 Terms: for education and research.
 
 The masks have three levels: white for changed content, grey for pixels that were altered along with it. The data set's
-readme counts both as tampered, so everything that is not black is written as white. No bad file is known.
+readme counts both as tampered, so all pixels that are not black count. No bad files are known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MASKS: MaskForm = "not_black"
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     files = images_in(root)
     tampered, masks, pristine = (
         [path for path in files if path.parent.name.lower() == folder]

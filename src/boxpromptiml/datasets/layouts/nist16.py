@@ -1,6 +1,6 @@
 """NIST16 (Nimble Challenge 2016): 564 splices, copy-moves and removals at full camera resolution.
 
-    reference/manipulation/NC2016-manipulation-ref.csv       which probe has which mask and original, | between columns
+    reference/manipulation/NC2016-manipulation-ref.csv       masks and originals of the probes, separated by |
     reference/manipulation/mask/NC2016_1234.png              black = manipulated
     probe/NC2016_5678.jpg
     world/NC2016_9012.jpg                                    originals and donors, not used
@@ -8,13 +8,13 @@
 Source: https://mfc.nist.gov (NC2016_Test0613). Guan et al., WACV workshops 2019.
 Terms: after registration and a data agreement with NIST.
 
-Of the table the columns ProbeFileName, ProbeMaskFileName, IsTarget, BaseFileName and IsManipulationType{Splice,
-CopyClone,Removal} are read; rows with IsTarget N are authentic, how many is not documented. Copies that a spreadsheet
-saved say True and False for Y and N. The masks are black where
-the image was manipulated, as NIST's scoring tools say, so they are written anew in white.
+The columns ProbeFileName, ProbeMaskFileName, IsTarget, BaseFileName and IsManipulationType{Splice,CopyClone,Removal} of
+the table are used. Rows with IsTarget N are authentic; how many there are is not documented. Copies saved by a
+spreadsheet have True and False instead of Y and N. In the masks black means manipulated, as in NIST's scoring tools, so
+they are converted to white.
 
-Every original serves about ten images that differ in compression and small edits, so a random split leaks
-(https://github.com/DSLJDI/NIST16-data-set-deduplication). Here all images with one BaseFileName stay together.
+Each original was used for about ten images that differ in compression and small edits, so a random split leaks
+(https://github.com/DSLJDI/NIST16-data-set-deduplication). Here all images with the same BaseFileName stay together.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KINDS = {"Splice": "splice", "CopyClone": "copy_move", "Removal": "removal"}
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     top = need_folder(root, "reference").parent
     images: list[ListedImage | Unpaired] = []
     listed: set[str] = set()
@@ -73,6 +73,6 @@ def _entry(top: Path, row: Mapping[str, str]) -> ListedImage | Unpaired:
 
 
 def _says(text: str) -> bool | None:
-    """What a cell says, or None where it says neither."""
+    """Parse a yes/no cell; None for anything else."""
     word = text.strip().lower()
     return True if word in ("y", "yes", "true", "1") else False if word in ("n", "no", "false", "0") else None

@@ -1,4 +1,4 @@
-"""OSN: CASIA v1, Columbia, DSO-1 and NIST16 after a way through Facebook, WhatsApp, Weibo or WeChat.
+"""OSN: CASIA v1, Columbia, DSO-1 and NIST16 after transmission through Facebook, WhatsApp, Weibo or WeChat.
 
     Casia_Facebook/{CM,Sp}/Sp_D_….jpg           Casia_Facebook/CASIA_GT/Sp_D_…_gt.png
     Columbia_Facebook/canong3_….jpg             Columbia_Facebook/Columbia_GT/canong3_…_gt.png
@@ -6,12 +6,12 @@
     NIST16_Whatsapp/NC2016_….jpeg               NIST16_Whatsapp/NIST16_GT/NC2016_…_gt.png
 
 Source: https://github.com/HighwayWu/ImageForensicsOSN. Wu et al., CVPR 2022.
-Terms: those of the four sets.
+Terms: those of the four data sets.
 
-The root is the folder of one set on one network, or a folder of such folders. The masks, here white = tampered, lie
-inside as photoholmes describes it for the first three sets (for NIST16 by analogy, not verified), or in one folder for
-all networks beside them (CASIA_GT). A full set has as many images as its original; networks shrink large images, so ask
-for `mismatched: resize`.
+The root is the folder of one data set on one network, or a folder of such folders. The masks (here white = tampered)
+are either inside, as described by photoholmes for the first three data sets (for NIST16 by analogy, not verified), or
+in one folder beside them for all networks (CASIA_GT). A complete data set has as many images as its original. Networks
+shrink large images, so use `mismatched: resize`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NETWORKS = ("facebook", "whatsapp", "weibo", "wechat")
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     folders = [path for path in (root, *sorted(root.rglob("*"))) if path.is_dir() and _on_a_network(path)]
     if not folders:
         raise InputError(f"{root}: no folder such as Casia_Facebook here; data/README.md shows the set's folders")

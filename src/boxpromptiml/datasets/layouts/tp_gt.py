@@ -1,11 +1,11 @@
-"""`Tp/` and `Gt/`, the layout that IMDLBenCo's ManiDataset and many preprocessed copies of benchmark sets use.
+"""`Tp/` and `Gt/`, the layout of IMDLBenCo's ManiDataset and of many preprocessed copies of benchmarks.
 
     Tp/photo.jpg             manipulated
     Gt/photo.png             its mask, white = manipulated; also photo_gt.png or photo_mask.png
     Au/other.jpg             authentic, optional
 
-IMDLBenCo pairs the two folders by sorted order, so one missing file gives every later image its neighbour's mask.
-Here one missing mask costs one image, which is named.
+IMDLBenCo pairs the two folders by sorted order, so one missing file gives every later image the wrong mask. Here a
+missing mask only affects its own image, which is reported.
 """
 
 from __future__ import annotations
@@ -21,5 +21,5 @@ MASKS: MaskForm = "white"
 
 
 def find(root: Path) -> Found:
-    """List the set at ``root``."""
+    """List the data set at ``root``."""
     return listing(need_folder(root, "Tp"), need_folder(root, "Gt"), find_folder(root, "Au"), root)

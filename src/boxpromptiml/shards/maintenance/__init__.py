@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml cache``: look after what stage one made."""
+"""The command ``boxpromptiml cache``: verification and editing of caches."""
 
 from boxpromptiml.shards.maintenance.info import info
 from boxpromptiml.shards.maintenance.merge import merge
@@ -6,4 +6,4 @@ from boxpromptiml.shards.maintenance.prune import prune
 from boxpromptiml.shards.maintenance.verify import verify
 
 COMMANDS = [verify, info, merge, prune]
-"""Each is called as a word after ``cache``; its docstring is its help."""
+"""Subcommands of ``cache``; their docstrings are their help."""

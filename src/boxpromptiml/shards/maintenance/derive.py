@@ -1,4 +1,4 @@
-"""A cache made from others: it appears whole or not at all, and the others stay as they are."""
+"""Creation of a cache from existing ones, which are not changed. The new folder is written atomically."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def derive(
     set_aside: Sequence[SetAside],
     settings: dict[str, Any],
 ) -> CacheIndex:
-    """Write a new cache from the samples of some shards, all of which are checked.
+    """Write a new cache from selected samples of some shards, whose checksums are verified.
 
     Args:
         out: folder for the new cache, which must not exist or be empty.
-        shards: to take samples from, in order.
-        keep: says whether a sample is wanted.
+        shards: source shards, in order.
+        keep: predicate that selects samples.
         stamp: of the new cache.
-        set_aside: every image that was skipped for the old ones.
-        settings: what the new cache was made with, by name.
+        set_aside: skipped images of the source caches.
+        settings: content of the new cache's settings.json.
 
     Raises:
-        CacheError: there is something under that name already, a shard is damaged, or the cache cannot be written.
+        CacheError: ``out`` is not empty, a shard is damaged, or the cache cannot be written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CacheError(f"{out}: is there already; name a new folder for out")
@@ -55,7 +55,7 @@ def derive(
 
 
 def read_settings(cache: Path) -> dict[str, Any]:
-    """What a cache was made with, by name.
+    """Read the settings that a cache was made with.
 
     Raises:
         CacheError: the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""One shard under scrutiny: every byte read, by two readers, with all checksums."""
+"""Verification of one shard: every byte is read with two readers and all checksums."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from boxpromptiml.shards.shard import PIXELS
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it should be.
+    """A problem of a cache.
 
     Attributes:
-        file: name of the shard, or of another file.
-        image_id: which sample, or None where it is all of them or none.
-        what: in words.
+        file: name of the shard or of another file.
+        image_id: of the affected sample; None if it concerns the whole file.
+        what: description.
     """
 
     file: str
@@ -30,15 +30,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class ExaminedShard:
-    """What was found in one shard.
+    """Result of examining one shard.
 
     Attributes:
         path: the HDF5 file.
-        image_ids: (n,) int64, of all its samples, damaged or not; empty when it cannot be opened.
-        set_aside: images of its slice of the manifest that could not be used.
-        stamp: what produced it, or None when it cannot be opened.
+        image_ids: (n,) int64, of all samples, damaged or not; empty if the shard cannot be opened.
+        set_aside: skipped images in the shard's part of the manifest.
+        stamp: what produced the shard, or None if it cannot be opened.
         problems: in the order of the samples.
-        damaged: whether its content, and not only its schema, is the problem.
+        damaged: True if the content is damaged, False if at most the schema differs.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class ExaminedShard:
 
 
 def examine(path: Path) -> ExaminedShard:
-    """Read one shard as training does and as HDF5 does."""
+    """Read a shard both with `Shard.sample`, as in training, and with HDF5."""
     try:
         shard = open_shard(path, None)
     except CacheError as error:
@@ -71,7 +71,7 @@ def examine(path: Path) -> ExaminedShard:
 
 
 def take_apart(path: Path) -> None:
-    """Replace a damaged shard by a part with all that is whole in it, which the next run completes."""
+    """Replace a damaged shard by a part file with its intact samples, which the next run completes."""
     samples, set_aside, _ = salvage(path, None)
     if samples or set_aside:
         write_shard(

@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml cache info``: what is in a cache."""
+"""The command ``boxpromptiml cache info``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from boxpromptiml.shards import ShardReader
 
 
 def info(cache: Path) -> int:
-    """Show what is in a cache: samples by source, split and kind, the teacher's confidence, sizes, what produced it.
+    """Show the content of a cache: samples by source, split and kind, the teacher's confidence, sizes, provenance.
 
     Args:
-        cache: complete cache that `boxpromptiml pseudomasks` wrote.
+        cache: complete cache written by `boxpromptiml pseudomasks`.
     """
     reader = ShardReader(cache)
     index = reader.index

@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml cache merge``: several caches into one."""
+"""The command ``boxpromptiml cache merge``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from boxpromptiml.shards import CacheError, ShardReader
 from boxpromptiml.shards.maintenance.derive import derive, read_settings
 
 OWN = ("manifest", "splits", "shard_size", "config_hash", "merged", "pruned")
-"""Settings in which caches may differ, because they say which images there are and not how masks are made."""
+"""Settings in which caches may differ, because they select the images without affecting the masks."""
 
 
 def merge(caches: list[Path], out: Path) -> int:
-    """Put caches together that were made in the same way from different images, for example on different machines.
+    """Merge caches made with the same settings from different images, for example on different machines.
 
-    Every sample is read, checked and written anew; the caches stay as they are. Nothing appears under the new name
-    before all is there. Caches of data sets whose manifests use the same image ids need no merging: training takes a
-    list of caches.
+    Every sample is verified and copied; the source caches are not changed. The new cache appears only when it is
+    complete. If the manifests of several data sets use the same image ids, do not merge their caches: training accepts
+    a list of caches.
 
     Args:
-        caches: complete caches that `boxpromptiml pseudomasks` wrote with equal settings, but for manifest, splits and
-            shard_size.
+        caches: complete caches written by `boxpromptiml pseudomasks` with the same settings, except manifest, splits
+            and shard_size.
         out: folder for the new cache.
     """
     if len(caches) < 2:
@@ -46,7 +46,7 @@ def merge(caches: list[Path], out: Path) -> int:
 
 
 def _common_settings(caches: Sequence[Path], stamps: Sequence[Stamp]) -> dict[str, Any]:
-    """What all caches were made with."""
+    """Return the settings shared by all caches."""
     every = [{**read_settings(cache), **asdict(stamp)} for cache, stamp in zip(caches, stamps, strict=True)]
     for cache, settings in zip(caches[1:], every[1:], strict=True):
         for name in [*every[0], *settings]:

@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml cache prune``: a cache without some of its samples."""
+"""The command ``boxpromptiml cache prune``."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def prune(
     sources: list[str] | None = None,
     below: Share = 0.0,
 ) -> int:
-    """Leave out the samples that are listed, come from some sources, or in which the teacher has little confidence.
+    """Remove samples by id, by source, or by low confidence of the teacher.
 
-    Writes a new cache; the old one stays as it is. Nothing appears under the new name before all is there.
+    Writes a new cache; the old one is not changed. The new cache appears only when it is complete.
 
     Args:
-        cache: complete cache that `boxpromptiml pseudomasks` wrote.
+        cache: complete cache written by `boxpromptiml pseudomasks`.
         out: folder for the new cache.
-        ids: images to leave out.
-        ids_file: text file with one image id on each line, to leave out too.
-        sources: leave out the images of these sets.
-        below: leave out images whose confidence is below this, in [0, 1]; `boxpromptiml cache info` shows confidences.
+        ids: images to remove.
+        ids_file: text file with one image id per line, to be removed as well.
+        sources: remove the images of these data sets.
+        below: remove images with a confidence below this, in [0, 1]; `boxpromptiml cache info` shows confidences.
     """
     reader = ShardReader(cache)
     unwanted = [*(ids or []), *(_read_ids(ids_file) if ids_file else [])]

@@ -1,4 +1,4 @@
-"""The command ``boxpromptiml cache verify``: is a cache what was written, and all of it?"""
+"""The command ``boxpromptiml cache verify``."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ WHOLE, REPAIRED, DAMAGED = 0, 3, 4
 """Exit codes."""
 INDEX = "index.json"
 DERIVED = ("merged", "pruned")
-"""How a cache can come from others; its settings say so under this name."""
+"""Keys in the settings of caches that were created from others."""
 SHOWN = 20
-"""How many problems are listed on the screen; the report has all."""
+"""Maximum number of problems printed; the report lists all."""
 
 
 @within_limits
@@ -41,29 +41,28 @@ def verify(
     workers: Count | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Check every byte of a cache, name what is damaged by shard and image, and find missing and duplicate images.
+    """Verify every byte of a cache, list damaged shards and images, and find missing and duplicate images.
 
-    Reads each shard twice, as training does and as HDF5 does, with all checksums; compares stamps, counts and the
-    index. Damaged samples can be computed again without the others: repair keeps what is whole, and then the same
-    `boxpromptiml pseudomasks` command computes the rest.
+    Reads each shard twice, as in training and with HDF5, with all checksums; compares stamps, counts and the index.
+    Damaged samples can be computed again without the others: repair keeps the intact ones, and the same `boxpromptiml
+    pseudomasks` command then computes the rest.
 
     Args:
-        cache: folder that `boxpromptiml pseudomasks` wrote, complete or not.
-        manifest: the one that the cache was made from, to find images that are missing.
-        repair: take out what is damaged, double or from another run (renamed to .foreign), so that it can be computed
-            again.
-        out: file for the findings as JSON.
-        workers: number of processes; by default one for each core, at most 8.
-        overwrite: replace a file of findings that is there with others.
+        cache: folder written by `boxpromptiml pseudomasks`, complete or not.
+        manifest: manifest that the cache was made from, to find missing images.
+        repair: remove what is damaged or duplicate and rename shards of other runs to .foreign, so that the missing
+            samples can be computed again.
+        out: JSON file for the findings.
+        workers: number of processes; by default one per core, at most 8.
+        overwrite: replace an existing file with different findings.
 
     Returns:
-        0 when the cache is whole, 3 when it was repaired and is ready to be completed, 4 when it is damaged or
-        incomplete.
+        0 if the cache is intact, 3 if it was repaired and can be completed, 4 if it is damaged or incomplete.
     """
     with sole_use(cache) if repair else nullcontext():
         paths = sorted(cache.glob("shard-*-*.h5"))
         if not paths and not (cache / INDEX).exists():
-            read_index(cache)  # says what is the matter
+            read_index(cache)  # raises the appropriate error
         settings, index, problems = _beside_shards(cache)
         with processes(workers or min(8, os.cpu_count() or 1)) as spread:
             examined: list[ExaminedShard] = list(spread(examine, paths, "shards"))
@@ -109,7 +108,7 @@ def _beside_shards(cache: Path) -> tuple[dict[str, Any] | None, CacheIndex | Non
 
 
 def _fits(settings: dict[str, Any], examined: Sequence[ExaminedShard]) -> bool:
-    """Whether the settings are those of which the shards carry the hash."""
+    """Return whether the settings match the hash in the shards' stamps."""
     hashes = {shard.stamp.config_hash for shard in examined if shard.stamp}
     stamped = {field.name for field in fields(Stamp)}
     own = content_hash({name: value for name, value in settings.items() if name not in stamped})
@@ -117,7 +116,7 @@ def _fits(settings: dict[str, Any], examined: Sequence[ExaminedShard]) -> bool:
 
 
 def _foreign(examined: Sequence[ExaminedShard]) -> dict[Path, str]:
-    """Shards of another run, and how one can tell. Most shards say what this run is; the index has no checksum."""
+    """Find shards of other runs and how they differ from the majority. (The index has no checksum to rely on.)"""
     stamps = Counter(shard.stamp for shard in examined if shard.stamp)
     usual = asdict(stamps.most_common(1)[0][0]) if stamps else {}
     found = {}
@@ -129,7 +128,7 @@ def _foreign(examined: Sequence[ExaminedShard]) -> dict[Path, str]:
 
 
 def _doubles(examined: Sequence[ExaminedShard]) -> Iterator[tuple[int, Path, Path]]:
-    """Images that are in two shards, and those two."""
+    """Yield images that occur in two shards, with these shards."""
     ids = np.concatenate([np.zeros(0, np.int64), *(shard.image_ids for shard in examined)])
     shard_of = np.repeat(np.arange(len(examined)), [len(shard.image_ids) for shard in examined])
     order = np.argsort(ids, kind="stable")
@@ -199,13 +198,13 @@ def _repair(cache: Path, settings: dict[str, Any] | None, examined: Sequence[Exa
     (cache / INDEX).unlink(missing_ok=True)
     foreign = _foreign(examined)
     for shard in examined:
-        if shard.path in foreign or (shard.problems and not shard.damaged):  # which may be somebody's hours
+        if shard.path in foreign or (shard.problems and not shard.damaged):  # may have taken hours to compute
             shard.path.replace(shard.path.with_name(f"{shard.path.name}.foreign"))
         elif shard.damaged:
             take_apart(shard.path)
     for _, first, second in _doubles(examined):
-        if place_of(first) != place_of(second):  # one of them is not what its name says
+        if place_of(first) != place_of(second):  # at least one has a wrong name
             first.unlink(missing_ok=True)
             second.unlink(missing_ok=True)
-    for path in set(cache.glob("shard-*-*.h5")) - set(shard_paths(cache).values()):  # two for one place
+    for path in set(cache.glob("shard-*-*.h5")) - set(shard_paths(cache).values()):  # two shards for one position
         path.unlink()

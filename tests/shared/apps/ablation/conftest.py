@@ -12,7 +12,7 @@ def base(tmp_path):
 
 @pytest.fixture
 def studies():
-    """Two questions with one variant in common."""
+    """Two studies that share one variant."""
     less = Variant({"model.memory": False})
     return {
         "components": Study("Which parts?", {"complete": Variant(), "without memory": less}, "complete"),

@@ -33,7 +33,7 @@ def test_the_studies_of_the_recipe_give_every_variant_the_same_data_and_steps(st
     assert len([line for line in runs if "start-forensic" in line]) == 6
 
 
-def test_the_study_of_real_forgeries_trains_what_studies_share_once(monkeypatch, capsys):
+def test_the_study_of_real_forgeries_trains_shared_variants_once(monkeypatch, capsys):
     monkeypatch.chdir(CONFIGS.parent)
     assert main(["ablation", "--config", "configs/studies/real.yaml", "--dry_run", "true"]) == 0
     runs = [line for line in capsys.readouterr().out.splitlines() if " && boxpromptiml test " in line]
@@ -41,14 +41,14 @@ def test_the_study_of_real_forgeries_trains_what_studies_share_once(monkeypatch,
     assert len([line for line in runs if "ForgeryStream" in line]) == len(runs) - 3 * 4
 
 
-def test_a_study_that_is_not_there_and_no_seed_are_refused(studies, base, tmp_path):
+def test_an_unknown_study_and_an_empty_list_of_seeds_are_refused(studies, base, tmp_path):
     with pytest.raises(InputError, match="no study beta; the config has components, alpha"):
         ablation(base, tmp_path, studies, only=["beta"])
     with pytest.raises(InputError, match="needs a seed"):
         ablation(base, tmp_path, studies, seeds=[])
 
 
-def test_failed_runs_leave_tables_of_the_others_and_a_code(studies, base, tmp_path, capsys, monkeypatch):
+def test_failed_runs_set_the_exit_code_and_leave_tables_of_the_others(studies, base, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("boxpromptiml.apps.ablation.training.command_words", lambda words: ["false"])
     assert ablation(base, tmp_path / "out", studies, seeds=[0], only=["alpha"]) == 3
     said = capsys.readouterr().out

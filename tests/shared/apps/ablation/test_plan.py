@@ -16,7 +16,7 @@ def test_a_variant_that_two_studies_share_is_trained_once(studies, base, tmp_pat
     assert shared.folder == tmp_path / "components/complete/seed-1"
 
 
-def test_options_of_a_variant_lie_over_those_of_all_runs(studies, base, tmp_path):
+def test_options_of_a_variant_override_those_of_all_runs(studies, base, tmp_path):
     overlay = tmp_path / "over.yaml"
     overlay.write_text("model: {}\n")
     variant = Variant({"model.alpha": 0.3, "data.caches": ["a b"]}, overlay)
@@ -31,7 +31,7 @@ def test_options_of_a_variant_lie_over_those_of_all_runs(studies, base, tmp_path
     assert test[-2:] == ["--ckpt_path", f"{tmp_path}/one/it/seed-4/fit/checkpoints/best.ckpt"]
 
 
-def test_a_run_that_was_cut_off_goes_on_and_a_finished_one_does_not(studies, base, tmp_path):
+def test_an_interrupted_run_resumes_and_a_finished_one_does_not(studies, base, tmp_path):
     run = plan(studies, [0], base, {}, "", tmp_path)["alpha", "0.7", 0]
     (run.folder / "fit/checkpoints").mkdir(parents=True)
     (run.folder / "fit/checkpoints/last.ckpt").touch()
@@ -40,7 +40,7 @@ def test_a_run_that_was_cut_off_goes_on_and_a_finished_one_does_not(studies, bas
     assert [words[0] for words in commands(run)] == ["test"]
 
 
-def test_settings_follow_the_configs_content_and_the_inputs(studies, base, tmp_path):
+def test_settings_depend_on_the_content_of_configs_and_inputs(studies, base, tmp_path):
     def settings(made=""):
         return plan(studies, [0], base, {}, made, tmp_path)["alpha", "0.7", 0].settings
 
@@ -61,11 +61,11 @@ def test_settings_follow_the_configs_content_and_the_inputs(studies, base, tmp_p
         ({"axis": "α"}, "'complete' is no number.*axis"),
     ],
 )
-def test_an_unsound_study_is_refused(studies, base, tmp_path, change, words):
+def test_an_invalid_study_is_refused(studies, base, tmp_path, change, words):
     with pytest.raises(InputError, match=words):
         plan({"it": replace(studies["components"], **change)}, [0], base, {}, "", tmp_path)
 
 
-def test_a_config_that_is_not_there_is_named(studies, tmp_path):
+def test_a_missing_config_is_named(studies, tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.yaml: no such config"):
         plan(studies, [0], tmp_path / "nowhere.yaml", {}, "", tmp_path)

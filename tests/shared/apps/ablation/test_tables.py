@@ -13,7 +13,7 @@ from boxpromptiml.images import read_photo
 
 
 def write_scores(path, f1, sets=("same", "other")):
-    """A run with an F1 for each image, the same on every set; IoU half of it."""
+    """A run with the given F1 per image, the same on every test set; IoU is half of it."""
     cases = [
         {"set": name, "image_id": i, "file": f"{i}.png", "kind": "splice", "f1": v, "iou": v / 2, "auc": 0.5 + v / 2}
         for name in sets
@@ -48,12 +48,12 @@ def test_rows_are_means_over_images_and_seeds_beside_the_reference(study, files)
     found = other.f1_difference
     assert found.mean == pytest.approx(-0.1, abs=0.01)
     assert found.ci_low < -0.09 < found.ci_high + 0.02 < 0
-    assert other.auc_difference.mean == pytest.approx(found.mean / 2)  # as write_scores has it
+    assert other.auc_difference.mean == pytest.approx(found.mean / 2)  # the factor used by write_scores
     assert other.iou == pytest.approx(other.f1 / 2)
     assert other.f1_ci_high - other.f1_ci_low > 5 * (found.ci_high - found.ci_low)
 
 
-def test_all_sets_are_rows_unless_some_are_named(study, files):
+def test_all_sets_are_rows_unless_some_are_selected(study, files):
     everything = answer(replace(study, sets=[]), files)
     assert [(row.set_name, row.variant) for row in everything.rows] == [
         ("same", "with"), ("same", "without"), ("other", "with"), ("other", "without"),
@@ -73,12 +73,12 @@ def test_pooled_sets_have_a_row_in_which_every_image_counts_the_same(study, tmp_
     assert rows[-1].f1 == pytest.approx((0.2 + 0.4 + 6 * 0.9) / 8)
 
 
-def test_a_set_that_nothing_was_scored_on_is_refused(study, files):
+def test_a_set_without_scores_is_refused(study, files):
     with pytest.raises(InputError, match="no scores on smae; the runs were scored on: same, other"):
         answer(replace(study, pools={"both": ["smae", "other"]}), files)
 
 
-def test_what_is_not_tested_yet_is_said(study, files, tmp_path):
+def test_variants_not_tested_yet_are_reported(study, files, tmp_path):
     files["without"] = [tmp_path / "nowhere.json"]
     page = markdown({"worth": study}, Ablation({"worth": answer(study, files)}, [0, 1, 2]))
     assert "Not finished: without." in page
@@ -87,7 +87,7 @@ def test_what_is_not_tested_yet_is_said(study, files, tmp_path):
     assert "Not finished: with, without." in markdown({"worth": study}, Ablation({"worth": answer(study, files)}, [0]))
 
 
-def test_the_page_has_a_table_and_a_figure_for_each_question(study, files):
+def test_the_page_has_a_table_and_a_figure_for_each_study(study, files):
     ablation = Ablation({"worth": answer(study, files)}, [0, 1, 2], "boxpromptiml ablation", {"python": "3.11"})
     page = markdown({"worth": study}, ablation)
     table = [line for line in page.splitlines() if line.startswith("|")]
@@ -101,7 +101,7 @@ def test_the_page_has_a_table_and_a_figure_for_each_question(study, files):
 
 @pytest.mark.parametrize("axis", [None, "looseness"])
 @pytest.mark.parametrize("sets", [["same"], ["same", "other"]])
-def test_figures_show_something(files, tmp_path, axis, sets):
+def test_figures_are_not_empty(files, tmp_path, axis, sets):
     names = {"0": "with", "15": "without"} if axis else {"with": "with", "without": "without"}
     study = Study("?", dict.fromkeys(names, Variant()), next(iter(names)), axis, sets)
     draw(answer(study, {label: files[name] for label, name in names.items()}), tmp_path / "figure.png")

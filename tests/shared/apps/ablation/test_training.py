@@ -12,7 +12,7 @@ from boxpromptiml.apps.ablation.plan import plan
 from boxpromptiml.apps.ablation.training import make_inputs, replace_others, train_and_test
 from boxpromptiml.core.records import InputError
 
-# A stand-in for the command line: notes its words and environment, and leaves what `fit` and `test` leave.
+# A stub of the command line: records its arguments and environment, and writes the files that `fit` and `test` write.
 PROGRAM = """
 import json, os, pathlib, sys, time
 words = sys.argv[1:]
@@ -34,7 +34,7 @@ if "aside" in words and words[0] == "test":
 
 @pytest.fixture
 def called(tmp_path, monkeypatch):
-    """The stand-in in place of the program; gives what it was called with so far."""
+    """Install the stub in place of the program; return a function that gives the calls so far."""
     (tmp_path / "program.py").write_text(PROGRAM)
     monkeypatch.setattr(training, "command_words", lambda words: [sys.executable, str(tmp_path / "program.py"), *words])
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
@@ -55,10 +55,10 @@ def test_every_run_is_trained_then_tested_and_nothing_is_done_twice(studies, bas
     assert len(called()) == 6
     runs[0].scores.unlink()
     train_and_test(runs, 2)
-    assert [words[0] for words, _ in called()[6:]] == ["test"]  # what was trained is not trained again
+    assert [words[0] for words, _ in called()[6:]] == ["test"]  # trained runs are not trained again
 
 
-def test_other_settings_are_refused_or_replaced_by_name_and_not_resumed(studies, base, tmp_path, called, capsys):
+def test_runs_with_other_settings_are_refused_or_replaced_but_not_resumed(studies, base, tmp_path, called, capsys):
     runs = runs_of(studies, base, tmp_path)
     train_and_test(runs, 1)
     checkpoint = runs[0].folder / "fit/checkpoints/last.ckpt"
@@ -78,10 +78,10 @@ def test_other_settings_are_refused_or_replaced_by_name_and_not_resumed(studies,
     train_and_test(others, 1)
     assert len(called()) == 12
     assert all("last" not in words for words, _ in called())
-    replace_others(others, overwrite=False)  # they are this command's own now
+    replace_others(others, overwrite=False)  # the folders now belong to this command
 
 
-def test_runs_that_were_handed_out_are_taken_as_they_are(studies, base, tmp_path, called):
+def test_runs_trained_elsewhere_are_used_as_they_are(studies, base, tmp_path, called):
     runs = runs_of(studies, base, tmp_path)
     for run in runs:
         for file, words in ((run.fitted, ["fit", *run.arguments]), (run.scores, ["test"])):
@@ -103,7 +103,7 @@ def test_runs_are_grouped_by_study_and_share_the_processors(studies, base, tmp_p
     assert shared["OMP_NUM_THREADS"] == str(max(1, (os.cpu_count() or 1) // 2))
 
 
-def test_a_run_that_fails_is_named_and_the_others_go_on(studies, base, tmp_path, called):
+def test_a_failing_run_is_named_and_the_others_continue(studies, base, tmp_path, called):
     runs = runs_of(studies, base, tmp_path)
     broken = type(runs[0])(**{f: getattr(runs[0], f) for f in runs[0].__slots__} | {"arguments": ("fail",)})
     (line,) = train_and_test([broken, *runs[1:]], 1)
@@ -112,7 +112,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(studies, base, tmp_path,
     assert all(run.scores.exists() for run in runs[1:])
 
 
-def test_a_test_that_sets_photos_aside_is_done_and_named(studies, base, tmp_path, called):
+def test_a_test_that_sets_photos_aside_counts_as_finished_and_is_named(studies, base, tmp_path, called):
     run = runs_of(studies, base, tmp_path)[0]
     odd = type(run)(**{f: getattr(run, f) for f in run.__slots__} | {"arguments": (*run.arguments, "aside")})
     (line,) = train_and_test([odd], 1)
@@ -120,7 +120,7 @@ def test_a_test_that_sets_photos_aside_is_done_and_named(studies, base, tmp_path
     assert odd.scores.exists()
 
 
-def test_inputs_are_made_once_and_again_when_their_commands_change(tmp_path, called):
+def test_inputs_are_made_once_and_remade_when_their_commands_change(tmp_path, called):
     made = {"photos": ["boxpromptiml synthesize --size 64", "redraw --out 'a b.json'"]}
     for _ in range(2):
         make_inputs(made, tmp_path / "inputs")
@@ -148,7 +148,7 @@ def test_a_stopped_ablation_stops_its_runs(studies, base, tmp_path, called):
     while not called() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)  # the run would sleep for a minute
+    _, said = process.communicate(timeout=30)  # the stub would sleep for a minute
     assert process.returncode != 0
     assert "KeyboardInterrupt" in said
     assert len(called()) == 1, "the second run must not start"

@@ -30,7 +30,7 @@ def test_a_larger_value_is_drawn_higher_and_later_steps_to_the_right():
     assert second[1] < first[1]
 
 
-def test_ticks_say_where_their_value_is_drawn():
+def test_tick_labels_match_their_positions():
     chart = line_chart("f1", {"val": [(0, 0.0), (10, 0.5)]})
     positions = {float(tick.label): tick.position for tick in chart.y_ticks}
     drawn = corners(chart.lines["val"])[:, 1]
@@ -65,7 +65,7 @@ def test_curves_read_what_lightning_writes(tmp_path):
     assert len(corners(charts["loss"].lines["train"])) == 1, "a loss that is not a number is left out"
 
 
-def test_the_parts_of_a_score_and_the_rates_of_groups_share_a_chart(tmp_path):
+def test_related_scores_share_a_chart_and_so_do_learning_rates(tmp_path):
     columns = "step,val/f1,val/f1/casia1,val/f1/nist16,lr-AdamW/backbone,lr-AdamW/fusion,seconds"
     (tmp_path / "metrics.csv").write_text(f"{columns}\n1,.5,.4,.6,.1,.2,9\n")
     charts = {chart.title: set(chart.lines) for chart in training_curves([tmp_path / "metrics.csv"])}
@@ -77,7 +77,7 @@ def test_the_parts_of_a_score_and_the_rates_of_groups_share_a_chart(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["step,train/loss\n1,oops\n", "step,a\n1,2,3\n"])
-def test_a_table_that_is_not_numbers_is_named(tmp_path, text):
+def test_a_table_with_non_numeric_values_is_named(tmp_path, text):
     (tmp_path / "metrics.csv").write_text(text)
     with pytest.raises(InputError, match=r"metrics\.csv"):
         training_curves([tmp_path / "metrics.csv"])

@@ -1,4 +1,4 @@
-"""The page: self-contained, safe against hostile names, honest about what is missing and about weak results."""
+"""The report page: self-contained, safe against hostile names, explicit about missing parts and weak results."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ def score(f1, n=9):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A run's folder as the commands leave it: nine scored forgeries and an authentic image, one name hostile."""
+    """A run folder as the commands leave it: nine scored forgeries and an authentic image, one with a hostile name."""
     monkeypatch.chdir(tmp_path)
     run = Path("runs/demo")
     rng = np.random.default_rng(0)
@@ -94,7 +94,7 @@ def run(tmp_path, monkeypatch):
 
 
 class Page(HTMLParser):
-    """What a browser would see: tags, addresses they name, and text."""
+    """Parsed page: tags, the URLs they contain, and text."""
 
     def __init__(self, path):
         super().__init__()
@@ -127,7 +127,7 @@ def said_of(run):
     return Page(run / "report.html").said()
 
 
-def test_the_page_names_nothing_outside_itself(run):
+def test_the_page_refers_to_nothing_outside_itself(run):
     assert report(run) == 0
     page = Page(run / "report.html")
     assert page.addresses
@@ -178,7 +178,7 @@ def test_headline_numbers_and_flat_metrics_agree_with_the_files(run, capsys):
     assert str(run / "report.html") in printed
 
 
-def test_a_student_no_better_than_a_trivial_predictor_is_called_so(run):
+def test_a_student_no_better_than_a_trivial_predictor_is_marked(run):
     report(run)
     assert "The whole interval lies above" in Page(run / "report.html").said()
     scores = json.loads((run / "test/scores.json").read_text())
@@ -190,7 +190,7 @@ def test_a_student_no_better_than_a_trivial_predictor_is_called_so(run):
     assert "“a box in the centre” scores 0.420" in said
 
 
-def test_other_sets_are_held_against_trivial_predictors_too(run):
+def test_other_sets_are_compared_with_trivial_predictors_too(run):
     report(run)
     said = Page(run / "report.html").said()
     assert "On first: a mean F1 of 0.100 over 9 images; that is not reliably better" in said
@@ -212,7 +212,7 @@ def test_cases_are_the_best_median_and_worst_forgeries(run):
     assert "photo9" not in said, "an authentic image has no pixel score"
 
 
-def test_pictures_show_the_box_the_truth_and_the_prediction(run):
+def test_pictures_show_the_box_the_ground_truth_and_the_prediction(run):
     report(run)
     page = Page(run / "report.html")
     truth = page.picture("truth", "photo7")
@@ -246,7 +246,7 @@ def test_a_missing_part_is_named_with_its_command(run, part, words):
     assert json.loads((run / "metrics.json").read_text()).keys() >= {"f1", "pseudo_mask_iou", "seconds_fit"}
 
 
-def test_a_photo_that_cannot_be_read_is_named_and_the_rest_is_shown(run, capsys):
+def test_an_unreadable_photo_is_named_and_the_rest_is_shown(run, capsys):
     (run / "data/test/photo7.jpg").write_bytes(b"not a photo")
     assert report(run) == 3
     assert "photo7.jpg" in capsys.readouterr().out
@@ -270,7 +270,7 @@ def test_each_study_of_an_ablation_has_its_table(run):
     assert "no memory 9 × 2 0.400 0.300–0.500 0.300 0.800 -0.050 -0.100 to +0.010 +0.020 +0.010 to +0.030" in said
 
 
-def test_areas_and_whole_images_are_told_where_they_were_scored(run):
+def test_area_groups_and_image_level_scores_are_shown_where_available(run):
     parts = {"under 1 %": score(0.2, 4), "from 25 %": score(0.6, 5)}
     alarms = {"images_authentic": 5, "false_alarm_area": 0.094, "false_alarm_rate": 0.8}
     whole = {"image_auc": 0.7, "image_auc_ci_low": 0.6, "image_auc_ci_high": 0.8, "image_balanced_accuracy": 0.55}
@@ -307,14 +307,14 @@ def test_the_page_can_be_written_elsewhere(run, tmp_path):
     assert not (run / "report.html").exists()
 
 
-def test_reporting_does_not_load_torch():
+def test_the_report_does_not_import_torch():
     script = "import sys, boxpromptiml.apps.report.page; print('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
     )
 
 
-def test_an_earlier_report_is_written_anew_and_a_stranger_is_not_replaced(run, tmp_path):
+def test_an_earlier_report_is_rewritten_and_a_foreign_file_is_not_replaced(run, tmp_path):
     page = tmp_path / "elsewhere/page.html"
     assert report(run, page) == report(run, page) == 0
     for name in ("page.html", "metrics.json"):

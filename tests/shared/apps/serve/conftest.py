@@ -1,4 +1,4 @@
-"""A service with a small student, on a port of its own. Needs the extra ``serve``."""
+"""A service with a small student, on a free port. Needs the extra ``serve``."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ for needed in ("fastapi", "fastapi_offline", "uvicorn", "python_multipart"):
 
 @pytest.fixture(scope="session")
 def start():
-    """A context in which a student is served; gives what sends requests to it."""
+    """Function that returns a context manager: it serves a student and yields a client for it."""
     from service_client import served
 
     return served
@@ -18,7 +18,7 @@ def start():
 
 @pytest.fixture(scope="session")
 def send(start, localizer):
-    """A service with small limits."""
+    """Client of a service with small limits."""
     from boxpromptiml.apps.serve.request_limits import RequestLimits
 
     with start(localizer, RequestLimits(megabytes=1, megapixels=1, seconds=20)) as sender:
@@ -27,7 +27,7 @@ def send(start, localizer):
 
 @pytest.fixture(scope="session")
 def photo_file(tmp_path_factory):
-    """A photo, 90 × 70."""
+    """A photo file of 90 × 70 pixels."""
     path = tmp_path_factory.mktemp("mine") / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(path)
     return path

@@ -1,4 +1,4 @@
-"""Photos that wait for a busy student go to it together."""
+"""Photos that arrive while the student is busy are batched."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from boxpromptiml.apps.serve.batching import Batcher
 
 
 class Student:
-    """Answers a photo with its own first value, and notes the batches."""
+    """Returns the first value of each photo as its result, and records the batches."""
 
     def __init__(self):
         self.batches = []
@@ -24,7 +24,7 @@ class Student:
 
 
 def run(coroutine):
-    """In a thread of its own: tests in a browser leave a loop running in this one."""
+    """Run a coroutine in a new thread, since browser tests leave an event loop running in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()
 
@@ -33,7 +33,7 @@ def photo(value):
     return np.full((2, 2, 3), value, np.uint8)
 
 
-def test_a_photo_alone_goes_at_once_and_those_behind_it_together():
+def test_the_first_photo_runs_at_once_and_later_ones_as_a_batch():
     student = Student()
 
     async def ask():
@@ -53,7 +53,7 @@ def test_a_photo_alone_goes_at_once_and_those_behind_it_together():
     assert [int(each[0, 0]) for each in found] == [0, 1, 3, 4, 5]
 
 
-def test_a_failure_reaches_those_it_concerns_and_no_others():
+def test_a_failure_reaches_its_caller_and_later_photos_still_work():
     def localize(photos):
         if photos[0].max() == 0:
             raise RuntimeError("broken")

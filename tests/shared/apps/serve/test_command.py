@@ -1,4 +1,4 @@
-"""The command, as a new user starts it."""
+"""``boxpromptiml serve`` as a new user starts it."""
 
 import importlib.util
 import signal
@@ -37,13 +37,13 @@ def test_it_serves_until_it_is_stopped(model):
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])
-def test_who_opens_it_to_others_is_warned(model, host, warned, capsys, monkeypatch):
+def test_opening_it_to_other_machines_prints_a_warning(model, host, warned, capsys, monkeypatch):
     monkeypatch.setattr("boxpromptiml.apps.serve.command.server", lambda app, limits: SimpleNamespace(run=print))
     assert main(["serve", "--checkpoint", str(model), "--host", host, "--port", "0"]) == 0
     assert ("whoever reaches this machine can use the service" in capsys.readouterr().err) == warned
 
 
-def test_a_port_that_is_taken_is_told(model, capsys):
+def test_a_port_in_use_is_reported(model, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main(["serve", "--checkpoint", str(model), "--port", port]) == 2
@@ -51,7 +51,7 @@ def test_a_port_that_is_taken_is_told(model, capsys):
 
 
 @pytest.mark.parametrize("wrong", [["--host", "no.such.host.invalid"], ["--limits.requests", "0"], ["--port", "99999"]])
-def test_settings_that_make_no_sense_are_told(model, wrong, capsys):
+def test_invalid_settings_are_reported(model, wrong, capsys):
     assert main(["serve", "--checkpoint", str(model), *wrong]) == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith("boxpromptiml serve: ")
@@ -59,7 +59,7 @@ def test_settings_that_make_no_sense_are_told(model, wrong, capsys):
     assert complaint.count("\n") == 1
 
 
-def test_without_the_extra_it_says_how_to_get_it(model, capsys, monkeypatch):
+def test_without_the_extra_it_says_how_to_install_it(model, capsys, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "fastapi" else find(name))
     assert main(["serve", "--checkpoint", str(model)]) == 2

@@ -1,4 +1,4 @@
-"""What the Dockerfile names exists. An image is not built here."""
+"""Everything that the Dockerfile refers to exists. No image is built here."""
 
 import inspect
 import json
@@ -46,7 +46,7 @@ def test_the_command_and_its_options_exist():
     assert of("USER")[0] not in ("root", "0")
 
 
-def test_the_health_check_asks_what_the_service_answers(send):
+def test_the_health_check_requests_a_route_of_the_service(send):
     check = json.loads(of("HEALTHCHECK")[0].split("CMD", 1)[1])
     compile(check[2], "HEALTHCHECK", "exec")
     (port, path) = re.search(r"http://127\.0\.0\.1:(\d+)(/\w+)", check[2]).groups()

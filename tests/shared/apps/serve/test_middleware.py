@@ -1,9 +1,9 @@
-"""The gate lets in who may ask, and those who are refused hear why."""
+"""The middleware admits permitted requests and tells refused ones why."""
 
 import pytest
 
 
-def test_other_names_and_other_pages_are_refused(send, photo_file):
+def test_other_host_names_and_other_origins_are_refused(send, photo_file):
     assert send("GET", "/health").status == 200
     assert send("GET", "/health", host="evil.example").status == 403
     refused = send("POST", "/localize", photo_file.read_bytes(), origin="https://evil.example")
@@ -12,7 +12,7 @@ def test_other_names_and_other_pages_are_refused(send, photo_file):
 
 
 @pytest.mark.parametrize("path", ["/health", "/docs", "/nothing"])
-def test_browsers_are_told_to_load_nothing_else(send, path):
+def test_responses_forbid_browsers_to_load_anything_else(send, path):
     headers = send("GET", path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -21,12 +21,12 @@ def test_browsers_are_told_to_load_nothing_else(send, path):
     assert "server" not in headers
 
 
-def test_who_sends_much_hears_why_it_is_refused(send):
-    """Without reading on, the connection would be reset while the sender is at it."""
+def test_the_sender_of_a_large_body_receives_the_reason(send):
+    """If the rest were not read, the connection would be reset while the client is still sending."""
     for path, status in (("/localize", 413), ("/nothing", 404), ("/health", 405)):
         assert send("POST", path, bytes(3_900_000), content_type="image/png").status == status
 
 
-def test_a_sender_that_asks_beforehand_sends_nothing(send):
+def test_a_client_that_expects_100_continue_is_refused_before_it_sends(send):
     reply = send("POST", "/localize", b"", content_type="image/png", content_length="5000000", expect="100-continue")
     assert reply.status == 413

@@ -1,4 +1,4 @@
-"""RequestLimits that make sense."""
+"""Valid and invalid request limits."""
 
 import pytest
 

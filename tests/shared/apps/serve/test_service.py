@@ -1,4 +1,4 @@
-"""What the service answers: the library's findings, or why not."""
+"""Responses of the service: the same results as the library's, or the reason for an error."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ def picture(text):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
 
-def test_an_answer_is_the_librarys(send, localizer, photo_file):
+def test_a_response_equals_the_result_of_the_library(send, localizer, photo_file):
     reply = send.photo(photo_file.read_bytes(), query="?probability=true")
     found = localizer.predict(photo_file)
     assert reply.status == 200
@@ -35,7 +35,7 @@ def test_an_answer_is_the_librarys(send, localizer, photo_file):
     assert [[tuple(p) for p in region["outline"]] for region in answer["regions"]] == [r.outline for r in found.regions]
 
 
-def test_masks_in_run_lengths_are_read_by_pycocotools(send, localizer, photo_file):
+def test_rle_masks_are_read_by_pycocotools(send, localizer, photo_file):
     answer = send.photo(photo_file.read_bytes(), query="?mask=rle&threshold=0.5").content
     expected = localizer.predict(photo_file, threshold=0.5).mask
     np.testing.assert_array_equal(coco_mask.decode(answer["mask"]), expected)
@@ -44,7 +44,7 @@ def test_masks_in_run_lengths_are_read_by_pycocotools(send, localizer, photo_fil
 
 
 @pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "IMAGE/JPEG; q=1", ""])
-def test_the_body_itself_may_be_the_photo(send, photo_file, kind):
+def test_the_photo_may_be_the_raw_body(send, photo_file, kind):
     headers = {"content_type": kind} if kind else {}
     assert send("POST", "/localize", photo_file.read_bytes(), **headers).status == 200
 
@@ -59,14 +59,14 @@ def test_the_body_itself_may_be_the_photo(send, photo_file, kind):
         ("?probability=x", "probability: "),
     ],
 )
-def test_wrong_wishes_are_told_in_a_line(send, photo_file, query, words):
+def test_invalid_parameters_are_refused_in_one_line(send, photo_file, query, words):
     reply = send.photo(photo_file.read_bytes(), query=query)
     assert reply.status == 422
     assert reply.content["error"].startswith(words)
     assert "\n" not in reply.content["error"]
 
 
-def test_it_says_what_it_is(send, localizer):
+def test_it_describes_itself(send, localizer):
     health = send("GET", "/health").content
     assert health["status"] == "ok"
     assert health["weights_sha256"] == localizer.weights_sha256()
@@ -77,14 +77,14 @@ def test_it_says_what_it_is(send, localizer):
     assert send("GET", "/nothing").content == {"error": "Not Found"}
 
 
-def test_the_page_that_explains_it_needs_no_other_machine(send, visit):
+def test_the_documentation_page_loads_nothing_from_other_hosts(send, visit):
     page = visit(f"http://127.0.0.1:{send.port}/docs")
     page.locator(".opblock-post .opblock-summary-control").click()
     page.get_by_text("Localize manipulations in one photo").wait_for()
     assert page.left == []
 
 
-def test_answers_to_many_at_once_are_each_ones_own(send, localizer, tmp_path):
+def test_concurrent_requests_get_their_own_results(send, localizer, tmp_path):
     rng = np.random.default_rng(1)
     paths = [tmp_path / f"{i}.png" for i in range(12)]
     for i, path in enumerate(paths):
@@ -98,7 +98,7 @@ def test_answers_to_many_at_once_are_each_ones_own(send, localizer, tmp_path):
 
 @pytest.fixture
 def slow(localizer, monkeypatch):
-    """A student that looks at photos when it is told to."""
+    """A student that waits for a signal before it processes photos."""
     go_on = threading.Event()
     localize = Localizer.localize
     monkeypatch.setattr(Localizer, "localize", lambda self, photos: go_on.wait(20) and localize(self, photos))
@@ -106,7 +106,7 @@ def slow(localizer, monkeypatch):
     go_on.set()
 
 
-def test_more_requests_than_places_are_asked_to_come_again(start, localizer, slow, photo_file):
+def test_requests_beyond_the_queue_are_asked_to_retry(start, localizer, slow, photo_file):
     with start(localizer, RequestLimits(requests=2)) as send, ThreadPoolExecutor(2) as pool:
         first = [pool.submit(send.photo, photo_file.read_bytes()) for _ in range(2)]
         while send("GET", "/health").content["requests"] < 2:
@@ -120,7 +120,7 @@ def test_more_requests_than_places_are_asked_to_come_again(start, localizer, slo
         assert send.photo(photo_file.read_bytes()).status == 200
 
 
-def test_what_takes_too_long_is_given_up(start, localizer, slow, photo_file):
+def test_a_slow_request_times_out(start, localizer, slow, photo_file):
     with start(localizer, RequestLimits(seconds=0.3)) as send:
         late = send.photo(photo_file.read_bytes())
         assert (late.status, late.headers["retry-after"]) == (503, "1")
@@ -132,7 +132,7 @@ def test_what_takes_too_long_is_given_up(start, localizer, slow, photo_file):
         assert send("GET", "/health").content["requests"] == 0
 
 
-def test_a_failure_is_told_without_its_traceback(start, localizer, photo_file, monkeypatch, capsys):
+def test_a_failure_is_reported_without_its_traceback(start, localizer, photo_file, monkeypatch, capsys):
     monkeypatch.setattr(Localizer, "localize", lambda self, photos: [][0])
     with start(localizer, RequestLimits()) as send:
         reply = send.photo(photo_file.read_bytes())

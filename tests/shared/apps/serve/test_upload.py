@@ -1,4 +1,4 @@
-"""What may be sent, and that none of it touches a disk."""
+"""Accepted uploads, none of which is ever written to disk."""
 
 import socket
 import tempfile
@@ -7,7 +7,7 @@ import pytest
 
 
 def chunked(send, pieces, headers=b"Content-Type: image/png\r\n"):
-    """A reply to a body that does not say how long it is."""
+    """Response to a chunked body, which has no Content-Length."""
     with socket.create_connection(("127.0.0.1", send.port), timeout=20) as sending:
         sending.sendall(
             b"POST /localize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n" + headers + b"\r\n"
@@ -18,7 +18,7 @@ def chunked(send, pieces, headers=b"Content-Type: image/png\r\n"):
         return sending.recv(1 << 16)
 
 
-def test_photos_above_the_limit_are_refused_however_they_come(send):
+def test_photos_above_the_size_limit_are_refused_however_they_are_sent(send):
     large = bytes(1_500_000)
     replies = [
         send.photo(large),
@@ -26,12 +26,12 @@ def test_photos_above_the_limit_are_refused_however_they_come(send):
         send("POST", "/localize", large, content_type="image/png", content_length="99999999999999999999"),
     ]
     assert {reply.status for reply in replies[:2]} == {413}
-    assert replies[2].status in (400, 413)  # h11 refuses the length itself
+    assert replies[2].status in (400, 413)  # h11 itself refuses the length
     assert "more than 1 MB, the limit" in replies[0].content["error"]
     assert chunked(send, [large]).startswith(b"HTTP/1.1 413")
 
 
-def test_a_photo_in_pieces_is_put_together(send, photo_file):
+def test_a_chunked_photo_is_put_together(send, photo_file):
     content = photo_file.read_bytes()
     assert chunked(send, [content[:9], content[9:]]).startswith(b"HTTP/1.1 200")
 
@@ -44,7 +44,7 @@ def test_a_photo_in_pieces_is_put_together(send, photo_file):
         ({"content_type": "image/png", "content_encoding": "gzip"}, "the body is compressed"),
     ],
 )
-def test_what_is_said_to_be_no_photo_is_not_read(send, photo_file, headers, words):
+def test_a_body_of_another_content_type_is_not_read(send, photo_file, headers, words):
     reply = send("POST", "/localize", photo_file.read_bytes(), **headers)
     assert reply.status == 415
     assert reply.content["error"].startswith(words)
@@ -58,7 +58,7 @@ FILE = b'; filename="a.jpg"'
     ("body", "words"),
     [
         (b"", "the form has no file called photo"),
-        (b"--x--\r\n", "the form "),  # empty, or none: parsers differ
+        (b"--x--\r\n", "the form "),  # an empty form or no form: parsers differ
         (PART % (b"image", FILE) + b"--x--\r\n", "the form has no file called photo"),
         (PART % (b"photo", b"") + b"--x--\r\n", "the form cannot be read: Too many fields"),
         (PART % (b"photo", FILE) + PART % (b"photo", FILE) + b"--x--\r\n", "the form cannot be read: Too many files"),
@@ -67,7 +67,7 @@ FILE = b'; filename="a.jpg"'
         (b"--x\r\n" + b"A" * 300_000 + b"\r\n\r\n\r\n--x--\r\n", "the form cannot be read: "),
     ],
 )
-def test_forms_that_are_none_are_refused_in_a_line(send, body, words):
+def test_malformed_forms_are_refused_in_one_line(send, body, words):
     reply = send("POST", "/localize", body, content_type="multipart/form-data; boundary=x")
     assert (reply.status, reply.content["error"].startswith(words)) == (422, True), reply.content
     assert "\n" not in reply.content["error"]
@@ -93,7 +93,7 @@ def test_uploads_are_kept_in_memory(send, photo_file, monkeypatch):
     "name",
     ["../../etc/passwd", "/etc/passwd", "a\tb.jpg", "\u202egpj.exe", "x" * 2000, b"caf\xe9.jpg", "CON", "", "%00"],
 )
-def test_names_are_shown_in_a_line(send, name):
+def test_file_names_are_shown_in_one_line(send, name):
     reply = send.photo(b"GIF89a", name)
     shown = reply.content["error"]
     assert (reply.status, reply.content["error"].partition(": ")[2]) == (

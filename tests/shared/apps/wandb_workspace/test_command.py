@@ -1,4 +1,4 @@
-"""The view of a W&B project, without one."""
+"""The command that creates the W&B workspace view, without a W&B account."""
 
 import json
 
@@ -18,7 +18,7 @@ def no_account(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-def test_a_dry_run_writes_what_the_view_holds(no_account, tmp_path, capsys):
+def test_a_dry_run_writes_the_description_of_the_view(no_account, tmp_path, capsys):
     out = tmp_path / "view.json"
     assert main(["workspace", "--project", "mine", "--entity", "us", "--dry_run", "true", "--out", str(out)]) == 0
     view = json.loads(out.read_text())
@@ -30,7 +30,7 @@ def test_a_dry_run_writes_what_the_view_holds(no_account, tmp_path, capsys):
     assert str(out) in capsys.readouterr().out
 
 
-def test_what_is_saved_is_what_was_described(monkeypatch, capsys):
+def test_the_saved_view_is_the_described_one(monkeypatch, capsys):
     saved = []
     monkeypatch.setattr(command, "has_account", lambda: True)
     monkeypatch.setattr(internal, "upsert_view2", lambda view: saved.append(view) or {"upsertView": {"view": REPLY}})
@@ -56,7 +56,7 @@ def test_without_an_account_nothing_is_tried(no_account, capsys):
     assert message.count("\n") == 1
 
 
-def test_a_server_that_refuses_is_one_line(monkeypatch, capsys):
+def test_a_refusal_by_the_server_is_one_line(monkeypatch, capsys):
     def refuse():
         raise wandb.CommError("permission denied\nand a long story")
 
@@ -66,7 +66,7 @@ def test_a_server_that_refuses_is_one_line(monkeypatch, capsys):
     assert "(permission denied); check network" in capsys.readouterr().err
 
 
-def test_without_the_extra_it_says_how_to_get_it(monkeypatch, capsys):
+def test_without_the_extra_it_says_how_to_install_it(monkeypatch, capsys):
     monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
     assert main(["workspace", "--dry_run", "true"]) == 2
     assert "boxpromptiml[dashboards]" in capsys.readouterr().err

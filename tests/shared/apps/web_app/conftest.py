@@ -1,4 +1,4 @@
-"""A page with a small student. Needs the extra ``app``."""
+"""The web app with a small student. Needs the extra ``app``."""
 
 from contextlib import ExitStack, contextmanager
 
@@ -12,7 +12,7 @@ pytest.importorskip("gradio_image_annotation", reason="the page is the extra `ap
 
 @pytest.fixture(scope="session")
 def disk():
-    """Makes a noisy photo with a bright disk, and the disk."""
+    """Function that returns a noisy photo with a bright disk, and the mask of the disk."""
 
     def disk(rng, height, width, centre, radius):
         photo = rng.integers(40, 100, (height, width, 3), dtype=np.uint8)
@@ -26,7 +26,7 @@ def disk():
 
 @pytest.fixture(scope="session")
 def photo_file(tmp_path_factory, disk):
-    """A photo of a disk on noise, 200 × 150."""
+    """A photo file with a disk on noise, 200 × 150 pixels."""
     path = tmp_path_factory.mktemp("mine") / "disk.png"
     Image.fromarray(disk(np.random.default_rng(0), 150, 200, (100, 75), 30)[0]).save(path)
     return path
@@ -34,7 +34,7 @@ def photo_file(tmp_path_factory, disk):
 
 @pytest.fixture(scope="session")
 def open_page():
-    """Serve contents until the tests end; gives the address."""
+    """Function that serves the given contents until the tests end and returns the address."""
     from boxpromptiml.apps.web_app.page import served
 
     with ExitStack() as pages:
@@ -43,7 +43,7 @@ def open_page():
 
 @pytest.fixture
 def serve(visit):
-    """Serve contents within a test. The browser's pages are closed first, which a server waits for."""
+    """Context manager that serves contents in a test; on exit it closes the browser pages that block the server."""
     from boxpromptiml.apps.web_app.page import served
 
     @contextmanager
@@ -57,7 +57,7 @@ def serve(visit):
 
 @pytest.fixture
 def until():
-    """Wait, while the browser goes on, until something holds on the server's side."""
+    """Function that waits, with the browser running, until a condition holds on the server's side."""
 
     def until(page, holds, seconds=60):
         for _ in range(seconds * 20):

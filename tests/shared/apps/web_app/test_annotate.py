@@ -1,4 +1,4 @@
-"""Boxes drawn on the page: in a real browser with the mouse and with keys alone, across reloads and restarts."""
+"""Drawing boxes in a real browser, with the mouse and with the keyboard alone, across reloads and restarts."""
 
 import json
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ CENTRE, RADIUS = (300, 200), 60
 
 @pytest.fixture
 def folder(tmp_path, disk):
-    """Four photos of different shapes with a disk in them, and a broken one after the first."""
+    """Folder of four photos of different shapes, each with a disk, and a broken one after the first."""
     rng = np.random.default_rng(0)
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -38,7 +38,7 @@ def desk(folder):
 
 
 class BrightIsForged:
-    """A student that marks what is bright, such as the disks."""
+    """A stub student that marks bright pixels, such as the disks."""
 
     threshold = 0.5
     student = SimpleNamespace(image_size=128)
@@ -53,7 +53,7 @@ def labels(folder):
     return {record.path.name: record for record in read_manifest(folder / MANIFEST).records}
 
 
-def test_photos_that_cannot_be_read_are_said_and_passed_over(desk):
+def test_unreadable_photos_are_reported_and_skipped(desk):
     canvas, place, _, reply, _ = show_next(desk, 0)
     assert place == 2
     assert canvas is not None
@@ -91,10 +91,10 @@ def draw(page, corners, photo=(600, 400)):
 def wait_for(page, place, name):
     page.wait_for_selector(f"#title >> text={place} of 5 {name}.png")
     page.wait_for_selector('#canvas .selected[aria-label="Create box"]')
-    page.wait_for_timeout(300)  # until the canvas, too, has what came with the title
+    page.wait_for_timeout(300)  # the canvas receives its photo after the title
 
 
-def test_the_tab_is_first_seen_without_a_red_word(visit, serve, desk):
+def test_the_tab_opens_without_an_error_message(visit, serve, desk):
     with serve(Contents(desk=desk)) as address:
         page = visit(address)
         page.get_by_role("tab", name="Localize").click()
@@ -104,7 +104,7 @@ def test_the_tab_is_first_seen_without_a_red_word(visit, serve, desk):
         assert page.locator("#reply .error").count() == 0
 
 
-def test_a_canvas_that_comes_before_its_number_shows_the_photo(desk):
+def test_a_canvas_that_arrives_before_the_photo_number_shows_the_photo(desk):
     page = build(Contents(desk=desk))
     listeners = [fn.fn for fn in page.fns.values() if any(event == "change" for _, event in fn.targets)]
     assert listeners
@@ -125,12 +125,12 @@ def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, serve, folder, 
         page.wait_for_selector("#reply figure.mask")
         page.reload()
         wait_for(page, 1, "a")
-        page.wait_for_selector("#reply figure.mask")  # the box is still there, and so is its mask
+        page.wait_for_selector("#reply figure.mask")  # the box and its mask are still there
         assert labels(folder) == {}
         page.keyboard.press("Enter")
         wait_for(page, 3, "c")
         np.testing.assert_allclose(labels(folder)["a.png"].boxes_xyxy, [np.ravel(loose)], atol=2)
-        draw(page, loose, (420, 800))  # upright after wide: the frame stays where it is
+        draw(page, loose, (420, 800))  # portrait after landscape: the frame does not move
         page.wait_for_selector("#reply figure.mask")
         assert "1 of 5" in page.inner_text("#progress")
         assert page.left == []
@@ -147,7 +147,7 @@ def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, serve, folder, 
     assert all(0 < each < 60 for each in seconds.values())
 
 
-def test_keys_alone_do_everything(visit, serve, until, folder, desk):
+def test_the_keyboard_alone_is_enough(visit, serve, until, folder, desk):
     with serve(Contents(desk=desk)) as address:
         page = visit(address)
         wait_for(page, 1, "a")
@@ -158,7 +158,7 @@ def test_keys_alone_do_everything(visit, serve, until, folder, desk):
         page.keyboard.press("Shift+ArrowLeft")
         until(page, lambda: abs(desk.session.boxes(0)[0, 0] - 168) < 1)
         page.keyboard.press("Enter")
-        page.keyboard.press("n")  # too early: it must not be about the photo that was just accepted
+        page.keyboard.press("n")  # too early: it must not apply to the photo just accepted
         wait_for(page, 3, "c")
         np.testing.assert_allclose(labels(folder)["a.png"].boxes_xyxy, [(168, 120, 408, 280)], atol=1)
         if "c.png" not in labels(folder):
@@ -174,10 +174,10 @@ def test_keys_alone_do_everything(visit, serve, until, folder, desk):
         wait_for(page, 1, "a")
         page.keyboard.press("r")
         page.wait_for_selector("#reply >> text=Draw a box around")
-        assert len(labels(folder)["a.png"].boxes_xyxy) == 1  # until something else is accepted
+        assert len(labels(folder)["a.png"].boxes_xyxy) == 1  # until other boxes are accepted
 
 
-def test_a_students_boxes_are_accepted_with_one_key_or_corrected(visit, serve, until, folder):
+def test_proposed_boxes_are_accepted_with_one_key_or_corrected(visit, serve, until, folder):
     session = AnnotationSession(folder)
     desk = Desk(session, Previewer(GrabCut()), Proposals(BrightIsForged(), session))
     names = [name.removesuffix(".png") for name in session.names]
@@ -205,7 +205,7 @@ def test_a_students_boxes_are_accepted_with_one_key_or_corrected(visit, serve, u
         assert "boxpromptiml pseudomasks" in page.inner_text("#reply")
 
 
-def test_a_disk_that_is_full_is_said_and_the_box_stays(visit, serve, folder, desk, monkeypatch):
+def test_a_full_disk_is_reported_and_the_box_stays(visit, serve, folder, desk, monkeypatch):
     def full(path, records, description):
         raise OSError(28, "No space left on device", str(path))
 

@@ -1,4 +1,4 @@
-"""Files of an annotated folder: links, odd names and broken content cost no decision."""
+"""Files of an annotated folder: links, unusual names and broken content never lose a decision."""
 
 import json
 import os
@@ -17,7 +17,7 @@ BOX = as_boxes([(5, 6, 20, 18)])
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three photos, one below another folder."""
+    """Folder of three photos, one in a subfolder."""
     photos = tmp_path / "photos"
     for name in ("a.png", "b.jpg", "more/c.png"):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
@@ -29,8 +29,8 @@ def records(folder):
     return {record.path.relative_to(folder).as_posix(): record for record in read_manifest(folder / MANIFEST).records}
 
 
-def test_links_lead_nowhere(folder, tmp_path):
-    """A folder as an archive from a stranger could unpack it."""
+def test_links_out_of_the_folder_are_not_followed(folder, tmp_path):
+    """The folder as an untrusted archive could unpack it."""
     secret = tmp_path / "secret.png"
     Image.new("RGB", (40, 30)).save(secret)
     content = secret.read_bytes()
@@ -47,7 +47,7 @@ def test_links_lead_nowhere(folder, tmp_path):
         assert len(session.left_out) == 2
         assert "leads out of" in session.left_out[0]
         (folder / "a.png").unlink()
-        (folder / "a.png").symlink_to(secret)  # after the session had begun
+        (folder / "a.png").symlink_to(secret)  # replaced after the start of the session
         for call in (session.path, session.authentic):
             with pytest.raises(AnnotationSessionError, match="leads out of"):
                 call(0)
@@ -58,14 +58,14 @@ def test_links_lead_nowhere(folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", [MANIFEST, NOTES])
-def test_files_of_the_session_that_are_links_are_refused(folder, tmp_path, name):
+def test_session_files_that_are_links_are_refused(folder, tmp_path, name):
     (tmp_path / "elsewhere.json").write_text('{"images": [], "annotations": []}')
     (folder / name).symlink_to(tmp_path / "elsewhere.json")
     with pytest.raises(AnnotationSessionError, match="leads out of"):
         AnnotationSession(folder)
 
 
-def test_names_that_a_manifest_cannot_hold_are_left_out_in_words(folder):
+def test_names_that_a_manifest_cannot_hold_are_left_out_and_reported(folder):
     Image.new("RGB", (40, 30)).save(folder / "a:b.png")
     if os.name == "posix":
         (folder / "b.jpg").rename(folder / os.fsdecode(b"\xff.jpg"))
@@ -76,7 +76,7 @@ def test_names_that_a_manifest_cannot_hold_are_left_out_in_words(folder):
 
 
 @pytest.mark.parametrize("name", ["ｆｕｌｌ.png", "a\u202egnp.png", "<script>.png", "‥／x.png", "ä🐈 b.png", "-rf.png"])
-def test_odd_names_are_names(folder, name):
+def test_unusual_file_names_work(folder, name):
     Image.new("RGB", (40, 30)).save(folder / name)
     session = AnnotationSession(folder)
     session.accept(session.names.index(name), BOX)
@@ -84,7 +84,7 @@ def test_odd_names_are_names(folder, name):
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"steps": 3}', '{"seconds": {"a.png": "x"}}', "\udcff", "[" * 100_000])
-def test_broken_notes_are_named_and_the_manifest_is_safe(folder, content):
+def test_a_broken_session_file_is_named_and_the_manifest_is_kept(folder, content):
     AnnotationSession(folder).accept(0, BOX)
     (folder / NOTES).write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(AnnotationSessionError, match=r"annotation\.json: cannot be read .*move it away"):

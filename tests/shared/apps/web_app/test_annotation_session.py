@@ -1,4 +1,4 @@
-"""Decisions in a folder: none is ever lost, each can be undone, and nothing outside the folder is touched."""
+"""Annotation decisions: none is ever lost, each can be undone, and nothing outside the folder is touched."""
 
 import os
 import stat
@@ -22,7 +22,7 @@ BOX = as_boxes([(5, 6, 20, 18)])
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three photos, one below another folder."""
+    """Folder of three photos, one in a subfolder."""
     photos = tmp_path / "photos"
     for name in ("a.png", "b.jpg", "more/c.png"):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def records(folder):
     return {record.path.relative_to(folder).as_posix(): record for record in read_manifest(folder / MANIFEST).records}
 
 
-def test_every_decision_is_in_the_manifest_at_once(folder):
+def test_every_decision_is_written_to_the_manifest_at_once(folder):
     session = AnnotationSession(folder)
     assert session.names == ["a.png", "b.jpg", "more/c.png"]
     session.accept(0, as_boxes([(-9, -9, 10, 12), (20, 10, 99, 99)]))
@@ -55,7 +55,7 @@ def test_every_decision_is_in_the_manifest_at_once(folder):
     assert [session.next_open(place) for place in range(3)] == [1, 1, 1]
 
 
-def test_a_new_session_goes_on_where_the_last_one_was(folder):
+def test_a_new_session_continues_where_the_last_one_stopped(folder):
     first = AnnotationSession(folder)
     first.show(0)
     first.accept(0, BOX)
@@ -63,20 +63,20 @@ def test_a_new_session_goes_on_where_the_last_one_was(folder):
     assert first.draft(1, BOX)
     second = AnnotationSession(folder)
     assert second.current == 1
-    np.testing.assert_array_equal(second.boxes(1), BOX)  # drawn and never accepted
+    np.testing.assert_array_equal(second.boxes(1), BOX)  # drawn but never accepted
     np.testing.assert_array_equal(second.boxes(0), BOX)
     assert second.undo() == 0
     assert records(folder) == {}
-    np.testing.assert_array_equal(second.boxes(0), BOX)  # as a draft, to be corrected
+    np.testing.assert_array_equal(second.boxes(0), BOX)  # a draft to be corrected
 
 
-def test_a_draft_that_hardly_differs_is_none(folder):
+def test_a_draft_that_hardly_differs_is_not_kept(folder):
     session = AnnotationSession(folder)
     session.accept(0, BOX)
     assert not session.draft(0, BOX + 0.9, tolerance=1)
     assert session.draft(0, BOX + 1.1, tolerance=1)
     assert session.draft(0, as_boxes([]))
-    assert len(session.boxes(0)) == 0  # cleared, though boxes were accepted
+    assert len(session.boxes(0)) == 0  # cleared although boxes had been accepted
 
 
 def test_undo_goes_back_step_by_step(folder):
@@ -92,12 +92,12 @@ def test_undo_goes_back_step_by_step(folder):
     assert records(folder) == {}
 
 
-def test_seconds_run_while_a_photo_is_in_sight(folder):
+def test_seconds_are_counted_while_a_photo_is_shown(folder):
     clock = Clock()
     session = AnnotationSession(folder, clock=clock)
     session.show(0)
     clock.now += 4
-    session.show(0)  # the page was reloaded
+    session.show(0)  # as after a reload of the page
     clock.now += 2
     session.show(1)
     clock.now += 9
@@ -115,14 +115,14 @@ def test_seconds_run_while_a_photo_is_in_sight(folder):
     assert AnnotationSession(folder).progress().median_seconds == 7
 
 
-def test_a_manifest_that_is_there_is_gone_on_with(folder):
+def test_an_existing_manifest_is_continued(folder):
     write_mask(folder / "a_mask.png", np.ones((30, 40), bool))
     known = ImageRecord(7, folder / "a.png", 40, 30, BOX, "test", "columbia", folder / "a_mask.png", kind="splice")
     gone = ImageRecord(9, folder / "gone.png", 40, 30, BOX, "val", "columbia")
     write_manifest(folder / MANIFEST, [known, gone])
     before = (folder / MANIFEST).read_bytes()
     session = AnnotationSession(folder)
-    assert session.names == ["a.png", "b.jpg", "more/c.png"]  # the mask is no photo
+    assert session.names == ["a.png", "b.jpg", "more/c.png"]  # the mask is not a photo
     session.accept(0, BOX + 1)
     session.accept(1, BOX)
     there = records(folder)
@@ -134,7 +134,7 @@ def test_a_manifest_that_is_there_is_gone_on_with(folder):
     assert (folder / BEFORE).read_bytes() == before
     assert session.place_of(7, 40, 30) == 0
     assert session.place_of(7, 41, 30) is None
-    assert session.place_of(9, 40, 30) is None  # its file is not there
+    assert session.place_of(9, 40, 30) is None  # its file is missing
 
 
 def test_new_photos_go_to_val_by_name(folder):
@@ -147,7 +147,7 @@ def test_new_photos_go_to_val_by_name(folder):
 
 
 @pytest.mark.parametrize("failing", range(1, 9))
-def test_a_disk_that_fails_loses_no_decision(folder, monkeypatch, failing):
+def test_a_disk_error_loses_no_decision(folder, monkeypatch, failing):
     session = AnnotationSession(folder)
     real, calls, told = os.fsync, [0], []
 
@@ -172,7 +172,7 @@ def test_a_disk_that_fails_loses_no_decision(folder, monkeypatch, failing):
             assert after.label(place) == session.label(place)
 
 
-def test_no_other_program_works_in_the_folder_meanwhile(folder):
+def test_the_folder_is_locked_during_a_session(folder):
     with opened(folder):
         program = (
             "from pathlib import Path; import sys; from boxpromptiml.apps.web_app.annotation_session import opened\n"
@@ -193,14 +193,14 @@ def test_without_a_usable_box_nothing_is_accepted(folder, place, boxes):
 
 
 @pytest.mark.parametrize("place", [-1, 3, 10**9])
-def test_a_place_that_is_none_is_refused(folder, place):
+def test_an_invalid_position_is_refused(folder, place):
     session = AnnotationSession(folder)
     for call in (session.path, session.show, session.authentic, session.label, session.boxes):
         with pytest.raises(AnnotationSessionError, match="there is no photo"):
             call(place)
 
 
-def test_a_photo_that_cannot_be_read_is_not_offered_again(folder):
+def test_an_unreadable_photo_is_not_offered_again(folder):
     (folder / "b.jpg").write_bytes(b"")
     session = AnnotationSession(folder)
     with pytest.raises(InputError, match="empty"):
@@ -218,7 +218,7 @@ def test_folders_without_photos_are_named(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="everybody may write here")
-def test_a_folder_that_cannot_be_written_loses_nothing_in_memory(folder):
+def test_a_read_only_folder_loses_nothing_in_memory(folder):
     session = AnnotationSession(folder)
     folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(OSError, match="denied"):

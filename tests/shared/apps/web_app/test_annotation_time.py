@@ -1,4 +1,4 @@
-"""Seconds count while a photo is in sight, and go on where they were."""
+"""Seconds are counted per photo while it is shown, and added to those of earlier sessions."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def clock():
     return Clock()
 
 
-def test_only_the_photo_in_sight_ages(clock):
+def test_only_the_shown_photo_accumulates_time(clock):
     sight = SightClock(Notes(), clock)
     sight.show("a.png")
     clock.now += 3
@@ -27,7 +27,7 @@ def test_only_the_photo_in_sight_ages(clock):
     assert (sight.seconds("a.png"), sight.seconds("b.png"), sight.seconds("c.png")) == (3, 2, 0)
 
 
-def test_the_same_photo_shown_again_goes_on(clock):
+def test_showing_a_photo_again_continues_its_count(clock):
     sight = SightClock(Notes(), clock)
     sight.show("a.png")
     clock.now += 3
@@ -36,7 +36,7 @@ def test_the_same_photo_shown_again_goes_on(clock):
     assert sight.seconds("a.png") == 4
 
 
-def test_a_stopped_clock_does_not_run_and_a_later_one_goes_on_from_the_notes(clock):
+def test_a_stopped_clock_pauses_and_a_new_one_continues_from_saved_seconds(clock):
     notes = Notes()
     sight = SightClock(notes, clock)
     sight.show("a.png")

@@ -20,14 +20,14 @@ def test_the_worst_comes_first(cache):
         assert review.agreement[row] == pytest.approx((found & true).sum() / (found | true).sum())
     rows = [review.row("agreement", rank) for rank in range(len(review))]
     with_truth = [row for row in rows if not np.isnan(review.agreement[row])]
-    assert rows[: len(with_truth)] == with_truth  # what cannot be judged comes last
+    assert rows[: len(with_truth)] == with_truth  # samples without ground truth come last
     assert sorted(review.agreement[with_truth]) == [review.agreement[row] for row in with_truth]
     by_confidence = [reader.confidence[review.row("confidence", rank)] for rank in range(len(review))]
     assert by_confidence == sorted(by_confidence)
 
 
 class Student:
-    """One that marks what is bright."""
+    """A stub student that marks bright pixels."""
 
     threshold = 0.6
 
@@ -35,7 +35,7 @@ class Student:
         return [photo[..., 0].astype(np.float32) / 255 for photo in photos]
 
 
-def test_where_student_and_teacher_disagree_most_comes_first_and_is_marked(cache):
+def test_the_largest_disagreement_of_student_and_teacher_comes_first_and_is_marked(cache):
     review = CacheReview(cache, Student())
     assert not any(review.is_marked(row) for row in range(len(review)))
     with pytest.raises(InputError, match="there is no sample"):
@@ -48,10 +48,10 @@ def test_where_student_and_teacher_disagree_most_comes_first_and_is_marked(cache
         assert student_view(Student(), sample)[1] == review.student_agreement[row]
     rows = [review.row("student", rank) for rank in range(len(review))]
     assert sorted(review.student_agreement) == [review.student_agreement[row] for row in rows]
-    assert [row for row in rows if review.is_marked(row)] == rows[:1]  # a tenth of six, rounded up
+    assert [row for row in rows if review.is_marked(row)] == rows[:1]  # 10 % of six samples, rounded up
 
 
-def test_without_a_student_there_is_nothing_to_compare_with(cache):
+def test_comparison_without_a_loaded_student_is_refused(cache):
     with pytest.raises(InputError, match="no student is loaded"):
         CacheReview(cache).ask_student()
 
@@ -64,7 +64,7 @@ def test_empty_masks_agree(make_sample):
     assert agreement(replace(make_sample(2), pseudo_mask=empty, truth=empty + 255)) == 0
 
 
-def test_dropped_samples_are_on_a_list_that_prune_takes(cache, tmp_path):
+def test_dropped_samples_are_written_to_a_list_that_prune_accepts(cache, tmp_path):
     review = CacheReview(cache)
     before = {path.name: path.read_bytes() for path in cache.iterdir()}
     for rank in (0, 1, 2, 1):
@@ -80,19 +80,19 @@ def test_dropped_samples_are_on_a_list_that_prune_takes(cache, tmp_path):
 
 
 @pytest.mark.parametrize(("order", "rank"), [("agreement", -1), ("agreement", 6), ("size", 0), ("__class__", 0)])
-def test_a_rank_that_is_none_is_refused(cache, order, rank):
+def test_an_unknown_rank_is_refused(cache, order, rank):
     with pytest.raises(InputError, match="there is no sample"):
         CacheReview(cache).row(order, rank)
 
 
 @pytest.mark.parametrize("content", [b"seven\n", b"\xff\xfe", b"1.5"])
-def test_a_broken_list_is_named(cache, content):
+def test_a_broken_drop_list_is_named(cache, content):
     (cache / DROPPED).write_bytes(content)
     with pytest.raises(InputError, match=r"dropped\.txt: cannot be read"):
         CacheReview(cache)
 
 
-def test_links_lead_nowhere(cache, tmp_path):
+def test_links_out_of_the_folder_are_not_followed(cache, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("1\n")
     (cache / f".{DROPPED}.partial").symlink_to(secret)

@@ -1,4 +1,4 @@
-"""Boxes on the canvas are those of the photo, whatever a browser sends."""
+"""Conversion of boxes between photo and canvas, for any input from a browser."""
 
 import math
 
@@ -15,26 +15,26 @@ from stage1_pseudomask.teachers.grabcut import GrabCut
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory):
-    """600 × 400 pixels, opened as the tab opens it."""
+    """A photo of 600 × 400 pixels, opened as the tab does."""
     path = tmp_path_factory.mktemp("canvas") / "a.png"
     write_photo(path, np.full((400, 600, 3), 90, np.uint8))
     return Previewer(GrabCut()).open(path)
 
 
-def test_boxes_survive_the_way_to_the_canvas_and_back(photo):
+def test_boxes_survive_the_round_trip_to_the_canvas(photo):
     boxes = as_boxes([(10, 20, 110, 220), (599, 399, 600, 400)])
     value = on_canvas(photo, boxes)
-    assert value["image"].shape == (HEIGHT, WIDTH, 3)  # whatever the photo's shape
+    assert value["image"].shape == (HEIGHT, WIDTH, 3)  # for photos of any shape
     assert on_canvas(photo, boxes, proposed=True)["boxes"][0]["color"] != value["boxes"][0]["color"]
     np.testing.assert_allclose(drawn_boxes(value, photo), boxes, atol=0.02)
     halved = [{side: box[side] / 2 for side in ("xmin", "ymin", "xmax", "ymax")} for box in value["boxes"]]
-    scaled = {"boxes": [box | {"scaleFactor": 0.5} for box in halved]}  # a narrow window
+    scaled = {"boxes": [box | {"scaleFactor": 0.5} for box in halved]}  # as in a narrow window
     np.testing.assert_allclose(drawn_boxes(scaled, photo), boxes, atol=0.02)
 
 
-def test_boxes_are_cut_to_the_photo_and_specks_dropped(photo):
+def test_boxes_are_clipped_to_the_photo_and_specks_dropped(photo):
     box = {"xmin": WIDTH, "ymin": HEIGHT / 2, "xmax": -50, "ymax": HEIGHT}
-    speck = {"xmin": 300, "ymin": 200, "xmax": 300, "ymax": 200}  # what a press of the button begins with
+    speck = {"xmin": 300, "ymin": 200, "xmax": 300, "ymax": 200}  # the start of every drag
     outside = {"xmin": -50, "ymin": -50, "xmax": -5, "ymax": -5}
     endless = {"xmin": math.nan, "ymin": -math.inf, "xmax": math.inf, "ymax": 3}
     found = drawn_boxes({"boxes": [box, speck, outside, endless]}, photo)
@@ -59,7 +59,7 @@ def test_boxes_are_cut_to_the_photo_and_specks_dropped(photo):
         {"boxes": [{"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1}] * (MAX_BOXES + 1)},
     ],
 )
-def test_anything_else_than_boxes_is_refused_in_words(photo, payload):
+def test_anything_but_boxes_is_refused_with_a_message(photo, payload):
     with pytest.raises(AnnotationSessionError, match=r"reload the page|draw coarse ones"):
         drawn_boxes(payload, photo)
 

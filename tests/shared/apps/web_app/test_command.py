@@ -1,4 +1,4 @@
-"""``boxpromptiml app`` as a user starts and stops it."""
+"""``boxpromptiml app``, started and stopped as a user does."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def test_without_gradio_it_says_what_to_install(monkeypatch):
         command.app()
 
 
-def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
+def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(InputError, match="no such checkpoint"):
         command.app(checkpoint=str(tmp_path / "best.ckpt"), open_browser=False)
 
@@ -45,6 +45,6 @@ def test_proposals_without_a_student_are_refused(tmp_path):
         command.app(checkpoint=None, photos=tmp_path, proposals=1.0, open_browser=False)
 
 
-def test_a_limit_without_meaning_is_refused():
+def test_an_invalid_limit_is_refused():
     with pytest.raises(InputError, match="max_megabytes is 0"):
         command.app(max_megabytes=0)

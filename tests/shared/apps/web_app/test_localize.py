@@ -1,4 +1,4 @@
-"""A photo dropped on the page: the answer is the library's, and bad files get the library's words."""
+"""A photo dropped on the page gives the result of the library, and a bad file the library's error message."""
 
 import io
 import os
@@ -20,7 +20,7 @@ def address(open_page, localizer):
     return open_page(Contents(localizer), max_megabytes=1)
 
 
-def test_a_look_agrees_with_the_library(localizer, photo_file):
+def test_the_result_agrees_with_the_library(localizer, photo_file):
     view, found = look(localizer, read_photo(photo_file), photo_file.name), localizer.predict(photo_file)
     assert (view.width, view.height) == (200, 150)
     assert (view.shown_width, view.shown_height) == (640, 480)  # small photos are enlarged
@@ -35,7 +35,7 @@ def test_a_look_agrees_with_the_library(localizer, photo_file):
     assert f"<b>{len(found.regions)}</b>" in facts
 
 
-def test_in_tiles_the_probability_is_the_librarys_at_the_photos_own_size(localizer, photo_file):
+def test_tiled_probabilities_agree_with_the_library_at_full_resolution(localizer, photo_file):
     view, found = (
         look(localizer, read_photo(photo_file), photo_file.name, tiled=True),
         localizer.predict(photo_file, tiled=True),
@@ -45,14 +45,14 @@ def test_in_tiles_the_probability_is_the_librarys_at_the_photos_own_size(localiz
     assert f"{found.mask.mean():.1%}" in told(view, localizer.threshold)
 
 
-def test_a_large_photo_is_shown_at_full_size_and_a_huge_one_says_that_it_is_not(localizer):
+def test_a_large_photo_is_shown_at_full_size_and_a_huge_one_is_reported_as_shrunk(localizer):
     full = look(localizer, np.zeros((3000, 4000, 3), np.uint8), "a.png")
     assert (full.shown_width, full.shown_height) == (4000, 3000)
     huge = look(localizer, np.zeros((200, 8192, 3), np.uint8), "a.png")
     assert huge.caption() == "a.png, 8192 × 200, shown at 4096 × 100"
 
 
-def test_nothing_above_the_threshold_is_said_in_words():
+def test_nothing_above_the_threshold_is_reported():
     empty = np.zeros((8, 8), np.float32)
     view = LocalizedPhoto("a.png", "data:,", 64, 64, 64, 64, empty, empty, empty)
     assert "Nothing in this photo is above the threshold" in told(view, 0.5)
@@ -99,19 +99,19 @@ ODD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_files_get_one_line_and_are_deleted(localizer, tmp_path, name):
+def test_bad_files_are_refused_in_one_line_and_deleted(localizer, tmp_path, name):
     content, words = BAD[name]
     upload = tmp_path / "upload"
     upload.write_bytes(content)
     with pytest.raises(ImageError, match=words) as refused:
         consume(localizer, upload, name)
-    assert str(refused.value).startswith(f"{name}: ")  # not where the server keeps it
+    assert str(refused.value).startswith(f"{name}: ")  # not the path on the server
     assert "\n" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_photos_are_photos(localizer, tmp_path, name):
+def test_unusual_photos_are_accepted(localizer, tmp_path, name):
     upload = tmp_path / "upload"
     upload.write_bytes(ODD[name])
     view = consume(localizer, upload, name)
@@ -157,10 +157,10 @@ def test_a_photo_is_localized_and_its_mask_saved(visit, address, localizer, phot
     page.fill("#threshold input[type=number]", "0.99")
     page.press("#threshold input[type=number]", "Tab")
     page.wait_for_selector("#facts >> text=Nothing in this photo is above the threshold")
-    assert page.left == []  # no request for another machine
+    assert page.left == []  # no request to another host
 
 
-def test_bad_files_are_refused_in_words_and_the_page_goes_on(visit, address, photo_file):
+def test_bad_files_are_refused_with_a_message_and_the_page_keeps_working(visit, address, photo_file):
     page = visit(address)
     for name in ("empty.png", "cut.jpg", "bomb.png", "script.svg", "<b>name.png"):
         content, words = BAD[name]
@@ -172,7 +172,7 @@ def test_bad_files_are_refused_in_words_and_the_page_goes_on(visit, address, pho
     assert [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()] == []
 
 
-def test_a_file_above_the_size_limit_is_refused_in_words(visit, address):
+def test_a_file_above_the_size_limit_is_refused_with_a_message(visit, address):
     page = visit(address)
     drop(page, "large.png", bytes(3_000_000))
     page.wait_for_selector("text=/exceed the maximum allowed size/")

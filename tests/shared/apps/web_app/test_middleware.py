@@ -1,4 +1,4 @@
-"""The page answers its own address, its own routes and nothing else."""
+"""The web app accepts requests to its own address and its own routes only."""
 
 from pathlib import Path
 
@@ -26,28 +26,28 @@ def status(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost:7860", "LOCALHOST", "[::1]:7860", "[::1]"])
-def test_it_answers_to_the_names_of_this_machine(status, host):
+def test_names_of_this_machine_are_accepted(status, host):
     assert status("GET", "/", host=host) == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example", "", "192.168.0.7:7860"]
 )
-def test_a_name_that_somebody_else_points_here_is_refused(status, host):
+def test_a_foreign_host_name_that_resolves_here_is_refused(status, host):
     assert status("GET", "/", host=host) == 403
 
 
-def test_an_open_host_answers_to_any_name():
+def test_an_open_host_accepts_any_name():
     assert PageMiddleware(None, Path(), 1, None).refusal("GET", "/", Headers({"host": "lab.example"})) is None
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:8000", "http://localhost:7860"])
-def test_other_pages_may_not_use_it(status, origin):
+def test_requests_from_other_origins_are_refused(status, origin):
     assert status("POST", "/gradio_api/queue/join", origin=origin, content_length="10") == 403
     assert status("GET", "/config", sec_fetch_site="cross-site", sec_fetch_mode="no-cors") == 403
 
 
-def test_it_may_be_linked_to_and_used_from_itself(status):
+def test_links_to_it_and_requests_from_itself_are_accepted(status):
     assert status("GET", "/", sec_fetch_site="cross-site", sec_fetch_mode="navigate") == 200
     origin = "http://127.0.0.1:7860"
     assert status("POST", UPLOAD, origin=origin, sec_fetch_site="same-origin", content_length="10") == 200
@@ -75,11 +75,11 @@ def test_routes_that_the_page_does_not_need_are_closed(status, method, path):
     assert status(method, path, content_length="2") == 404
 
 
-def test_only_reading_and_posting(status):
+def test_only_get_head_and_post_are_accepted(status):
     assert {status(method, "/") for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")} == {405}
 
 
-def test_files_come_from_the_pages_own_folder_alone(status):
+def test_files_are_served_from_the_apps_own_folder_only(status):
     folder = status.folder / "ours"
     (folder / "mask.png").touch()
     (status.folder / "secret").touch()
@@ -102,5 +102,5 @@ def test_files_come_from_the_pages_own_folder_alone(status):
         (UPLOAD, "1e9", 411),
     ],
 )
-def test_what_is_too_large_or_does_not_say_is_refused_before_it_is_read(status, path, length, expected):
+def test_a_body_too_large_or_of_unknown_length_is_refused_unread(status, path, length, expected):
     assert status("POST", path, content_length=length) == expected

@@ -1,4 +1,4 @@
-"""The served page: on this machine alone, closed to the rest of the disk, and words where there is nothing."""
+"""The served page: local only, no access to the rest of the disk, and a hint in every tab without content."""
 
 import base64
 import http.client
@@ -26,7 +26,7 @@ def address(open_page):
 
 
 def ask(address, path, method="GET", body=None, **headers):
-    """One request, its path sent as it is."""
+    """Send one request without normalizing its path."""
     place = urlsplit(address)
     connection = http.client.HTTPConnection(place.hostname, place.port, timeout=10)
     connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
@@ -38,7 +38,7 @@ def ask(address, path, method="GET", body=None, **headers):
     return answer.status, answer.read(), answer.headers
 
 
-def test_it_listens_on_this_machine_alone(address):
+def test_it_listens_on_this_machine_only(address):
     assert urlsplit(address).hostname == "127.0.0.1"
     with socket.socket() as outside:
         outside.settimeout(1)
@@ -48,7 +48,7 @@ def test_it_listens_on_this_machine_alone(address):
         assert outside.connect_ex((own, urlsplit(address).port)) != 0
 
 
-def test_a_taken_port_is_named(address):
+def test_a_port_in_use_is_named(address):
     with (
         pytest.raises(InputError, match=r"127.0.0.1, port \d+: taken, .* name another --port"),
         served(Contents(), port=urlsplit(address).port),
@@ -61,7 +61,7 @@ def test_a_host_that_is_not_this_machine_is_named():
         pass
 
 
-def test_the_page_keeps_everything_at_home(address):
+def test_the_page_contacts_no_other_host(address):
     status, body, headers = ask(address, "/")
     assert status == 200
     assert "default-src 'self'" in headers["content-security-policy"]
@@ -96,7 +96,7 @@ ESCAPES = [
 
 
 @pytest.mark.parametrize("path", ESCAPES)
-def test_no_path_leads_out(address, path):
+def test_no_path_leads_out_of_the_served_files(address, path):
     ours = Path(os.environ["GRADIO_TEMP_DIR"])
     link = ours / "link"
     if not link.is_symlink():
@@ -106,7 +106,7 @@ def test_no_path_leads_out(address, path):
     assert b"root:" not in body
 
 
-def test_an_uploads_name_cannot_choose_its_place(address, tmp_path):
+def test_the_name_of_an_upload_cannot_choose_its_folder(address, tmp_path):
     ours = Path(os.environ["GRADIO_TEMP_DIR"])
     for name in (f"{tmp_path}/a.png", "../../a.png", "..\\..\\a.png", "\u2024\u2024/a.png", ".", "a\u202egnp.exe"):
         part = f'--b\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\nx\r\n--b--\r\n'
@@ -125,8 +125,8 @@ def secret(tmp_path):
     return path
 
 
-def lies(secret):
-    """What a hostile program could send in place of any input of any event."""
+def malicious_values(secret):
+    """Malicious values for any input of any event."""
     file = {"path": str(secret), "orig_name": "a.png", "size": 1, "meta": {"_type": "gradio.FileData"}}
     box = {"xmin": 1, "ymin": 1, "xmax": 30, "ymax": 20}
     yield from (file, file | {"meta": None}, {"image": file, "boxes": [box]})
@@ -141,7 +141,7 @@ def test_forged_events_read_and_write_nothing(open_page, localizer, secret, tmp_
     content, around = secret.read_bytes(), set(tmp_path.iterdir())
     events = json.loads(ask(address, "/config")[1])["dependencies"]
     asked = 0
-    for lie in lies(secret):
+    for lie in malicious_values(secret):
         for event in events:
             message = {"data": [lie] * len(event["inputs"]), "fn_index": event["id"], "session_hash": f"s{asked}"}
             body = json.dumps(message).encode()
@@ -159,19 +159,19 @@ def test_forged_events_read_and_write_nothing(open_page, localizer, secret, tmp_
     assert not list(photos.rglob("*secret*"))
 
 
-def test_another_sites_page_cannot_reach_it(address):
+def test_a_page_of_another_site_cannot_reach_it(address):
     assert ask(address, "/", Host="evil.example")[0] == 403
     assert ask(address, "/config", Origin="http://evil.example")[0] == 403
 
 
-def test_without_anything_to_open_each_tab_says_how_to_start(visit, address):
+def test_without_content_each_tab_says_how_to_start(visit, address):
     page = visit(address)
     page.wait_for_selector("text=boxpromptiml app")
     assert page.left == []
 
 
-def test_the_pages_files_go_with_it():
+def test_the_files_of_the_page_are_deleted_with_it():
     with served(Contents()):
         folder = Path(os.environ["GRADIO_TEMP_DIR"])
-        assert folder.stat().st_mode & 0o077 == 0  # nobody else may look
+        assert folder.stat().st_mode & 0o077 == 0  # private to the user
     assert not folder.exists()

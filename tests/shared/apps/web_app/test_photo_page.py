@@ -1,4 +1,4 @@
-"""One page about a photo: complete without any other file, and harmless whatever the photo's file is called."""
+"""The downloadable page about one photo: self-contained, and safe for any file name."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ HOSTILE = "<script>alert(1)</script>&\"'"
 
 @pytest.fixture
 def upload(tmp_path):
-    """A JPEG on its side, with a program's name in it."""
+    """A rotated JPEG with a software name in its EXIF data."""
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8))
     exif = photo.getexif()
     exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Software] = 6, HOSTILE
@@ -24,7 +24,7 @@ def upload(tmp_path):
     return tmp_path / "upload.jpg"
 
 
-def test_it_says_what_which_and_what_not(localizer, upload):
+def test_it_describes_the_photo_the_student_and_the_limits(localizer, upload):
     digest = hashlib.sha256(upload.read_bytes()).hexdigest()
     view = consume(localizer, upload, "mine.jpg")
     page = photo_page(view, 0.0, StudentFacts.of(localizer, "released"))
@@ -40,7 +40,7 @@ def test_no_text_becomes_markup(localizer, upload):
     assert "<script" not in page
 
 
-def test_it_needs_nothing_else(localizer, upload):
+def test_it_loads_no_other_file(localizer, upload):
     page = photo_page(consume(localizer, upload, "mine.jpg"), 0.4, StudentFacts.of(localizer, "mine"))
     assert "default-src 'none'" in page
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)

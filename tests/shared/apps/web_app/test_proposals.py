@@ -1,4 +1,4 @@
-"""A student's boxes are offered, never taken for the annotator's: what was not looked at is written nowhere."""
+"""Proposed boxes are only suggestions: boxes that the annotator has not seen are never written."""
 
 import json
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ SIDE = 100
 
 
 class BrightIsForged:
-    """A student whose probability is the photo's brightness, so that tests can paint it."""
+    """A stub student whose probability is the brightness of the photo, so that tests can paint it."""
 
     threshold = 0.3
     student = SimpleNamespace(image_size=SIDE)
@@ -43,7 +43,7 @@ def painted(level, box=(20, 30, 60, 70), height=100, width=200):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Photos that the student is sure, unsure and sure of, one in which it finds nothing, and a broken one."""
+    """Photos on which the student is certain, uncertain and certain, one where it finds nothing, and a broken one."""
     photos = tmp_path / "photos"
     photos.mkdir()
     for name, level in (("a", 250), ("b", 140), ("c", 255), ("d", 0)):
@@ -80,29 +80,29 @@ def test_uncertainty_is_the_mean_entropy_in_bits():
     assert uncertainty(np.array([[0.11]], np.float32)) == pytest.approx(0.5, abs=0.01)
 
 
-def test_boxes_are_loose_whole_pixels_of_the_photo_and_do_not_overlap():
+def test_boxes_are_loose_in_whole_pixels_and_do_not_overlap():
     (box,) = propose(BrightIsForged(), painted(255)).boxes_xyxy
     assert box.tolist() == [18, 28, 62, 72]
     apart = propose(BrightIsForged(), np.maximum(painted(255), painted(255, (61, 30, 90, 70)))).boxes_xyxy
-    assert len(apart) == 1  # with their margins they touch
+    assert len(apart) == 1  # they touch once the margins are added
     assert len(propose(BrightIsForged(), painted(0)).boxes_xyxy) == 0
 
 
-def test_those_that_it_is_least_sure_of_come_first(session):
+def test_the_most_uncertain_photos_come_first(session):
     Proposals(BrightIsForged(), session)
     assert session.names[0] == "b.png"
     assert session.names[-1] == "e.png"  # cannot be read
     assert session.current == 0
 
 
-def test_what_was_decided_is_not_asked_about(session, folder):
+def test_decided_photos_get_no_proposals(session, folder):
     session.authentic(session.names.index("b.png"))
     proposals = Proposals(BrightIsForged(), session)
     assert proposals.boxes("b.png") is None
     assert session.names[0] != "b.png"
 
 
-def test_what_was_never_shown_is_written_nowhere(session, folder):
+def test_proposals_never_shown_are_not_written(session, folder):
     proposals = Proposals(BrightIsForged(), session)
     assert [path.name for path in folder.iterdir() if path.suffix == ".json"] == []
     place = shown(session, proposals, "b.png")
@@ -115,7 +115,7 @@ def test_what_was_never_shown_is_written_nowhere(session, folder):
     assert again.is_proposal(again.names.index("b.png"))
 
 
-def test_proposals_are_accepted_as_they_stand_only_after_a_look(session, folder, clock):
+def test_proposals_can_be_accepted_only_after_they_were_shown(session, folder, clock):
     proposals = Proposals(BrightIsForged(), session)
     place = shown(session, proposals, "a.png")
     clock.now += LOOK_SECONDS / 2
@@ -136,10 +136,10 @@ def test_redrawing_removes_a_proposal_until_the_decision_is_undone(session, cloc
     clock.now += 3
     session.authentic(place)
     session.undo()
-    assert session.boxes(place).tolist() == [[18, 28, 62, 72]]  # as before anything was said
+    assert session.boxes(place).tolist() == [[18, 28, 62, 72]]  # as before the decision
 
 
-def test_seconds_with_and_without_and_what_was_kept(session, folder, clock):
+def test_statistics_compare_photos_with_and_without_proposals(session, folder, clock):
     proposals = Proposals(BrightIsForged(), session)
     for name, seconds, corrected in (("a.png", 2, 0), ("b.png", 4, 9)):
         place = shown(session, proposals, name)
@@ -161,12 +161,12 @@ def test_seconds_with_and_without_and_what_was_kept(session, folder, clock):
     assert "1 of 2 proposed boxes were accepted as they stood" in line
 
 
-def test_without_proposals_nothing_is_said_of_them():
+def test_without_proposals_no_statistics_mention_them():
     assert summary([Outcome(3.0, None, Label())]) == ""
     assert "without none was annotated" in summary([Outcome(3.0, Label(), Label(authentic=True))])
 
 
-def test_a_share_leaves_photos_to_compare_with(tmp_path):
+def test_a_share_below_one_leaves_photos_for_comparison(tmp_path):
     photos = tmp_path / "many"
     photos.mkdir()
     for i in range(40):
@@ -178,7 +178,7 @@ def test_a_share_leaves_photos_to_compare_with(tmp_path):
     assert offered == {name for name in AnnotationSession(photos).names if again.boxes(name) is not None}
 
 
-def test_what_the_canvas_rounded_is_what_was_offered():
+def test_a_box_rounded_by_the_canvas_counts_as_unchanged():
     offered = as_boxes([(10, 10, 50, 50), (100, 100, 120, 130)])
     drawn = as_boxes([(100.6, 99.5, 120, 130), (10, 10, 58, 50), (10, 10.4, 50, 50)])
     assert snapped(drawn, offered, 1).tolist() == [[100, 100, 120, 130], [10, 10, 58, 50], [10, 10, 50, 50]]

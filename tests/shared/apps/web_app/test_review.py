@@ -1,4 +1,4 @@
-"""A cache on the page: the worst sample first, dropped or sent to be drawn again."""
+"""The Review tab: samples of a cache, worst first, can be dropped or sent to Annotate for new boxes."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ from stage1_pseudomask.teachers.grabcut import GrabCut
 
 @pytest.fixture
 def photos(tmp_path, disk):
-    """The folder that the cache was made from: its images 0 to 5, 640 × 480."""
+    """Folder of the photos of the cache: images 0 to 5, 640 × 480 pixels."""
     folder = tmp_path / "photos"
     folder.mkdir()
     records = []
@@ -46,7 +46,7 @@ def test_pictures_have_boxes_and_masks(make_sample):
     assert pair(replace(sample, truth=mask), 64)[1] is not None
 
 
-def test_a_damaged_sample_is_said_in_words(cache, flip):
+def test_a_damaged_sample_is_reported(cache, flip):
     review = CacheReview(cache)
     flip(cache / "shard-001-00000.h5", 1)
     row = review.reader.image_ids.tolist().index(1)
@@ -54,7 +54,7 @@ def test_a_damaged_sample_is_said_in_words(cache, flip):
     assert 'class="notice error"' in look(review, "confidence", rank)[3]
 
 
-def test_a_sheet_holds_what_is_around(tmp_path, stamp, make_sample):
+def test_a_sheet_shows_one_page_of_samples(tmp_path, stamp, make_sample):
     folder = tmp_path / "many"
     write_shard(folder / "shard-000-00000.h5", [make_sample(i) for i in range(SHEET + 3)], [], stamp)
     write_index(folder, stamp)
@@ -76,7 +76,7 @@ def test_samples_where_student_and_teacher_disagree_are_marked(cache, localizer)
     assert f"student, IoU with the pseudo-mask {review.student_agreement[review.row('student', 0)]:.2f}" in detail
 
 
-def test_the_student_is_asked_when_its_order_is_chosen(visit, serve, cache, localizer):
+def test_the_student_runs_only_when_its_ranking_is_selected(visit, serve, cache, localizer):
     review = CacheReview(cache, localizer)
     with serve(Contents(localizer, review=review)) as address:
         page = visit(address)
@@ -116,7 +116,7 @@ def test_drop_and_fix_in_a_browser(visit, serve, until, cache, photos):
     assert fixed == dict.fromkeys(range(6), 1) | {second: 2}
 
 
-def test_without_its_photos_a_sample_cannot_be_fixed_and_the_page_says_so(visit, serve, cache):
+def test_without_its_photo_a_sample_cannot_be_fixed_and_the_page_says_so(visit, serve, cache):
     with serve(Contents(review=CacheReview(cache))) as address:
         page = visit(address)
         page.wait_for_selector("#sample >> text=1 of 6")

@@ -1,4 +1,4 @@
-"""The Space for the Hugging Face hub: what its files name exists, and its command starts the page as a Space does."""
+"""The Hugging Face Space: its files refer to existing things, and its command starts the app as on the hub."""
 
 import json
 import re
@@ -23,14 +23,14 @@ def test_its_card_and_its_dockerfile_agree():
     assert card["sdk"] == "docker"
     assert of("EXPOSE") == [str(card["app_port"])]
     assert of("USER") == ["user"]
-    assert "--uid 1000" in " ".join(of("RUN"))  # the user that the hub runs a Space as
+    assert "--uid 1000" in " ".join(of("RUN"))  # user id under which the hub runs a Space
     assert len(card["short_description"]) <= 60
 
 
-def test_its_command_serves_the_released_student_to_the_hubs_frame(tmp_path):
+def test_its_command_serves_the_released_student_in_the_frame_of_the_hub(tmp_path):
     program, *words = json.loads(of("ENTRYPOINT")[0])
     assert program == "boxpromptiml"
-    words[words.index("--port") + 1] = "0"  # any that is free
+    words[words.index("--port") + 1] = "0"  # any free port
     command = [sys.executable, "-m", "boxpromptiml.cli", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         try:

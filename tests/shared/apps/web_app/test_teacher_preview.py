@@ -15,7 +15,7 @@ class CountingTeacher(GrabCut):
         return super().embed(photos)
 
 
-def test_the_mask_is_the_teachers_at_the_size_that_is_shown(tmp_path, disk):
+def test_the_mask_is_that_of_the_teacher_at_the_displayed_size(tmp_path, disk):
     pixels, inside = disk(np.random.default_rng(1), 600, 900, (400, 300), 120)
     write_photo(tmp_path / "a.png", pixels)
     teacher = CountingTeacher()
@@ -32,7 +32,7 @@ def test_the_mask_is_the_teachers_at_the_size_that_is_shown(tmp_path, disk):
     assert teacher.asked == 1  # one embedding for all boxes of a photo
 
 
-def test_a_file_that_changed_is_read_again(tmp_path):
+def test_a_changed_file_is_read_again(tmp_path):
     previewer = Previewer(GrabCut())
     for size in ((30, 40), (50, 60)):
         write_photo(tmp_path / "a.png", np.zeros((*size, 3), np.uint8))

@@ -5,7 +5,7 @@ from PIL import Image
 
 @pytest.fixture
 def pictured():
-    """A function that fills a folder with grey images of 100 × 80 pixels, or another size."""
+    """Function that fills a folder with grey images, 100 × 80 pixels by default."""
 
     def make(folder, *names, size=(100, 80)):
         for name in names:

@@ -1,4 +1,4 @@
-"""One small set of drawn boxes as every door gets it: manifests, and what annotation tools export."""
+"""One small set of drawn boxes as every reader gets it: manifests, and what annotation tools export."""
 
 import json
 import re
@@ -16,28 +16,28 @@ from boxpromptiml.manifests.manifest import read_manifest, write_manifest
 
 SIZE = 100, 80
 BOX = 10.5, 20.5, 40, 60
-DOORS = ("manifest", "coco", "into", "label_studio", "json_min", "yolo", "voc")
-"""`read_manifest`; `import_boxes` of each format; and into a manifest that there is."""
+READERS = ("manifest", "coco", "into", "label_studio", "json_min", "yolo", "voc")
+"""`read_manifest`, `import_boxes` for each format, and `import_boxes` into an existing manifest."""
 
 ODD = ["shot 10:20:30.png", "100%.png", "a%20b.png", "a b.png", "a?d=c.png", "c.png", "d#1.png", "d.png", "(1).png",
        '"q".png', " e.png", "e.png", "1a2b3c4d-f.png", "f.png", "g_png.rf.00ff.png", "g.png", "ü.png", "h.i.png",
        "https:j.png", "&amp;.png", "~.png", "$HOME.png", "-k.png", "%.png", "l..m.png"]  # fmt: skip
-"""Names that photos have, of which one could be taken for another."""
+"""Unusual photo names, some of which could be mistaken for one another."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Two photos, ``a.jpg`` and ``b.jpg``, with what somebody drew on them.
+class Annotations:
+    """Annotations of two photos, ``a.jpg`` and ``b.jpg``.
 
     Attributes:
-        names: what the annotations call them.
-        boxes: of each photo, (label, x1 y1 x2 y2 in pixels).
-        size: what the annotations say of their size.
-        encoding: of the files.
-        nulls: write null, or nothing, where a value may be left out.
-        texts: write ids as texts.
-        rotation: of the first photo's boxes.
-        twice: list the first photo twice.
+        names: File names in the annotations.
+        boxes: Per photo a list of (label, (x1, y1, x2, y2)) in pixels.
+        size: Width and height in the annotations.
+        encoding: Text encoding of the files.
+        nulls: Write null or nothing for optional values.
+        texts: Write ids as strings.
+        rotation: Rotation of the first photo's boxes.
+        twice: List the first photo twice.
     """
 
     names: tuple[str, str] = ("a.jpg", "b.jpg")
@@ -54,39 +54,39 @@ class Drawn:
         pairs = list(zip(self.names, self.boxes, strict=True))
         return [*pairs, pairs[0]] if self.twice else pairs
 
-    def but(self, **changes):
+    def replaced(self, **changes):
         return replace(self, **changes)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a door made of a set: boxes by the photo's name, whether photos are authentic, and all that it said."""
+class Outcome:
+    """Result of a reader: boxes by photo name, names of authentic photos, and everything it printed."""
 
     boxes: dict
     authentic: set
-    said: str
+    output: str
 
 
-def ask(door, folder, drawn, capsys, **options):
-    """Write the set, give it to a door, and say what came of it."""
+def read_with(reader, folder, drawn, capsys, **options):
+    """Write annotations in a reader's format, read them with it and return the outcome."""
     photos = folder / "images"
     photos.mkdir(parents=True)
     for name in ("a.jpg", "b.jpg"):
         Image.fromarray(np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)).save(photos / name)
-    path = drawn(folder) if callable(drawn) else written(door, folder, drawn)
+    path = drawn(folder) if callable(drawn) else written(reader, folder, drawn)
     try:
-        manifest = read_manifest(path if door == "manifest" else _imported(door, folder, path, options))
+        manifest = read_manifest(path if reader == "manifest" else _imported(reader, folder, path, options))
     except InputError as error:
-        return Answer({}, set(), str(error) + capsys.readouterr().out)
+        return Outcome({}, set(), str(error) + capsys.readouterr().out)
     assert all(record.path.resolve().parent == photos for record in manifest.records), "nothing else is ever opened"
     lines = capsys.readouterr().out + "".join(f"{aside.file}: {aside.reason}\n" for aside in manifest.set_aside)
     boxes = {record.path.name: [tuple(box) for box in record.boxes_xyxy.tolist()] for record in manifest.records}
-    return Answer(boxes, {record.path.name for record in manifest.records if record.authentic}, lines)
+    return Outcome(boxes, {record.path.name for record in manifest.records if record.authentic}, lines)
 
 
-def _imported(door, folder, path, options):
+def _imported(reader, folder, path, options):
     out = folder / "out.json"
-    if door == "into":
+    if reader == "into":
         records = [
             ImageRecord(i, folder / "images" / f"{name}.jpg", *SIZE, as_boxes([(1, 1, 9, 9)]), "train", "s")
             for i, name in enumerate("ab", start=1)
@@ -94,19 +94,21 @@ def _imported(door, folder, path, options):
         write_manifest(folder / "before.json", records)
         import_boxes("coco", path, out, into=folder / "before.json", overwrite=True, **options)
     else:
-        images = None if door == "yolo" else folder / "images"
-        import_boxes({"json_min": "label_studio"}.get(door, door), path, out, images=images, overwrite=True, **options)
+        images = None if reader == "yolo" else folder / "images"
+        import_boxes(
+            {"json_min": "label_studio"}.get(reader, reader), path, out, images=images, overwrite=True, **options
+        )
     return out
 
 
-def written(door, folder, drawn):
-    """The file, or the folder, that holds the set for a door."""
-    if door == "voc":
+def written(reader, folder, drawn):
+    """Write annotations in a reader's format; return the file or folder."""
+    if reader == "voc":
         return _voc(folder, drawn)
-    if door == "yolo":
+    if reader == "yolo":
         return _yolo(folder, drawn)
-    content = {"label_studio": tasks, "json_min": rows}.get(door, coco)(drawn)
-    path = folder / ("images/set.json" if door == "manifest" else "set.json")
+    content = {"label_studio": tasks, "json_min": rows}.get(reader, coco)(drawn)
+    path = folder / ("images/set.json" if reader == "manifest" else "set.json")
     path.write_bytes(json.dumps(content).encode(drawn.encoding))
     return path
 
@@ -179,7 +181,7 @@ def _percent(label, box, rotation):
 
 
 def _yolo(folder, drawn):
-    """A list of images names them, and may come from elsewhere; labels are found by the images' names here."""
+    """The set as YOLO: a list with the image names, and label files named after the images."""
     labels = sorted({label for _, boxes in drawn.images for label, _ in boxes})
     data = {"train": "train.txt", "val": None, "names": labels or ["forged"]} | ({"nc": None} if drawn.nulls else {})
     (folder / "data.yaml").write_bytes(yaml.safe_dump(data).encode(drawn.encoding))
@@ -196,7 +198,7 @@ def _yolo(folder, drawn):
 
 
 def _voc(folder, drawn):
-    """XML files of names of their own, which say in ``<filename>`` what they are about."""
+    """The set as Pascal VOC: XML files with unrelated names; ``<filename>`` names the image."""
     (folder / "Annotations").mkdir()
     for i, (name, boxes) in enumerate(drawn.images):
         top = ElementTree.Element("annotation")

@@ -20,7 +20,7 @@ CVAT = """{"licenses":[{"name":"","id":0,"url":""}],
 "bbox":[283.44,267.61,294.96,338.09],"iscrowd":0,"attributes":{"occluded":false,"rotation":0.0}},
 {"id":2,"image_id":1,"category_id":2,"segmentation":[[10.5,20.0,30.0,20.0,30.0,60.25]],"area":400.0,
 "bbox":[10.5,20.0,19.5,40.25],"iscrowd":0,"attributes":{"occluded":true}}]}"""
-"""The file that CVAT exports as COCO 1.0."""
+"""A file exported by CVAT as COCO 1.0."""
 
 
 def written(folder, annotations, images=({"id": 1, "file_name": "a.jpg"},), **more):
@@ -29,7 +29,7 @@ def written(folder, annotations, images=({"id": 1, "file_name": "a.jpg"},), **mo
     return path
 
 
-def test_an_export_of_cvat(tmp_path):
+def test_a_cvat_export_is_read(tmp_path):
     path = tmp_path / "instances_default.json"
     path.write_text(CVAT)
     drawings = read(path)
@@ -43,8 +43,8 @@ def test_an_export_of_cvat(tmp_path):
     assert (second.boxes, second.shares, second.authentic, second.split) == ([], False, False, None)
 
 
-def test_files_in_the_wild(tmp_path):
-    """No size, no area, no categories, ids of any kind, fields that mean something else to others."""
+def test_incomplete_files_are_read(tmp_path):
+    """Files without size, area or categories, with ids of any type and fields that other tools use differently."""
     images = [
         {"id": "b7", "file_name": "a.jpg", "width": 640.0, "height": 480.0, "split": "train2017", "source": 5},
         {"id": 9, "file_name": "b.jpg", "kind": ["x"], "mask_file": None, "authentic": "no"},
@@ -70,7 +70,7 @@ def test_files_in_the_wild(tmp_path):
         ({"bbox": [1, 2, 3, 4], "attributes": {"rotation": 12.5}}, "annotation 5 is a rotated box"),
     ],
 )
-def test_boxes_polygons_and_what_has_no_box(tmp_path, annotation, corners):
+def test_boxes_polygons_and_annotations_without_a_box(tmp_path, annotation, corners):
     (only,) = read(written(tmp_path, [{"id": 5, "image_id": 1, **annotation}])).images
     (box,) = only.boxes
     if isinstance(corners, str):
@@ -79,12 +79,12 @@ def test_boxes_polygons_and_what_has_no_box(tmp_path, annotation, corners):
         assert box.corners == corners
 
 
-def test_boxes_of_no_image_are_listed(tmp_path):
+def test_boxes_without_an_image_are_listed(tmp_path):
     drawings = read(written(tmp_path, [{"image_id": 8, "bbox": [1, 2, 3, 4]}] * 2))
     assert drawings.problems == [f"{tmp_path / 'boxes.json'}: 2 boxes of image 8, which is not listed"]
 
 
-def test_an_image_id_that_two_images_have_is_refused(tmp_path):
+def test_a_duplicate_image_id_is_refused(tmp_path):
     images = [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
     with pytest.raises(AnnotationError, match="id 1 more than once"):
         read(written(tmp_path, [], images))
@@ -92,7 +92,7 @@ def test_an_image_id_that_two_images_have_is_refused(tmp_path):
         read(written(tmp_path, [], [images[0], {"id": 2, "file_name": 7}]))
 
 
-def test_what_is_written_opens_in_pycocotools_and_has_every_field_that_cvat_reads(tmp_path):
+def test_written_files_open_in_pycocotools_and_have_every_field_that_cvat_reads(tmp_path):
     records = [
         ImageRecord(
             4, tmp_path / "Tp" / "a.jpg", 100, 80, as_boxes([(1, 2, 30.25, 40), (0, 0, 100, 80)]), "val", "casia1",

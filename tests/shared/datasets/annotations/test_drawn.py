@@ -27,7 +27,7 @@ def test_a_broken_file_is_refused_in_one_line_that_names_the_place(tmp_path, con
     assert "\n" not in line
 
 
-def test_files_that_are_not_there_are_named(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(AnnotationError, match="no such file"):
         parse_json(tmp_path / "boxes.json", dict)
     with pytest.raises(AnnotationError, match="cannot be read"):
@@ -58,5 +58,5 @@ def test_text_is_read_with_and_without_a_byte_order_mark(tmp_path):
         (".", None),
     ],
 )
-def test_what_tools_call_the_splits(path, split):
+def test_split_names_of_annotation_tools_are_recognized(path, split):
     assert named_split(path) == split

@@ -28,7 +28,7 @@ SIDES = st.sampled_from([1, 7, 640, 3999, 4096, 9000, 30_000])
 
 @st.composite
 def images(draw):
-    """Everything an image of a manifest can have but its file; boxes in pixels or in thousandths of them."""
+    """Strategy for manifest entries with every field but the image file; boxes in pixels or thousandths of a pixel."""
     width, height = draw(SIDES), draw(SIDES)
 
     parts, least = draw(st.sampled_from([(1, 1), (1000, 1000)]))
@@ -53,9 +53,9 @@ def images(draw):
 @given(described=st.dictionaries(NAMES, images(), min_size=1, max_size=5))
 @settings(max_examples=30, deadline=None)
 def test_a_round_trip_loses_nothing(tmp_path_factory, format, described):
-    """Every format writes more digits than the thousandths of a pixel that a manifest holds, so that coordinates come
-    back to the last bit in images of up to 4,096 pixels a side. Above, float32 itself cannot always tell apart a
-    thousandth, and a manifest's ``x + width`` may differ by a step of float32."""
+    """A manifest holds thousandths of a pixel. Every format writes more digits, so coordinates are recovered exactly in
+    images of up to 4,096 pixels a side. Above, float32 cannot always resolve a thousandth of a pixel, and ``x + width``
+    may differ by one float32 step."""
     folder = tmp_path_factory.mktemp("round")
     records = []
     for image_id, (name, values) in enumerate(described.items(), start=5):
@@ -71,7 +71,7 @@ def test_a_round_trip_loses_nothing(tmp_path_factory, format, described):
     out = folder / OUT[format]
     try:
         assert export_boxes(folder / "set" / "before.json", format, out, prelabels=False) == 0
-    except AnnotationError as error:  # two files that only their suffix or their split tells apart
+    except AnnotationError as error:  # two files that differ only in suffix or split
         if format not in ("yolo", "voc") or out.exists() or "could not be told apart" not in str(error):
             raise
         return
@@ -104,7 +104,7 @@ def manifest(tmp_path, pictured):
 
 @pytest.mark.parametrize("format", OUT)
 def test_exports_can_be_read_without_the_manifest(tmp_path, manifest, format):
-    """What a format has no place for is lost then: ids, sources, masks and kinds, and Label Studio's splits."""
+    """Fields that the format lacks are then lost: ids, sources, masks and kinds, and the splits in Label Studio."""
     assert export_boxes(manifest, format, tmp_path / OUT[format], prelabels=False, copy_images=True) == 0
     pictures = None if format in ("yolo", "voc") else manifest.parent
     out = tmp_path / "after.json"
@@ -125,7 +125,7 @@ def test_boxes_corrected_in_label_studio_come_back(tmp_path, manifest):
     assert export_boxes(manifest, "label_studio", tasks) == 0
     exported = json.loads(tasks.read_text())
     assert exported[0]["data"]["image"] == "/data/local-files/?d=my%20set/images/a.jpg"
-    for number, task in enumerate(exported):  # as a person who accepts the first, moves the second, skips the third
+    for number, task in enumerate(exported):  # the annotator accepts the first, moves the second, skips the third
         result = task.pop("predictions")[0]["result"]
         task |= {"id": number, "annotations": [{"result": result, "was_cancelled": number == 2}]}
     del exported[1]["annotations"][0]["result"][1]
@@ -136,7 +136,7 @@ def test_boxes_corrected_in_label_studio_come_back(tmp_path, manifest):
     assert [record.boxes_xyxy.tolist() for record in after] == [[[1, 2, 30.125, 40]], [[50, 20, 60, 24]]]
 
 
-def test_the_start_of_label_studio_is_explained(tmp_path, manifest, capsys):
+def test_the_start_command_of_label_studio_is_printed(tmp_path, manifest, capsys):
     export_boxes(manifest, "label_studio", tmp_path / "tasks.json", label='a "b"')
     said = capsys.readouterr().out
     assert "<Label value='a \"b\"'/>" in said
@@ -146,7 +146,7 @@ def test_the_start_of_label_studio_is_explained(tmp_path, manifest, capsys):
     assert json.loads((tmp_path / "tasks.json").read_text())[2]["data"]["image"] == "https://host/au/a.jpg"
 
 
-def test_what_cannot_be_exported_is_said(tmp_path, manifest, capsys):
+def test_images_that_cannot_be_exported_are_reported(tmp_path, manifest, capsys):
     with pytest.raises(InputError, match=r"such as boxes\.json"):
         export_boxes(manifest, "coco", tmp_path / "boxes")
     with pytest.raises(InputError, match="nor an export"):
@@ -168,8 +168,8 @@ def test_what_cannot_be_exported_is_said(tmp_path, manifest, capsys):
 
 
 @pytest.mark.parametrize("format", OUT)
-def test_every_name_that_is_written_is_read(tmp_path, pictured, format):
-    """Each photo has a box of its own, so that none can take another's place."""
+def test_every_written_name_is_read_back(tmp_path, pictured, format):
+    """Each photo has a different box, so a mix-up of names would show."""
     root = pictured(tmp_path / "set", *ODD)
     records = [
         ImageRecord(i, root / name, 100, 80, as_boxes([(i, i, i + 30, i + 20)]), "val", "s")

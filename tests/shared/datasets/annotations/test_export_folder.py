@@ -25,7 +25,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_what_is_no_export_is_never_touched(tmp_path, overwrite):
+def test_a_folder_that_is_not_an_export_is_never_touched(tmp_path, overwrite):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     for out in (tmp_path / "full", tmp_path / "full" / "file"):
@@ -58,7 +58,7 @@ def test_only_files_of_the_earlier_export_are_replaced(tmp_path, capsys):
     exported(out, a="1", b="other", d="4")
 
 
-def test_images_are_linked_so_that_both_folders_may_move_or_copied(tmp_path, pictured):
+def test_images_are_copied_or_linked_relative_so_that_both_folders_may_move(tmp_path, pictured):
     source = pictured(tmp_path / "before" / "set", "a.jpg") / "a.jpg"
     place_image(source, tmp_path / "before" / "linked" / "deep" / "a.jpg", copy=False)
     place_image(source, tmp_path / "before" / "copied" / "a.jpg", copy=True)
@@ -71,7 +71,7 @@ def test_images_are_linked_so_that_both_folders_may_move_or_copied(tmp_path, pic
         place_image(tmp_path / "gone.jpg", tmp_path / "out" / "gone.jpg", copy=False)
 
 
-def test_images_that_only_their_suffix_tells_apart_are_refused():
+def test_images_that_differ_only_in_suffix_are_refused():
     refuse_shared_names(PurePosixPath(name) for name in ("a.jpg", "x/a.png", "a.b.jpg"))
     with pytest.raises(AnnotationError, match="x/a: two images"):
         refuse_shared_names(PurePosixPath(name) for name in ("x/a.jpg", "x/a.png"))

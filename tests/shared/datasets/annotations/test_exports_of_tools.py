@@ -1,4 +1,4 @@
-"""Whole exports as tools really write them, and what else turned up in one."""
+"""Complete exports as annotation tools write them, and unusual content found in real ones."""
 
 import json
 
@@ -24,7 +24,7 @@ COCO = {
          "iscrowd": 0},
     ],
 }  # fmt: skip
-"""What Roboflow writes beside the photos, category 0 for the whole set."""
+"""Roboflow's COCO file beside the photos; category 0 stands for the whole set."""
 XML = (
     "<annotation><folder></folder><filename>{name}</filename><path>{name}</path><source><database>roboflow.com"
     "</database></source><size><width>100</width><height>80</height><depth>3</depth></size><segmented>0</segmented>"
@@ -44,7 +44,7 @@ def fill(folder, **texts):
 
 @pytest.fixture
 def imported(tmp_path, capsys):
-    """Import something; the exit code, (boxes, split) by the photo's path, and the lines that were printed."""
+    """Function that imports annotations and returns exit code, (boxes, split) per photo path, and printed lines."""
 
     def run(format, path, **options):
         code = import_boxes(format, path, tmp_path / "out" / "set.json", overwrite=True, **options)
@@ -68,7 +68,7 @@ def test_coco_of_roboflow(tmp_path, pictured, imported):
 
 
 def test_pascal_voc_of_roboflow(tmp_path, pictured, imported):
-    """Photos and XML files side by side in train, valid and test."""
+    """Photos and XML files lie side by side in train, valid and test."""
     names = [f"{split}/{stem}_jpg.rf.0b5c7a" for split, stem in (("train", "a"), ("valid", "b"), ("test", "c"))]
     pictured(tmp_path, *(f"{name}.jpg" for name in names))
     fill(tmp_path, **{f"{n}.xml": XML.format(name=f"{n[6:]}.jpg", label="manipulated") for n in names})
@@ -92,7 +92,7 @@ def test_yolo_of_roboflow_without_its_test_split(tmp_path, pictured, imported):
 
 
 def test_pascal_voc_of_cvat(tmp_path, pictured, imported):
-    """Subsets are called Train and Validation, and names with spaces are quoted in their lists."""
+    """Subsets are called Train and Validation, and their lists quote names with spaces."""
     pictured(tmp_path, "JPEGImages/day 1/a.jpg", "JPEGImages/b.jpg")
     fill(
         tmp_path,
@@ -145,7 +145,7 @@ def test_ultralytics_yolo_of_cvat_also_written_on_windows(tmp_path, pictured, im
     assert imported("yolo", tmp_path)[:2] == (0, {"images/train/a.jpg": ([BOX], "train")})
 
 
-def test_folders_tell_the_splits_without_data_yaml(tmp_path, pictured, imported):
+def test_without_data_yaml_folders_give_the_splits(tmp_path, pictured, imported):
     pictured(tmp_path, "train/images/a.jpg", "valid/images/b.jpg", "images/test2017/c.jpg")
     fill(tmp_path, **{"train/labels/a.txt": LINE, "valid/labels/b.txt": LINE, "labels/test2017/c.txt": LINE})
     assert [split for _, split in imported("yolo", tmp_path)[1].values()] == ["test", "train", "val"]
@@ -180,8 +180,8 @@ def test_yolo_and_pascal_voc_of_label_studio(tmp_path, pictured, imported):
     assert found[:2] == (0, {"originals/a.jpg": ([BOX], "train")})
 
 
-def test_yolo_keypoints_are_no_polygon(tmp_path, pictured, imported):
-    """Two points of two numbers behind a box look like a polygon of four corners."""
+def test_yolo_keypoints_are_not_taken_for_a_polygon(tmp_path, pictured, imported):
+    """A box followed by two keypoints looks like a polygon of four corners."""
     yaml = "train: images\nkpt_shape: [2, 2]\nnames: {0: manipulated}\n"
     fill(pictured(tmp_path, "images/a.jpg"), **{"data.yaml": yaml, "labels/a.txt": "0 .25 .5 .3 .5 .9 .9 .1 .1\n"})
     assert imported("yolo", tmp_path)[1] == {"images/a.jpg": ([BOX], "train")}
@@ -205,7 +205,7 @@ def test_yolo_keypoints_are_no_polygon(tmp_path, pictured, imported):
         ({"annotations": [COCO["annotations"][0] | {"attributes": {"rotation": 30}}]}, "a rotated box"),
     ],
 )  # fmt: skip
-def test_both_readers_of_coco_say_the_same_of_damage(tmp_path, pictured, capsys, changes, words):
+def test_both_readers_of_coco_report_damage_alike(tmp_path, pictured, capsys, changes, words):
     path = fill(pictured(tmp_path, "a_jpg.rf.0b5c7a.jpg"), **{"set.json": COCO | changes}) / "set.json"
     try:
         told = [aside.reason for aside in read_manifest(path).set_aside]
@@ -220,7 +220,7 @@ def test_both_readers_of_coco_say_the_same_of_damage(tmp_path, pictured, capsys,
 @pytest.mark.parametrize(
     "content",
     [
-        [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}],  # results of a detector
+        [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}],  # detection results
         {"info": {}, "categories": {}, "items": [{"id": "a", "annotations": []}]},  # Datumaro
         {
             "version": "5.2",
@@ -228,10 +228,10 @@ def test_both_readers_of_coco_say_the_same_of_damage(tmp_path, pictured, capsys,
             "imagePath": "a.jpg",
         },  # LabelMe
         {"a.jpg1234": {"filename": "a.jpg", "regions": []}},  # VIA
-        {"images": [], "categories": []},  # a test list of COCO
+        {"images": [], "categories": []},  # a COCO test list
     ],
 )
-def test_json_of_other_kinds_is_no_coco(tmp_path, content):
+def test_other_json_formats_are_refused_as_coco(tmp_path, content):
     path = fill(tmp_path, **{"set.json": content}) / "set.json"
     for read in (read_manifest, lambda path: import_boxes("coco", path, tmp_path / "out.json")):
         with pytest.raises(InputError, match="not COCO") as caught:
@@ -239,7 +239,7 @@ def test_json_of_other_kinds_is_no_coco(tmp_path, content):
         assert len(str(caught.value).splitlines()) == 1
 
 
-def test_ids_beyond_64_bits_are_counted_anew(tmp_path, pictured, imported):
+def test_ids_beyond_64_bits_are_renumbered(tmp_path, pictured, imported):
     content = COCO | {"images": [COCO["images"][0] | {"id": 2**70}]}
     content["annotations"] = [COCO["annotations"][0] | {"image_id": 2**70}]
     path = fill(pictured(tmp_path, "a_jpg.rf.0b5c7a.jpg"), **{"set.json": content}) / "set.json"
@@ -248,15 +248,15 @@ def test_ids_beyond_64_bits_are_counted_anew(tmp_path, pictured, imported):
     assert len(imported("coco", path)[1]) == 1
 
 
-def test_parts_of_a_voc_object_are_not_its_box(tmp_path, pictured, imported):
+def test_part_boxes_of_a_voc_object_are_ignored(tmp_path, pictured, imported):
     part = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></part>"
     text = XML.format(name="a.jpg", label="manipulated").replace("<pose>", part + "<pose>")
     fill(pictured(tmp_path, "a.jpg"), **{"a.xml": text})
     assert imported("voc", tmp_path)[1] == {"a.jpg": ([BOX], "train")}
 
 
-def test_a_split_without_a_box_is_mentioned(tmp_path, pictured, imported):
-    """Label files that are all empty may be what an export lost."""
+def test_a_split_without_a_box_is_reported(tmp_path, pictured, imported):
+    """If all label files are empty, the export may have lost the boxes."""
     pictured(tmp_path, "train/images/a.jpg", "valid/images/b.jpg", "valid/images/c.jpg")
     fill(tmp_path, **{"train/labels/a.txt": LINE, "valid/labels/b.txt": "", "valid/labels/c.txt": ""})
     code, found, said = imported("yolo", tmp_path)
@@ -264,8 +264,8 @@ def test_a_split_without_a_box_is_mentioned(tmp_path, pictured, imported):
     assert "note: val: none of its 2 images has a box; they count as authentic" in said
 
 
-def test_boxes_of_larger_images_are_mentioned(tmp_path, pictured, imported):
-    """Where a file does not say how large its images were."""
+def test_boxes_of_larger_images_are_reported(tmp_path, pictured, imported):
+    """For files that do not give the size of their images."""
     boxes = [[120, 30, 150, 40], [20, 60, 60, 70], [90, 30, 50, 50]]
     content = {
         "images": [{"id": i, "file_name": f"{i}.jpg"} for i in range(3)],

@@ -12,7 +12,7 @@ from boxpromptiml.manifests.manifest import read_manifest, write_manifest
 
 
 def coco(path, images, boxes=(), **more):
-    """A COCO file with images by name, all of 100 × 80 pixels unless they say otherwise, and (name, box, label)."""
+    """Write a COCO file from image names (100 × 80 pixels by default) and (name, box, label) tuples."""
     ids = {name: i for i, name in enumerate(images, start=1)}
     labels = sorted({label for _, _, label in boxes})
     path.write_text(
@@ -35,7 +35,7 @@ def coco(path, images, boxes=(), **more):
 
 
 def imported(annotations, out, capsys, **more):
-    """Exit code, records by file name, and the lines about what was skipped."""
+    """Import and return the exit code, the records by file name, and the lines about skipped images."""
     code = import_boxes("coco", annotations, out, overwrite=True, **more)
     manifest = read_manifest(out)
     assert manifest.set_aside == []
@@ -114,7 +114,7 @@ def test_only_the_named_labels_count(tmp_path, pictured, capsys):
         import_boxes("coco", path, tmp_path / "out.json", labels=["slice"])
 
 
-def test_an_image_without_a_box_is_what_the_user_says(tmp_path, pictured, capsys):
+def test_an_image_without_a_box_is_what_the_option_says(tmp_path, pictured, capsys):
     pictured(tmp_path, "a.jpg", "b.jpg", "c.jpg")
     path = coco(tmp_path / "boxes.json", {"a.jpg": {}, "b.jpg": {}}, [("a.jpg", [1, 1, 5, 5], "f")])
     _, records, said = imported(path, tmp_path / "out.json", capsys)
@@ -126,7 +126,7 @@ def test_an_image_without_a_box_is_what_the_user_says(tmp_path, pictured, capsys
 
 @pytest.fixture
 def before(tmp_path, pictured):
-    """A manifest of four images, one of them authentic, with everything a manifest can say."""
+    """A manifest of four images, one of them authentic, with every possible field."""
     root = pictured(tmp_path / "set", "Tp/a.jpg", "Tp/b.jpg", "Tp/c.jpg", "Au/a.jpg")
     pictured(root, "Gt/a.png")
     rows = as_boxes([(1, 2, 30, 40)])
@@ -140,8 +140,8 @@ def before(tmp_path, pictured):
     return root / "before.json"
 
 
-def test_into_a_manifest_only_boxes_are_replaced(tmp_path, before, capsys):
-    """No image is opened: the manifest knows their sizes."""
+def test_import_into_a_manifest_replaces_only_boxes(tmp_path, before, capsys):
+    """No image is opened, since the manifest has the sizes."""
     for image in before.parent.glob("*/*.jpg"):
         image.write_bytes(b"")
     boxes = [("Tp/a.jpg", [50, 50, 10, 10], "f"), ("b.jpg", [0, 0, 9, 9], "f"), ("b.jpg", [20, 0, 9, 9], "f")]
@@ -153,7 +153,7 @@ def test_into_a_manifest_only_boxes_are_replaced(tmp_path, before, capsys):
     assert [r.boxes_xyxy.tolist() for r in after] == [
         [[50, 50, 60, 60]],
         [[0, 0, 9, 9], [20, 0, 29, 9]],
-        [[1, 2, 30, 40]],  # which the annotations leave out
+        [[1, 2, 30, 40]],  # not in the annotations
         [],
     ]
     for new, was in zip(after, old, strict=True):
@@ -163,7 +163,7 @@ def test_into_a_manifest_only_boxes_are_replaced(tmp_path, before, capsys):
             assert getattr(new, field) == getattr(was, field)
 
 
-def test_into_a_manifest_what_contradicts_it_is_left_out(tmp_path, before, capsys):
+def test_import_into_a_manifest_skips_contradictions(tmp_path, before, capsys):
     boxes = [("Au/a.jpg", [1, 1, 5, 5], "f"), ("Tp/a.jpg", [1, 1, 5, 5], "f"), ("new.jpg", [1, 1, 5, 5], "f")]
     names = {"Au/a.jpg": {}, "Tp/a.jpg": {}, "Tp/b.jpg": {}, "Tp/c.jpg": {"width": 50}, "new.jpg": {}}
     path = coco(tmp_path / "boxes.json", names, boxes)
@@ -180,7 +180,7 @@ def test_into_a_manifest_what_contradicts_it_is_left_out(tmp_path, before, capsy
     assert len(said) == 3
 
 
-def test_arguments_that_do_not_go_together_are_refused(tmp_path, before):
+def test_conflicting_arguments_are_refused(tmp_path, before):
     path = coco(tmp_path / "boxes.json", {"Tp/a.jpg": {}}, [("Tp/a.jpg", [1, 1, 5, 5], "f")])
     with pytest.raises(InputError, match="leave out --images"):
         import_boxes("coco", path, tmp_path / "out.json", into=before, split="val")
@@ -190,7 +190,7 @@ def test_arguments_that_do_not_go_together_are_refused(tmp_path, before):
         import_boxes("coco", path, tmp_path / "out")
 
 
-def test_a_share_of_the_training_images_is_kept_for_validation(tmp_path, pictured):
+def test_a_fraction_of_the_training_images_becomes_validation(tmp_path, pictured):
     names = [f"{folder}/{i}.jpg" for folder in "xy" for i in range(20)]
     pictured(tmp_path, *names)
     images = {name: {"split": "test"} if name == "x/0.jpg" else {} for name in names}
@@ -219,7 +219,7 @@ def test_the_masks_and_splits_of_our_own_coco_files_are_read(tmp_path, pictured,
     assert {(record.source, record.split) for record in records.values()} == {("mine", "val")}
 
 
-def test_the_command_line_says_how_it_went(tmp_path, pictured, capsys):
+def test_the_exit_code_tells_complete_partial_and_failed_imports_apart(tmp_path, pictured, capsys):
     pictured(tmp_path, "a.jpg", "b.jpg")
     boxes = [("a.jpg", [1, 1, 5, 5], "f"), ("b.jpg", [1, 1, 5, 5], "f")]
     path = coco(tmp_path / "boxes.json", {"a.jpg": {}, "b.jpg": {}}, boxes)

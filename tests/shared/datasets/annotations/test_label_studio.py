@@ -59,7 +59,7 @@ ROW = {
     "updated_at": "2024-01-11T20:23:22.988950Z",
     "lead_time": 16.17,
 }  # fmt: skip
-"""A row of JSON-MIN."""
+"""An entry of a JSON-MIN export."""
 
 
 def exported(folder, *rows):
@@ -76,7 +76,7 @@ def region(value, **more):
 
 
 @pytest.mark.parametrize("row", [TASK, ROW])
-def test_both_exports_say_the_same(tmp_path, row):
+def test_json_and_json_min_exports_agree(tmp_path, row):
     (only,) = exported(tmp_path, row).images
     (box,) = only.boxes
     assert box.labels == ("forged",)
@@ -97,11 +97,11 @@ def test_both_exports_say_the_same(tmp_path, row):
         ({"image": "http://["}, ("task 51406",)),
     ],
 )
-def test_images_are_named_by_the_path_in_their_address(tmp_path, data, names):
+def test_images_are_named_by_the_path_in_their_url(tmp_path, data, names):
     assert exported(tmp_path, TASK | {"data": data}).images[0].names == names
 
 
-def test_of_several_annotations_the_one_changed_last_counts(tmp_path):
+def test_the_most_recently_changed_annotation_counts(tmp_path):
     other = region({"x": 1, "y": 1, "width": 2, "height": 2, "rectanglelabels": ["forged"]})
     later = ANNOTATION | {"result": [other], "created_at": "2023", "updated_at": "2024-01-12T00:00:00Z"}
     skipped = ANNOTATION | {"result": [], "was_cancelled": True, "updated_at": "2025-01-01T00:00:00Z"}
@@ -113,7 +113,7 @@ def test_of_several_annotations_the_one_changed_last_counts(tmp_path):
     assert second.names == ("b.png",)
 
 
-def test_skipped_open_and_empty_tasks_are_told_apart(tmp_path):
+def test_skipped_open_and_empty_tasks_are_distinguished(tmp_path):
     skipped = TASK | {"annotations": [ANNOTATION | {"was_cancelled": True}]}
     waiting = TASK | {"annotations": [], "predictions": [{"result": [REGION]}]}
     drawings = exported(tmp_path, skipped, waiting, task())
@@ -143,7 +143,7 @@ def test_skipped_open_and_empty_tasks_are_told_apart(tmp_path):
         ([region({"x": 5, "y": 5, "width": 1, "keypointlabels": ["x"]})], "a point"),
     ],
 )
-def test_what_was_drawn_instead_of_a_rectangle(tmp_path, results, boxes):
+def test_other_shapes_than_rectangles(tmp_path, results, boxes):
     (only,) = exported(tmp_path, task(*results)).images
     if isinstance(boxes, str):
         assert boxes in only.boxes[0].corners
@@ -153,17 +153,17 @@ def test_what_was_drawn_instead_of_a_rectangle(tmp_path, results, boxes):
 
 
 def of(field, place=None, x=20):
-    """A region on the image of a field, and on a place in a list."""
+    """A region on the image of a data field, at a position in a list of images."""
     value = {**REGION["value"], "x": x}
     return region(value, to_name=field) | ({} if place is None else {"item_index": place})
 
 
 def lefts(drawings):
-    """Left sides of the boxes of each image, or the reason against it."""
+    """Left edges of the boxes of each image, or the reason why it was skipped."""
     return {i.names[0]: i.defect or [round(box.corners[0], 2) for box in i.boxes] for i in drawings.images}
 
 
-def test_boxes_stay_on_their_own_image_of_a_task_with_several(tmp_path):
+def test_boxes_stay_on_their_image_in_a_task_with_several(tmp_path):
     two = {"before": "/data/upload/3/1a2b3c4d-a.jpg", "after": "s3://bucket/b.jpg", "text": "which one?"}
     drawings = exported(tmp_path, task(of("after", x=30), of("before"), of("after", x=40)) | {"data": two})
     assert lefts(drawings) == {"data/upload/3/1a2b3c4d-a.jpg": [0.2], "b.jpg": [0.3, 0.4]}
@@ -181,7 +181,7 @@ def test_boxes_stay_on_their_own_image_of_a_task_with_several(tmp_path):
         ({"pages": ["a.jpg", "b.jpg"]}, [of("image", 5)]),
     ],
 )
-def test_where_nothing_tells_whose_box_it_is_no_image_gets_it(tmp_path, data, results):
+def test_a_box_that_cannot_be_assigned_goes_to_no_image(tmp_path, data, results):
     drawings = exported(tmp_path, task(*results) | {"data": data})
     assert {name: "does not say which of them" in why for name, why in lefts(drawings).items()} == {
         "a.jpg": True,
@@ -189,7 +189,7 @@ def test_where_nothing_tells_whose_box_it_is_no_image_gets_it(tmp_path, data, re
     }
 
 
-def test_boxes_of_an_image_that_the_task_does_not_name_are_refused(tmp_path):
+def test_boxes_of_an_image_unknown_to_the_task_are_refused(tmp_path):
     hidden = {"image": "a.jpg", "other": "https://host/photo?id=7"}
     (why,) = lefts(exported(tmp_path, task(of("image"), of("other")) | {"data": hidden})).values()
     assert "belong to several images" in why
@@ -198,7 +198,7 @@ def test_boxes_of_an_image_that_the_task_does_not_name_are_refused(tmp_path):
     assert len(rows.images) == 2
 
 
-def test_an_original_shown_for_comparison_is_left_out(tmp_path):
+def test_an_original_photo_shown_for_comparison_is_left_out(tmp_path):
     data = [{"image": f"{n}.jpg", "original": f"{n}-before.jpg"} for n in "ab"]
     drawings = exported(tmp_path, task(of("image")) | {"data": data[0]}, task() | {"data": data[1]})
     assert lefts(drawings) == {"a.jpg": [0.2], "b.jpg": []}
@@ -225,7 +225,7 @@ def test_a_broken_task_costs_one_image(tmp_path):
 
 
 @pytest.mark.parametrize("prelabels", [True, False])
-def test_tasks_fit_the_import_of_label_studio(tmp_path, prelabels):
+def test_written_tasks_fit_the_import_of_label_studio(tmp_path, prelabels):
     records = [
         ImageRecord(5, tmp_path / "ü b#1.png", 200, 80, as_boxes([(20, 8, 70, 80)]), "train", "s"),
         ImageRecord(6, tmp_path / "x" / "c.png", 200, 80, as_boxes([]), "train", "s", authentic=True),

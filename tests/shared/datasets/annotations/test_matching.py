@@ -24,27 +24,27 @@ def test_every_image_is_found_by_its_own_path_with_and_without_suffix(paths):
     assert found(paths, *(path.replace(".jpg", ".*") for path in paths)) == paths
 
 
-def test_a_file_name_is_enough_where_only_one_image_has_it():
+def test_a_unique_file_name_is_enough():
     assert found(["x/a.jpg", "y/b.jpg"], "a.jpg", "elsewhere/b.jpg", "set\\y\\b.jpg")[0] == "x/a.jpg"
     assert found(["x/a.jpg", "y/b.jpg"], "elsewhere/b.jpg") == ["y/b.jpg"]
     assert found(["x/a.jpg", "y/a.jpg"], "deep\\below\\y\\a.jpg") == ["y/a.jpg"]
 
 
-def test_what_could_be_two_images_is_neither():
+def test_an_ambiguous_name_matches_no_image():
     (reason,) = found(["x/a.jpg", "y/a.jpg"], "a.jpg")
     assert "x/a.jpg and /data/set/y/a.jpg could both be meant" in reason
     assert found(["x/a.jpg", "y/a.jpg"], ("a.*", "y/a.jpg")) == ["y/a.jpg"]
     assert "no image of that name in /data/set" in found(["x/a.jpg"], "b.jpg")[0]
 
 
-def test_no_two_entries_get_one_image():
+def test_no_two_entries_match_the_same_image():
     assert found(["x/a.jpg"], "x/a.jpg", "gone/a.jpg") == ["x/a.jpg", found(["b.jpg"], "a.jpg")[0]]
     twice = found(["x/a.jpg", "b.jpg"], "x/a.jpg", "b.jpg", "x/a.jpg")
     assert twice[1] == "b.jpg"
     assert twice[0] == twice[2] == "2 entries are about this image; keep one"
 
 
-def test_accents_are_the_same_however_they_are_stored():
+def test_accents_match_in_any_unicode_normal_form():
     assert found(["u\u0308/a.jpg"], "\u00fc/a.jpg") == ["u\u0308/a.jpg"]
 
 
@@ -65,11 +65,11 @@ def test_accents_are_the_same_however_they_are_stored():
         "my%20a.*",
     ],
 )
-def test_names_of_other_places_count_by_what_they_end_with(name):
+def test_paths_from_other_machines_match_by_their_last_parts(name):
     assert found(["x/my a.jpg", "b.jpg"], name) == ["x/my a.jpg"]
 
 
-def test_an_image_of_that_very_name_goes_before_what_the_name_may_mean():
+def test_an_exact_name_takes_precedence_over_its_interpretations():
     assert found(ODD, *ODD) == ODD
     assert found(ODD, *reversed(ODD)) == ODD[::-1]
     assert found(ODD, *(f"elsewhere/{name}" for name in ODD)) == ODD

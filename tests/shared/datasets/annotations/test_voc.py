@@ -94,7 +94,7 @@ def test_numbers_with_a_point_are_edges_counted_from_zero_as_cvat_writes_them(tm
     assert only.boxes[0].corners == (10.5, 20, 30.25, 60)
 
 
-def test_one_file_beside_its_image_and_an_image_in_two_splits(tmp_path):
+def test_a_file_beside_its_image_and_an_image_in_two_splits(tmp_path):
     saved(tmp_path, a=boxed(1, 1, 5, 5), b=boxed(1, 1, 5, 5))
     assert [image.names for image in read(tmp_path / "b.xml").images] == [("b.*",)]
     (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
@@ -103,13 +103,13 @@ def test_one_file_beside_its_image_and_an_image_in_two_splits(tmp_path):
     assert [image.split for image in read(tmp_path).images] == ["val", None]
 
 
-def test_a_path_of_another_machine_in_filename_leads_nowhere(tmp_path):
+def test_a_foreign_path_in_filename_is_not_followed(tmp_path):
     text = boxed(1, 1, 5, 5).replace("<object>", "<filename>C:\\photos\\..\\old.jpg</filename><object>")
     assert read(saved(tmp_path, a=text)).images[0].names == ("a.*", "old.jpg")
 
 
 @pytest.mark.parametrize("text", [BOMB, OUTSIDE])
-def test_entities_are_refused(tmp_path, text):
+def test_xml_entities_are_refused(tmp_path, text):
     (only,) = read(saved(tmp_path, a=text)).images
     assert only.defect == f"{tmp_path / 'a.xml'}: declares entities, which annotations do not need; export it again"
 
@@ -141,7 +141,7 @@ def test_a_missing_folder_is_named(tmp_path):
         read(tmp_path / "gone")
 
 
-def test_what_is_written_follows_the_devkit(tmp_path, pictured):
+def test_written_files_follow_the_devkit(tmp_path, pictured):
     root = pictured(tmp_path / "set", "Tp/a.jpg", "b.png")
     records = [
         ImageRecord(1, root / "Tp" / "a.jpg", 100, 80, as_boxes([(0, 9, 100, 80), (1.5, 2, 30, 40)]), "test", "s"),

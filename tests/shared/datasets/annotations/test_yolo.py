@@ -57,7 +57,7 @@ def test_the_layout_of_ultralytics(tmp_path, pictured, path):
         assert [box.labels for box in a.boxes] == [("bicycle",), ("person",)]
         assert a.boxes[0].corners == (0.375, 0.25, 0.625, 0.75)
         assert (a.split, b.split, c.split) == ("train", "train", "val")
-        assert (a.authentic, b.authentic, c.authentic) == (False, True, False)  # b's label file is empty, c has none
+        assert (a.authentic, b.authentic, c.authentic) == (False, True, False)  # b: empty label file, c: none
         assert a.shares
         assert a.size is None
 
@@ -76,13 +76,13 @@ def test_the_layout_of_roboflow(tmp_path, pictured):
     assert images["valid/images/a.jpg"].names[1:] == ("images/a.jpg", "a.jpg")
 
 
-def test_lists_of_images_also_of_another_machine(tmp_path, pictured):
+def test_image_lists_even_from_another_machine(tmp_path, pictured):
     root = pictured(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg")
     train = "./images/a.jpg\n/home/anna/set/images/b.jpg\n\ngone/d.jpg\n"
     filled(root, train=train, val="images/a.jpg\nimages/c.jpg")
     filled(root, **{"data.yaml": "train: train.txt\nval: val.txt\n"})
     assert {name: image.split for name, image in by_name(read(root)).items()} == {
-        "images/a.jpg": "train",  # which goes before val
+        "images/a.jpg": "train",  # takes precedence over val
         "images/b.jpg": "train",
         "gone/d.jpg": "train",
         "images/c.jpg": "val",
@@ -99,7 +99,7 @@ def test_folders_without_data_yaml(tmp_path, pictured):
     assert (only.names, only.boxes[0].labels) == (("a.b.jpg",), ("3",))
 
 
-def test_labels_without_their_images_keep_what_they_say(tmp_path, pictured):
+def test_labels_without_their_images_are_kept(tmp_path, pictured):
     root = filled(pictured(tmp_path, "images/a.jpg"), **{"labels/a": "", "labels/x/b": "0 .5 .5 .2 .2"})
     images = by_name(read(root))
     assert list(images) == ["images/a.jpg", "images/x/b.*"]
@@ -132,7 +132,7 @@ def test_boxes_polygons_oriented_boxes_and_broken_lines(tmp_path, pictured, line
         assert only.boxes[1].corners == pytest.approx(corners)
 
 
-def test_what_is_no_text_costs_one_image(tmp_path, pictured):
+def test_a_binary_label_file_costs_one_image(tmp_path, pictured):
     root = filled(pictured(tmp_path, "a.jpg", "b.jpg"), **{"b": "0 .5 .5 .2 .2"})
     (root / "a.txt").write_bytes(b"0 0.5\xff")
     broken, good = read(root).images
@@ -161,7 +161,7 @@ def test_a_data_yaml_that_cannot_be_used_is_refused_in_one_line(tmp_path, text, 
         read(tmp_path / "gone")
 
 
-def test_ultralytics_finds_the_label_of_every_image_that_is_written(tmp_path, pictured):
+def test_ultralytics_finds_the_label_of_every_written_image(tmp_path, pictured):
     names = ["images/a.jpg", "x/images/b.png", "au/c.jpg", "d.jpg"]
     root = pictured(tmp_path / "set", *names)
     splits = ["train", "val", "train", "test"]
@@ -177,13 +177,13 @@ def test_ultralytics_finds_the_label_of_every_image_that_is_written(tmp_path, pi
         for image in (tmp_path / "yolo" / described[split]).rglob("*.*"):
             if image.suffix != ".txt":
                 text = f"{os.sep}labels{os.sep}".join(str(image).rsplit(f"{os.sep}images{os.sep}", 1))
-                with open(text.rsplit(".", 1)[0] + ".txt") as stream:  # noqa: PTH123 - as Ultralytics does it
+                with open(text.rsplit(".", 1)[0] + ".txt") as stream:  # noqa: PTH123 (as Ultralytics does)
                     found[image.resolve().relative_to(root.resolve()).as_posix()] = split, stream.read()
     line = "0 0.200000000 0.500000000 0.200000000 0.500000000\n"
     assert found == {name: (split, line * (i % 2)) for i, (name, split) in enumerate(zip(names, splits, strict=True))}
 
 
-def test_images_that_could_not_be_told_apart_afterwards_are_refused(tmp_path, pictured):
+def test_images_whose_labels_would_collide_are_refused(tmp_path, pictured):
     root = pictured(tmp_path / "set", "images/a.jpg", "a.jpg")
     records = [
         ImageRecord(i, root / name, 100, 80, as_boxes([]), split, "s", authentic=True)

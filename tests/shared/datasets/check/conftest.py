@@ -1,4 +1,4 @@
-"""A small data set without a fault, on disk, that each test spoils in its own way."""
+"""A small valid data set on disk, which each test spoils in a different way."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 96, 80
 
 
 def draw_scene(seed):
-    """(80, 96, 3) smooth noise: scenes of two seeds are as unlike as two photos."""
+    """Smooth noise of shape (80, 96, 3); scenes of different seeds differ as much as two photos."""
     noise = np.random.default_rng(seed).normal(size=(HEIGHT, WIDTH, 3))
     smooth = sum(cv2.GaussianBlur(noise, (0, 0), HEIGHT / share) * HEIGHT / share for share in (8, 16, 40))
     return np.uint8(np.clip(128 + 90 * smooth, 0, 255))
@@ -26,7 +26,7 @@ def draw_scene(seed):
 
 @dataclass
 class DataSet:
-    """Images whose files lie in a folder: pixels 24 to 52 by 20 to 48 are manipulated, in a box around them."""
+    """Manifest entries with files in a folder; pixels 24 to 52 by 20 to 48 are manipulated, with a box around them."""
 
     folder: Path
     records: list[ImageRecord]
@@ -63,7 +63,7 @@ def scene():
 
 @pytest.fixture
 def clean(tmp_path):
-    """Images 1 to 9 of nine scenes: four of train, two of val, three of test; 3, 6 and 9 are authentic."""
+    """Images 1 to 9 of nine scenes: four in train, two in val, three in test; 3, 6 and 9 are authentic."""
     data = DataSet(tmp_path, [])
     for seed, split in enumerate(["train"] * 4 + ["val"] * 2 + ["test"] * 3):
         data.add(draw_scene(seed), split, authentic=seed % 3 == 2)

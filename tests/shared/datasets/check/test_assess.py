@@ -6,7 +6,7 @@ def assessed(data, limits):
     return assess([read_manifest(data.write())], [data.entry(record.image_id) for record in data.records], limits)
 
 
-def test_splits_are_described_without_what_is_set_aside(clean, limits):
+def test_split_statistics_leave_out_images_to_set_aside(clean, limits):
     (clean.folder / "1.png").unlink()
     report = assessed(clean, limits)
     assert (report.images, report.splits["train"].images, report.splits["train"].manipulated) == (9, 3, 2)
@@ -21,13 +21,13 @@ def test_a_leak_is_an_error_and_its_image_is_to_be_set_aside(clean, scene, limit
     assert report.splits["train"].authentic == 1
 
 
-def test_an_image_with_a_fault_of_its_own_is_not_compared(clean, scene, limits):
+def test_an_unusable_image_is_not_compared_with_others(clean, scene, limits):
     clean.add(scene(8), "train")
     (clean.folder / "10_mask.png").unlink()
     assert assessed(clean, limits).counts == {"missing_mask": 1}
 
 
-def test_the_gravest_findings_come_first(clean, scene, limits):
+def test_findings_are_sorted_by_severity(clean, scene, limits):
     (clean.folder / "1.png").unlink()
     clean.add(scene(8), "train")
     clean.add(scene(3)[::-1].copy(), "train")

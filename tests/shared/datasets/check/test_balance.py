@@ -7,7 +7,7 @@ from boxpromptiml.datasets.check.balance import Range, balance
 from boxpromptiml.datasets.check.measure import Entry, Facts
 
 
-def test_counts_and_ranges_are_those_worked_out_by_hand():
+def test_counts_and_ranges_match_a_hand_computed_case():
     splice = ImageRecord(1, Path("1"), 100, 80, as_boxes([(0, 0, 9, 9)]), "train", "a", Path("m"), kind="splice")
     removal = replace(splice, width=200, boxes_xyxy=as_boxes([(0, 0, 9, 9)] * 3), source="b", kind="removal")
     boxed = replace(splice, width=300, mask_path=None, kind=None)

@@ -115,11 +115,11 @@ WHERE = {
     "duplicate": [10],
     "near_duplicate": [10],
 }
-"""Images that a finding is about, where that is not image 2."""
+"""Images concerned by a finding, where not image 2."""
 
 
 @pytest.mark.parametrize("code", sorted(set(CODES) - {"nothing_usable"}))
-def test_each_finding_is_found_where_it_was_planted_and_nowhere_else(clean, scene, code):
+def test_each_fault_is_found_where_it_was_planted_and_nowhere_else(clean, scene, code):
     globals()[code](clean, scene)
     severity = CODES[code].severity
     report = checked(clean, {"error": 4, "warning": 3, "note": 0}[severity])
@@ -137,7 +137,7 @@ def test_training_needs_a_manipulated_image(clean, scene):
     assert report.findings[0].split == "train"
 
 
-def test_a_clean_set_is_fit_and_shown(clean, capsys):
+def test_a_clean_set_passes_and_is_shown(clean, capsys):
     report = checked(clean, 0, shown=6)
     assert (report.verdict, report.findings, report.set_aside, report.images) == ("fit", [], {}, 9)
     assert images.read_photo(clean.folder / "set-check/check.png").std() > 10
@@ -149,7 +149,7 @@ def test_a_clean_set_is_fit_and_shown(clean, capsys):
     ]
 
 
-def test_leaks_are_seen_between_manifests(clean, scene, tmp_path):
+def test_leaks_between_manifests_are_found(clean, scene, tmp_path):
     leak(clean, scene)
     manifests = [clean.write("train.json", ["train"]), clean.write("val.json", ["val"])]
     for manifest in manifests:
@@ -162,7 +162,7 @@ def test_leaks_are_seen_between_manifests(clean, scene, tmp_path):
     assert "of val" in finding["text"]
 
 
-def test_what_is_written_follows_its_types(clean, scene):
+def test_the_written_report_matches_its_types(clean, scene):
     leak(clean, scene)
     no_truth(clean, scene)
     report = checked(clean, 4)
@@ -171,7 +171,7 @@ def test_what_is_written_follows_its_types(clean, scene):
     assert report.limits.distance == 14
 
 
-def test_a_listed_image_can_be_set_aside_and_the_rest_is_fit(clean, scene):
+def test_without_the_listed_images_the_rest_passes(clean, scene):
     for plant in (leak, authentic_with_mask, no_truth):
         plant(clean, scene)
     (aside,) = checked(clean, 4).set_aside.values()
@@ -186,18 +186,18 @@ def test_thresholds_are_arguments(clean, scene):
     assert checked(clean, 4, outside=0.2, full=0.1).counts["full_mask"] == 7
 
 
-def test_it_is_a_command(clean, capsys):
+def test_it_runs_as_a_command(clean, capsys):
     assert main(["check", "--manifest", str(clean.write()), "--workers", "1"]) == 0
     assert main(["check", "--manifest", f"[{clean.write('a.json')},{clean.write('b.json')}]", "--workers", "1"]) == 3
     assert "9 × duplicate" in capsys.readouterr().out
 
 
-def test_a_manifest_that_is_named_twice_is_checked_once(clean):
+def test_a_manifest_given_twice_is_checked_once(clean):
     assert check([clean.write(), clean.write()], workers=1) == 0
 
 
 @pytest.mark.parametrize("arguments", [{"outside": 1.5}, {"full": -0.1}, {"distance": 40}, {"shown": -1}])
-def test_arguments_without_meaning_are_refused(clean, arguments):
+def test_invalid_arguments_are_refused(clean, arguments):
     with pytest.raises(InputError, match=next(iter(arguments))):
         check(clean.write(), **arguments)
 
@@ -210,7 +210,7 @@ def test_manifests_without_an_image_are_refused(tmp_path):
         check(tmp_path / "other.json")
 
 
-def test_a_manifest_of_unusable_entries_only_is_not_fit(tmp_path):
+def test_a_manifest_of_unusable_entries_only_fails(tmp_path):
     entry = {"id": 1, "file_name": "a.jpg", "width": 10, "height": 10}
     box = {"id": 1, "image_id": 1, "bbox": [20, 20, 5, 5]}
     (tmp_path / "set.json").write_text(json.dumps({"images": [entry], "annotations": [box]}))

@@ -7,7 +7,7 @@ from boxpromptiml.datasets.check.duplicates import repeats, same_photos, twins
 
 @pytest.fixture
 def found(clean, limits):
-    """(code, image id, id of the image that it repeats) of everything that is there more than once."""
+    """Function that returns (code, image id, id of the repeated image) of every duplicate."""
 
     def look():
         groups = same_photos([clean.entry(record.image_id) for record in clean.records], limits)
@@ -26,23 +26,23 @@ def forged(photo):
     return copy
 
 
-def test_nine_scenes_are_nine_photos(found):
+def test_different_scenes_are_no_duplicates(found):
     assert found() == []
 
 
-def test_the_training_image_gives_way_to_val_and_test(clean, scene, found):
+def test_of_a_leak_the_training_image_is_dropped(clean, scene, found):
     clean.add(images.jpeg_round_trip(scene(0), 80), "val")
     clean.add(images.jpeg_round_trip(scene(6), 80), "val")
     assert found() == [("leak", 1, 10), ("leak", 11, 7)]
 
 
-def test_a_photo_in_all_three_splits_stays_in_the_test_set(clean, scene, found):
+def test_a_photo_in_all_three_splits_is_kept_in_the_test_set(clean, scene, found):
     clean.add(scene(0), "val")
     clean.add(scene(0), "test")
     assert found() == [("leak", 1, 10), ("leak", 10, 11)]
 
 
-def test_a_twin_is_expected_beside_its_forgery_and_a_leak_elsewhere(clean, scene, found, limits):
+def test_an_authentic_twin_is_accepted_in_the_split_of_its_forgery_and_a_leak_elsewhere(clean, scene, found, limits):
     clean.add(forged(scene(2)), "train")
     clean.add(forged(scene(5)), "train")
     assert found() == [("leak", 11, 6)]
@@ -50,25 +50,25 @@ def test_a_twin_is_expected_beside_its_forgery_and_a_leak_elsewhere(clean, scene
     assert twins(groups) == {"train": 1}
 
 
-def test_of_many_copies_the_first_stays(clean, scene, found):
+def test_of_several_copies_the_first_is_kept(clean, scene, found):
     for _ in range(2):
         clean.add(scene(0), "train")
     clean.add(images.jpeg_round_trip(scene(0), 80), "train")
     assert found() == [("duplicate", 10, 1), ("duplicate", 11, 1), ("near_duplicate", 12, 1)]
 
 
-def test_a_file_with_two_labels_is_doubtful_in_both_places(clean, scene, found):
+def test_a_file_with_contradictory_labels_is_reported_in_both_places(clean, scene, found):
     clean.add(scene(0), "train", authentic=True)
     assert found() == [("contradiction", 1, 10), ("contradiction", 10, 1)]
 
 
-def test_flat_copies_are_duplicates_by_their_bytes(clean, found):
+def test_copies_of_flat_images_are_found_by_their_bytes(clean, found):
     for _ in range(2):
         clean.add(np.full((80, 96, 3), 255, np.uint8), "train")
     assert found() == [("duplicate", 11, 10)]
 
 
-def test_the_text_says_how_alike_they_are(clean, scene, limits):
+def test_the_text_gives_the_similarity(clean, scene, limits):
     clean.add(scene(0), "test")
     clean.add(np.ascontiguousarray(scene(1)[:, ::-1]), "test")
     entries = [clean.entry(image_id) for image_id in (1, 2, 10, 11)]
@@ -79,7 +79,7 @@ def test_the_text_says_how_alike_they_are(clean, scene, limits):
     ]
 
 
-def test_images_that_could_not_be_read_are_left_out(clean, scene, found):
+def test_unreadable_images_are_left_out(clean, scene, found):
     clean.add(scene(0), "test")
     (clean.folder / "1.png").write_bytes(b"")
     assert found() == []

@@ -29,11 +29,11 @@ AUTHENTIC = replace(MANIPULATED, boxes_xyxy=as_boxes([]), authentic=True)
         (MANIPULATED, Facts(problem="missing_file", detail="no such file"), ["missing_file"]),
     ],
 )
-def test_facts_amount_to(record, facts, codes, limits):
+def test_measurements_give_the_expected_finding(record, facts, codes, limits):
     assert [finding.code for finding in judge(Entry(Path("set.json"), record, facts), limits)] == codes
 
 
-def test_limits_count(limits):
+def test_limits_are_applied(limits):
     entry = Entry(Path("set.json"), MANIPULATED, Facts(mask_share=0.5, outside_share=0.3))
     assert [finding.text for finding in judge(entry, limits)] == ["30% of its manipulated pixels lie in no box"]
     assert not list(judge(entry, replace(limits, outside=0.5)))

@@ -10,7 +10,7 @@ from boxpromptiml.datasets.check.measure import measure
 from boxpromptiml.runtime.provenance import file_sha256
 
 
-def test_shares_are_those_counted_by_hand(clean):
+def test_fractions_match_a_hand_computed_case(clean):
     facts = measure(replace(clean.records[0], boxes_xyxy=as_boxes([(24, 20, 38, 48), (60, 0, 90, 10)])))
     assert facts.problem == ""
     assert facts.mask_share == pytest.approx(28 * 28 / (96 * 80))
@@ -20,13 +20,13 @@ def test_shares_are_those_counted_by_hand(clean):
     assert facts.sha256 == file_sha256(clean.folder / "1.png")
 
 
-def test_an_authentic_image_has_no_shares(clean):
+def test_an_authentic_image_has_no_fractions(clean):
     facts = measure(clean.records[2])
     assert (facts.mask_share, facts.box_share, facts.outside_share, facts.empty_boxes) == (None, 0, 0, 0)
 
 
 def test_sizes_are_those_of_the_upright_image(clean):
-    """A camera held on its side: 80×96 pixels in the file, shown as 96×80."""
+    """As of a camera held on its side: 80×96 pixels in the file, displayed as 96×80."""
     turned = Image.fromarray(np.rot90(images.read_photo(clean.folder / "1.png")).copy())
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -35,7 +35,7 @@ def test_sizes_are_those_of_the_upright_image(clean):
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_image_is_said(clean, content):
+def test_a_file_that_is_not_an_image_is_reported(clean, content):
     (clean.folder / "1.png").write_bytes(content)
     facts = measure(clean.records[0])
     assert facts.problem == "unreadable_file"
@@ -43,7 +43,7 @@ def test_what_is_no_image_is_said(clean, content):
     assert facts.fingerprint is None
 
 
-def test_problems_say_the_sizes(clean):
+def test_problems_name_the_sizes(clean):
     facts = measure(replace(clean.records[0], height=90))
     assert (facts.problem, facts.detail) == (
         "size_mismatch",

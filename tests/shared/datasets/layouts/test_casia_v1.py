@@ -13,24 +13,24 @@ def test_the_published_archives_with_their_image_without_a_mask(tree, prepared, 
     tree.photos(f"{images}/Sp/{SPLICE}.jpg", f"{images}/CM/{COPY_MOVE}.jpg", f"{images}/Sp/{MASKLESS}.jpg")
     tree.masks(f"{masks}/Sp/{SPLICE}_gt.png", f"{masks}/CM/{COPY_MOVE}_gt.png")
     tree.photos("CASIA 1.0 dataset/Au/Au_pla_0023.jpg", "CASIA 1.0 dataset/Tp/Sp/under_its_old_name.jpg")
-    answer = prepared("casia_v1")
-    assert answer.code == 3
-    assert {name.rpartition("/")[2]: record.kind for name, record in answer.forged.items()} == {
+    outcome = prepared("casia_v1")
+    assert outcome.code == 3
+    assert {name.rpartition("/")[2]: record.kind for name, record in outcome.forged.items()} == {
         f"{SPLICE}.jpg": "splice",
         f"{COPY_MOVE}.jpg": "copy_move",
     }
-    assert answer.authentic == {"CASIA 1.0 dataset/Au/Au_pla_0023.jpg"}
-    (aside,) = answer.lines("skipped")
+    assert outcome.authentic == {"CASIA 1.0 dataset/Au/Au_pla_0023.jpg"}
+    (aside,) = outcome.lines("skipped")
     assert f"{MASKLESS}.jpg: no mask named {MASKLESS}_gt" in aside
-    assert "2 of 920 manipulated images, 1 of 800 authentic; 4 images listed, 1 file" in answer.said[1]
+    assert "2 of 920 manipulated images, 1 of 800 authentic; 4 images listed, 1 file" in outcome.said[1]
     found = groups(casia_v1.find(tree.root))
     assert found[f"{SPLICE}.jpg"] == found["Au_pla_0023.jpg"] == "pla0023"
 
 
 @pytest.mark.parametrize("second", ["CASIA 2.0", "CASIA2.0_revised", "casia_v2"])
 @pytest.mark.parametrize("inside", [False, True])
-def test_both_versions_below_one_root_as_cat_net_documents(tree, prepared, second, inside):
-    """Version 2's masks lie beside its folder or, in the corrected copy, in its ``Gt``."""
+def test_both_versions_below_one_root_as_in_cat_net(tree, prepared, second, inside):
+    """The masks of version 2 lie beside its folder or, in the corrected copy, in its subfolder ``Gt``."""
     forged = "Tp_D_CND_M_N_ani00018_sec00096_00138"
     tree.photos(f"CASIA 1.0 dataset/Tp/Sp/{SPLICE}.jpg", f"CASIA 1.0 dataset/Tp/CM/{COPY_MOVE}.jpg")
     tree.photos("CASIA 1.0 dataset/Au/Au_pla_0023.jpg", f"{second}/Tp/{forged}.tif", f"{second}/Au/Au_ani_00001.jpg")
@@ -46,7 +46,7 @@ def test_both_versions_below_one_root_as_cat_net_documents(tree, prepared, secon
     assert one.lines("skipped") == two.lines("skipped") == []
 
 
-def test_masks_of_the_other_version_are_not_asked(tree):
+def test_masks_of_the_other_version_are_not_used(tree):
     tree.photos(f"CASIA 1.0 dataset/Tp/Sp/{SPLICE}.jpg", "CASIA 2.0/Tp/x.jpg")
     tree.masks("CASIA 2.0/Gt/x_gt.png")
     with pytest.raises(InputError, match=r"no folder CASIA 1\.0 groundtruth here"):

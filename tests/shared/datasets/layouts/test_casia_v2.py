@@ -14,17 +14,17 @@ def build(tree, masks):
     tree.photos("Au/Au_pla_00005.jpg", "Au/Au_cha_00047.bmp")
 
 
-def test_both_suffixes_a_third_mask_name_and_a_turned_mask(tree, prepared, groups):
+def test_both_suffixes_a_third_mask_name_and_a_rotated_mask(tree, prepared, groups):
     build(tree, "CASIA 2 Groundtruth")
-    answer = prepared("casia_v2", mismatched="resize", split="train")
-    assert set(answer.forged) == {f"Tp/{TIF}.tif", f"Tp/{JPG}.jpg", f"Tp/{OTHER}.jpg"}
-    assert {record.split for record in answer.records.values()} == {"train"}
-    (aside,) = answer.lines("skipped")
+    outcome = prepared("casia_v2", mismatched="resize", split="train")
+    assert set(outcome.forged) == {f"Tp/{TIF}.tif", f"Tp/{JPG}.jpg", f"Tp/{OTHER}.jpg"}
+    assert {record.split for record in outcome.records.values()} == {"train"}
+    (aside,) = outcome.lines("skipped")
     assert f"{TURNED}_gt.png: the mask is 16×24 and its image 24×16, another shape" in aside
-    assert answer.code == 3
+    assert outcome.code == 3
     assert groups(casia_v2.find(tree.root))[f"{JPG}.jpg"] == groups(casia_v2.find(tree.root))["Au_pla_00005.jpg"]
 
 
-def test_the_corrected_copy_has_its_masks_in_gt(tree, prepared):
+def test_the_masks_of_the_corrected_copy_are_in_gt(tree, prepared):
     build(tree, "Gt")
     assert len(prepared("casia_v2").forged) == 3

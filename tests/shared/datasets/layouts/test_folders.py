@@ -23,13 +23,13 @@ def pairs(found, images, masks):
     }
 
 
-def test_three_folders_are_a_set(tree, prepared):
+def test_three_folders_form_a_set(tree, prepared):
     tree.photos("images/a.jpg", "images/sub/b.tif", "authentic/x.png")
     tree.masks("masks/a_gt.png", "masks/sub/b.png")
-    answer = prepared("folders")
-    assert answer.code == 0
-    assert set(answer.forged) == {"images/a.jpg", "images/sub/b.tif"}
-    assert answer.authentic == {"authentic/x.png"}
+    outcome = prepared("folders")
+    assert outcome.code == 0
+    assert set(outcome.forged) == {"images/a.jpg", "images/sub/b.tif"}
+    assert outcome.authentic == {"authentic/x.png"}
     assert len(find(tree.root).images) == 3
 
 
@@ -50,7 +50,7 @@ def test_masks_are_found_by_name_ending_and_subfolder(tmp_path):
     assert pairs(listing(images, masks, None, tmp_path), images, masks) == expected
 
 
-def test_one_folder_may_hold_everything(tmp_path):
+def test_one_folder_may_contain_everything(tmp_path):
     images = touched(tmp_path, "a.jpg", "a_mask.png", "masks/b.png", "b.jpg", "authentic/c.jpg")
     nested = listing(images, images / "masks", images / "authentic", images)
     assert pairs(nested, images, images / "masks") == {"a.jpg": None, "a_mask.png": None, "b.jpg": "b.png"}

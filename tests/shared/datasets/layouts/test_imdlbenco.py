@@ -6,7 +6,7 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layouts import imdlbenco
 
 
-def test_pairs_are_read_from_the_list_and_never_leave_its_folder(tree, prepared):
+def test_pairs_are_read_from_the_list_and_only_inside_its_folder(tree, prepared):
     tree.photos("Tp/a.jpg", "Tp/b.jpg", "Au/x.jpg", "../outside.jpg")
     tree.masks("Gt/a_gt.png", "Gt/of b.png")
     root = tree.root
@@ -20,12 +20,12 @@ def test_pairs_are_read_from_the_list_and_never_leave_its_folder(tree, prepared)
         ["Tp/a.jpg", "Gt/nowhere.png"],
     ]
     (root / "list.json").write_text(json.dumps(pairs))
-    answer = prepared("imdlbenco", root / "list.json")
-    assert answer.code == 3
-    assert set(answer.forged) == {"Tp/a.jpg", "Tp/b.jpg"}
-    assert answer.records["Tp/b.jpg"].mask_path.name == "of b.png"
-    assert answer.authentic == {"Au/x.jpg"}
-    twice, leaves, gone, maskless = answer.lines("skipped")
+    outcome = prepared("imdlbenco", root / "list.json")
+    assert outcome.code == 3
+    assert set(outcome.forged) == {"Tp/a.jpg", "Tp/b.jpg"}
+    assert outcome.records["Tp/b.jpg"].mask_path.name == "of b.png"
+    assert outcome.authentic == {"Au/x.jpg"}
+    twice, leaves, gone, maskless = outcome.lines("skipped")
     assert "Tp/b.jpg: listed more than once in list.json" in twice
     assert "../outside.jpg: leaves the folder" in leaves
     assert "a2.jpg: no such file" in gone
@@ -33,7 +33,7 @@ def test_pairs_are_read_from_the_list_and_never_leave_its_folder(tree, prepared)
 
 
 @pytest.mark.parametrize("content", ["", "[[", '{"a": 1}', '[["only one"]]', '[["a.jpg", null]]'])
-def test_another_json_file_is_one_line(tmp_path, content):
+def test_another_json_file_is_refused_in_one_line(tmp_path, content):
     (tmp_path / "list.json").write_text(content)
     with pytest.raises(InputError, match=r"list\.json: not a list of") as caught:
         imdlbenco.find(tmp_path / "list.json")
@@ -41,7 +41,7 @@ def test_another_json_file_is_one_line(tmp_path, content):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_list_that_windows_wrote_is_read(tree, encoding):
+def test_a_list_written_on_windows_is_read(tree, encoding):
     tree.photos("Au/ü.jpg")
     (tree.root / "list.json").write_bytes(json.dumps([["Au/ü.jpg", "Negative"]], ensure_ascii=False).encode(encoding))
     (only,) = imdlbenco.find(tree.root / "list.json").images

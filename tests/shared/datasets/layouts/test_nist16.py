@@ -37,43 +37,43 @@ def table(tree):
     return path
 
 
-def test_the_table_says_what_belongs_together_and_black_is_manipulated(tree, table, prepared, groups):
-    answer = prepared("nist16")
-    assert {name[-12:]: record.kind for name, record in answer.forged.items()} == {
+def test_the_table_pairs_images_with_masks_and_black_is_manipulated(tree, table, prepared, groups):
+    outcome = prepared("nist16")
+    assert {name[-12:]: record.kind for name, record in outcome.forged.items()} == {
         "NC2016_1.jpg": "splice",
         "NC2016_2.jpg": "splice",
         "NC2016_3.jpg": "removal",
     }
-    assert answer.authentic == {"NC2016_Test0613/probe/NC2016_4.jpg"}
-    duplicate, maskless, gone, outside = answer.lines("skipped")
+    assert outcome.authentic == {"NC2016_Test0613/probe/NC2016_4.jpg"}
+    duplicate, maskless, gone, outside = outcome.lines("skipped")
     assert "NC2016_1.jpg: listed more than once" in duplicate
     assert "NC2016_5.jpg: manipulated, but NC2016-manipulation-ref.csv names no mask" in maskless
     assert "NC2016_96.png: no such file" in gone
     assert "secret.jpg: leads out of" in outside
-    assert answer.code == 3
+    assert outcome.code == 3
     found = groups(nist16.find(tree.root))
     assert found["NC2016_1.jpg"] == found["NC2016_2.jpg"] == "NC2016_5"
     assert found["NC2016_3.jpg"] == found["NC2016_4.jpg"] == "NC2016_6"
 
 
 @pytest.mark.parametrize(("yes", "no"), [("True", "False"), ("TRUE", "FALSE"), ("1", "0"), (" y ", "n")])
-def test_yes_and_no_as_a_spreadsheet_saves_them(tree, table, prepared, yes, no):
+def test_booleans_as_a_spreadsheet_saves_them(tree, table, prepared, yes, no):
     text = table.read_text().replace("|Y", f"|{yes}").replace("|N|", f"|{no}|").replace("|N|", f"|{no}|")
     table.write_text(text)
-    answer = prepared("nist16")
-    assert [record.kind for record in answer.forged.values()] == ["splice", "splice", "removal"]
-    assert len(answer.authentic) == 1
+    outcome = prepared("nist16")
+    assert [record.kind for record in outcome.forged.values()] == ["splice", "splice", "removal"]
+    assert len(outcome.authentic) == 1
 
 
-def test_a_cell_that_says_neither_is_not_taken_for_authentic(tree, table, prepared):
+def test_an_invalid_boolean_does_not_count_as_authentic(tree, table, prepared):
     table.write_text(table.read_text().replace("|N||||", "|?||||"))
-    answer = prepared("nist16")
-    assert answer.authentic == set()
-    assert any("NC2016_4.jpg: NC2016-manipulation-ref.csv says '?' for IsTarget" in line for line in answer.said)
+    outcome = prepared("nist16")
+    assert outcome.authentic == set()
+    assert any("NC2016_4.jpg: NC2016-manipulation-ref.csv says '?' for IsTarget" in line for line in outcome.said)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a|b\n1|2\n", COLUMNS.encode()])
-def test_a_broken_table_is_one_line(tree, table, content):
+def test_a_broken_table_is_refused_in_one_line(tree, table, content):
     table.write_bytes(content)
     with pytest.raises(InputError, match=r"NC2016-manipulation-ref\.csv: .*restore it") as caught:
         nist16.find(tree.root)

@@ -6,12 +6,12 @@ from boxpromptiml.datasets.layouts import osn
 CASIA = "Sp_D_CNN_A_ani0049_ani0084_0266"
 
 
-def test_sets_and_networks_with_masks_inside_or_beside(tree, prepared):
+def test_sets_per_network_with_masks_inside_or_beside(tree, prepared):
     tree.photos(f"Casia_Facebook/Sp/{CASIA}.jpg", "DSO_Weibo/splicing-01.jpg", "DSO_Wechat/splicing-01.jpeg")
     tree.masks(f"Casia_Facebook/CASIA_GT/{CASIA}_gt.png", "DSO_GT/splicing-01_gt.png")
-    answer = prepared("osn")
-    assert answer.code == 0
-    assert {name: record.kind for name, record in answer.forged.items()} == {
+    outcome = prepared("osn")
+    assert outcome.code == 0
+    assert {name: record.kind for name, record in outcome.forged.items()} == {
         f"Casia_Facebook/Sp/{CASIA}.jpg": "splice",
         "DSO_Weibo/splicing-01.jpg": None,
         "DSO_Wechat/splicing-01.jpeg": None,

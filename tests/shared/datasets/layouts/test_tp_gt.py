@@ -25,7 +25,7 @@ def test_a_deleted_mask_costs_one_image_and_shifts_no_other(tree, casia_like, pr
         assert (record.image_id, record.mask_path) == (whole.records[name].image_id, whole.records[name].mask_path)
 
 
-def test_without_authentic_images_it_is_a_set_too(tree):
+def test_authentic_images_are_optional(tree):
     tree.photos("Tp/a.jpg")
     tree.masks("Gt/a.png")
     assert len(tp_gt.find(tree.root).images) == 1

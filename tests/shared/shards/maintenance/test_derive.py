@@ -11,7 +11,7 @@ def only_even(sample):
     return sample.image_id % 2 == 0
 
 
-def test_the_new_cache_has_what_is_wanted_of_the_old(cache, tmp_path, stamp, make_sample, same):
+def test_the_new_cache_has_the_selected_samples_of_the_old(cache, tmp_path, stamp, make_sample, same):
     old = read_index(cache)
     derive(tmp_path / "new", list(shard_paths(cache).values()), only_even, stamp, old.set_aside, {"why": "even"})
     reader = ShardReader(tmp_path / "new")
@@ -22,7 +22,7 @@ def test_the_new_cache_has_what_is_wanted_of_the_old(cache, tmp_path, stamp, mak
     assert read_settings(tmp_path / "new") == {"why": "even"}
 
 
-def test_nothing_appears_when_a_shard_is_damaged_or_the_disk_is_full(cache, tmp_path, stamp, flip, monkeypatch):
+def test_nothing_is_written_when_a_shard_is_damaged_or_the_disk_is_full(cache, tmp_path, stamp, flip, monkeypatch):
     shards = list(shard_paths(cache).values())
     with monkeypatch.context() as patch:
 
@@ -39,7 +39,7 @@ def test_nothing_appears_when_a_shard_is_damaged_or_the_disk_is_full(cache, tmp_
     assert list(tmp_path.iterdir()) == [cache]
 
 
-def test_a_folder_with_something_in_it_is_left_alone(cache, tmp_path, stamp):
+def test_a_folder_with_content_is_left_unchanged(cache, tmp_path, stamp):
     (tmp_path / "new").mkdir()
     (tmp_path / "new/holiday.jpg").touch()
     for out in (tmp_path / "new", cache):
@@ -50,7 +50,7 @@ def test_a_folder_with_something_in_it_is_left_alone(cache, tmp_path, stamp):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[1]", b"\xff"])
-def test_settings_that_cannot_be_read_are_named(cache, content):
+def test_unreadable_settings_are_named(cache, content):
     (cache / "settings.json").unlink()
     if content is not None:
         (cache / "settings.json").write_bytes(content)

@@ -11,7 +11,7 @@ def shard(cache):
     return cache / "shard-001-00000.h5"
 
 
-def test_nothing_is_wrong_with_what_was_just_written(shard, stamp):
+def test_a_freshly_written_shard_has_no_findings(shard, stamp):
     found = examine(shard)
     assert (found.problems, found.damaged) == ([], False)
     assert found.image_ids.tolist() == [0, 1, 2, 3]
@@ -24,7 +24,7 @@ def test_damage_is_named_by_shard_and_image(shard, stamp, flip):
     assert found.damaged
 
 
-def test_damage_that_only_hdf5s_readers_would_meet_is_found_too(shard, stamp):
+def test_damage_to_the_checksums_of_hdf5_is_found_too(shard, stamp):
     content = bytearray(shard.read_bytes())
     offset, count, _ = open_shard(shard, stamp).stored["image"][3].tolist()
     content[offset + count - 1] ^= 1  # in the checksum that HDF5 appended to the chunk
@@ -33,14 +33,14 @@ def test_damage_that_only_hdf5s_readers_would_meet_is_found_too(shard, stamp):
     assert [(p.image_id, p.what) for p in examine(shard).problems] == [(3, "damaged, HDF5's checksum differs")]
 
 
-def test_a_shard_of_another_schema_is_no_damage(shard, stamp):
+def test_a_shard_of_another_schema_is_not_damaged(shard, stamp):
     write_shard(shard, [], [], replace(stamp, schema=1))
     found = examine(shard)
     assert "made with schema 1, not 2" in found.problems[0].what
     assert not found.damaged
 
 
-def test_what_is_whole_becomes_a_part(shard, stamp, flip):
+def test_intact_samples_become_a_part(shard, stamp, flip):
     flip(shard, 2, boxes=2)
     take_apart(shard)
     assert not shard.exists()
@@ -48,7 +48,7 @@ def test_what_is_whole_becomes_a_part(shard, stamp, flip):
     assert [sample.image_id for sample in samples] == [0, 1, 3]
 
 
-def test_nothing_is_left_of_a_shard_that_cannot_be_opened(shard, stamp):
+def test_nothing_is_salvaged_from_a_shard_that_cannot_be_opened(shard, stamp):
     shard.write_bytes(b"")
     take_apart(shard)
     assert not list(shard.parent.glob("*00000*"))

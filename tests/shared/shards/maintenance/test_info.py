@@ -26,7 +26,7 @@ def lowest_tenth(values):
     return f"{ordered[low] * (1 - share) + ordered[min(low + 1, len(ordered) - 1)] * share:.3f}"
 
 
-def test_sizes_and_origin_are_said(cache, stamp, capsys):
+def test_sizes_and_origin_are_printed(cache, stamp, capsys):
     info(cache)
     printed = capsys.readouterr().out
     stored = sum(path.stat().st_size for path in cache.glob("*.h5"))

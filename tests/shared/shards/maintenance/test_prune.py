@@ -5,7 +5,7 @@ from boxpromptiml.shards.maintenance import prune
 from boxpromptiml.shards.maintenance.derive import read_settings
 
 
-def test_what_is_listed_goes_and_the_rest_stays_as_it_is(cache, tmp_path, make_sample, same):
+def test_listed_samples_are_removed_and_the_rest_is_unchanged(cache, tmp_path, make_sample, same):
     (tmp_path / "bad.txt").write_text("1\n5\n")
     assert prune(cache, tmp_path / "pruned", ids=[3], ids_file=tmp_path / "bad.txt") == 0
     reader = ShardReader(tmp_path / "pruned")
@@ -16,7 +16,7 @@ def test_what_is_listed_goes_and_the_rest_stays_as_it_is(cache, tmp_path, make_s
     assert read_settings(tmp_path / "pruned")["pruned"] == {"cache": str(cache), "without": 3}
 
 
-def test_samples_of_a_source_or_of_little_confidence_go(cache, tmp_path):
+def test_samples_can_be_removed_by_source_or_low_confidence(cache, tmp_path):
     prune(cache, tmp_path / "source", sources=["set 1"])
     assert ShardReader(tmp_path / "source").image_ids.tolist() == [0, 2, 3, 5]
     confidence = ShardReader(cache).confidence
@@ -34,13 +34,13 @@ def test_samples_of_a_source_or_of_little_confidence_go(cache, tmp_path):
         ({"ids": [0, 1, 2, 3, 4, 5]}, "every sample would be left out"),
     ],
 )
-def test_a_slip_of_the_pen_is_not_obeyed(cache, tmp_path, arguments, said):
+def test_mistaken_selections_are_refused(cache, tmp_path, arguments, said):
     with pytest.raises(CacheError, match=said):
         prune(cache, tmp_path / "pruned", **arguments)
     assert not (tmp_path / "pruned").exists()
 
 
-def test_a_list_that_cannot_be_read_is_named(cache, tmp_path):
+def test_an_unreadable_list_is_named(cache, tmp_path):
     (tmp_path / "ids").write_text("1\ntwo\n")
     with pytest.raises(CacheError, match=r"ids: cannot be read .* one image id on each line"):
         prune(cache, tmp_path / "pruned", ids_file=tmp_path / "ids")

@@ -19,7 +19,7 @@ WHOLE, REPAIRED, DAMAGED = 0, 3, 4
 
 @pytest.fixture
 def problems(tmp_path):
-    """Verify, and give the exit code with the findings: (file, image id, words)."""
+    """Function that verifies a cache and returns the exit code and the findings as (file, image id, text)."""
 
     def problems(cache, **arguments):
         code = verify(cache, out=tmp_path / "verify.json", workers=1, overwrite=True, **arguments)
@@ -29,7 +29,7 @@ def problems(tmp_path):
     return problems
 
 
-def test_a_cache_that_was_just_written_is_whole(cache, problems, capsys):
+def test_a_freshly_written_cache_is_intact(cache, problems, capsys):
     assert problems(cache) == (WHOLE, [])
     assert "6 samples in 2 shards, whole" in capsys.readouterr().out
 
@@ -44,7 +44,7 @@ def test_damage_is_named_by_shard_and_image_and_changes_nothing(cache, problems,
     assert before == {path.name: path.read_bytes() for path in cache.iterdir()}
 
 
-def test_missing_and_cut_shards_are_told_apart(cache, problems):
+def test_missing_and_truncated_shards_are_distinguished(cache, problems):
     first, second = cache / "shard-001-00000.h5", cache / "shard-000-00001.h5"
     first.unlink()
     second.write_bytes(second.read_bytes()[:-9])
@@ -54,7 +54,7 @@ def test_missing_and_cut_shards_are_told_apart(cache, problems):
     assert any(name == second.name and "damaged or cut off" in what for name, _, what in found)
 
 
-def test_another_runs_shard_is_told_by_its_stamp(cache, problems, stamp, make_sample):
+def test_a_shard_of_another_run_is_recognized_by_its_stamp(cache, problems, stamp, make_sample):
     write_shard(cache / "shard-000-00002.h5", [make_sample(9)], [], replace(stamp, weights_sha256="abc"))
     assert ("shard-000-00002.h5", None, "made with weights_sha256 abc, and most with none") in problems(cache)[1]
 
@@ -67,7 +67,7 @@ def test_a_damaged_stamp_in_the_index_costs_no_shard(cache, problems, stamp):
     assert len(list(cache.glob("shard-*.h5"))) == 2
 
 
-def test_doubles_and_strangers_are_found(cache, problems):
+def test_duplicate_samples_and_foreign_files_are_found(cache, problems):
     shutil.copy(cache / "shard-000-00001.h5", cache / "shard-000-00002.h5")
     _, found = problems(cache)
     assert ("shard-000-00002.h5", 4, "also in shard-000-00001.h5") in found
@@ -76,7 +76,7 @@ def test_doubles_and_strangers_are_found(cache, problems):
 
 @pytest.fixture
 def from_manifest(make_cache, stamp, tmp_path):
-    """A manifest of images 0 to count, and a cache that was made from it."""
+    """Function that writes a manifest of images 0 to count - 1 and a cache made from it."""
 
     def from_manifest(count=7):
         path = tmp_path / "manifest.json"
@@ -90,7 +90,7 @@ def from_manifest(make_cache, stamp, tmp_path):
     return from_manifest
 
 
-def test_the_manifest_says_what_is_missing_and_what_is_too_much(problems, from_manifest):
+def test_samples_missing_from_or_unknown_to_the_manifest_are_found(problems, from_manifest):
     manifest, cache = from_manifest()
     shard = cache / "shard-001-00000.h5"
     samples, set_aside = read_shard(shard, None)
@@ -102,7 +102,7 @@ def test_the_manifest_says_what_is_missing_and_what_is_too_much(problems, from_m
     assert strange == [("manifest.json", i, "in the cache, and not in the manifest") for i in (4, 5)]
 
 
-def test_another_manifest_is_refused_and_nothing_is_repaired_by_it(from_manifest):
+def test_a_repair_with_another_manifest_is_refused(from_manifest):
     manifest, cache = from_manifest()
     manifest.write_text(manifest.read_text() + "\n")
     with pytest.raises(CacheError, match=r"manifest\.json: not the manifest that .* was made from"):
@@ -110,13 +110,13 @@ def test_another_manifest_is_refused_and_nothing_is_repaired_by_it(from_manifest
     assert (cache / "index.json").exists()
 
 
-def test_settings_are_checked_by_the_stamp_of_the_shards(cache, problems):
+def test_settings_are_checked_against_the_stamp_of_the_shards(cache, problems):
     settings = (cache / "settings.json").read_text()
     (cache / "settings.json").write_text(settings.replace("0.05", "0.06"))
     assert problems(cache)[1] == [("settings.json", None, "is not what the shards were made with, by their stamp")]
 
 
-def test_repair_keeps_all_that_is_whole_for_the_next_run(cache, problems, flip, stamp, capsys):
+def test_repair_keeps_every_intact_sample_for_the_next_run(cache, problems, flip, stamp, capsys):
     flip(cache / "shard-001-00000.h5", 2, boxes=2)
     code, _ = problems(cache, repair=True)
     assert code == REPAIRED
@@ -127,16 +127,16 @@ def test_repair_keeps_all_that_is_whole_for_the_next_run(cache, problems, flip, 
     assert len(read_shard(cache / "shard-000-00001.h5", stamp)[0]) == 2
 
 
-def test_repair_takes_out_doubles_and_lays_another_runs_shards_aside(cache, problems, stamp):
-    shutil.copy(cache / "shard-000-00001.h5", cache / "shard-003-00001.h5")  # the same place: one is enough
-    shutil.copy(cache / "shard-001-00000.h5", cache / "shard-000-00002.h5")  # another: nobody knows which is right
+def test_repair_removes_duplicates_and_sets_shards_of_another_run_aside(cache, problems, stamp):
+    shutil.copy(cache / "shard-000-00001.h5", cache / "shard-003-00001.h5")  # the same shard twice: one is kept
+    shutil.copy(cache / "shard-001-00000.h5", cache / "shard-000-00002.h5")  # a conflicting one: neither is trusted
     write_shard(cache / "shard-000-00003.h5", [], [], replace(stamp, teacher="sam_vit_b"))
     assert problems(cache, repair=True)[0] == REPAIRED
     assert [path.name[-8:] for path in cache.glob("shard-*.h5")] == ["00001.h5"]
     assert (cache / "shard-000-00003.h5.foreign").exists()
 
 
-def test_the_stamp_of_most_shards_counts(cache, problems, stamp, make_sample):
+def test_the_stamp_of_the_majority_of_shards_counts(cache, problems, stamp, make_sample):
     write_shard(cache / "shard-000-00002.h5", [make_sample(8)], [], replace(stamp, teacher="sam_vit_b"))
     (cache / "shard-001-00000.h5").rename(cache / "shard-001-00009.h5")
     write_shard(cache / "shard-000-00000.h5", [make_sample(9)], [], replace(stamp, teacher="sam_vit_b"))
@@ -150,7 +150,7 @@ def test_the_stamp_of_most_shards_counts(cache, problems, stamp, make_sample):
 
 
 @pytest.mark.parametrize("origin", ["merged", "pruned"])
-def test_a_derived_cache_is_made_again_and_not_repaired(cache, flip, origin):
+def test_a_derived_cache_must_be_made_again_instead_of_repaired(cache, flip, origin):
     flip(cache / "shard-001-00000.h5", 2, boxes=2)
     (cache / "settings.json").write_text(json.dumps({origin: "a"}))
     with pytest.raises(CacheError, match=f"was {origin} from other caches; delete it"):
@@ -159,7 +159,7 @@ def test_a_derived_cache_is_made_again_and_not_repaired(cache, flip, origin):
     assert np.array_equal(open_shard(cache / "shard-001-00000.h5", None).image_ids, [0, 1, 2, 3])
 
 
-def test_nothing_is_repaired_while_a_run_is_at_work(cache, tmp_path):
+def test_nothing_is_repaired_during_a_run(cache, tmp_path):
     context = get_context("spawn")
     began, ended = context.Event(), context.Event()
     run = context.Process(target=_hold, args=(cache, began, ended))
@@ -177,7 +177,7 @@ def _hold(cache, began, ended):
         ended.wait(60)
 
 
-def test_an_incomplete_cache_is_said_to_be_and_a_folder_without_one_is_an_error(cache, problems, tmp_path):
+def test_an_incomplete_cache_is_reported_and_a_folder_without_one_is_an_error(cache, problems, tmp_path):
     (cache / "index.json").unlink()
     code, found = problems(cache)
     assert code == DAMAGED
@@ -186,7 +186,7 @@ def test_an_incomplete_cache_is_said_to_be_and_a_folder_without_one_is_an_error(
         verify(tmp_path / "nothing")
 
 
-def test_processes_find_the_same(cache, flip, tmp_path):
+def test_several_processes_find_the_same_as_one(cache, flip, tmp_path):
     flip(cache / "shard-001-00000.h5", 2, boxes=2)
     for workers in (1, 2):
         assert verify(cache, out=tmp_path / f"{workers}.json", workers=workers) == DAMAGED

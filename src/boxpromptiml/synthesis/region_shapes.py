@@ -1,4 +1,4 @@
-"""Regions to forge: random outlines (blobs, ellipses, polygons) and segments that a photo itself suggests."""
+"""Shapes of forged regions: random outlines (blobs, ellipses, polygons) and segments of the photo."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from boxpromptiml.images import Mask, Photo, resize_mask, resize_photo
 from boxpromptiml.synthesis.recipe import log_uniform
 
 Outline = NDArray[np.float64]
-"""(K, 2) corners ``x y`` of a closed outline around the origin; its scale has no meaning."""
+"""(K, 2) vertices ``x y`` of a closed outline around the origin, of arbitrary scale."""
 OVERHANG = 0.15
-"""How far a region may reach over the image's border, as a share of its own extent."""
+"""How far a region may extend beyond the image's border, as a fraction of its own size."""
 ROUND = 64
-"""Corners of a circle."""
+"""Number of vertices of a circle."""
 SEGMENTED_AT = 96
-"""Longer side, in pixels, of the copy of a photo in which segments are looked for: objects show, texture does not."""
+"""Longer side in pixels of the downscaled photo that is segmented; at this size objects are visible, texture is not."""
 
 
 def ellipse(rng: np.random.Generator) -> Outline:
-    """An ellipse with an aspect ratio between 0.4 and 1, turned at random."""
+    """Draw an ellipse with an aspect ratio between 0.4 and 1 and a random rotation."""
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     points = np.stack([np.cos(angles), rng.uniform(0.4, 1) * np.sin(angles)], axis=1)
     return np.asarray(points @ _rotation(rng.uniform(0, np.pi)).T)
 
 
 def polygon(rng: np.random.Generator) -> Outline:
-    """A polygon of 4 to 9 corners that sees all of them from its centre."""
+    """Draw a star-shaped polygon with 4 to 9 vertices."""
     corners = int(rng.integers(4, 10))
     angles = (np.arange(corners) + rng.uniform(-0.35, 0.35, corners)) * 2 * np.pi / corners
     return _polar(angles, rng.uniform(0.55, 1, corners))
 
 
 def blob(rng: np.random.Generator) -> Outline:
-    """A smooth outline: the radius is the exponential of a few random waves, as irregular as a hand-cut object."""
+    """Draw a smooth outline, as irregular as a hand-cut object: the radius is the exponential of a few random waves."""
     angles = np.linspace(0, 2 * np.pi, 96, endpoint=False)
     waves = np.arange(1, 7)
     heights = rng.normal(0, 0.28, len(waves)) / np.sqrt(waves)
@@ -43,15 +43,15 @@ def blob(rng: np.random.Generator) -> Outline:
 
 
 def random_region(height: int, width: int, rng: np.random.Generator, area_min: float, area_max: float) -> Mask:
-    """One connected region of random shape, area and place.
+    """Draw one connected region of random shape, area and position.
 
     Args:
         height: of the image in pixels.
         width: of the image in pixels.
         rng: the only source of randomness.
-        area_min: smallest area as a share of the image.
-        area_max: largest area; areas are drawn uniformly on a logarithmic scale, so small regions are as common as
-            large ones. A region that reaches over the border is cut there and ends up smaller.
+        area_min: smallest area as a fraction of the image.
+        area_max: largest area. Areas are drawn uniformly on a logarithmic scale, so small regions are as common as
+            large ones. A region that extends beyond the border is clipped and ends up smaller.
 
     Returns:
         (H, W) bool, True inside the region, never empty.
@@ -70,7 +70,7 @@ def random_region(height: int, width: int, rng: np.random.Generator, area_min: f
 
 
 def geometric_region(height: int, width: int, rng: np.random.Generator, area_min: float, area_max: float) -> Mask:
-    """A circle, an ellipse, a rectangle or a triangle inside the image, as selection tools draw them.
+    """Draw a circle, an ellipse, a rectangle or a triangle inside the image, as selection tools do.
 
     See `random_region` for the arguments.
     """
@@ -89,18 +89,18 @@ def geometric_region(height: int, width: int, rng: np.random.Generator, area_min
 
 
 def segment(photo: Photo, rng: np.random.Generator, area_min: float, area_max: float) -> Mask | None:
-    """One segment of a photo, such as an object or a part of one (Felzenszwalb and Huttenlocher 2004).
+    """Choose one segment of a photo, such as an object or a part of one (Felzenszwalb and Huttenlocher 2004).
 
     Args:
         photo: (H, W, 3) uint8 RGB.
-        rng: chooses how coarse the segments are, and one of those of the right size.
-        area_min: smallest area as a share of the photo.
+        rng: chooses the coarseness of the segmentation, and one of the segments of the right size.
+        area_min: smallest area as a fraction of the photo.
         area_max: largest area.
 
     Returns:
-        (H, W) bool without holes, or None when the photo has no segment of that size.
+        (H, W) bool without holes, or None if the photo has no segment of that size.
     """
-    from skimage.segmentation import felzenszwalb  # slow to import, and no help needs it
+    from skimage.segmentation import felzenszwalb  # a slow import that --help does not need
 
     height, width = photo.shape[:2]
     shrink = min(1.0, SEGMENTED_AT / max(height, width))

@@ -1,4 +1,4 @@
-"""Connected regions of a mask, as boxes, polygons and COCO's run lengths."""
+"""Connected regions of a probability map as boxes and polygons, and COCO run-length encoding of masks."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from boxpromptiml.images import Mask, Probability
 
 Polygon = list[tuple[int, int]]
-"""Corners (x, y) in pixels; 0 is the left or upper edge of the first pixel. The last joins the first."""
+"""Vertices (x, y) in pixels of a closed polygon; 0 is the left or upper edge of the first pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Pixels above a threshold that touch, at a side or a corner.
+    """A connected region (8-connectivity) of pixels above the threshold.
 
     Attributes:
-        box_xyxy: tight corner box in pixels.
+        box_xyxy: tight box in pixels.
         score: largest probability inside, in [0, 1].
         area: number of pixels.
-        outline: its outer border.
-        holes: borders of what it encloses and does not hold.
+        outline: outer border.
+        holes: borders of the holes.
     """
 
     box_xyxy: tuple[int, int, int, int]
@@ -36,16 +36,16 @@ class Region:
 def find_regions(
     probability: Probability, threshold: float = 0.5, min_area: float = 0.0005, tolerance: float = 1.0
 ) -> list[Region]:
-    """Connected regions of an (H, W) probability above a threshold, the largest first.
+    """Find the connected regions of an (H, W) probability map above a threshold, the largest first.
 
     Args:
         probability: in [0, 1].
         threshold: pixels strictly above it belong to a region.
-        min_area: share of the image that a region must cover; when none does, all of them count.
-        tolerance: by how many pixels polygons may leave the border to have fewer corners; 0 is exact.
+        min_area: smallest area of a region as a fraction of the image; if no region reaches it, all are returned.
+        tolerance: largest deviation in pixels when polygons are simplified; 0 keeps them exact.
     """
     mask = (probability > threshold).view(np.uint8)
-    left, top, width, height = cv2.boundingRect(mask)  # most of a photo has no regions
+    left, top, width, height = cv2.boundingRect(mask)  # usually a small part of the photo
     if width == 0:
         return []
     part = np.s_[top : top + height, left : left + width]
@@ -65,10 +65,10 @@ def find_regions(
 
 
 def run_lengths(mask: Mask) -> dict[str, list[int] | str]:
-    """COCO's compressed run-length encoding of an (H, W) bool mask, as pycocotools reads it: ``size`` and ``counts``.
+    """Encode an (H, W) bool mask as COCO's compressed run lengths (``size`` and ``counts``), as pycocotools reads them.
 
-    Runs go down the columns and begin with False; each is written as its difference to the run before the last, in
-    groups of five bits.
+    Runs follow the columns and begin with False; each is stored as the difference from the run two before it, in groups
+    of five bits.
     """
     flat = mask.ravel(order="F")
     ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -86,8 +86,9 @@ def run_lengths(mask: Mask) -> dict[str, list[int] | str]:
 
 
 def _borders(inside: NDArray[np.uint8], corner: tuple[int, int], tolerance: float) -> tuple[Polygon, list[Polygon]]:
-    # OpenCV walks from pixel to pixel. On a mask of doubled size that walk follows the edges between the pixels, and
-    # (p + 1) // 2 brings a doubled pixel to the edge that it lies at.
+    # OpenCV traces contours through pixel centres. On a mask of twice the size the contour follows the edges between
+    # the
+    # original pixels, and (p + 1) // 2 maps a pixel of that mask to its edge.
     doubled = cv2.resize(inside, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     contours, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     walks = [_corners((np.asarray(contour[:, 0], np.int32) + 1) // 2, tolerance) for contour in contours]
@@ -98,7 +99,7 @@ def _borders(inside: NDArray[np.uint8], corner: tuple[int, int], tolerance: floa
 
 
 def _corners(points: NDArray[np.int32], tolerance: float) -> NDArray[np.int32]:
-    """Points where an (N, 2) closed walk turns, fewer where a tolerance allows it."""
+    """Reduce an (N, 2) closed contour to its vertices, simplified within the tolerance."""
     points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     points = points[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]

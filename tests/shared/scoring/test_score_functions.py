@@ -1,4 +1,4 @@
-"""Scores against scikit-learn and hand-computed cases."""
+"""Scores, compared with scikit-learn and hand-computed cases."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import balanced_accuracy_score, f1_score, jaccard_score, roc_auc_score
 
-from boxpromptiml.scoring.scores import (
+from boxpromptiml.scoring.score_functions import (
     RankedPixels,
     auc_of_images,
     balanced_accuracy,
@@ -47,7 +47,7 @@ def test_auc_of_an_image_equals_scikit_learn_with_ties(probability, truth):
 
 @settings(deadline=None)
 @given(probability=IMAGES, truth=TRUTHS, thresholds=hnp.arrays(np.float32, 6, elements=st.floats(0, 1, width=32)))
-def test_counts_of_ranked_pixels_are_those_at_each_threshold(probability, truth, thresholds):
+def test_cumulative_counts_equal_those_at_each_threshold(probability, truth, thresholds):
     image, mask = torch.from_numpy(probability[:1]), torch.from_numpy(truth[:1])
     ranked = RankedPixels(image, mask).counts(torch.from_numpy(thresholds))
     for counts, threshold in zip(zip(*ranked, strict=True), thresholds, strict=True):
@@ -56,7 +56,7 @@ def test_counts_of_ranked_pixels_are_those_at_each_threshold(probability, truth,
 
 @settings(deadline=None)
 @given(probability=IMAGES, truth=TRUTHS)
-def test_inverted_counts_are_those_of_the_inverse(probability, truth):
+def test_inverted_counts_equal_those_of_the_inverted_prediction(probability, truth):
     predicted, mask = torch.from_numpy(probability) > 0.5, torch.from_numpy(truth)
     counts = inverted(*counts_per_image(predicted.float(), mask), truth[0].size)
     for ours, theirs in zip(counts, counts_per_image((~predicted).float(), mask), strict=True):
@@ -94,11 +94,11 @@ def test_bootstrap_interval_covers_the_normal_one():
 
 
 @pytest.mark.parametrize("values", [[], [0.7]])
-def test_one_image_says_nothing_about_the_spread(values):
+def test_fewer_than_two_images_give_the_whole_range_as_interval(values):
     assert bootstrap_interval(values) == (0.0, 1.0)
 
 
-def test_the_interval_of_an_auc_covers_its_spread_over_new_images():
+def test_the_interval_of_an_auc_covers_its_variation_over_new_samples():
     rng = np.random.default_rng(0)
     drawn = [auc_of_images(rng.normal(1, 1, 80), rng.normal(0, 1, 50)) for _ in range(2000)]
     low, high = bootstrap_interval_of(auc_of_images, rng.normal(1, 1, 80), rng.normal(0, 1, 50))

@@ -1,6 +1,6 @@
 import pytest
 
-from boxpromptiml.datasets.annotations.addresses import names_in, pictures_in, task_names
+from boxpromptiml.datasets.annotations.image_urls import names_in, pictures_in, task_names
 
 
 @pytest.mark.parametrize(
@@ -13,11 +13,11 @@ from boxpromptiml.datasets.annotations.addresses import names_in, pictures_in, t
         ("", ()),
     ],
 )
-def test_paths_that_an_address_may_mean(address, names):
+def test_possible_paths_of_a_url(address, names):
     assert names_in(address) == names
 
 
-def test_the_images_that_a_task_shows():
+def test_images_shown_by_a_task():
     data = {"text": "a.jpg is it", "left": "a.jpg", "pages": ["b.png", "c.png"], "tags": ["x"], "n": 5, "none": None}
     assert [(p.field, p.place, p.address) for p in pictures_in(data)] == [
         ("left", None, "a.jpg"),

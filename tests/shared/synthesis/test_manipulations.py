@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxpromptiml.images import resize_photo
-from boxpromptiml.synthesis import forge as forging
+from boxpromptiml.synthesis import manipulations
 from boxpromptiml.synthesis.cutout import cut_out
-from boxpromptiml.synthesis.forge import forge
+from boxpromptiml.synthesis.manipulations import forge
 from boxpromptiml.synthesis.recipe import Recipe, Traces
 
 KINDS = ["splice", "copy_move", "removal", "retouch"]
@@ -19,13 +19,13 @@ BARE = Recipe(area=(0.02, 0.4), objects=0, segments=0, transform=0, feather=0, p
 
 
 def texture(seed, side=64):
-    """Smooth colour noise: no two places are alike."""
+    """Smooth colour noise without repeated patches."""
     noise = np.random.default_rng(seed).integers(0, 256, (side // 4, side // 4, 3), np.uint8)
     return resize_photo(noise, side, side)
 
 
 @given(st.sampled_from(KINDS), SEEDS)
-def test_the_mask_holds_every_pixel_that_differs_from_the_host(kind, seed):
+def test_the_mask_contains_every_pixel_that_differs_from_the_host(kind, seed):
     host = texture(1)
     forgery = forge(kind, host, texture(2), np.random.default_rng(seed), Recipe(area=(0.02, 0.4)))
     assert forgery.kind == kind
@@ -36,14 +36,14 @@ def test_the_mask_holds_every_pixel_that_differs_from_the_host(kind, seed):
 
 
 @given(SEEDS, st.integers(33, 90), st.integers(33, 90))
-def test_any_canvas_can_be_forged(seed, height, width):
+def test_a_canvas_of_any_size_can_be_forged(seed, height, width):
     host = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     for kind in KINDS:
         assert forge(kind, host, host[::-1], np.random.default_rng(seed), Recipe()).mask.any()
 
 
-def shifts_that_explain(host, photo, mask):
-    """Every (dy, dx) by which the pixels inside the mask are pixels of the host."""
+def matching_displacements(host, photo, mask):
+    """Yield every displacement (dy, dx) at which the pixels inside the mask equal those of the host."""
     places = np.argwhere(mask)
     pasted = photo[mask]
     for shift in np.argwhere((host == pasted[0]).all(2)) - places[0]:
@@ -54,67 +54,67 @@ def shifts_that_explain(host, photo, mask):
 
 
 @given(SEEDS)
-def test_a_bare_splice_shows_a_part_of_the_donor_and_nothing_else(seed):
+def test_a_splice_without_variations_copies_a_part_of_the_donor(seed):
     donor = texture(2)
     forgery = forge("splice", texture(1), donor, np.random.default_rng(seed), BARE)
-    assert len(list(shifts_that_explain(donor, forgery.photo, forgery.mask))) == 1
+    assert len(list(matching_displacements(donor, forgery.photo, forgery.mask))) == 1
 
 
 @given(SEEDS)
-def test_a_bare_copy_move_is_an_exact_copy_of_another_place(seed):
+def test_a_copy_move_without_variations_is_an_exact_copy_within_the_host(seed):
     host = texture(3)
     forgery = forge("copy_move", host, None, np.random.default_rng(seed), BARE)
-    [shift] = shifts_that_explain(host, forgery.photo, forgery.mask)
+    [shift] = matching_displacements(host, forgery.photo, forgery.mask)
     assert np.abs(shift).max() > 0
 
 
-def test_most_plain_copies_are_exact_whatever_the_recipe_does_to_others(monkeypatch):
-    monkeypatch.setattr(forging, "BRIGHTER", 0)
-    monkeypatch.setattr(forging, "SOFTENED", 0)
+def test_plain_copies_are_exact_whatever_the_rest_of_the_recipe(monkeypatch):
+    monkeypatch.setattr(manipulations, "BRIGHTER", 0)
+    monkeypatch.setattr(manipulations, "SOFTENED", 0)
     host, recipe = texture(3), Recipe(area=(0.02, 0.4), transform=1, poisson=0.6, feather=0.4, plain_copies=1)
     for seed in range(20):
         forgery = forge("copy_move", host, None, np.random.default_rng(seed), recipe)
-        [shift] = shifts_that_explain(host, forgery.photo, forgery.mask)
+        [shift] = matching_displacements(host, forgery.photo, forgery.mask)
         assert np.abs(shift).max() > 0
 
 
 @given(SEEDS)
-def test_a_retouched_region_stays_where_it_is(seed):
+def test_a_retouched_region_stays_in_place(seed):
     region = np.zeros((64, 64), bool)
     region[20:44, 20:44] = True
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forging, "region_of", lambda *_: region)
-        mask = forging.retouch(texture(3), np.random.default_rng(seed), Recipe()).mask
+        patch.setattr(manipulations, "region_of", lambda *_: region)
+        mask = manipulations.retouch(texture(3), np.random.default_rng(seed), Recipe()).mask
     overlap = (mask & region).sum() / (mask | region).sum()
     assert overlap > 0.2
 
 
 @given(SEEDS)
-def test_an_object_keeps_its_outline_at_the_area_asked_for(seed):
+def test_an_object_keeps_its_outline_at_the_requested_area(seed):
     round_object = np.zeros((60, 60), bool)
     round_object[np.hypot(*np.mgrid[-30:30, -30:30]) < 25] = True
     recipe = replace(BARE, area=(0.05, 0.05))
     forgery = forge("splice", texture(1), cut_out(texture(2), round_object), np.random.default_rng(seed), recipe)
     rows, columns = np.nonzero(forgery.mask)
     inside = min(rows.min(), columns.min()) > 0 and max(rows.max(), columns.max()) < 63
-    if inside:  # else the border cuts it
+    if inside:  # otherwise the border clips it
         assert forgery.mask.mean() == pytest.approx(0.05, rel=0.15)
         assert np.hypot(rows - rows.mean(), columns - columns.mean()).max() < 9.5
 
 
-def test_pieces_larger_than_the_host_are_shrunk():
+def test_cutouts_larger_than_the_host_are_shrunk():
     large = cut_out(texture(2, 200), np.ones((200, 200), bool))
     forgery = forge("splice", texture(1), large, np.random.default_rng(0), replace(BARE, area=(0.5, 0.9), scale=(1, 9)))
     assert 0.4 < forgery.mask.mean() <= 1
 
 
-def test_a_removal_shows_only_what_surrounds_it():
+def test_a_removal_is_filled_from_its_surroundings_only():
     host = np.full((64, 64, 3), 200, np.uint8)
     for seed in range(10):
-        region = forging.removal(host, np.random.default_rng(seed), BARE).mask
+        region = manipulations.removal(host, np.random.default_rng(seed), BARE).mask
         filled = host.copy()
         filled[region] = (255, 0, 0)
-        removed = forging.removal(filled, np.random.default_rng(seed), BARE)
+        removed = manipulations.removal(filled, np.random.default_rng(seed), BARE)
         np.testing.assert_array_equal(removed.mask, region)
         np.testing.assert_allclose(removed.photo, 200, atol=5)
 
@@ -122,7 +122,7 @@ def test_a_removal_shows_only_what_surrounds_it():
 def square(host, donor, recipe):
     region = np.zeros((64, 64), bool)
     region[10:50, 10:50] = True
-    return forging.blended(host, donor, region, np.random.default_rng(1), recipe), region
+    return manipulations.blended(host, donor, region, np.random.default_rng(1), recipe), region
 
 
 def test_soft_edges_fade_from_the_border_inwards():
@@ -135,7 +135,7 @@ def test_soft_edges_fade_from_the_border_inwards():
     assert (np.diff(row) >= 0).all()
 
 
-def test_poisson_blending_keeps_the_donors_structure_and_takes_the_hosts_colour():
+def test_poisson_blending_keeps_the_gradients_of_the_donor_and_the_colour_of_the_host():
     host, donor = np.full((64, 64, 3), 90, np.uint8), texture(7) // 4 + 150
     photo, region = square(host, donor, replace(BARE, poisson=1))
     seen, original = (picture[12:48, 12:48].astype(float) for picture in (photo, donor))
@@ -148,12 +148,12 @@ def test_poisson_blending_keeps_the_donors_structure_and_takes_the_hosts_colour(
 def test_poisson_blending_works_at_the_border_of_the_photo():
     region = np.zeros((64, 64), bool)
     region[:20, :64] = True
-    photo = forging.blended(texture(1), texture(2), region, np.random.default_rng(0), replace(BARE, poisson=1))
+    photo = manipulations.blended(texture(1), texture(2), region, np.random.default_rng(0), replace(BARE, poisson=1))
     assert (photo != texture(1)).any(2)[region].mean() > 0.9
 
 
-def test_a_region_that_nobody_could_see_is_drawn_anew():
-    """In a photo that is black but for one corner, most copies would put black on black."""
+def test_a_region_with_an_invisible_change_is_drawn_again():
+    """In a photo that is black except for one corner, most copies would paste black onto black."""
     host = np.zeros((96, 96, 3), np.uint8)
     host[:48, :48] = texture(1, 48)
     seen = 0
@@ -163,7 +163,7 @@ def test_a_region_that_nobody_could_see_is_drawn_anew():
     assert seen >= 27
 
 
-def test_a_photo_of_one_colour_is_forged_all_the_same():
+def test_a_photo_of_one_colour_can_be_forged():
     forgery = forge("removal", np.full((64, 64, 3), 9, np.uint8), None, np.random.default_rng(0), Recipe())
     assert forgery.mask.any()
 

@@ -1,4 +1,4 @@
-"""The score table against numbers computed independently."""
+"""The score report against independently computed numbers."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.scoring.protocol import Scoring
 from boxpromptiml.scoring.tables import text
 from stage2_distill.evaluation.metrics import ImageScores
-from stage2_distill.evaluation.scores import per_image, summarize
+from stage2_distill.evaluation.score_report import per_image, summarize
 
 
 def record(i, authentic=False, kind="splice"):
@@ -24,7 +24,7 @@ def record(i, authentic=False, kind="splice"):
 
 @pytest.fixture
 def scored():
-    """Two sets: three manipulated images and one authentic; one manipulated and one that could not be read."""
+    """Two sets: three manipulated images and an authentic one; one manipulated and one unreadable image."""
     rng = np.random.default_rng(0)
     sets = {
         "a": [record(1), record(2, kind="removal"), record(3), record(4, authentic=True)],
@@ -60,7 +60,7 @@ def test_every_row_equals_scikit_learn(scored):
     assert rows[3]["auc"] is None
 
 
-def test_means_are_over_manipulated_images_and_authentic_ones_have_their_own_row(scored):
+def test_means_are_over_manipulated_images_and_authentic_ones_have_a_separate_row(scored):
     sets, board, _ = scored
     rows = board.compute().numpy()
     summary, table = summarize(rows, sets), per_image(rows, sets)
@@ -76,7 +76,7 @@ def test_means_are_over_manipulated_images_and_authentic_ones_have_their_own_row
     assert "false_alarm_area" not in summary["b"]
 
 
-def test_a_set_of_authentic_images_has_false_alarms_and_no_invented_score():
+def test_a_set_of_authentic_images_has_false_alarms_and_no_f1():
     sets = {"authentic": [record(1, authentic=True)], "whole": [record(2)]}
     board = ImageScores()
     board.update(0, 0, torch.full((8, 8), 0.9), torch.zeros(8, 8, dtype=torch.bool))
@@ -137,7 +137,7 @@ def test_the_threshold_of_a_set_is_best_for_the_mean_of_its_images():
     assert row["f1"] < row["f1_best_per_set"] < row["f1_best_per_image"]
 
 
-def test_whole_images_are_told_apart_by_their_largest_probability():
+def test_whole_images_are_classified_by_their_largest_probability():
     rng = np.random.default_rng(0)
     authentic = rng.random(60) < 0.4
     sets = {"both": [record(i, bool(a)) for i, a in enumerate(authentic)], "one": [record(100)]}
@@ -161,7 +161,7 @@ def test_whole_images_are_told_apart_by_their_largest_probability():
     assert "image_auc" not in summary["one"]
 
 
-def test_rules_come_from_the_command_line_and_are_kept_with_the_scores(fitted_config):
+def test_scoring_rules_come_from_the_command_line_and_are_stored_with_the_scores(fitted_config):
     folder = fitted_config.parent
 
     def run(*options):
@@ -180,7 +180,7 @@ def test_rules_come_from_the_command_line_and_are_kept_with_the_scores(fitted_co
     assert r"\toprule" in (folder / "test/scores.tex").read_text()
 
 
-def test_a_rule_that_does_not_exist_is_refused(tiny_config, capsys):
+def test_an_unknown_rule_is_refused(tiny_config, capsys):
     with pytest.raises(SystemExit):
         main(["test", "--config", str(tiny_config), "--model.scoring.mode", "triple"])
     assert "triple" in capsys.readouterr().err

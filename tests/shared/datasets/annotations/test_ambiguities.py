@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from boxpromptiml.core.records import ImageRecord, InputError
+from boxpromptiml.datasets.annotations.ambiguities import bare_splits, cut_off, not_counted, refuse_ambiguities
 from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnBox, DrawnImage
-from boxpromptiml.datasets.annotations.questions import bare_splits, cut_off, not_counted, refuse_open_questions
 
 
 def drawings(*boxes, **more):
@@ -25,9 +25,9 @@ NOTHING = DrawnBox((), (10, 10, 40, 40))
         (drawings(), "--unboxed authentic"),
     ],
 )
-def test_a_question_names_its_option(given, words):
+def test_an_ambiguity_names_its_option(given, words):
     with pytest.raises(InputError, match=words):
-        refuse_open_questions(Path("set.json"), given, None, may_be_bare=False)
+        refuse_ambiguities(Path("set.json"), given, None, may_be_bare=False)
 
 
 @pytest.mark.parametrize(
@@ -39,18 +39,18 @@ def test_a_question_names_its_option(given, words):
         drawings(defect="skipped"),
     ],
 )
-def test_what_is_plain_is_not_asked(given):
-    refuse_open_questions(Path("set.json"), given, None, may_be_bare=False)
+def test_unambiguous_annotations_pass(given):
+    refuse_ambiguities(Path("set.json"), given, None, may_be_bare=False)
 
 
-def test_what_does_not_count_is_said():
+def test_ignored_boxes_are_reported():
     assert not_counted(drawings(BOX, FACE, NOTHING).images, ["forged"]) == [
         "2 boxes do not count, of other labels: face (1), without a label (1)"
     ]
     assert not_counted(drawings(BOX, FACE).images, None) == []
 
 
-def test_a_split_that_only_absence_calls_authentic_is_said():
+def test_a_split_labelled_authentic_only_by_missing_boxes_is_reported():
     none, some = np.zeros((0, 4), np.float32), np.ones((1, 4), np.float32)
     records = [
         ImageRecord(1, Path("a.jpg"), 9, 9, some, "train", "s"),
@@ -62,6 +62,6 @@ def test_a_split_that_only_absence_calls_authentic_is_said():
     assert bare_splits(Drawings(Path(), []), records) == []
 
 
-def test_many_boxes_over_the_border_are_said():
+def test_many_boxes_over_the_border_are_reported():
     assert cut_off(1, 3) == cut_off(0, 0) == []
     assert "2 of 3 boxes reach over the border" in cut_off(2, 3)[0]

@@ -1,4 +1,4 @@
-"""Scores of a student on named test sets: one row an image, then means with intervals, beside trivial predictors."""
+"""Test scores: summary of per-image scores with intervals and trivial baselines, and the files written by `test`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.runtime import provenance
 from boxpromptiml.scoring import tables
 from boxpromptiml.scoring.protocol import SOURCE, Scoring, published
-from boxpromptiml.scoring.scores import (
+from boxpromptiml.scoring.score_functions import (
     auc_of_images,
     balanced_accuracy,
     best_balanced_accuracy,
@@ -28,7 +28,7 @@ from stage2_distill.data.test_set import unscored
 from stage2_distill.evaluation.metrics import COLUMNS, PIXEL_SCORES, SCORES, THRESHOLDS, TRIVIAL, ImageScores
 
 AREAS = {"below 1 %": 0.0, "1 to 5 %": 0.01, "5 to 25 %": 0.05, "from 25 %": 0.25}
-"""Name → lowest share of the photo that was manipulated."""
+"""Name → smallest manipulated fraction of the photo."""
 Rows = NDArray[np.float64]
 
 
@@ -37,16 +37,16 @@ def summarize(
     sets: Mapping[str, Sequence[ImageRecord]],
     scoring: Scoring = Scoring(),  # noqa: B008 (frozen)
 ) -> dict[str, dict[str, Any]]:
-    """Means over images with 95 % bootstrap intervals, for each test set.
+    """Average over images with 95 % bootstrap intervals, for each test set.
 
-    Pixel scores are over manipulated images; authentic ones give ``false_alarm_area`` (mean share of pixels above the
-    threshold) and ``false_alarm_rate`` (share of images with any such pixel). Where there are both, whole images are
-    told apart by their largest probability.
+    Pixel scores are averaged over manipulated images; authentic ones yield ``false_alarm_area`` (mean fraction of
+    pixels above the threshold) and ``false_alarm_rate`` (fraction of images with any such pixel). If a set has both,
+    image-level scores use the largest probability of each image.
 
     Args:
-        rows: as `ImageScores.compute` gives them.
+        rows: as returned by `ImageScores.compute`.
         sets: name → records, in the order of the set indices.
-        scoring: the rules that the rows were made by.
+        scoring: options that the rows were computed with.
     """
     summary: dict[str, dict[str, Any]] = {}
     for position, (name, records) in enumerate(sets.items()):
@@ -66,7 +66,7 @@ def summarize(
 
 
 def per_image(rows: Rows, sets: Mapping[str, Sequence[ImageRecord]]) -> list[dict[str, Any]]:
-    """One flat mapping an image; scores that do not exist (AUC of an authentic image) are None."""
+    """Return one flat dict per image; scores that do not exist (AUC of an authentic image) are None."""
     names = list(sets)
     table = []
     for row in rows:
@@ -95,7 +95,7 @@ class WriteScores(L.Callback):
         folder: where to write them.
 
     Attributes:
-        set_aside: how many photos of the manifests have no score; counted in the first process.
+        set_aside: number of photos in the manifests without a score; counted in the first process.
     """
 
     def __init__(self, folder: str) -> None:
@@ -103,7 +103,7 @@ class WriteScores(L.Callback):
         self.set_aside = 0
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gather the rows of all processes and write them on the first."""
+        """Gather the rows of all processes and write them in the first."""
         board = pl_module.image_scores
         assert isinstance(board, ImageScores)
         rows = board.compute().numpy()
@@ -137,10 +137,10 @@ class WriteScores(L.Callback):
 
 
 def means(values: Mapping[str, Rows]) -> dict[str, float]:
-    """Mean over images and its 95 % bootstrap interval under ``NAME``, ``NAME_ci_low`` and ``NAME_ci_high``.
+    """Average over images, with 95 % bootstrap intervals, as ``NAME``, ``NAME_ci_low`` and ``NAME_ci_high``.
 
     Args:
-        values: name → (N,) scores, NaN where an image has none. A score that no image has is left out.
+        values: name → (N,) scores, NaN for images without score. A score that no image has is omitted.
     """
     found: dict[str, float] = {}
     for name, scores in values.items():
@@ -152,7 +152,7 @@ def means(values: Mapping[str, Rows]) -> dict[str, float]:
 
 
 def false_alarms(authentic: Rows) -> dict[str, float]:
-    """What is marked in authentic images, from their rows; nothing where there are none."""
+    """Summarize the marked area of authentic images, given their rows; empty if there are none."""
     if not len(authentic):
         return {}
     area = _column(authentic, "predicted_area")
@@ -172,7 +172,7 @@ def _scores(rows: Rows) -> dict[str, Any]:
 
 
 def _best_of_set(manipulated: Rows) -> dict[str, float]:
-    """Mean F1 at the one threshold that is best for the set; its interval takes the threshold as given."""
+    """Return the mean F1 at the single best threshold for the set; the interval treats the threshold as fixed."""
     if not len(manipulated):
         return {}
     curves = manipulated[:, -len(THRESHOLDS) :]
@@ -186,7 +186,7 @@ def _by_area(manipulated: Rows) -> dict[str, dict[str, Any]]:
 
 
 def _whole_images(manipulated: Rows, authentic: Rows, scoring: Scoring) -> dict[str, float]:
-    """How well the largest probability tells manipulated images from authentic ones, where there are both."""
+    """Compute image-level scores from the largest probabilities, if there are manipulated and authentic images."""
     if not len(manipulated) or not len(authentic):
         return {}
     samples = _column(manipulated, "image_score"), _column(authentic, "image_score")

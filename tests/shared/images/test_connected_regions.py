@@ -1,4 +1,4 @@
-"""Regions of a mask, beside pycocotools, scikit-image and scipy."""
+"""Connected regions of a mask, compared with pycocotools, scikit-image and scipy."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from pycocotools import mask as coco
 from scipy import ndimage
 from skimage.draw import polygon2mask
 
-from boxpromptiml.images.regions import find_regions, run_lengths
+from boxpromptiml.images.connected_regions import find_regions, run_lengths
 
 masks = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
@@ -20,12 +20,12 @@ def shoelace(polygon):
 
 
 @given(masks)
-def test_pycocotools_reads_the_run_lengths(mask):
+def test_pycocotools_reads_the_rle(mask):
     assert np.array_equal(coco.decode(run_lengths(mask)).astype(bool), mask)
     assert run_lengths(mask)["counts"] == coco.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
 
 
-def test_long_runs_are_written_as_pycocotools_writes_them():
+def test_long_runs_are_encoded_as_by_pycocotools():
     mask = np.zeros((3000, 2000), bool)
     mask[100:2500, 50:1900] = True
     mask[7:9, 3] = mask[-1, -1] = True
@@ -34,7 +34,7 @@ def test_long_runs_are_written_as_pycocotools_writes_them():
 
 @given(masks)
 @settings(deadline=None)
-def test_exact_polygons_hold_the_regions_and_nothing_else(mask):
+def test_exact_polygons_cover_the_regions_and_nothing_else(mask):
     regions = find_regions(mask.astype(np.float32), min_area=0, tolerance=0)
     assert len(regions) == ndimage.label(mask, np.ones((3, 3)))[1]
     drawn = np.zeros(mask.shape, int)
@@ -46,7 +46,7 @@ def test_exact_polygons_hold_the_regions_and_nothing_else(mask):
     assert np.array_equal(drawn, mask)
 
 
-def test_a_region_has_the_numbers_of_its_own_pixels():
+def test_statistics_of_a_region_are_over_its_own_pixels():
     probability = np.zeros((40, 60), np.float32)
     probability[5:15, 10:30] = 0.7
     probability[9, 12] = 0.9
@@ -60,7 +60,7 @@ def test_a_region_has_the_numbers_of_its_own_pixels():
     assert not first.holes
 
 
-def test_specks_count_only_where_there_is_nothing_else():
+def test_specks_count_only_when_there_is_no_larger_region():
     probability = np.zeros((100, 100), np.float32)
     probability[3, 3] = 1
     assert [region.area for region in find_regions(probability)] == [1]
@@ -69,7 +69,7 @@ def test_specks_count_only_where_there_is_nothing_else():
     assert find_regions(np.zeros((5, 5), np.float32)) == []
 
 
-def test_a_tolerance_gives_fewer_corners_near_the_border():
+def test_a_tolerance_gives_fewer_corners_close_to_the_outline():
     y, x = np.mgrid[:200, :200]
     disc = ((x - 100) ** 2 + (y - 100) ** 2 < 80**2).astype(np.float32)
     (exact,), (simple,) = find_regions(disc, tolerance=0), find_regions(disc, tolerance=2)

@@ -1,4 +1,4 @@
-"""What only the user can answer about drawn boxes, asked with the option that answers it."""
+"""Checks for ambiguous annotations. The error names the option that resolves the ambiguity."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.core.records import ImageRecord, InputError
 from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnImage
 from boxpromptiml.manifests.coco import SLACK, foreign_numbers
-from boxpromptiml.manifests.labels import listed, open_question
+from boxpromptiml.manifests.labels import label_ambiguity, listed
 
 
-def refuse_open_questions(annotations: Path, drawings: Drawings, labels: list[str] | None, may_be_bare: bool) -> None:
-    """Refuse what only the user can answer, with the option that answers it.
+def refuse_ambiguities(annotations: Path, drawings: Drawings, labels: list[str] | None, may_be_bare: bool) -> None:
+    """Reject ambiguous annotations; the error names the option that resolves the ambiguity.
 
     Args:
-        annotations: what was read, for the message.
-        drawings: what it holds.
-        labels: of the boxes that count, or None where the user names none.
-        may_be_bare: somebody said what images without boxes are: the user, or the manifest of ``--into``.
+        annotations: the file, for the message.
+        drawings: its content.
+        labels: labels that mean manipulated, or None if the user names none.
+        may_be_bare: whether it is known what images without boxes are (from the user, or the manifest of ``--into``).
 
     Raises:
-        InputError: a label that is asked for is not there; boxes have several labels and none is named; their numbers
-            are no pixels; nothing at all is labelled.
+        InputError: a label in ``labels`` does not occur; boxes have several labels and none is named; boxes are not in
+            pixels; or there are no boxes at all.
     """
     images = drawings.images
     there = Counter(label for image in images for box in image.boxes for label in box.labels)
@@ -35,7 +35,7 @@ def refuse_open_questions(annotations: Path, drawings: Drawings, labels: list[st
     if unknown:
         found = ", ".join(sorted(there)) or "none"
         raise InputError(f"{annotations}: no box has the label {unknown[0]!r}; there are: {found}")
-    if labels is None and (question := open_question(there)):
+    if labels is None and (question := label_ambiguity(there)):
         raise InputError(f"{annotations}: {question}; name those that do with --labels '[…]'")
     refuse_foreign_numbers(annotations, images)
     stated = any(image.authentic for image in images) and not drawings.inferred
@@ -47,7 +47,7 @@ def refuse_open_questions(annotations: Path, drawings: Drawings, labels: list[st
 
 
 def refuse_foreign_numbers(annotations: Path, images: Sequence[DrawnImage]) -> None:
-    """Refuse boxes that together cannot be ``x y width height`` in pixels; see `foreign_numbers`.
+    """Reject boxes that together cannot be XYWH in pixels; see `foreign_numbers`.
 
     Raises:
         InputError: they cannot.
@@ -62,7 +62,7 @@ def refuse_foreign_numbers(annotations: Path, images: Sequence[DrawnImage]) -> N
 
 
 def _in_pixels(images: Sequence[DrawnImage]) -> tuple[Boxes, NDArray[np.float32]]:
-    """(N, 4) boxes that are said to be in pixels, and (N, 2) sizes of their images, NaN where they are not given."""
+    """Return the (N, 4) boxes given in pixels, and the (N, 2) sizes of their images, NaN if unknown."""
     pairs = [
         (box.corners, image.size or (np.nan, np.nan))
         for image in images
@@ -75,9 +75,9 @@ def _in_pixels(images: Sequence[DrawnImage]) -> tuple[Boxes, NDArray[np.float32]
 
 
 def _corners_for_sides(images: Sequence[DrawnImage]) -> int | None:
-    """How many boxes in shares reach over the border, where two corners were written for a place and sides; or None.
+    """Count relative boxes that exceed the image, if XYXY was probably written instead of position and size; else None.
 
-    The rule is that of `foreign_numbers`; whether the place was a corner or, as in YOLO, the centre does not matter.
+    The rule is that of `foreign_numbers`; it works for a position at a corner and, as in YOLO, at the centre.
     """
     found = [box.corners for image in images if image.shares for box in image.boxes if not isinstance(box.corners, str)]
     boxes = np.array(found, float).reshape(-1, 4)
@@ -89,21 +89,21 @@ def _corners_for_sides(images: Sequence[DrawnImage]) -> int | None:
 
 
 def not_counted(images: Sequence[DrawnImage], labels: list[str] | None) -> list[str]:
-    """A line about the boxes that do not count."""
+    """Return a note about boxes that are ignored because of their labels."""
     dropped = [box for image in images for box in image.boxes if labels and set(labels).isdisjoint(box.labels)]
     others = Counter(label for box in dropped for label in box.labels or ("without a label",))
     return [f"{len(dropped):,} boxes do not count, of other labels: {listed(others)}"] if dropped else []
 
 
 def bare_splits(drawings: Drawings, records: Sequence[ImageRecord]) -> list[str]:
-    """A line for each split whose images are all called authentic because nothing was drawn on them."""
+    """Return a note for each split whose images all count as authentic only because they have no boxes."""
     counts = Counter(record.split for record in records if record.authentic) if drawings.inferred else Counter()
     bare = {split: n for split, n in counts.items() if n == sum(record.split == split for record in records)}
     return [f"{split}: none of its {n:,} images has a box; they count as authentic" for split, n in bare.items()]
 
 
 def cut_off(cut: int, boxes: int) -> list[str]:
-    """A line about boxes that reached over the border of their images and were cut, where there are many of them."""
+    """Return a note about clipped boxes if at least half of the boxes were clipped."""
     if not cut or 2 * cut < boxes:
         return []
     return [f"{cut:,} of {boxes:,} boxes reach over the border of their images; were they drawn on larger ones?"]

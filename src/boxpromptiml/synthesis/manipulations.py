@@ -1,6 +1,6 @@
-"""Splices, copy-moves, removals and retouched regions as pure functions: pixels and a random generator in, a photo out.
+"""Splices, copy-moves, removals and retouched regions, as pure functions of pixels and a random generator.
 
-Every function leaves the pixels outside its region as they are, so the region is the exact mask.
+No function changes pixels outside its region, so the region is the exact mask.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from boxpromptiml.images import Mask, Photo
 from boxpromptiml.synthesis.cutout import MARGIN, Cutout, cut_out, laid_on, transformed
 from boxpromptiml.synthesis.recipe import Kind, Range, Recipe, log_uniform
-from boxpromptiml.synthesis.regions import geometric_region, random_region, segment
+from boxpromptiml.synthesis.region_shapes import geometric_region, random_region, segment
 from boxpromptiml.synthesis.traces import leave_traces, match_colour, to_photo
 
 ATTEMPTS = 8
-"""Regions tried before the most visible one is taken, and places tried before the farthest one is."""
+"""Number of regions tried before the most visible one is used, and of positions tried before the farthest one is."""
 OVERHANG = 0.15
-"""How far a pasted piece may reach over the host's border, as a share of its own extent."""
+"""How far a pasted piece may extend beyond the host's border, as a fraction of its own size."""
 GEOMETRIC, BRIGHTER, SOFTENED = 0.4, 0.2, 0.3
-"""Probabilities that a plain copy has a geometric outline, another exposure, a soft edge."""
+"""Probabilities that a plain copy has a geometric outline, a different exposure, a soft edge."""
 NUDGE = 8
-"""How far a retouched region moves, in pixels."""
+"""Largest displacement of a retouched region in pixels."""
 INPAINT_RADIUS = 3
-"""Neighbourhood in pixels that OpenCV's inpainting looks at."""
+"""Neighbourhood of OpenCV's inpainting in pixels."""
 POISSON_EROSION = 3
-"""Pixels that OpenCV's seamlessClone takes off the border of the mask that it is given."""
+"""Pixels by which OpenCV's seamlessClone erodes the given mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class Forgery:
 
 
 def forge(kind: Kind, host: Photo, donor: Photo | Cutout | None, rng: np.random.Generator, recipe: Recipe) -> Forgery:
-    """Forge one region, visible if the photo allows it: black pasted on black teaches nobody anything.
+    """Forge one region, preferably a visible one: black pasted on black has no training value.
 
     Args:
         kind: of forgery.
         host: (H, W, 3) uint8 RGB.
-        donor: what a splice takes its region from: a photo, or an object; other kinds ignore it.
+        donor: source of a splice, a photo or an object; ignored by other kinds.
         rng: the only source of randomness.
-        recipe: what the forgery looks like.
+        recipe: parameters of the forgery.
 
     Raises:
         ValueError: a splice without a donor.
@@ -76,7 +76,7 @@ def forge(kind: Kind, host: Photo, donor: Photo | Cutout | None, rng: np.random.
 
 
 def splice(host: Photo, donor: Photo | Cutout, rng: np.random.Generator, recipe: Recipe) -> Forgery:
-    """Paste an object, or a region of another photo, with the traces of another past."""
+    """Paste an object, or a region of another photo, with the traces of a different processing history."""
     if isinstance(donor, Cutout):
         piece = _sized(donor, host, rng, recipe)
     else:
@@ -91,7 +91,7 @@ def splice(host: Photo, donor: Photo | Cutout, rng: np.random.Generator, recipe:
 
 
 def copy_move(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
-    """Paste a region of the photo itself elsewhere, shifted by whole pixels and perhaps scaled, turned or mirrored."""
+    """Paste a region of the photo elsewhere in it: whole-pixel shift, optionally scaled, rotated or mirrored."""
     region = region_of(host, rng, recipe, _halved(recipe.area))
     piece = _fitting(_transformed(cut_out(host, region), rng, recipe), host)
     source = np.array(cv2.boundingRect(region.astype(np.uint8)))[[1, 0]] - MARGIN
@@ -102,7 +102,7 @@ def copy_move(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
 
 
 def translated_copy(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
-    """Paste a region of the photo itself elsewhere, shifted by whole pixels and else hardly changed."""
+    """Paste a region of the photo elsewhere in it, shifted by whole pixels and otherwise hardly changed."""
     area = _halved(recipe.area)
     if rng.random() < GEOMETRIC:
         region = geometric_region(host.shape[0], host.shape[1], rng, *area)
@@ -124,9 +124,9 @@ def translated_copy(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Fo
 
 
 def retouch(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
-    """Change a region where it is: its size, its place by a little, its exposure, its sharpness, its noise.
+    """Change a region in place: its size, slightly its position, its exposure, sharpness and noise.
 
-    After the object jitter of Web-IML (arXiv 2508.20987).
+    Follows the object jitter of Web-IML (arXiv 2508.20987).
     """
     region = region_of(host, rng, recipe, _halved(recipe.area))
     piece = cut_out(host, region)
@@ -138,7 +138,7 @@ def retouch(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
 
 
 def removal(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
-    """Paint a region over from its surroundings by one of OpenCV's two methods, Telea's or Navier and Stokes'."""
+    """Inpaint a region from its surroundings with one of OpenCV's methods (Telea, or Navier-Stokes)."""
     region = region_of(host, rng, recipe, _halved(recipe.area))
     method = (cv2.INPAINT_TELEA, cv2.INPAINT_NS)[rng.integers(2)]
     painted = cv2.inpaint(host, region.astype(np.uint8), INPAINT_RADIUS, method)
@@ -146,13 +146,13 @@ def removal(host: Photo, rng: np.random.Generator, recipe: Recipe) -> Forgery:
 
 
 def region_of(photo: Photo, rng: np.random.Generator, recipe: Recipe, area: Range) -> Mask:
-    """A segment of the photo by the recipe's probability and where there is one of the size, else a random outline."""
+    """Choose a segment of the photo, with the recipe's probability and if one fits the area, else a random outline."""
     found = segment(photo, rng, *area) if rng.random() < recipe.segments else None
     return random_region(photo.shape[0], photo.shape[1], rng, *area) if found is None else found
 
 
 def blended(host: Photo, content: Photo, region: Mask, rng: np.random.Generator, recipe: Recipe) -> Photo:
-    """Content in place of the host inside the region: with a soft edge, by gradients, or as it is.
+    """Blend content into the host inside the region: with a soft edge, in the gradient domain, or unchanged.
 
     A soft edge fades inwards, so that nothing outside the region changes.
     """
@@ -168,7 +168,7 @@ def blended(host: Photo, content: Photo, region: Mask, rng: np.random.Generator,
 
 
 def _poisson(host: Photo, content: Photo, region: Mask) -> Photo:
-    border = 2 * POISSON_EROSION  # room for the widened mask and for the clone's own border
+    border = 2 * POISSON_EROSION  # for the dilated mask and the border that seamlessClone needs
     around = ((border, border), (border, border), (0, 0))
     wide = cv2.dilate(np.pad(region.astype(np.uint8) * 255, border), np.ones((3, 3)), iterations=POISSON_EROSION)
     left, top, width, height = cv2.boundingRect(wide)
@@ -186,7 +186,7 @@ def _pasted(
     host: Photo, piece: Cutout, top: int, left: int, rng: np.random.Generator, recipe: Recipe, kind: Kind
 ) -> Forgery:
     content, region = laid_on(host, piece, top, left)
-    if not region.any():  # only an empty corner of the piece reaches into the host
+    if not region.any():  # only an empty corner of the piece overlaps the host
         content, region = laid_on(host, piece, -MARGIN, -MARGIN)
     return Forgery(blended(host, content, region, rng, recipe), region, kind)
 
@@ -199,26 +199,26 @@ def _transformed(piece: Cutout, rng: np.random.Generator, recipe: Recipe) -> Cut
 
 
 def _sized(piece: Cutout, host: Photo, rng: np.random.Generator, recipe: Recipe) -> Cutout:
-    """An object at an area of the recipe, but never enlarged to a blur."""
+    """Scale an object to an area within the recipe's range, without enlarging it too much."""
     wanted = log_uniform(rng, recipe.area) * host[..., 0].size
     return transformed(piece, min(recipe.scale[1], float(np.sqrt(wanted / piece.mask.sum()))))
 
 
 def _fitting(piece: Cutout, host: Photo) -> Cutout:
-    """The piece, shrunk if it is larger than the host."""
+    """Shrink a piece that is larger than the host."""
     share = min(host.shape[0] / _extent(piece)[0], host.shape[1] / _extent(piece)[1])
     return piece if share >= 1 else transformed(piece, share)
 
 
 def _places(piece: Cutout, host: Photo, rng: np.random.Generator) -> NDArray[np.int_]:
-    """(ATTEMPTS, 2) upper left corners ``y x`` of the piece, within the host but for the overhang."""
+    """Draw (ATTEMPTS, 2) upper left corners ``y x`` of the piece, within the host except for the overhang."""
     overhang = OVERHANG * _extent(piece)
     room = np.maximum(host.shape[:2] - _extent(piece) + overhang, 0)
     return np.rint(rng.uniform(-overhang, room, (ATTEMPTS, 2))).astype(int) - MARGIN
 
 
 def _extent(piece: Cutout) -> NDArray[np.int_]:
-    """Height and width without the margin."""
+    """Return height and width without the margin."""
     return np.array(piece.mask.shape) - 2 * MARGIN
 
 
