@@ -1,4 +1,4 @@
-"""The shape prior: what a map of a manipulated region looks like, learned from maps alone."""
+"""Shape prior: correcting the predicted map by what maps of manipulated regions look like."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from torch.nn import functional as F
 from stage2_distill.model.fusion import conv_block
 
 STRIDE = 4
-"""Of the grid on which maps are corrected, in pixels of the input."""
+"""Stride of the grid on which maps are corrected, in pixels of the input."""
 SCALES = 3
-"""Halvings of that grid; at the coarsest, a cell covers 32 pixels."""
+"""Number of times that grid is halved; a cell of the coarsest grid covers 32 pixels."""
 WIDTH = 16
-"""Channels at every scale."""
+"""Number of channels at every scale."""
 HIDDEN = 16
-"""Width of the network that sees a map as a whole."""
+"""Hidden width of the network that scales and shifts a map as a whole."""
 LEVELS = (-5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-"""Logits at which a map is summarised."""
+"""Thresholds, as logits, at which a map is summarised."""
 LEAST_AREA = 1e-3
-"""Added to areas before their logarithm is taken."""
+"""Added to areas before taking their logarithm."""
 SCALE = 4.0
-"""Divisor that brings logits and logarithms close to [-2, 2]."""
+"""Divisor that brings logits and logarithms to about [-2, 2]."""
 
 
 class ShapePrior(nn.Module):
-    """A correction of the student's finished map that sees nothing but this map.
+    """Correction of the student's predicted map that sees nothing but that map.
 
-    Two parts learn together. One reads the map as a whole, by `statistics`, and scales and shifts all its logits: a
-    clear find calls for a higher threshold than a faint one. The other, a small U-Net, knows the shapes of manipulated
-    regions: it fills holes and removes specks. The module starts as the identity, so adding it to a trained student
-    loses nothing. It sees no photo, so it needs little data and does not depend on what was photographed (ours; a
-    denoising autoencoder for segmentation maps: Larrazabal et al., Post-DAE, MICCAI 2019).
+    Two parts are trained together. The first scales and shifts all logits by `statistics` of the whole map: a confident
+    detection needs a higher threshold than a faint one. The second is a small U-Net that learns the shapes of
+    manipulated regions; it fills holes and removes specks. The module is initialized to the identity, so that it can be
+    added to a trained student without changing its predictions. Because it does not see the photo, it can be trained on
+    little data without overfitting to the photos (ours; similar to denoising autoencoders for segmentation maps,
+    Larrazabal et al., Post-DAE, MICCAI 2019).
     """
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class ShapePrior(nn.Module):
             nn.init.zeros_(cast(Tensor, last.bias))
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Corrected logits (B, 1, H, W), of logits of that shape."""
+        """Compute corrected logits (B, 1, H, W) from logits of the same shape."""
         coarse = F.avg_pool2d(logits.float(), STRIDE, ceil_mode=True)
         scale, shift, context = self.whole(statistics(coarse))[..., None, None].split([1, 1, WIDTH], 1)
         features = [self.entry(torch.cat([coarse / SCALE, torch.sigmoid(coarse)], 1))]
@@ -62,10 +63,10 @@ class ShapePrior(nn.Module):
 
 
 def statistics(logits: Tensor) -> Tensor:
-    """What a map (B, 1, h, w) says as a whole: (B, 2 L + 1) numbers for the L `LEVELS`.
+    """Summarise maps of logits (B, 1, h, w) by (B, 2 L + 1) numbers, where L is the number of `LEVELS`.
 
-    They are, for each level, the logarithm of the share of the map above it, and the F1 to be expected of marking that
-    share if all probabilities were true, 2 Σ p[p > t] / (|p > t| + Σ p); and the highest logit.
+    For each level t: the logarithm of the share of the map above t, and the expected F1 of marking that share if the
+    probabilities p were calibrated, 2 Σ p[p > t] / (|p > t| + Σ p). The last number is the highest logit.
     """
     levels = torch.tensor(LEVELS, device=logits.device).view(-1, 1, 1)
     probability = torch.sigmoid(logits)

@@ -22,7 +22,7 @@ ABOUT_DEVICES = re.compile(r"accelerator|devices?\b|cuda|gpu|mps|tpu|xla|process
 
 @dataclass(frozen=True, slots=True)
 class OneProcess:
-    """Stands in for Lightning's `Fabric` where one process computes on the CPU: importing Lightning takes seconds."""
+    """Replacement for Lightning's `Fabric` for a single process on the CPU, because importing Lightning takes seconds."""
 
     device: torch.device
     global_rank: int = 0
@@ -30,11 +30,11 @@ class OneProcess:
     is_global_zero: bool = True
 
     def barrier(self) -> None:
-        """There is no other process to wait for."""
+        """Do nothing: there is no other process to wait for."""
 
 
 def launched(accelerator: str, devices: int, num_nodes: int) -> Fabric | OneProcess:
-    """The processes that share a job, started.
+    """Start the processes that share a job.
 
     Args:
         accelerator: cpu, gpu, or auto.
@@ -42,7 +42,7 @@ def launched(accelerator: str, devices: int, num_nodes: int) -> Fabric | OneProc
         num_nodes: machines.
 
     Raises:
-        InputError: as `existing_devices`.
+        InputError: see `existing_devices`.
     """
     import torch
 

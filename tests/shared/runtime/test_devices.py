@@ -21,7 +21,7 @@ def test_an_available_device_works_and_other_errors_pass_through():
         raise InputError("ours")
 
 
-def test_one_process_on_the_processor_agrees_with_lightnings():
+def test_one_process_on_the_cpu_equals_lightnings_fabric():
     ours, theirs = launched("cpu", 1, 1), L.Fabric(accelerator="cpu", devices=1)
     assert isinstance(ours, OneProcess)
     assert ours.barrier() is None
@@ -29,7 +29,7 @@ def test_one_process_on_the_processor_agrees_with_lightnings():
         assert getattr(ours, attribute) == getattr(theirs, attribute)
 
 
-def test_where_there_is_an_accelerator_or_a_wrong_name_lightning_is_asked(monkeypatch):
+def test_lightning_handles_accelerators_and_unknown_names(monkeypatch):
     with pytest.raises(InputError, match="abacus"):
         launched("abacus", 1, 1)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)

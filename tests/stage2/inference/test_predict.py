@@ -201,7 +201,7 @@ def test_a_file_name_that_is_no_text_is_written_down(checkpoint, photos, tmp_pat
     assert "bad\\xe9.jpg: the file is empty" in content["set_aside"][0]["reason"]
 
 
-def test_one_process_on_the_processor_does_not_wait_for_lightning(checkpoint, photos, tmp_path):
+def test_one_process_on_the_cpu_does_not_import_lightning(checkpoint, photos, tmp_path):
     script = "import sys; from boxpromptiml.cli import main; main(sys.argv[1:]); print('lightning' in sys.modules)"
     words = ["predict", "--checkpoint", checkpoint, "--images", photos / "a.png", "--out", tmp_path / "out"]
     words += ["--accelerator", "cpu"]

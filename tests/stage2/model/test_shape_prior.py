@@ -1,4 +1,4 @@
-"""The shape prior: the identity at first; learns that regions are whole, and where a map as a whole should be cut."""
+"""The shape prior starts as the identity and learns that regions are whole."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ SHAPE = {"backbone": "mobilenetv3_small_050", "pretrained": False, "channels": 1
 
 
 def maps(seed, count=8, side=128):
-    """Logits in which a square with a hole is right and specks are wrong, and the square without its hole."""
+    """Make logits of a square with a hole, with specks around it, and the ground truth: the square without the hole."""
     generator = torch.Generator().manual_seed(seed)
     logits, target = torch.full((count, 1, side, side), -4.0), torch.zeros(count, 1, side, side)
     for i in range(count):
@@ -41,7 +41,7 @@ def test_it_learns_to_remove_specks_and_to_fill_holes():
     assert corrected[specks].mean() < 0 < corrected[hole].mean()
 
 
-def test_a_trained_student_is_given_it_without_losing_anything(tmp_path):
+def test_adding_it_to_a_trained_student_does_not_change_predictions(tmp_path):
     torch.manual_seed(0)
     earlier = Student(**SHAPE)
     student = Student(**SHAPE, shape_prior=True, weights=_checkpoint(earlier, tmp_path))
@@ -64,7 +64,7 @@ def test_maps_keep_their_size(height, width):
     assert ShapePrior().eval()(torch.randn(2, 1, height, width)).shape == (2, 1, height, width)
 
 
-def test_statistics_hold_the_f1_to_be_expected_at_each_level():
+def test_statistics_contain_the_expected_f1_at_each_level():
     torch.manual_seed(0)
     logits = 3 * torch.randn(3, 1, 16, 16)
     probability = torch.sigmoid(logits)
