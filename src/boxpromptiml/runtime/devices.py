@@ -22,7 +22,7 @@ ABOUT_DEVICES = re.compile(r"accelerator|devices?\b|cuda|gpu|mps|tpu|xla|process
 
 @dataclass(frozen=True, slots=True)
 class OneProcess:
-    """Replacement for Lightning's `Fabric` for a single process on the CPU, because importing Lightning takes seconds."""
+    """Replacement for Lightning's `Fabric` in a single process on the CPU; importing Lightning takes seconds."""
 
     device: torch.device
     global_rank: int = 0
