@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from itertools import chain
 from pathlib import Path
@@ -11,10 +10,9 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.images import ImageError, Photo, read_photo
 from boxpromptiml.runtime.provenance import write_results
 from stage2_distill.inference import released
+from stage2_distill.inference.conversion import TOLERANCE, require_onnx
 from stage2_distill.inference.photo_paths import photo_names
 
-TOLERANCE = 1e-2
-"""Largest accepted difference in probability, at any pixel, between an fp32 export and `Localizer.predict`."""
 MAX_CALIBRATION = 100
 """Maximum number of photos used to measure the activation ranges for int8."""
 
@@ -92,14 +90,3 @@ def _samples(folder: Path) -> tuple[list[Photo], list[str]]:
     if not samples:
         raise InputError(f"{folder}: no photo to measure ranges on can be read ({set_aside[0]}); name other photos")
     return samples, set_aside
-
-
-def require_onnx() -> None:
-    """Require the packages of the extra `export`.
-
-    Raises:
-        InputError: names the missing packages.
-    """
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(f"ONNX needs {', '.join(missing)}; install them with: pip install 'boxpromptiml[export]'")

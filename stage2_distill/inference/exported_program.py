@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from boxpromptiml.images import Photo, read_photo, resize_photo
 from boxpromptiml.scoring.score_functions import counts_per_image, f1_from_counts
 from boxpromptiml.synthesis.photos import packaged_photos
+from stage2_distill.inference.conversion import traced, translated
 from stage2_distill.inference.exported_resize import resize_probability, shrink_photo
 from stage2_distill.inference.localizer import Localizer
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:  # installed by the extra `export`
 
 SIZES = ((0.5, 0.4), (1, 1), (2, 2), (1.1, 3.7), (6, 4), (8, 0.5))
 """Heights and widths, relative to the student's input, of additional comparisons with resized packaged photos."""
-LONGEST = 1 << 24
-"""Upper bound of batch size and image sides; without one, older versions of torch would infer it."""
 PRODUCTS = ["Conv", "MatMul", "Gemm"]
 """ONNX operators that 8 bits can accelerate."""
 
@@ -58,33 +56,6 @@ def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
     """Export the network as a program for batches and photos of any size."""
     example = torch.zeros(2, 2 * network.side - 1, 3 * network.side + 1, 3, dtype=torch.uint8)
     return traced(network, example, ("batch", "height", "width"))
-
-
-def traced(network: nn.Module, example: Tensor, any_size: Sequence[str]) -> torch.export.ExportedProgram:
-    """Export a network with `torch.export`.
-
-    Args:
-        network: with a single input.
-        example: of the input.
-        any_size: names of the input's leading axes whose size is dynamic.
-    """
-    sizes = {axis: torch.export.Dim(name, min=1, max=LONGEST) for axis, name in enumerate(any_size)}
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The tensor attributes .*attention_bias_cache")  # TinyViT's
-        return torch.export.export(network, (example,), dynamic_shapes=(sizes,), strict=False)
-
-
-def translated(
-    program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]
-) -> torch.onnx.ONNXProgram:
-    """Convert a program to ONNX, with names for its inputs and outputs."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # announcements of the exporter
-        onnx_program = torch.onnx.export(
-            program, (), input_names=inputs, output_names=outputs, dynamo=True, verbose=False
-        )
-    assert onnx_program is not None
-    return onnx_program
 
 
 def write_onnx(program: torch.export.ExportedProgram, localizer: Localizer, path: Path) -> None:

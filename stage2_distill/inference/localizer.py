@@ -108,7 +108,7 @@ class Localizer(
         if backend == "onnx":
             from stage2_distill.inference.onnx_network import OnnxNetwork
 
-            localizer.onnx = OnnxNetwork.of(localizer)
+            localizer.onnx = OnnxNetwork.of(localizer, localizer.student.image_size, localizer.weights_sha256()[:16])
         return localizer
 
     @classmethod

@@ -5,24 +5,20 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pooch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError
-from stage2_distill.inference.export import TOLERANCE, require_onnx
-from stage2_distill.inference.exported_program import traced, translated
-
-if TYPE_CHECKING:
-    from stage2_distill.inference.localizer import Localizer
+from stage2_distill.inference.conversion import TOLERANCE, require_onnx, traced, translated
 
 
 class OnnxNetwork:
-    """Compute `Localizer.forward` in ONNX Runtime on the CPU, with torch's number of threads.
+    """A network from images to probabilities in ONNX Runtime on the CPU, with torch's number of threads.
 
     Args:
         content: of an ONNX file.
@@ -34,11 +30,13 @@ class OnnxNetwork:
         self._lock = Lock()
 
     @classmethod
-    def of(cls, localizer: Localizer, folder: Path | None = None) -> OnnxNetwork:
-        """Convert the network of a localizer, which takes half a minute, or load it from the cache.
+    def of(cls, network: nn.Module, side: int, name: str, folder: Path | None = None) -> OnnxNetwork:
+        """Convert a network, which takes half a minute, or load it from the cache.
 
         Args:
-            localizer: on the CPU, in evaluation mode.
+            network: from images (B, 3, side, side) to probabilities (B, 1, side, side); on the CPU, in evaluation mode.
+            side: of the images in pixels.
+            name: under which the conversion is cached; other weights need another name.
             folder: of the cache; by default in the user's cache folder. If it is read-only, the network is converted
                 each time.
 
@@ -47,20 +45,20 @@ class OnnxNetwork:
         """
         require_onnx()
         folder = folder or Path(pooch.os_cache("boxpromptiml")) / "onnx"
-        path = folder / f"{localizer.weights_sha256()[:16]}-torch-{torch.__version__}.onnx"
+        path = folder / f"{name}-torch-{torch.__version__}.onnx"
         with suppress(Exception):  # a missing file, or a damaged one, for which ONNX Runtime raises many types
-            network = cls(path.read_bytes())
-            network._session()
-            return network
+            cached = cls(path.read_bytes())
+            cached._session()
+            return cached
         print("converting the student to ONNX, which takes half a minute")
-        content = _converted(localizer)
-        network = cls(content)
-        _compare(localizer, network)
+        content = _converted(network, side)
+        converted = cls(content)
+        _compare(network, converted, side)
         try:
             write_whole(path, content)
         except OSError as error:
             print(f"{path}: the converted student cannot be kept ({error.strerror})")
-        return network
+        return converted
 
     def __call__(self, image: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [0, 1] at the student's size to probabilities (B, 1, H, W), both on the CPU."""
@@ -83,22 +81,20 @@ class OnnxNetwork:
             return self._sessions[threads]
 
 
-def _converted(localizer: Localizer) -> bytes:
-    side = localizer.student.image_size
+def _converted(network: nn.Module, side: int) -> bytes:
     images = torch.zeros(2, 3, side, side)
     try:
-        model = translated(traced(localizer, images, ["batch"]), ["image"], ["probability"]).model_proto
+        model = translated(traced(network, images, ["batch"]), ["image"], ["probability"]).model_proto
     except Exception as error:  # torch and onnxscript raise many types
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"the student cannot be converted to ONNX ({reason}); take the backend torch") from None
     return bytes(model.SerializeToString())
 
 
-def _compare(localizer: Localizer, network: OnnxNetwork) -> None:
-    side = localizer.student.image_size
+def _compare(network: nn.Module, converted: OnnxNetwork, side: int) -> None:
     noise = torch.from_numpy(np.random.default_rng(0).random((2, 3, side, side), np.float32))
     with torch.inference_mode():
-        difference = (localizer(noise) - network(noise)).abs().max().item()
+        difference = (network(noise) - converted(noise)).abs().max().item()
     if not difference <= TOLERANCE:
         raise InputError(
             f"in ONNX Runtime the student's probabilities differ by {difference:.2g}, more than {TOLERANCE:g}; take "

@@ -52,7 +52,7 @@ def test_both_backends_answer_alike(model, photos, flips):
 def test_a_student_is_converted_once(model, photos, monkeypatch, capsys):
     first = Localizer.load(model, backend="onnx").predict(photos[0])
     capsys.readouterr()
-    monkeypatch.setattr(onnx_network, "_converted", lambda localizer: pytest.fail("converted again"))
+    monkeypatch.setattr(onnx_network, "_converted", lambda network, side: pytest.fail("converted again"))
     again = Localizer.load(model, backend="onnx").predict(photos[0])
     assert np.array_equal(first.probability, again.probability)
     assert not capsys.readouterr().out
@@ -63,25 +63,25 @@ def converted(model, cache, monkeypatch):
     """Conversions give what was converted before, whatever the student; in no time."""
     Localizer.load(model, backend="onnx")
     (path,) = cache.rglob("*.onnx")
-    monkeypatch.setattr(onnx_network, "_converted", lambda localizer: path.read_bytes())
+    monkeypatch.setattr(onnx_network, "_converted", lambda network, side: path.read_bytes())
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(model, converted, photos, tmp_path, capsys):
     (tmp_path / "cache").write_text("in the way")
     localizer = Localizer.load(model)
     expected = localizer.predict(photos[0]).probability
-    localizer.onnx = OnnxNetwork.of(localizer, tmp_path / "cache")
+    localizer.onnx = OnnxNetwork.of(localizer, 64, "student", tmp_path / "cache")
     assert "cannot be kept" in capsys.readouterr().out
     assert np.abs(localizer.predict(photos[0]).probability - expected).max() < 1e-3
 
 
 def test_a_damaged_file_in_the_cache_is_replaced(model, converted, photos, tmp_path):
     localizer = Localizer.load(model)
-    OnnxNetwork.of(localizer, tmp_path)
+    OnnxNetwork.of(localizer, 64, "student", tmp_path)
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
-    localizer.onnx = OnnxNetwork.of(localizer, tmp_path)
+    localizer.onnx = OnnxNetwork.of(localizer, 64, "student", tmp_path)
     assert path.read_bytes() == whole
     assert localizer.predict(photos[0]).mask.shape == (50, 70)
 
@@ -90,7 +90,7 @@ def test_a_conversion_that_answers_otherwise_is_refused(model, converted, tmp_pa
     localizer = Localizer.load(model)
     torch.nn.init.constant_(localizer.student.fusion.refine[-1].bias, 9.0)
     with pytest.raises(InputError, match="take the backend torch"):
-        OnnxNetwork.of(localizer, tmp_path)
+        OnnxNetwork.of(localizer, 64, "student", tmp_path)
 
 
 def test_predict_takes_it_and_writes_the_same(model, photos, tmp_path):
