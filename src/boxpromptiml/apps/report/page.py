@@ -193,13 +193,14 @@ def pseudo_mask_rows(cache: Path) -> list[Row]:
         uris = {
             title: visualization.data_uri(visualization.thumbnail(photo, THUMBNAIL)) for title, photo in shown.items()
         }
-        words = (f"image {sample.image_id}", sample.split, _kind(sample.kind))
+        words = (f"image {sample.image_id}", sample.split, sample.kind.replace("_", "-"))
         rows.append(Row(" · ".join(filter(None, words)), uris))
     return rows
 
 
 def _case_row(case: Case, mask: str | None, results: Results) -> Row:
-    words = (Path(case.file).name, case.set_name, _kind(case.kind), f"F1 {_score(case.f1)}", f"IoU {_score(case.iou)}")
+    kind = (case.kind or "").replace("_", "-")
+    words = (Path(case.file).name, case.set_name, kind, f"F1 {_score(case.f1)}", f"IoU {_score(case.iou)}")
     caption = " · ".join(filter(None, words))
     try:
         file, mask_file = _find(case.file, results.run), case.mask_file and _find(case.mask_file, results.run)
@@ -234,8 +235,8 @@ def _record(case: Case, results: Results) -> ImageRecord | None:
 
 def _find(name: str, run: Path) -> Path:
     """Resolve a file name relative to the current folder, the run's folder or the manifest's folder."""
-    candidates = (Path(name), run / name, run / "data" / name)
-    return next((path for path in candidates if path.is_file()), Path(name))
+    candidates = (path for path in (Path(name), run / name, run / "data" / name) if path.is_file())
+    return next(candidates, Path(name))
 
 
 def _here(path: str | None) -> str:
@@ -256,13 +257,9 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(score=_score, duration=_duration, count=_count, kind=_kind, here=_here)
+    environment.filters.update(score=_score, duration=_duration, count=_count, here=_here)
     environment.tests["beating_trivial"] = beats_trivial
     return environment.get_template("report.html")
-
-
-def _kind(kind: str | None) -> str:
-    return (kind or "").replace("_", "-")
 
 
 def _score(value: Number) -> str:
