@@ -70,7 +70,7 @@ QUIETLY     := --trainer.logger false
 # A run that was stopped goes on from its last checkpoint; one that ended, before its config changed, starts anew.
 RESUME       = $(or $(if $(wildcard $@),,$(if $(wildcard $(@D)/checkpoints/last.ckpt),--ckpt_path last)),$(REPLACE))
 # make knows that what is there is older than its config or inputs.
-REPLACE     := --overwrite true
+REPLACE     := --overwrite
 # Exit code 3: done, but for some inputs, which were listed. The job goes on without them.
 GO_ON       := || [ $$? -eq 3 ]
 

@@ -180,5 +180,5 @@ def _report(index: CacheIndex) -> int:
     if len(index.set_aside) > SHOWN:
         print(f"skipped: {len(index.set_aside) - SHOWN} more, see index.json", file=sys.stderr)
     if index.set_aside:
-        print("skipped: after repairing files, the same command with --retry true reads them again", file=sys.stderr)
+        print("skipped: after repairing files, the same command with --retry reads them again", file=sys.stderr)
     return SET_ASIDE if index.set_aside else 0

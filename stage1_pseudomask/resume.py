@@ -3,7 +3,7 @@
 The manifest's order alone determines which images form shard NNNNN. Each finished batch is stored as a small shard
 ``part-NNNNN-PPPPP.h5`` (PPPPP: index of its first image within the shard); when the last batch of a shard is finished,
 its parts are merged. A run can therefore be resumed with any number of processes. Damaged samples count as not
-computed; `boxpromptiml cache verify --repair true` reduces a damaged shard to a part with its intact samples.
+computed; `boxpromptiml cache verify --repair` reduces a damaged shard to a part with its intact samples.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, hold
 from boxpromptiml.runtime.devices import existing_devices, trains_in_bf16
+from boxpromptiml.runtime.flags import FlagParser
 from boxpromptiml.runtime.limits_in_help import LimitsInHelp
 from boxpromptiml.runtime.locks import sole_use
 from boxpromptiml.runtime.provenance import file_sha256
@@ -53,8 +54,8 @@ class SaveAndLogConfig(SaveConfigCallback):
             logger.log_hyperparams({key: content[key] for key in ("model", "data", "seed_everything")})
 
 
-class TrainerParser(LimitsInHelp, LightningArgumentParser):
-    """Lightning's parser with the ranges of our arguments in its help."""
+class TrainerParser(LimitsInHelp, FlagParser, LightningArgumentParser):
+    """Lightning's parser with flags and with the ranges of our arguments in its help."""
 
 
 class TrainerCLI(LightningCLI):
@@ -157,7 +158,7 @@ class TrainerCLI(LightningCLI):
         if there:
             reason = (
                 f"{folder}: holds a run ({there[-1].name}); go on with it by --ckpt_path last, replace it by "
-                "--overwrite true, or name another --trainer.default_root_dir"
+                "--overwrite, or name another --trainer.default_root_dir"
             )
             replace(reason, there, self.overwrite)
 

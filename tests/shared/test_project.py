@@ -17,7 +17,11 @@ TESTS = {"src/boxpromptiml": "shared", "stage1_pseudomask": "stage1", "stage2_di
 UNTELLING = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "temp", "base"}
 DECLARATIONS = {"__init__", "records", "arrays", "errors"}
 """Modules of types and constants, which need no tests."""
-HOOKS = ("stage2_distill/trainer_cli.py", "src/boxpromptiml/runtime/limits_in_help.py")
+HOOKS = (
+    "stage2_distill/trainer_cli.py",
+    "src/boxpromptiml/runtime/flags.py",
+    "src/boxpromptiml/runtime/limits_in_help.py",
+)
 """Modules whose overridden methods forward arguments that depend on the version of Lightning or jsonargparse."""
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 

@@ -163,7 +163,7 @@ def _listings(sets: Sequence[SourceSet], allow_incomplete: bool) -> dict[str, Fo
     if (missing and not allow_incomplete) or not listings:
         raise InputError(
             f"{len(missing)} of {len(sets)} sets are missing ({', '.join(missing)}); data/README.md says where to get "
-            "them, and --allow_incomplete true goes on without"
+            "them, and --allow_incomplete goes on without"
         )
     return listings
 

@@ -1,7 +1,7 @@
 """A folder for the results of one run, protected from concurrent runs and accidental replacement.
 
 All commands follow one rule. A run with the same settings continues or rewrites the results in the folder. A run with
-different settings is rejected unless ``--overwrite true`` is given. `provenance.write_results` applies the same rule to
+different settings is rejected unless ``--overwrite`` is given. `provenance.write_results` applies the same rule to
 single files.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from boxpromptiml.runtime.locks import sole_use
 from boxpromptiml.runtime.provenance import OtherResultsError, write_json
 
-REPLACE = "name another folder, or replace them with --overwrite true"
+REPLACE = "name another folder, or replace them with --overwrite"
 
 
 @contextmanager

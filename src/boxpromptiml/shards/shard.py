@@ -36,7 +36,7 @@ PIXELS = ("image", "pseudo_mask", "truth")
 BOX = np.dtype([("xyxy", "<f4", 4), ("score", "<f4")])
 AGAIN = "run the same `boxpromptiml pseudomasks` command again to finish it"
 REPAIR = (
-    "`boxpromptiml cache verify --repair true` on this folder keeps what is whole, then run the same "
+    "`boxpromptiml cache verify --repair` on this folder keeps what is whole, then run the same "
     "`boxpromptiml pseudomasks` command again to compute the rest"
 )
 

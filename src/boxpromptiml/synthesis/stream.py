@@ -19,7 +19,7 @@ class ForgeryStream:
     to loader workers, each of which decodes photos itself.
 
     Args:
-        folder: written by `boxpromptiml synthesize`; with `--stream_train true` it contains no training images.
+        folder: written by `boxpromptiml synthesize`; with `--stream_train` it contains no training images.
         length: number of samples per epoch.
         split: whose photos and objects are used.
 
@@ -35,7 +35,7 @@ class ForgeryStream:
         plan = read_plan(Path(folder))
         if plan is None:
             raise InputError(
-                f"{folder}: no {PLAN_FILE}; make one with `boxpromptiml synthesize --stream_train true --out {folder}`"
+                f"{folder}: no {PLAN_FILE}; make one with `boxpromptiml synthesize --stream_train --out {folder}`"
             )
         photos = plan.photos_of(split)
         if not photos:

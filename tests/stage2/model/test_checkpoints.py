@@ -61,7 +61,7 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
         ("fit", ["--trainer.max_epochs", 0], "trainer.max_epochs is 0; name a whole number from 1"),
         ("fit", ["--ckpt_path", "last", f"{STUDENT}.channels", 32], "its student has channels 16, not 32; state"),
         ("fit", ["--ckpt_path", "absent.ckpt"], "absent.ckpt: no such checkpoint"),
-        ("fit", [], "holds a run .* --ckpt_path last, .* --overwrite true"),
+        ("fit", [], "holds a run .* --ckpt_path last, .* --overwrite"),
         pytest.param(
             "fit", ["--trainer.accelerator", "gpu"], "accelerator gpu, .* not on this machine .* cpu", marks=NO_GPU
         ),

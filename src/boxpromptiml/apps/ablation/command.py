@@ -46,7 +46,7 @@ def ablation(
         options: options of `boxpromptiml fit` for every run, such as {trainer.max_epochs: 4}.
         inputs: name → commands that create the inputs of the runs, executed once, in order, before the first run; again
             if their text changes, but not if a file that they read changes. To replace existing files with different
-            content, include `--overwrite true`.
+            content, include `--overwrite`.
         only: names of the studies to run; by default all.
         jobs: number of parallel runs on this machine. Each may itself use several processes (trainer.devices,
             num_nodes).

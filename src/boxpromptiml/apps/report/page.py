@@ -112,7 +112,7 @@ def _refuse_strangers(marks: dict[Path, list[bytes]], overwrite: bool) -> None:
         if content and not all(word in content for word in words):
             raise OtherResultsError(
                 f"{path}: is there, and `boxpromptiml report` did not write it; name another page with --out, or "
-                "replace it with --overwrite true"
+                "replace it with --overwrite"
             )
 
 

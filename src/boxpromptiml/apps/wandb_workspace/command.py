@@ -37,7 +37,7 @@ def workspace(
     if not dry_run and not has_account():
         raise InputError(
             "there is no W&B account here; run `wandb login` or set WANDB_API_KEY, or look at the view without one: "
-            "--dry_run true --out view.json"
+            "--dry_run --out view.json"
         )
     from boxpromptiml.apps.wandb_workspace.view import build, described, save  # slow imports
 

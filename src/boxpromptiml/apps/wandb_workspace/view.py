@@ -122,6 +122,6 @@ def save(view: ws.Workspace, entity: str | None) -> None:
     except (wandb.Error, OSError) as error:
         raise InputError(
             f"the view was not saved at W&B ({str(error).splitlines()[0]}); check network, key and --entity, or look "
-            "at it without them: --dry_run true --out view.json"
+            "at it without them: --dry_run --out view.json"
         ) from None
     print(f"view: {view.url}")

@@ -55,8 +55,7 @@ def _replace(out: Path, partial: Path, overwrite: bool) -> None:
     different = [name for name in dict.fromkeys([*old, *new]) if _content(out / name) != _content(partial / name)]
     if different and not overwrite:
         raise OtherResultsError(
-            f"{out}: holds another export ({different[0]} differs); name another folder, or replace it with "
-            "--overwrite true"
+            f"{out}: holds another export ({different[0]} differs); name another folder, or replace it with --overwrite"
         )
     for name in different:
         if os.path.lexists(out / name):
@@ -118,4 +117,4 @@ def place_image(source: Path, target: Path, copy: bool) -> None:
     try:
         target.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
     except OSError as error:  # no permission on Windows, or a FAT file system
-        raise AnnotationError(f"{target}: cannot be a link ({error.strerror}); use --copy_images true") from None
+        raise AnnotationError(f"{target}: cannot be a link ({error.strerror}); use --copy_images") from None

@@ -183,7 +183,7 @@ def _report(
         print(f"{problem.file}: {image}{problem.what}", file=sys.stderr)
     if len(problems) > SHOWN:
         print(f"{len(problems) - SHOWN} more{f', see {out}' if out else '; --out FILE lists all'}", file=sys.stderr)
-    verdict = f"{len(problems)} problems; --repair true takes out what is damaged" if problems else "whole"
+    verdict = f"{len(problems)} problems; --repair takes out what is damaged" if problems else "whole"
     print(f"{cache}: {samples} samples in {len(examined)} shards, {verdict}")
     if out:
         found = [asdict(problem) for problem in problems]

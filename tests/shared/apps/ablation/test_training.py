@@ -67,7 +67,7 @@ def test_runs_with_other_settings_are_refused_or_replaced_but_not_resumed(studie
     own = runs[0].folder / "notes.txt"
     own.touch()
     others = runs_of(studies, base, tmp_path, {"trainer.max_epochs": 9})
-    with pytest.raises(InputError, match=r"3 runs that were made with other settings.*--overwrite true"):
+    with pytest.raises(InputError, match=r"3 runs that were made with other settings.*--overwrite"):
         replace_others(others, overwrite=False)
     assert checkpoint.exists()
     capsys.readouterr()
