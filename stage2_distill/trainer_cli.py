@@ -75,9 +75,9 @@ class TrainerCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Define the student's input size only once, in ``data.image_size``."""
         parser.link_arguments("data.image_size", "model.student.init_args.image_size")
-        parser.add_argument("--base", default=None, help="In a config: the config that it changes; it is read first.")
+        parser.add_argument("--base", default=None, help="In a config: another config that it builds on.")
         parser.add_argument(
-            "--overwrite", type=bool, default=False, help="Replace the run, or the results of other settings, there."
+            "--overwrite", type=bool, default=False, help="Replace the existing run, or results with other settings."
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -157,8 +157,8 @@ class TrainerCLI(LightningCLI):
         there = found(folder, ["fit.json"]) + [path for place in places for path in found(place, ["*.ckpt"])]
         if there:
             reason = (
-                f"{folder}: holds a run ({there[-1].name}); go on with it by --ckpt_path last, replace it by "
-                "--overwrite, or name another --trainer.default_root_dir"
+                f"{folder}: contains a run ({there[-1].name}); continue it with --ckpt_path last, replace it "
+                "with --overwrite, or choose another --trainer.default_root_dir"
             )
             replace(reason, there, self.overwrite)
 

@@ -34,7 +34,7 @@ HARDWARE = [
     Option("trainer.devices", "1", "How many GPUs, or how many processes on a CPU."),
 ]
 CHECKPOINT = Option("ckpt_path", "FILE", "The checkpoint to score, or `last` for the newest of the run. Required.")
-OVERWRITE = Option("overwrite", "", "Replace results of other settings in the folder.")
+OVERWRITE = Option("overwrite", "", "Replace results with other settings in the folder.")
 OPTIONS = {
     "fit": [
         *CONFIG,

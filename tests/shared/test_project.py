@@ -105,7 +105,7 @@ def test_make_builds_the_mixture_of_the_paper_if_its_data_sets_are_there(rehears
         (rehearsal.root / "configs" / name).touch()
     refused = make("pseudomasks", "PROFILE=full", root=rehearsal.root)
     assert refused.returncode == 2
-    assert "data/README.md says which sets to put there" in refused.stderr
+    assert "see data/README.md for the sets to put there" in refused.stderr
     (rehearsal.root / "data/raw").mkdir(parents=True)
     planned = make("--dry-run", "pseudomasks", "PROFILE=full", root=rehearsal.root).stdout
     mixture, pseudomasks = (planned.index(f"boxpromptiml {word} --config") for word in ("mixture", "pseudomasks"))

@@ -99,6 +99,6 @@ def is_written(path: Path, content: bytes, overwrite: bool = False) -> bool:
         return True
     if not overwrite:
         raise OtherResultsError(
-            f"{path}: is there with other content; name another file, or replace it with --overwrite"
+            f"{path}: already exists with other content; choose another file, or replace it with --overwrite"
         )
     return False

@@ -39,7 +39,7 @@ class ForgeryStream:
             )
         photos = plan.photos_of(split)
         if not photos:
-            raise InputError(f"{folder}: its plan gives no photo to {split}; synthesize with --{split} above zero")
+            raise InputError(f"{folder}: its plan has no photos for {split}; run synthesize with --{split} above 0")
         self.settings = plan.settings
         self.forger = Forger(photos, plan.objects_of(split), plan.settings.size, plan.settings.recipe)
         self.split: Split = split

@@ -33,7 +33,7 @@ def test_the_same_settings_resume_and_different_ones_are_named(tmp_path):
         ({"threshold": 0.5, "rules": {"mode": "double"}}, r"rules\.mode origin, now double"),
         ({"threshold": 0.5}, r"rules .*, now null"),
     ):
-        with pytest.raises(InputError, match=words + r"\); name another folder, .*--overwrite"):
+        with pytest.raises(InputError, match=words + r"\); choose another folder, .*--overwrite"):
             run(folder, other)
     assert (folder / "scores.json").exists()
 

@@ -63,7 +63,7 @@ def test_a_refusal_by_the_server_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(command, "has_account", lambda: True)
     monkeypatch.setattr(wandb, "Api", refuse)
     assert main(["workspace"]) == 2
-    assert "(permission denied); check network" in capsys.readouterr().err
+    assert "(permission denied); check the network" in capsys.readouterr().err
 
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch, capsys):

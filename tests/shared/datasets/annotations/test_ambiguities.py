@@ -45,7 +45,7 @@ def test_unambiguous_annotations_pass(given):
 
 def test_ignored_boxes_are_reported():
     assert not_counted(drawings(BOX, FACE, NOTHING).images, ["forged"]) == [
-        "2 boxes do not count, of other labels: face (1), without a label (1)"
+        "2 boxes with other labels are ignored: face (1), without a label (1)"
     ]
     assert not_counted(drawings(BOX, FACE).images, None) == []
 

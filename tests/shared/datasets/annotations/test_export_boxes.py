@@ -149,7 +149,7 @@ def test_the_start_command_of_label_studio_is_printed(tmp_path, manifest, capsys
 def test_images_that_cannot_be_exported_are_reported(tmp_path, manifest, capsys):
     with pytest.raises(InputError, match=r"such as boxes\.json"):
         export_boxes(manifest, "coco", tmp_path / "boxes")
-    with pytest.raises(InputError, match="nor an export"):
+    with pytest.raises(InputError, match="nor an earlier export"):
         export_boxes(manifest, "yolo", manifest.parent)
     (manifest.parent / "images" / "b.png").unlink()
     assert export_boxes(manifest, "voc", tmp_path / "voc") == 3
@@ -163,7 +163,7 @@ def test_images_that_cannot_be_exported_are_reported(tmp_path, manifest, capsys)
     assert export_boxes(manifest, "coco", tmp_path / "boxes.json") == 3
     assert [image["id"] for image in json.loads((tmp_path / "boxes.json").read_text())["images"]] == [9]
     manifest.write_text(json.dumps(content | {"images": []}))
-    with pytest.raises(InputError, match="no image that can be used"):
+    with pytest.raises(InputError, match="no usable image"):
         export_boxes(manifest, "coco", tmp_path / "boxes.json")
 
 
