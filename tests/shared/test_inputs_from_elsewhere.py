@@ -226,7 +226,7 @@ WORDS = {
     "a share of all": ("prepare --images images --masks images --out o.json --val_share 1", "from 0 to below 1"),
     "a port beyond": ("serve --port 99999", "to 65535"),
     "a photo for scores": ("compare --baseline [images/a.jpg] --candidate [images/b.jpg]", "`boxpromptiml test`"),
-    "one run on both sides": ("compare --baseline [images/a.jpg] --candidate [images/../images/a.jpg]", "named twice"),
+    "one run on both sides": ("compare --baseline [images/a.jpg] --candidate [images/../images/a.jpg]", "listed twice"),
     "another suffix": ("export --out student.pth", ".onnx"),
 }  # fmt: skip
 

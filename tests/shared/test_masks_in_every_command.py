@@ -88,7 +88,7 @@ MASKS = {
     "empty": (WHITE * 0, "the mask is empty"),
     "full": (WHITE * 0 + 255, "marks all of"),
     "of another size": (WHITE[:, 1:], "the mask is 63×48"),
-    "of another shape": (WHITE[:, :20], "another shape"),
+    "of another shape": (WHITE[:, :20], "a different shape"),
     "a photo upside down": (turned(WHITE, 3), "EXIF rotates the photo (orientation 3)"),
     "a square photo on its side": (turned(WHITE[:, :HEIGHT], 6, HEIGHT), "EXIF rotates the photo (orientation 6)"),
     "no image": (b"text", "not an image"),

@@ -196,9 +196,7 @@ def _require_file(path: Path) -> None:
 def _decode(image: Image.Image, path: Path, single: bool = False) -> Upright:
     try:
         if single and (pictures := getattr(image, "n_frames", 1)) > 1:
-            raise ImageError(
-                f"{path}: contains {pictures} pictures, and it is unclear which one is meant; export a single one"
-            )
+            raise ImageError(f"{path}: contains {pictures} pictures, and it is unclear which counts; export only one")
         raw, top = _raw_mode(image), _top(image)  # Pillow discards these when it decodes
         orientation = _orientation(image)
         return Upright(_eight_bit(ImageOps.exif_transpose(image), path, raw, top), orientation)

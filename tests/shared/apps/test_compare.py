@@ -101,7 +101,7 @@ def test_other_photos_under_the_same_ids_are_not_compared(tmp_path):
 
 
 def test_a_run_given_twice_counts_once(runs):
-    with pytest.raises(InputError, match=r"0\.0-0\.json: is named twice"):
+    with pytest.raises(InputError, match=r"0\.0-0\.json: listed twice"):
         compare(runs[0], [*runs[1], runs[0][0]])
 
 

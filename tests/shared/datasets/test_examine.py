@@ -130,7 +130,7 @@ def test_links_that_leave_the_root_are_set_aside(tree, prepared, tmp_path):
     tree.masks("Gt/inner.png")
     outcome = prepared("tp_gt")
     (aside,) = outcome.lines("skipped")
-    assert "Tp/link.jpg: leads out of" in aside
+    assert "Tp/link.jpg: points outside" in aside
     assert len(outcome.said) == 2, "a link inside the root is a file like others"
 
 

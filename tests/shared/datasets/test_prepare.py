@@ -131,7 +131,7 @@ def test_invalid_arguments_are_refused_before_any_work(folders, tmp_path, monkey
         ({"out": out, "images": images, "masks": masks, "val_share": 1}, "val_share is 1"),
         ({"out": out, "images": images, "masks": masks, "looseness": -1}, "looseness"),
         ({"out": out, "images": images, "masks": folders / "none"}, "none: no such folder"),
-        ({"out": out, "layout": "tp_gt", "root": folders / "none"}, "none: not there"),
+        ({"out": out, "layout": "tp_gt", "root": folders / "none"}, "none: does not exist"),
         ({"out": out, "layout": "tp_gt", "root": folders}, "no folder Tp here .found authentic, images, masks."),
     ):
         with pytest.raises(InputError, match=words):

@@ -66,7 +66,7 @@ def test_two_runs_never_write_to_one_folder(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "there\n"
-        with pytest.raises(LockedError, match=rf"process {process.pid} on .* is at work there"):
+        with pytest.raises(LockedError, match=rf"in use by process {process.pid} on "):
             run(tmp_path, {}, overwrite=True)
     finally:
         process.kill()

@@ -49,7 +49,7 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
     before = there()  # of other tests
     code, said = run(command)
     assert code == 2
-    assert "no checkpoint is named" in said
+    assert "no checkpoint is given" in said
     assert "--ckpt_path" in said
     assert there() == before
 

@@ -111,8 +111,7 @@ def _refuse_strangers(marks: dict[Path, list[bytes]], overwrite: bool) -> None:
         content = path.read_bytes() if path.exists() and not overwrite else b""
         if content and not all(word in content for word in words):
             raise OtherResultsError(
-                f"{path}: already exists and was not written by `boxpromptiml report`; choose another file with "
-                "--out, or replace it with --overwrite"
+                f"{path}: already exists and is not a report; choose another --out, or replace it with --overwrite"
             )
 
 

@@ -83,11 +83,11 @@ KINDS = {
     ),
     "a number that is none": (
         PLAIN.replaced(boxes=([("forged", (float("nan"), 20, 40, 60))], [FULL])),
-        every("is not a number", yolo="nan is no share"),
+        every("is not a number", yolo="nan is not a share"),
     ),
     "a reversed box": (
         PLAIN.replaced(boxes=([("forged", (40, 20, 10, 60))], [FULL])),
-        every("a reversed box", yolo="is no share"),
+        every("a reversed box", yolo="is not a share"),
     ),
     "drawn on another size": (
         PLAIN.replaced(size=(200, 160)),
@@ -133,7 +133,7 @@ KINDS = {
     ),
     "no name": (
         PLAIN.replaced(names=("", "b.jpg")),
-        every("without a name", manifest=OPENED, label_studio="task 0", json_min="task 0", voc="no image with that name",
+        every("has no name", manifest=OPENED, label_studio="task 0", json_min="task 0", voc="no image with that name",
               yolo=Never("an empty line of a list is none")),
     ),
     "a name that nothing has": (

@@ -115,7 +115,7 @@ def test_labels_without_their_images_are_kept(tmp_path, pictured):
         ("0 0.5 0.5 1.005 0.5", (-0.0025, 0.25, 1.0025, 0.75)),
         ("0 120 80 40 40", "a.txt line 2: 120 is not a share of the image"),
         ("0 nan 0.5 0.1 0.1", "a.txt line 2: nan is not a share of the image"),
-        ("0 -0.5 0.5 0.1 0.1", "-0.5 is no share"),
+        ("0 -0.5 0.5 0.1 0.1", "-0.5 is not a share"),
         ("0 0.5 0.5 0.1", "a.txt line 2: 4 numbers; a box has 5"),
         ("0 0.5 0.5 0.1 0.1 0.9", "6 numbers"),
         ("0", "1 numbers"),
@@ -147,9 +147,9 @@ def test_a_binary_label_file_costs_one_image(tmp_path, pictured):
         ("train: [a\nval: b", "not a YOLO data.yaml"),
         ("train: 5", "`$.train`"),
         ("- train", "not a YOLO data.yaml"),
-        ("train: images/gone", "train names images/gone, which is not there"),
-        ("train: ../../elsewhere", "train names ../../elsewhere, which is not there"),
-        ("train: /etc", "train names /etc, which is not there"),
+        ("train: images/gone", "train names images/gone, which does not exist"),
+        ("train: ../../elsewhere", "train names ../../elsewhere, which does not exist"),
+        ("train: /etc", "train names /etc, which does not exist"),
     ],
 )
 def test_a_data_yaml_that_cannot_be_used_is_refused_in_one_line(tmp_path, text, words):

@@ -165,7 +165,7 @@ def test_nothing_is_repaired_during_a_run(cache, tmp_path):
     run = context.Process(target=_hold, args=(cache, began, ended))
     run.start()
     assert began.wait(60)
-    with pytest.raises(LockedError, match="is at work there"):
+    with pytest.raises(LockedError, match="in use by"):
         verify(cache, repair=True, workers=1)
     ended.set()
     run.join()
