@@ -10,17 +10,17 @@ PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
 .PHONY: help setup demo report pseudomasks fit ablation robustness app bench test test-oldest faults fuzz lint docs space clean
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  PROFILE=demo|full   configs that the jobs from pseudomasks to report use; full where data/full is there"
-	@echo "  PHOTOS=folder       photos that report shows predictions for; by default the demo's test split"
-	@echo "  PYTHON=python3.12   interpreter that .venv is made with"
-	@echo "  WORKERS=2           processes that run the tests"
+	@echo "  PROFILE=demo|full   configs for the targets from pseudomasks to report; full if data/full exists"
+	@echo "  PHOTOS=folder       photos that report shows predictions for (default: the demo's test split)"
+	@echo "  PYTHON=python3.12   interpreter for .venv"
+	@echo "  WORKERS=2           number of test processes"
 
 # ---------------------------------------------------------------------------------------------------- installation
 
-setup: $(STAMP) ## make .venv and install the package with its tools; instant when up to date
+setup: $(STAMP) ## create .venv and install the package with its tools; instant when up to date
 
 $(STAMP): pyproject.toml
 	@rm -f $@ # an install that fails leaves no stamp
@@ -39,13 +39,13 @@ $(STAMP): pyproject.toml
 
 # -------------------------------------------------------------------------------------------------------- the jobs
 
-demo: ## the whole pipeline on packaged photos, minutes on a CPU; leaves runs/demo/report.html
+demo: ## the whole pipeline on packaged photos, minutes on a CPU; writes runs/demo/report.html
 	@$(MAKE) --no-print-directory PROFILE=demo report
 
 ifeq ($(filter demo full,$(PROFILE)),)
 
 pseudomasks fit ablation robustness app report:
-	@echo "No data/full/manifest.json (data/README.md says how to make it). Without data: make $@ PROFILE=demo" >&2
+	@echo "No data/full/manifest.json (see data/README.md). Without data: make $@ PROFILE=demo" >&2
 	@exit 2
 
 else
@@ -70,7 +70,7 @@ QUIETLY     := --trainer.logger false
 # A run that was stopped goes on from its last checkpoint; one that ended, before its config changed, starts anew.
 RESUME       = $(or $(if $(wildcard $@),,$(if $(wildcard $(@D)/checkpoints/last.ckpt),--ckpt_path last)),$(REPLACE))
 # make knows that what is there is older than its config or inputs.
-REPLACE     := --overwrite true
+REPLACE     := --overwrite
 # Exit code 3: done, but for some inputs, which were listed. The job goes on without them.
 GO_ON       := || [ $$? -eq 3 ]
 
@@ -79,16 +79,16 @@ pseudomasks: $(INDEX) ## stage one: coarse boxes to pseudo-masks in HDF5 shards
 fit: $(FITTED) ## stage two: distil the student from the pseudo-masks
 
 # The command knows which of its runs are there; the demo's studies make their own, smaller images.
-ablation: $(if $(filter full,$(PROFILE)),$(INDEX)) | $(STAMP) ## the paper's experiments over seeds: a table and a figure for each question
+ablation: $(if $(filter full,$(PROFILE)),$(INDEX)) | $(STAMP) ## the paper's experiments over seeds, with a table and a figure for each question
 	$(BIN)/boxpromptiml ablation --config configs/studies/$(PROFILE).yaml
 
 robustness: $(ROBUSTNESS) ## scores under blur, noise, JPEG, resizing, gamma and sharing, level by level
 
-app: | $(STAMP) ## the page: try the student, look through its pseudo-masks; FOLDER=photos to draw boxes there
+app: | $(STAMP) ## web app: try the student, review its pseudo-masks; FOLDER=photos to draw boxes there
 	$(BIN)/boxpromptiml app $(if $(wildcard $(CHECKPOINT)),--checkpoint $(CHECKPOINT)) \
 	  $(if $(wildcard $(INDEX)),--cache $(dir $(INDEX))) $(if $(FOLDER),--photos $(FOLDER))
 
-report: $(AUDIT) $(SCORES) $(if $(PHOTOS),$(PREDICTIONS)) ## one page about a run, with its main scores printed here
+report: $(AUDIT) $(SCORES) $(if $(PHOTOS),$(PREDICTIONS)) ## one HTML page about a run; also prints the main scores
 	$(BIN)/boxpromptiml report --run $(RUN) $(GO_ON)
 
 runs/demo/data/manifest.json: configs/synthesis/demo.yaml | $(STAMP)
@@ -100,7 +100,7 @@ runs/demo/unseen/manifest.json: configs/synthesis/demo_unseen.yaml | $(STAMP)
 # The sets have to be fetched by hand. Without them a manifest that was made in another way is left alone.
 ifeq ($(wildcard data/raw),)
 data/full/manifest.json:
-	@echo "No $@ and no data/raw; data/README.md says which sets to put there" >&2
+	@echo "No $@ and no data/raw; see data/README.md for the sets to put there" >&2
 	@exit 2
 else
 data/full/manifest.json: configs/data/full.yaml | $(STAMP)
@@ -132,15 +132,15 @@ endif
 
 SUBJECTS := $(filter-out table training_photos,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
-bench: $(STAMP) ## ours against the obvious way, side by side; tables in benchmarks/results; ONLY=synthesis for one
+bench: $(STAMP) ## compare our code with the obvious alternative; tables in benchmarks/results; ONLY=synthesis for one
 	@for subject in $(or $(ONLY),$(SUBJECTS)); do $(BIN)/python benchmarks/$$subject.py || exit; done
 
 # ------------------------------------------------------------------------------------------------------- the checks
 
-test: $(STAMP) ## the tests, without network; ARGS='-k boxes' passes arguments to pytest
+test: $(STAMP) ## run the tests, without network; ARGS='-k boxes' passes arguments to pytest
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-test-oldest: $(OLDEST)/.installed ## the tests with the oldest Python and packages that pyproject.toml allows; ARGS as for test
+test-oldest: $(OLDEST)/.installed ## run the tests with the oldest Python and packages that pyproject.toml allows; ARGS as for test
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(WORKERS) $(ARGS)
 
 $(OLDEST)/.installed: pyproject.toml | $(STAMP)
@@ -150,24 +150,24 @@ $(OLDEST)/.installed: pyproject.toml | $(STAMP)
 	$(BIN)/python -m uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@
 
-faults: $(STAMP) ## kill, starve and damage stage one a few hundred times; fails when anything is lost
+faults: $(STAMP) ## kill, starve and damage stage one a few hundred times; fails if anything is lost
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fault_injection/campaign.py --out benchmarks/results/fault_injection.md
 
-fuzz: $(STAMP) ## damaged files and requests for every reader; fails when one crashes, hangs or says no clear line
+fuzz: $(STAMP) ## feed damaged files and requests to every reader; fails if one crashes, hangs or gives no clear error
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[fuzz]' \
 	  || echo "Atheris cannot be installed here; the campaign goes on without coverage guidance." >&2
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --out benchmarks/results/fuzz.md $(ARGS)
 
-lint: $(STAMP) ## style, types and the direction of imports
+lint: $(STAMP) ## check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(STAMP) ## the documentation as a site, site/index.html; any warning stops it
+docs: $(STAMP) ## build the documentation site, site/index.html; fails on any warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-space: $(STAMP) ## a folder to upload as a Space of the Hugging Face hub: dist/space
+space: $(STAMP) ## make dist/space, a folder to upload as a Hugging Face Space
 	rm -rf dist/space && mkdir -p dist/space && cp deploy/space/* dist/space
 	$(BIN)/python -m hatchling build -t wheel -d dist/space
 

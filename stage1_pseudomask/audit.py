@@ -73,7 +73,7 @@ def _audit(reader: ShardReader, folder: Path) -> int:
         if sample.truth is None:
             continue
         if sample.truth_is_lost:
-            lost.append(f"image {sample.image_id} of {sample.source}: manipulated, and its truth is empty")
+            lost.append(f"image {sample.image_id} of {sample.source}: manipulated, but its ground truth is empty")
             continue
         agreement = compare(sample)
         by_source[sample.source].append(agreement)
@@ -82,7 +82,7 @@ def _audit(reader: ShardReader, folder: Path) -> int:
         print(f"skipped: {each}; correct its mask")
     if not order:
         raise CacheError(
-            f"{reader.cache}: no manipulated image has ground truth; name mask files in the manifest to audit it"
+            f"{reader.cache}: no manipulated image has ground truth; add mask_file to images in the manifest"
         )
 
     everything = [agreement for agreements in by_source.values() for agreement in agreements]
@@ -99,7 +99,7 @@ def _audit(reader: ShardReader, folder: Path) -> int:
 def compare(sample: Sample) -> MaskScores:
     """Score one sample with ground truth; the pseudo-mask is binarized at probability 0.5."""
     if sample.truth is None:
-        raise ValueError(f"image {sample.image_id} has no truth")
+        raise ValueError(f"image {sample.image_id} has no ground truth")
     truth, pseudo_mask = sample.truth > 0, sample.pseudo_mask > 127
     height, width = truth.shape
     return MaskScores(
@@ -169,7 +169,7 @@ def _rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
 
 def _print_table(groups: dict[str, list[MaskScores]]) -> None:
     width = max(map(len, [*groups, "source"]))
-    print(f"{'source':<{width}}  images  pseudo-mask IoU (95 %)  box IoU  boundary F1  confidence knows")
+    print(f"{'source':<{width}}  images  pseudo-mask IoU (95 %)  box IoU  boundary F1  confidence corr.")
     for name, agreements in groups.items():
         mean = _means(agreements)
         interval = f"({mean['pseudo_mask_iou_ci_low']:.3f}-{mean['pseudo_mask_iou_ci_high']:.3f})"

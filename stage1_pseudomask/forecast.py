@@ -53,7 +53,7 @@ def forecast(records: Sequence[ImageRecord], job: Job, accelerator: str, precisi
     done, pace = _done(job.cache, job.stamp)
     ahead = [record for record in records if record.image_id not in done]
     lines = [
-        f"{job.cache}: {len(ahead):,} of {len(records):,} images lie ahead, with "
+        f"{job.cache}: {len(ahead):,} of {len(records):,} images left to do, with "
         f"{sum(len(record.boxes_xyxy) for record in ahead):,} boxes"
     ]
     if not ahead:
@@ -65,9 +65,9 @@ def forecast(records: Sequence[ImageRecord], job: Job, accelerator: str, precisi
     lines.append(f"time: {long} with {who} at {1 / pace.seconds:,.2f} images/s each ({pace.origin})")
     free = shutil.disk_usage(_existing(job.cache)).free
     need = pace.bytes * len(ahead)
-    lines.append(f"room: {need / 1e9:,.3f} GB, {pace.bytes:,.0f} bytes an image; {free / 1e9:,.1f} GB are free")
+    lines.append(f"disk: {need / 1e9:,.3f} GB, {pace.bytes:,.0f} bytes per image; {free / 1e9:,.1f} GB are free")
     if need > free:
-        lines.append("room: NOT ENOUGH; name a larger disk for out, or a smaller size")
+        lines.append("disk: NOT ENOUGH SPACE; choose a larger disk for --out, or a smaller --size")
     return "\n".join(lines)
 
 

@@ -79,7 +79,9 @@ def pseudomasks(
     found = read_manifest(manifest)
     records = [record for record in found.records if splits is None or record.split in splits]
     if not records:
-        raise ManifestError(f"{manifest}: no usable image in splits {splits or 'train, val, test'}; name other splits")
+        raise ManifestError(
+            f"{manifest}: no usable image in splits {splits or 'train, val, test'}; choose other --splits"
+        )
     settings = {
         "manifest": file_sha256(manifest),
         "splits": splits,
@@ -146,7 +148,7 @@ def _meet(barrier: Callable[[], None], out: Path) -> None:
     try:
         barrier()
     except RuntimeError:  # raised by torch.distributed in that case
-        raise CacheError(f"{out}: another process stopped, its message says why; {AGAIN}") from None
+        raise CacheError(f"{out}: another process stopped, see its message; {AGAIN}") from None
 
 
 @contextmanager
@@ -157,7 +159,7 @@ def _reports_dead_processes(out: Path, gone: Callable[[], str | None]) -> Iterat
     def watch() -> None:
         while not done.wait(WATCH):
             if words := gone():
-                print(f"\n{out}: {words} died, and the others end with it; {AGAIN}", file=sys.stderr, flush=True)
+                print(f"\n{out}: {words} died, so the others stop; {AGAIN}", file=sys.stderr, flush=True)
                 return
 
     thread = Thread(target=watch, daemon=True)
@@ -180,5 +182,5 @@ def _report(index: CacheIndex) -> int:
     if len(index.set_aside) > SHOWN:
         print(f"skipped: {len(index.set_aside) - SHOWN} more, see index.json", file=sys.stderr)
     if index.set_aside:
-        print("skipped: after repairing files, the same command with --retry true reads them again", file=sys.stderr)
+        print("skipped: after you repair the files, run the same command with --retry", file=sys.stderr)
     return SET_ASIDE if index.set_aside else 0

@@ -3,7 +3,7 @@
 The manifest's order alone determines which images form shard NNNNN. Each finished batch is stored as a small shard
 ``part-NNNNN-PPPPP.h5`` (PPPPP: index of its first image within the shard); when the last batch of a shard is finished,
 its parts are merged. A run can therefore be resumed with any number of processes. Damaged samples count as not
-computed; `boxpromptiml cache verify --repair true` reduces a damaged shard to a part with its intact samples.
+computed; `boxpromptiml cache verify --repair` reduces a damaged shard to a part with its intact samples.
 """
 
 from __future__ import annotations
@@ -71,14 +71,16 @@ def refuse_other_settings(cache: Path, settings: dict[str, Any], stamp: Stamp) -
         found = json.loads((cache / SETTINGS).read_text(encoding="utf-8"))
         different = [name for name in [*settings, *found] if found.get(name) != settings.get(name)]
     except FileNotFoundError:
-        raise CacheError(f"{cache}: holds files that are not a cache; choose an empty folder for out") from None
+        raise CacheError(
+            f"{cache}: contains files that are not part of a cache; choose an empty folder for --out"
+        ) from None
     except (OSError, ValueError, TypeError, AttributeError) as error:  # not text, not JSON, or not a mapping
         raise CacheError(f"{cache / SETTINGS}: cannot be read ({error}); delete the folder to start over") from None
     if different:
         name = different[0]
         raise CacheError(
-            f"{cache}: made with {name} {found.get(name)}, not {settings.get(name)}; keep each run in a folder of its "
-            "own, or delete the folder to start over"
+            f"{cache}: made with {name} {found.get(name)}, not {settings.get(name)}; use a separate folder for "
+            "each run, or delete the folder to start over"
         )
     if other_stamp:
         raise other_stamp
@@ -93,7 +95,7 @@ def write_settings(cache: Path, settings: dict[str, Any]) -> None:
     try:
         write_json(cache / SETTINGS, settings)
     except OSError as error:
-        raise CacheError(f"{cache}: cannot be written ({error.strerror}); make room or choose another out") from None
+        raise CacheError(f"{cache}: cannot be written ({error.strerror}); free space or choose another --out") from None
 
 
 def pending(cache: Path, piece: Slice, stamp: Stamp) -> list[ImageRecord]:
@@ -183,8 +185,7 @@ def tidy(cache: Path, pieces: Sequence[Slice]) -> None:
     missing = {piece.place for piece in pieces} - set(shard_paths(cache))
     if missing:
         raise CacheError(
-            f"{cache}: shard {min(missing):05d} is missing; if the processes run on several machines they need one "
-            f"shared folder, then {AGAIN}"
+            f"{cache}: shard {min(missing):05d} is missing; processes on several machines need a shared folder; {AGAIN}"
         )
     for leftover in [*cache.glob("part-*.h5"), *cache.glob(".*.partial")]:
         leftover.unlink()

@@ -160,8 +160,8 @@ class Distillation(L.LightningModule):
             return self.student(image)
         if (kept := next(self.student.parameters()).dtype) != torch.float32:
             raise InputError(
-                f"trainer.precision {self.trainer.precision} keeps the student in {kept}, and scores are of one in "
-                "float32; add --trainer.precision 32-true"
+                f"trainer.precision {self.trainer.precision} keeps the student in {kept}, but scores are "
+                "computed in float32; add --trainer.precision 32-true"
             )
         with in_precision(self.image_scores.scoring.precision, self.device):
             return self.student(image.float())
@@ -218,5 +218,5 @@ class Distillation(L.LightningModule):
 def _part(student: Student, name: str) -> nn.Module:
     parts = dict(student.named_children())
     if name not in parts:
-        raise InputError(f"model.train_only {name}: this student has no such part; it has {', '.join(parts)}")
+        raise InputError(f"model.train_only {name}: this student has no such part; its parts are {', '.join(parts)}")
     return parts[name]

@@ -17,6 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, hold
 from boxpromptiml.runtime.devices import existing_devices, trains_in_bf16
+from boxpromptiml.runtime.flags import FlagParser
 from boxpromptiml.runtime.limits_in_help import LimitsInHelp
 from boxpromptiml.runtime.locks import sole_use
 from boxpromptiml.runtime.provenance import file_sha256
@@ -53,8 +54,8 @@ class SaveAndLogConfig(SaveConfigCallback):
             logger.log_hyperparams({key: content[key] for key in ("model", "data", "seed_everything")})
 
 
-class TrainerParser(LimitsInHelp, LightningArgumentParser):
-    """Lightning's parser with the ranges of our arguments in its help."""
+class TrainerParser(LimitsInHelp, FlagParser, LightningArgumentParser):
+    """Lightning's parser with flags and with the ranges of our arguments in its help."""
 
 
 class TrainerCLI(LightningCLI):
@@ -74,9 +75,9 @@ class TrainerCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Define the student's input size only once, in ``data.image_size``."""
         parser.link_arguments("data.image_size", "model.student.init_args.image_size")
-        parser.add_argument("--base", default=None, help="In a config: the config that it changes; it is read first.")
+        parser.add_argument("--base", default=None, help="In a config: another config that it builds on.")
         parser.add_argument(
-            "--overwrite", type=bool, default=False, help="Replace the run, or the results of other settings, there."
+            "--overwrite", type=bool, default=False, help="Replace the existing run, or results with other settings."
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -156,8 +157,8 @@ class TrainerCLI(LightningCLI):
         there = found(folder, ["fit.json"]) + [path for place in places for path in found(place, ["*.ckpt"])]
         if there:
             reason = (
-                f"{folder}: holds a run ({there[-1].name}); go on with it by --ckpt_path last, replace it by "
-                "--overwrite true, or name another --trainer.default_root_dir"
+                f"{folder}: contains a run ({there[-1].name}); continue it with --ckpt_path last, replace it "
+                "with --overwrite, or choose another --trainer.default_root_dir"
             )
             replace(reason, there, self.overwrite)
 

@@ -34,7 +34,7 @@ HARDWARE = [
     Option("trainer.devices", "1", "How many GPUs, or how many processes on a CPU."),
 ]
 CHECKPOINT = Option("ckpt_path", "FILE", "The checkpoint to score, or `last` for the newest of the run. Required.")
-OVERWRITE = Option("overwrite", "true", "Replace results of other settings in the folder.")
+OVERWRITE = Option("overwrite", "", "Replace results with other settings in the folder.")
 OPTIONS = {
     "fit": [
         *CONFIG,
@@ -48,7 +48,7 @@ OPTIONS = {
         Option("model.student.init_args.backbone", "NAME", "Any timm model that can return features."),
         Option("model.student.init_args.pretrained", "false", "Start from random instead of ImageNet weights."),
         Option("ckpt_path", "last", "Continue the run in the folder from its last checkpoint."),
-        Option("overwrite", "true", "Replace the run in the folder."),
+        Option("overwrite", "", "Replace the run in the folder."),
     ],
     "validate": [
         *CONFIG,

@@ -23,8 +23,8 @@ from boxpromptiml.runtime.wandb_account import has_account
 TOOLS = {
     "synthesize": ("boxpromptiml.synthesis.generate:synthesize", "make forgeries with masks and boxes from photos"),
     "prepare": ("boxpromptiml.datasets.prepare:prepare", "make a manifest for a data set in its native layout"),
-    "mixture": ("boxpromptiml.datasets.mixture:mixture", "make the manifests of many sets: training and tests"),
-    "redraw": ("boxpromptiml.datasets.redraw:redraw", "draw a manifest's boxes anew, coarser or tighter"),
+    "mixture": ("boxpromptiml.datasets.mixture:mixture", "make manifests for a training mixture and its test sets"),
+    "redraw": ("boxpromptiml.datasets.redraw:redraw", "redraw a manifest's boxes, looser or tighter"),
     "import_boxes": (
         "boxpromptiml.datasets.annotations.import_boxes:import_boxes",
         "make a manifest from boxes drawn in an annotation tool",
@@ -35,10 +35,10 @@ TOOLS = {
     ),
     "check": (
         "boxpromptiml.datasets.check.command:check",
-        "is a data set fit for training: files, boxes, duplicates, leaks",
+        "check a data set: files, boxes, duplicates, leaks between splits",
     ),
     "pseudomasks": ("stage1_pseudomask.generate:pseudomasks", "stage one: boxes to pseudo-masks in HDF5 shards"),
-    "cache": ("boxpromptiml.shards.maintenance:COMMANDS", "look after a cache: verify, info, merge, prune"),
+    "cache": ("boxpromptiml.shards.maintenance:COMMANDS", "maintain a cache: verify, info, merge, prune"),
     "audit": ("stage1_pseudomask.audit:audit", "compare pseudo-masks with ground truth"),
     "robustness": (
         "stage2_distill.evaluation.robustness:robustness",
@@ -46,24 +46,24 @@ TOOLS = {
     ),
     "calibrate": (
         "stage2_distill.evaluation.calibrate:calibrate",
-        "choose a student's threshold and save both to share them",
+        "choose a student's threshold and save both",
     ),
     "predict": ("stage2_distill.inference.predict:predict", "masks for new photos from a trained student"),
     "export": (
         "stage2_distill.inference.export:export",
-        "a student as one file for other programs: ONNX, torch.export",
+        "write a student as an ONNX or torch.export file",
     ),
     "ablation": (
         "boxpromptiml.apps.ablation.command:ablation",
-        "what is a part worth: with and without it, over seeds",
+        "train and compare variants over seeds",
     ),
-    "app": ("boxpromptiml.apps.web_app.command:app", "a page to try a student, draw boxes and look through a cache"),
-    "serve": ("boxpromptiml.apps.serve.command:serve", "answer photos over HTTP with masks, scores and regions"),
-    "compare": ("boxpromptiml.apps.compare:compare", "is one recipe better than another, over seeds and images"),
-    "report": ("boxpromptiml.apps.report.page:report", "one HTML page about a run"),
+    "app": ("boxpromptiml.apps.web_app.command:app", "web app to try a student, draw boxes and review a cache"),
+    "serve": ("boxpromptiml.apps.serve.command:serve", "HTTP service that returns masks, scores and regions"),
+    "compare": ("boxpromptiml.apps.compare:compare", "compare two recipes over seeds and images"),
+    "report": ("boxpromptiml.apps.report.page:report", "write an HTML page about a run"),
     "workspace": (
         "boxpromptiml.apps.wandb_workspace.command:workspace",
-        "a saved view of a W&B project with panels of all that is logged",
+        "save a W&B workspace with panels for everything that is logged",
     ),
     "configs": ("boxpromptiml.runtime.configs:configs", "list or copy the configurations that come with the package"),
     "complexity": ("stage2_distill.model.complexity:complexity", "parameters and multiply-accumulates of a student"),
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     command, *rest = words = with_found(words)
     if command not in TOOLS and command not in TRAINER:
-        print(f"boxpromptiml: there is no command {command!r}\n\n{_overview()}", file=sys.stderr)
+        print(f"boxpromptiml: unknown command {command!r}\n\n{_overview()}", file=sys.stderr)
         return FAILED
     try:
         words = with_bases(words) if command in TRAINER else words
@@ -107,7 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
             raise  # Lightning turns Ctrl-C into a SystemExit
         how = (
-            "add --ckpt_path last to go on from the last checkpoint" if command == "fit" else "the same command goes on"
+            "add --ckpt_path last to continue from the last checkpoint"
+            if command == "fit"
+            else "run the same command to continue"
         )
         print(f"boxpromptiml {command}: stopped; {how}", file=sys.stderr)
         return 130
@@ -166,7 +168,7 @@ def _overview() -> str:
         "",
         "Image manipulation localization learned from coarse boxes.",
         "",
-        "in the order of a project:",
+        "commands, in the order of a project:",
     ]
     order = [
         "synthesize",
@@ -196,9 +198,9 @@ def _overview() -> str:
     lines += [f"  {name:<12} {help_of[name]}" for name in [*order, *sorted(set(help_of) - set(order))]]
     lines += [
         "",
-        "`boxpromptiml COMMAND --help` explains its options; `--print_config` writes them as a file for --config.",
-        "Configurations to start from come with the package, and `boxpromptiml configs` lists them: --config",
-        "configs/demo.yaml works in any folder and needs no data, no GPU and no download.",
+        "`boxpromptiml COMMAND --help` explains its options; `--print_config` prints them as a config.",
+        "`boxpromptiml configs` lists the configurations that come with the package. `--config configs/demo.yaml`",
+        "works in any folder and needs no data, no GPU and no download.",
     ]
     return "\n".join(lines)
 

@@ -33,4 +33,6 @@ def refuse_too_thin(photo: Photo, side: int) -> None:
     """
     height, width = photo.shape[:2]
     if 2 * side * min(height, width) < max(height, width):  # half a pixel is rounded up
-        raise ImageError(f"{width}×{height} pixels are too thin for SAM, which sees {side} on the longer side; crop it")
+        raise ImageError(
+            f"{width}×{height} pixels are too thin for SAM, which resizes the longer side to {side}; crop it"
+        )

@@ -64,7 +64,7 @@ def packaged() -> Path:
     name, wanted = CHECKPOINTS["tiny"]
     path = Path(__file__).with_name(name)
     if not path.is_file() or file_sha256(path) != wanted:
-        raise CheckpointError(f"{path}: missing or changed; install boxpromptiml again")
+        raise CheckpointError(f"{path}: missing or changed; reinstall boxpromptiml")
     return path
 
 
@@ -86,7 +86,7 @@ def build(variant: Variant, path: Path) -> Sam:
     except Exception as error:  # damaged files raise many different types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{path}: not the weights of SAM {variant} ({reason}); name a file that fits the variant, or delete it and "
+            f"{path}: not the weights of SAM {variant} ({reason}); use a file for this variant, or delete it and "
             "run the command again to download it"
         ) from None
     return model
@@ -112,8 +112,9 @@ def download(variant: Variant, folder: Path | None = None, base_url: str = BASE_
     except (OSError, ValueError) as error:  # OSError: network failure or full disk; ValueError: wrong checksum
         reason = type(error).__name__ if isinstance(error, OSError) else "its checksum differs"
         raise CheckpointError(
-            f"{folder / name}: the weights of SAM {variant} are missing and could not be downloaded ({reason}); get "
-            f"{base_url + name} on a machine with network and put it there, or name it in {CHECKPOINT_VARIABLE}"
+            f"{folder / name}: the weights of SAM {variant} are missing and could not be downloaded ({reason}); "
+            f"get {base_url + name} on a machine with network access and copy it there, or set "
+            f"{CHECKPOINT_VARIABLE} to its path"
         ) from None
     return Path(found)
 
@@ -121,7 +122,7 @@ def download(variant: Variant, folder: Path | None = None, base_url: str = BASE_
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise CheckpointError(
-            f"{path}: no such checkpoint; correct teacher.init_args.checkpoint or {CHECKPOINT_VARIABLE}, or leave both "
-            "out to have it downloaded"
+            f"{path}: no such checkpoint; correct teacher.init_args.checkpoint or {CHECKPOINT_VARIABLE}, or omit "
+            "both to download it"
         )
     return path

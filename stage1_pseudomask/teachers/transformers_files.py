@@ -30,7 +30,7 @@ def located(model: str, revision: str) -> Path:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise CheckpointError(
-                f"{folder}: there is no {name}; name a model of SAM's family with {WEIGHTS}, or write one with "
+                f"{folder}: {name} is missing; use a model of the SAM family with {WEIGHTS}, or write one with "
                 "save_pretrained"
             )
     return folder
@@ -48,12 +48,12 @@ def family(folder: Path) -> str:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["model_type"]
     except (ValueError, KeyError, TypeError):
-        raise CheckpointError(f"{path}: names no model_type; download or write the model again") from None
+        raise CheckpointError(f"{path}: has no model_type; download or write the model again") from None
     known = sorted(config.model_type for config in MODEL_FOR_MASK_GENERATION_MAPPING)
     if found not in known:
         raise CheckpointError(
-            f"{folder}: a model of type {found!r}, which takes no boxes in this version of transformers; name one of "
-            f"{', '.join(known)}"
+            f"{folder}: a model of type {found!r}, which does not accept boxes in this version of transformers; "
+            f"use one of {', '.join(known)}"
         )
     return str(found)
 
@@ -92,8 +92,8 @@ def network(folder: Path) -> Any:
         raise _unusable(folder, WEIGHTS, error) from None
     if lacking := sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])}):
         raise CheckpointError(
-            f"{folder}: {len(lacking)} weights are missing or of another shape, such as {lacking[0]}; name a whole "
-            "model, or download it again"
+            f"{folder}: {len(lacking)} weights are missing or have another shape, such as {lacking[0]}; use a "
+            "complete model, or download it again"
         )
     return model.eval()
 
@@ -106,7 +106,7 @@ def _downloaded(model: str, revision: str) -> Path:
     except Exception as error:  # unknown id, no network, no access: the types depend on the version of the hub
         raise CheckpointError(
             f"{model}: no such folder, and the hub gives no revision {revision!r} of it ({_first_line(error)}); "
-            "correct the name, or run `hf download` on a machine with network and name the folder"
+            "correct the name, or run `hf download` on a machine with network access and pass the folder"
         ) from None
 
 

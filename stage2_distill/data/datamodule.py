@@ -104,7 +104,7 @@ class PseudoMaskData(L.LightningDataModule):
             self.val_set = self._validation_set()
         if stage == "test":
             if not self.test_manifests:
-                raise ManifestError("no test set is named; add data.test_sets, such as {casia1: data/casia1.json}")
+                raise ManifestError("no test set is given; set data.test_sets, such as {casia1: data/casia1.json}")
             manifests = {name: read_manifest(Path(path)) for name, path in self.test_manifests.items()}
             self.test_records = {name: scorable(manifest) for name, manifest in manifests.items()}
             self.unusable = {name: unusable(manifest) for name, manifest in manifests.items()}
@@ -140,8 +140,8 @@ class PseudoMaskData(L.LightningDataModule):
         """Return a warning for each cache whose images are smaller than the student's input."""
         sizes = {cache: read_index(Path(cache)).stamp.size for cache in self.caches}
         return [
-            f"{cache}: holds images of {size} pixels, which are enlarged to the student's {self.image_size}; for sharp "
-            f"ones run `boxpromptiml pseudomasks --size {self.image_size}`"
+            f"{cache}: its images have {size} pixels and are enlarged to the student's {self.image_size}; run "
+            f"`boxpromptiml pseudomasks --size {self.image_size}` for sharp ones"
             for cache, size in sizes.items()
             if size < self.image_size
         ]
@@ -188,8 +188,8 @@ def _refuse_twice(caches: Sequence[str]) -> None:
     places = [Path(cache).resolve() for cache in caches]
     if twice := [cache for cache, place in zip(caches, places, strict=True) if places.count(place) > 1]:
         raise CacheError(
-            f"{twice[0]}: is named twice among the caches, so that each of its samples would count twice; name it once "
-            "(data.source_weights weigh sources)"
+            f"{twice[0]}: listed twice, so each of its samples would count twice; list it once "
+            "(data.source_weights sets the share of a source)"
         )
 
 
@@ -199,9 +199,7 @@ def _readers(caches: Sequence[str], split: Split) -> list[ShardReader]:
 
 def _no_sample(caches: Sequence[str], split: Split) -> CacheError:
     if not caches:
-        return CacheError(
-            f"no cache gives {split} samples; name some in data.{'val_sets' if split == 'val' else 'caches'}"
-        )
+        return CacheError(f"no cache for the {split} split; set data.{'val_sets' if split == 'val' else 'caches'}")
     return CacheError(
         f"{', '.join(caches)}: no sample in the {split} split; mark some images of the manifest "
         f'"split": "{split}" and run `boxpromptiml pseudomasks` on it'

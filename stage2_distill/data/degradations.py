@@ -98,7 +98,7 @@ class Levels:
         named = [Degradation(kind, level) for kind, levels in asdict(self).items() for level in levels]
         twice = [degradation for i, degradation in enumerate(named) if degradation in named[:i]]
         if twice:
-            raise InputError(f"levels.{twice[0].kind} names {twice[0].level:g} twice; name each level once")
+            raise InputError(f"levels.{twice[0].kind} lists {twice[0].level:g} twice; list each level once")
         return named
 
 

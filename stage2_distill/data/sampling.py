@@ -84,12 +84,16 @@ def shares_of_draws(counts: Mapping[str, int], weights: Mapping[str, Share]) -> 
     there = ", ".join(counts)
     absent = [name for name in weights if name not in counts]
     if absent:
-        raise InputError(f"data.source_weights names {', '.join(absent)}, but the training samples come from: {there}")
+        raise InputError(f"data.source_weights has {', '.join(absent)}, but the training samples come from: {there}")
     rest = 1 - math.fsum(weights.values())
     others = sum(count for name, count in counts.items() if name not in weights)
     if rest < -TOLERANCE or (rest > TOLERANCE and not others):
-        wanted = "at most 1, the others share the rest" if others else f"1, for these are all sources: {there}"
-        raise InputError(f"data.source_weights add up to {1 - rest:g}; make it {wanted}")
+        wanted = (
+            "at most 1, because the other sources share the rest"
+            if others
+            else f"1, because these are all sources: {there}"
+        )
+        raise InputError(f"data.source_weights adds up to {1 - rest:g}; the sum must be {wanted}")
     return {name: weights[name] if name in weights else max(rest, 0) * n / others for name, n in counts.items()}
 
 

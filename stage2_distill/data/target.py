@@ -73,8 +73,9 @@ def _of(sample: Sample, source: str) -> GreyMask:
             )
         if sample.truth_is_lost:
             raise InputError(
-                f"image {sample.image_id} of {sample.source or 'an unnamed source'} is manipulated and its truth is "
-                "empty; correct its mask and make the cache again, or set data.target.source to pseudo_mask"
+                f"image {sample.image_id} of {sample.source or 'an unnamed source'} is manipulated, but its "
+                "ground truth is empty; correct its mask and make the cache again, or set data.target.source to "
+                "pseudo_mask"
             )
         return sample.truth
     if source == "boxes":

@@ -111,7 +111,9 @@ def unscored(record: ImageRecord) -> str:
         images.read_record(record)
     except images.ImageError as error:
         return _about(record, error)
-    return f"{record.path}: nothing is left of its truth at the student's size; score at the truth's own resolution"
+    return (
+        f"{record.path}: its ground truth disappears at the student's size; score at the resolution of the ground truth"
+    )
 
 
 def scored_loaders(

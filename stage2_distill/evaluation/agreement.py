@@ -118,7 +118,7 @@ class WriteAgreement(L.Callback):
             },
         )
         for line in lost:
-            print(f"not scored against its truth: {line}")
+            print(f"not scored against ground truth: {line}")
         print(table(summary | together if len(summary) > 1 else summary))
         print(f"agreement with the teacher: {self.folder / 'agreement.json'}")
 

@@ -80,6 +80,6 @@ def calibrate(
         Localizer.from_student(localizer.student.cpu(), threshold, calibration).save(out, half)
         write_json(out / CHOICE, {"threshold": threshold, "calibration": calibration, "set_aside": lost})
         for image in lost:
-            print(f"skipped: {image}: manipulated, and its truth is empty; correct its mask")
+            print(f"skipped: {image}: manipulated, but its ground truth is empty; correct its mask")
         print(f"threshold {threshold:g}: {calibration}\nsaved: {out}")
         return 3 if lost else 0

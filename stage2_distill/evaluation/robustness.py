@@ -75,7 +75,7 @@ def robustness(
 
     degradations = levels.degradations()
     if not test_sets or not degradations:
-        raise ManifestError("nothing to score; name test sets, such as {casia1: data/casia1.json}, and levels")
+        raise ManifestError("nothing to score; pass test sets, such as {casia1: data/casia1.json}, and levels")
     manifests = [read_manifest(path) for path in test_sets.values()]
     sets = {name: scorable(manifest) for name, manifest in zip(test_sets, manifests, strict=True)}
     localizer = load_named(checkpoint)
@@ -159,6 +159,6 @@ def _write(
     write_whole(out / "robustness.md", robustness_report.markdown(summary, scoring).encode())
     robustness_report.draw(summary, out / "robustness.png")
     print(robustness_report.text(summary))
-    print(f"every level: {out / 'robustness.md'}, {out / 'robustness.json'}; curves: {out / 'robustness.png'}")
+    print(f"results: {out / 'robustness.md'}, {out / 'robustness.json'}; curves: {out / 'robustness.png'}")
     for level, files in not_scored.items():
-        print(f"not scored at {level}: {len(files)} photos of whose truth nothing is left; robustness.json names them")
+        print(f"not scored at {level}: {len(files)} photos whose ground truth disappears; robustness.json lists them")

@@ -25,8 +25,8 @@ PANELS = 4
 HEADER = ("degradation", "F1 by level", "F1 kept (95 % interval)", "AUC kept (95 % interval)")
 LEVELS_HEADER = ("degradation", "level", "F1 (95 % interval)", "IoU", "AUC", "false alarms: pixels, images")
 NOTE = (
-    "Kept: area under the curve of the score against the level, divided by that of a score which stays what it is on "
-    "photos as they are; 1 means nothing lost. Curves begin at the level that changes nothing, but for JPEG"
+    "Kept: area under the curve of score against level, divided by the area if the score stayed as on unchanged "
+    "photos; 1 means nothing is lost. Curves start at the level that changes nothing, except for JPEG"
 )
 
 

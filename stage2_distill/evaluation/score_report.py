@@ -129,10 +129,10 @@ class WriteScores(L.Callback):
         write_whole(self.folder / "scores.md", tables.markdown(summary, board.scoring).encode())
         write_whole(self.folder / "scores.tex", tables.latex(summary, board.scoring).encode())
         print(tables.text(summary))
-        print("best: F1 with each image at its own best threshold, a bound and no result")
+        print("best: F1 with each image at its own best threshold, an upper bound rather than a result")
         self.set_aside = sum(len(of_set["set_aside"]) for of_set in summary.values())
         if self.set_aside:
-            print(f"skipped: {self.set_aside} photos without a score; scores.json says why of each")
+            print(f"skipped: {self.set_aside} photos without a score; scores.json gives the reason for each")
         print(f"scores of every image: {self.folder / 'scores.json'}; tables: scores.md, scores.tex")
 
 

@@ -54,9 +54,9 @@ def by_threshold(
 def chosen(scores: Tensor, alarms: Tensor, against: Reference, false_alarms: float) -> tuple[float, str]:
     """Return the best threshold, and a description of how it was chosen."""
     if not len(scores):
-        raise InputError(f"no manipulated image of the val split has a {against}; calibrate against the other")
+        raise InputError(f"no manipulated image of the val split has a {against}; use the other choice for --against")
     if false_alarms < 1 and not len(alarms):
-        raise InputError("no image of the val split is authentic, so false_alarms cannot be held; add some to a cache")
+        raise InputError("the val split has no authentic images, which false_alarms needs; add some to a cache")
     means, marked = scores.mean(0), alarms.mean(0) if len(alarms) else torch.zeros(len(THRESHOLDS))
     allowed = marked <= false_alarms
     if not allowed.any():

@@ -40,7 +40,7 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None,
             file exists.
     """
     if out.suffix not in (".onnx", ".pt2") or (int8 and out.suffix != ".onnx"):
-        raise InputError(f"{out}: the suffix chooses the format: .onnx (also with int8), or .pt2 for torch.export")
+        raise InputError(f"{out}: unknown suffix; use .onnx (also with int8), or .pt2 for torch.export")
     import torch  # a slow import that --help does not need
 
     from stage2_distill.inference import exported_program
@@ -88,5 +88,5 @@ def _samples(folder: Path) -> tuple[list[Photo], list[str]]:
         except ImageError as error:
             set_aside.append(str(error))
     if not samples:
-        raise InputError(f"{folder}: no photo to measure ranges on can be read ({set_aside[0]}); name other photos")
+        raise InputError(f"{folder}: no readable photo to measure ranges on ({set_aside[0]}); pass other photos")
     return samples, set_aside

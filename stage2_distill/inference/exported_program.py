@@ -148,8 +148,8 @@ class ExportDifference:
 
     def __str__(self) -> str:
         return (
-            f"on {self.photos} photos of many sizes, probabilities differ from predict's by {self.difference:.2g} at "
-            f"most, and its masks have F1 {self.f1:.4f} against predict's"
+            f"on {self.photos} photos of many sizes, probabilities differ from predict's by at most "
+            f"{self.difference:.2g}, and its masks have F1 {self.f1:.4f} against predict's"
         )
 
 

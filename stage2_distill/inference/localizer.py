@@ -124,8 +124,12 @@ class Localizer(
                 return cls.from_pretrained(str(path), strict=True).eval()
         except Exception as error:  # files from anywhere raise JSON, safetensors, torch or network errors
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            remedy = "no such file or folder, and the hub gives none" if on_hub else "not a folder of a saved localizer"
-            raise WeightsError(f"{source}: {remedy} ({reason}); name a checkpoint, or save it again") from None
+            remedy = (
+                "no such file or folder, and no such model on the hub"
+                if on_hub
+                else "not a folder of a saved localizer"
+            )
+            raise WeightsError(f"{source}: {remedy} ({reason}); pass a checkpoint, or save it again") from None
 
     @classmethod
     def from_student(cls, student: Student, threshold: float = 0.5, calibration: str = UNCALIBRATED) -> Localizer:

@@ -57,7 +57,7 @@ class OnnxNetwork:
         try:
             write_whole(path, content)
         except OSError as error:
-            print(f"{path}: the converted student cannot be kept ({error.strerror})")
+            print(f"{path}: the converted student cannot be saved ({error.strerror})")
         return converted
 
     def __call__(self, image: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def _converted(network: nn.Module, side: int) -> bytes:
         model = translated(traced(network, images, ["batch"]), ["image"], ["probability"]).model_proto
     except Exception as error:  # torch and onnxscript raise many types
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"the student cannot be converted to ONNX ({reason}); take the backend torch") from None
+        raise InputError(f"the student cannot be converted to ONNX ({reason}); use the backend torch") from None
     return bytes(model.SerializeToString())
 
 
@@ -97,6 +97,6 @@ def _compare(network: nn.Module, converted: OnnxNetwork, side: int) -> None:
         difference = (network(noise) - converted(noise)).abs().max().item()
     if not difference <= TOLERANCE:
         raise InputError(
-            f"in ONNX Runtime the student's probabilities differ by {difference:.2g}, more than {TOLERANCE:g}; take "
-            "the backend torch"
+            f"in ONNX Runtime the student's probabilities differ by {difference:.2g}, more than {TOLERANCE:g}; "
+            "use the backend torch"
         )

@@ -36,13 +36,13 @@ def photo_names(given: list[Path]) -> tuple[dict[Path, str], list[str]]:
             files.setdefault(file, relative)
     if not files:
         seen = f" ({'; '.join(remarks)})" if remarks else ""
-        raise InputError(f"{', '.join(map(str, given))}: no photo found{seen}; name photo files or folders of photos")
+        raise InputError(f"{', '.join(map(str, given))}: no photo found{seen}; pass photo files or folders of photos")
     stems = Counter(relative.with_suffix("") for relative in files.values())
     unique = {f: r if stems[r.with_suffix("")] > 1 else r.with_suffix("") for f, r in files.items()}
     names = {file: printable(relative.as_posix()) for file, relative in unique.items()}
     twice = [name for name, count in Counter(names.values()).items() if count > 1]
     if twice:
-        raise InputError(f"two photos would both be written as {twice[0]}; give their folders in separate runs")
+        raise InputError(f"two photos would both be written as {twice[0]}; process their folders in separate runs")
     return names, remarks
 
 
@@ -66,7 +66,7 @@ def _photos(given: Path) -> tuple[dict[Path, PurePosixPath], str]:
     files = [path for path in found if path.is_file()]
     others = Counter(suffix_of(path.name) for path in files if path.suffix.lower() not in IMAGE_SUFFIXES)
     photos = (path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
-    remark = f"{given}: not looked at: {named(others)}" if others else ""
+    remark = f"{given}: ignored: {named(others)}" if others else ""
     return {path: _below(Path(*given.parts[:plain]), path) for path in photos}, remark
 
 

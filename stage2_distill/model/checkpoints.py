@@ -28,12 +28,12 @@ def to_score(trainer: L.Trainer, module: L.LightningModule, named: str | None) -
     """
     if named is None:
         raise InputError(
-            "no checkpoint is named, and random weights are not scored; name one with --ckpt_path, such as "
+            "no checkpoint is given, and random weights are not scored; pass one with --ckpt_path, such as "
             f"--ckpt_path {Path(trainer.default_root_dir) / 'fit/checkpoints/best.ckpt'}"
         )
     path = newest_last(trainer) if named == LAST else Path(named)
     if path is None:
-        raise InputError(f"{trainer.default_root_dir}: no last.ckpt there yet; name a checkpoint with --ckpt_path")
+        raise InputError(f"{trainer.default_root_dir}: no last.ckpt there yet; pass a checkpoint with --ckpt_path")
     require_fit(module, path, read_checkpoint(path), "score it with the config that it was trained with")
     return path
 
@@ -54,16 +54,14 @@ def to_resume(trainer: L.Trainer, module: L.LightningModule, named: str | None) 
         return None
     path = newest_last(trainer) if named == LAST else Path(named)
     if path is None:
-        raise InputError(
-            f"{trainer.default_root_dir}: no last.ckpt there to go on from; leave --ckpt_path out to begin a run"
-        )
+        raise InputError(f"{trainer.default_root_dir}: no last.ckpt to continue from; omit --ckpt_path to start a run")
     checkpoint = read_checkpoint(path)
-    require_fit(module, path, checkpoint, "leave --ckpt_path out and train this one")
+    require_fit(module, path, checkpoint, "omit --ckpt_path to train this one")
     done, wanted = checkpoint.get("epoch", -1) + 1, trainer.max_epochs
     if wanted is not None and 0 <= wanted < done:
         raise InputError(
-            f"{path}: has {done} epochs behind it and trainer.max_epochs is {wanted}; name {done} or more to go on, or "
-            "leave --ckpt_path out to begin another run in a folder of its own"
+            f"{path}: was trained for {done} epochs, but trainer.max_epochs is {wanted}; set {done} or more to "
+            "continue, or omit --ckpt_path to start another run in a separate folder"
         )
     return path
 
@@ -97,7 +95,7 @@ def require_fit(module: L.LightningModule, path: Path, checkpoint: dict[str, Any
     """
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not isinstance(checkpoint.get("student"), dict):
-        raise InputError(f"{path}: holds no student; name a checkpoint that `boxpromptiml fit` wrote")
+        raise InputError(f"{path}: contains no student; pass a checkpoint that `boxpromptiml fit` wrote")
     own = module.state_dict()
     if {name: value.shape for name, value in weights.items()} == {name: value.shape for name, value in own.items()}:
         return
@@ -107,6 +105,6 @@ def require_fit(module: L.LightningModule, path: Path, checkpoint: dict[str, Any
     different = [name for name in arguments if stated.get(name) != arguments[name]]
     words = ", ".join(f"{name} {stated.get(name)}, not {arguments[name]}" for name in different)
     raise InputError(
-        f"{path}: its student has {words or 'other weights than this version'}; state the same in model.student, or "
-        f"{otherwise}"
+        f"{path}: its student has {words or 'other weights than this version'}; set the same in model.student, "
+        f"or {otherwise}"
     )

@@ -132,7 +132,7 @@ class Student(nn.Module):
             memory_decay=memory_decay,
         )
         if compare_copies and not displacements:
-            raise InputError("compare_copies: there is nothing to compare without displacements; give some, such as 8")
+            raise InputError("compare_copies needs displacements; set some, such as 8")
         self.comparison = CopyComparison(channels) if compare_copies else None
         self.shape_prior = ShapePrior() if shape_prior else None
         self.lay_out(torch.channels_last)  # a fifth faster on CPUs, and preferred by tensor cores
@@ -173,7 +173,7 @@ class Student(nn.Module):
         except RuntimeError:
             shape = {name: value for name, value in earlier.arguments.items() if value != self.arguments[name]}
             raise WeightsError(
-                f"{path}: its student has {shape}, unlike this one; state the same, or start afresh"
+                f"{path}: its student has {shape}, unlike this one; set the same, or train without it"
             ) from None
 
     @classmethod
@@ -205,9 +205,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: no such checkpoint; train one with `boxpromptiml fit`") from None
     except Exception as error:  # torch.load raises pickle, zip, EOF and runtime errors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: not a checkpoint that can be read ({reason}); copy or train it again") from None
+        raise WeightsError(f"{path}: not a readable checkpoint ({reason}); copy or train it again") from None
     if not isinstance(content, dict):
-        raise WeightsError(f"{path}: holds a {type(content).__name__}, not a training checkpoint; name a .ckpt file")
+        raise WeightsError(
+            f"{path}: contains a {type(content).__name__} instead of a training checkpoint; pass a .ckpt file"
+        )
     return content
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 WIDTH, HEIGHT = 160, 120
 EMPTY = (422, "the file is empty")
-NO_IMAGE = (415, "not an image that can be read")
+NO_IMAGE = (415, "not a readable image")
 BROKEN = (422, "cannot be decoded")
 TOO_LARGE = (413, "more than the limit")
 

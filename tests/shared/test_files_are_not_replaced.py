@@ -90,7 +90,7 @@ def test_identical_output_is_accepted_and_different_output_is_refused_by_name(fo
     assert main(others) == 2
     said = capsys.readouterr().err.splitlines()
     (line,) = (line for line in said if line.startswith(f"boxpromptiml {words[0]}: "))
-    assert "out.json: is there with other content; name another file, or replace it with --overwrite true" in line
+    assert "out.json: already exists with other content; choose another file, or replace it with --overwrite" in line
     assert Path("out.json").read_bytes() == before
     assert main([*others, "--overwrite", "true"]) == 0
     assert "replaced: out.json" in capsys.readouterr().out
@@ -112,7 +112,7 @@ def test_folders_follow_the_same_rule(folder, command, capsys):
     assert results() == before
     capsys.readouterr()
     assert main(others) == 2
-    assert "--overwrite true" in capsys.readouterr().err
+    assert "--overwrite" in capsys.readouterr().err
     assert results() == before
     assert main([*others, "--overwrite", "true"]) == said
     assert "replaced: out/" in capsys.readouterr().out
@@ -143,7 +143,7 @@ def test_rewritten_masks_follow_the_same_rule(folder, capsys, monkeypatch):
     other = mask.read_bytes()
     capsys.readouterr()
     assert main(words) == 2
-    assert "is there with other content" in capsys.readouterr().err
+    assert "already exists with other content" in capsys.readouterr().err
     assert mask.read_bytes() == other
     assert main([*words, "--overwrite", "true"]) == 0
     assert mask.read_bytes() != other
@@ -169,6 +169,6 @@ def test_a_mixture_writes_all_its_manifests_or_none(folder, capsys):
     (Path("mixed") / "test/first.json").unlink()
     capsys.readouterr()
     assert main([*words, "--looseness", "0.9"]) == 2
-    assert "manifest.json: is there with other content" in capsys.readouterr().err
+    assert "manifest.json: already exists with other content" in capsys.readouterr().err
     assert not (Path("mixed") / "test/first.json").exists()
     assert main([*words, "--looseness", "0.9", "--overwrite", "true"]) == 0

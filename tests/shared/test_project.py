@@ -17,7 +17,11 @@ TESTS = {"src/boxpromptiml": "shared", "stage1_pseudomask": "stage1", "stage2_di
 UNTELLING = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "temp", "base"}
 DECLARATIONS = {"__init__", "records", "arrays", "errors"}
 """Modules of types and constants, which need no tests."""
-HOOKS = ("stage2_distill/trainer_cli.py", "src/boxpromptiml/runtime/limits_in_help.py")
+HOOKS = (
+    "stage2_distill/trainer_cli.py",
+    "src/boxpromptiml/runtime/flags.py",
+    "src/boxpromptiml/runtime/limits_in_help.py",
+)
 """Modules whose overridden methods forward arguments that depend on the version of Lightning or jsonargparse."""
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
@@ -101,7 +105,7 @@ def test_make_builds_the_mixture_of_the_paper_if_its_data_sets_are_there(rehears
         (rehearsal.root / "configs" / name).touch()
     refused = make("pseudomasks", "PROFILE=full", root=rehearsal.root)
     assert refused.returncode == 2
-    assert "data/README.md says which sets to put there" in refused.stderr
+    assert "see data/README.md for the sets to put there" in refused.stderr
     (rehearsal.root / "data/raw").mkdir(parents=True)
     planned = make("--dry-run", "pseudomasks", "PROFILE=full", root=rehearsal.root).stdout
     mixture, pseudomasks = (planned.index(f"boxpromptiml {word} --config") for word in ("mixture", "pseudomasks"))

@@ -29,7 +29,7 @@ COMMANDS = [
         for path in CONFIGS
         if path.parent.name == "configs"
     ),
-    "ablation --config configs/studies/full.yaml --dry_run true",
+    "ablation --config configs/studies/full.yaml --dry_run",
     "predict --checkpoint runs/demo/fit/checkpoints/best.ckpt --images photo.jpg --out found --workers 0",
     "export --checkpoint runs/demo/fit/checkpoints/best.ckpt --out student.onnx",
 ]

@@ -104,7 +104,7 @@ def test_results_of_another_cache_are_not_replaced_unasked(tmp_path, capsys):
     assert audit(one, tmp_path / "out") == 0
     before = (tmp_path / "out/audit.json").read_bytes()
     assert audit(one, tmp_path / "out") == 0
-    with pytest.raises(InputError, match=r"other settings \(cache \.\./one, now \.\./other\).*--overwrite true"):
+    with pytest.raises(InputError, match=r"other settings \(cache \.\./one, now \.\./other\).*--overwrite"):
         audit(other, tmp_path / "out")
     assert (tmp_path / "out/audit.json").read_bytes() == before
     assert audit(other, tmp_path / "out", overwrite=True) == 0
@@ -123,8 +123,8 @@ def test_an_empty_ground_truth_of_a_manipulated_image_is_named_and_never_scored(
     assert audit(write_cache(tmp_path, samples)) == 3
     scores = json.loads((tmp_path / "audit.json").read_text())
     assert (scores["images"], scores["images_set_aside"], scores["pseudo_mask_iou"]) == (1, 1, 1)
-    assert scores["set_aside"] == ["image 1 of a: manipulated, and its truth is empty"]
-    assert "skipped: image 1 of a: manipulated, and its truth is empty" in capsys.readouterr().out
+    assert scores["set_aside"] == ["image 1 of a: manipulated, but its ground truth is empty"]
+    assert "skipped: image 1 of a: manipulated, but its ground truth is empty" in capsys.readouterr().out
 
 
 def test_iou_of_two_empty_masks_is_one():

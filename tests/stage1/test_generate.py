@@ -204,7 +204,7 @@ def test_a_dead_process_ends_the_others_with_a_clear_message(manifest, undisturb
     _, said = process.communicate(timeout=120)
     assert process.returncode != 0
     # Lightning polls every five seconds and then ends all processes; sometimes it notices first.
-    ours = rf"cache: process {other} on .* died, and the others end with it; run the same"
+    ours = rf"cache: process {other} on .* died, so the others stop; run the same"
     assert re.search(rf"{ours}|Child process with PID {other} terminated", said)
     assert generate(manifest, out) == 3
     assert datasets(out) == datasets(undisturbed)
@@ -222,7 +222,7 @@ def test_a_cache_made_with_other_settings_is_refused_naming_the_setting(manifest
 
 def test_a_folder_with_other_files_is_left_unchanged(manifest, tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"")
-    with pytest.raises(CacheError, match="holds files that are not a cache"):
+    with pytest.raises(CacheError, match="contains files that are not part of a cache"):
         generate(manifest, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
@@ -272,6 +272,6 @@ def test_a_repaired_image_is_added_to_a_complete_cache_on_request(manifest, tmp_
 
 @pytest.mark.parametrize("arguments", [{"shard_size": 0}, {"batch_size": 0}, {"batch_size": -1}])
 def test_sizes_of_zero_are_refused_before_anything_is_written(manifest, tmp_path, arguments):
-    with pytest.raises(InputError, match=rf"{next(iter(arguments))} is -?\d; name a whole number from 1"):
+    with pytest.raises(InputError, match=rf"{next(iter(arguments))} is -?\d; use a whole number from 1"):
         generate(manifest, tmp_path / "cache", **arguments)
     assert not (tmp_path / "cache").exists()

@@ -204,5 +204,5 @@ def test_ctrl_c_is_not_a_finished_run_and_says_how_to_go_on(tiny_config, tmp_pat
     process.send_signal(signal.SIGINT)
     _, message = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert message.strip().splitlines()[-1].endswith("add --ckpt_path last to go on from the last checkpoint")
+    assert message.strip().splitlines()[-1].endswith("add --ckpt_path last to continue from the last checkpoint")
     assert not (tmp_path / "fit/fit.json").exists()

@@ -55,10 +55,10 @@ def compare(
             different file exists.
     """
     if not baseline or not candidate:
-        raise InputError("a comparison needs a run on each side; name scores.json files for baseline and candidate")
+        raise InputError("a comparison needs runs on both sides; pass scores.json files to --baseline and --candidate")
     named = [path.resolve() for path in (*baseline, *candidate)]
     if twice := [path for path in named if named.count(path) > 1]:
-        raise InputError(f"{twice[0]}: is named twice; name every run once, on one side")
+        raise InputError(f"{twice[0]}: listed twice; list each run once, on one side")
     files = {path: read_scores(path) for path in (*baseline, *candidate)}
     _check_rules(files)
     _check_photos(files, sets)
@@ -66,7 +66,7 @@ def compare(
     keys = common_images([*baseline, *candidate], [*before, *after])
     found = list(dict.fromkeys(name for name, _ in keys))
     if absent := [name for name in (*sets, *pool) if name not in found]:
-        raise InputError(f"there are no scores on {', '.join(absent)}; the runs were scored on: {', '.join(found)}")
+        raise InputError(f"no scores for {', '.join(absent)}; the runs have scores for: {', '.join(found)}")
     rows = {}
     for members in [*([name] for name in found), *([pool] if pool else [])]:
         chosen = [key for key in keys if key[0] in members]
@@ -89,7 +89,8 @@ def _check_rules(files: Mapping[Path, Scores]) -> None:
     for path, scores in files.items():
         if scores.scoring != rules:
             raise InputError(
-                f"{path} was scored by other rules ({scores.scoring}) than {first} ({rules}); test both by the same"
+                f"{path}: scored with other rules ({scores.scoring}) than {first} ({rules}); run `boxpromptiml "
+                "test` on both with the same rules"
             )
 
 
@@ -102,8 +103,8 @@ def _check_photos(files: Mapping[Path, Scores], sets: Sequence[str]) -> None:
             known, where = called.setdefault((case.set_name, case.image_id), (name, path))
             if known != name:
                 raise InputError(
-                    f"{path}: image {case.image_id} of {case.set_name} is {name}, and {known} in {where}; score all "
-                    "runs with the same data.test_sets"
+                    f"{path}: image {case.image_id} of {case.set_name} is {name} here, but {known} in {where}; "
+                    "score all runs with the same data.test_sets"
                 )
 
 
@@ -127,8 +128,8 @@ def common_images(paths: Sequence[Path], runs: Sequence[dict[ImageKey, float]]) 
     for path, run in zip(paths, runs, strict=True):
         if run.keys() != runs[0].keys() or not run:
             raise InputError(
-                f"{path}: {len(run)} images with a score, not the {len(runs[0])} of {paths[0]}; "
-                "score all runs with the same data.test_sets, or name the --sets they share"
+                f"{path}: its {len(run)} scored images are not the {len(runs[0])} of {paths[0]}; score all runs "
+                "with the same data.test_sets, or select common sets with --sets"
             )
     return list(runs[0])
 

@@ -29,7 +29,9 @@ def headers_framed_by(addresses: Sequence[str]) -> dict[str, str]:
     """
     for address in addresses:
         if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", address):
-            raise InputError(f"framed_by: {address!r} is no address of a site; write one like https://huggingface.co")
+            raise InputError(
+                f"framed_by: {address!r} is not the address of a site; write it like https://huggingface.co"
+            )
     if not addresses:
         return HEADERS
     policy = HEADERS["content-security-policy"]
@@ -48,12 +50,12 @@ def wrong_asker(headers: Mapping[str, str], hosts: frozenset[str] | None) -> str
     host = headers.get("host", "")
     name = host.rsplit(":", 1)[0] if host.rsplit(":", 1)[-1].isdigit() else host
     if hosts is not None and name.strip("[]").lower() not in hosts:
-        return "This server answers to the address that the command printed, and to no other name."
+        return "This server only answers at the address that the command printed."
     origin = headers.get("origin")
     elsewhere = origin is not None and origin.split("://")[-1].lower() != host.lower()
     by_a_page = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
     if elsewhere or (by_a_page and headers.get("sec-fetch-mode") != "navigate"):
-        return "Other pages may not use this one."
+        return "Requests from other pages are refused."
     return None
 
 

@@ -240,9 +240,9 @@ def read_scores(path: Path) -> Scores:
     """
     scores = _read(path, Scores, "test")
     if scores is None:
-        raise InputError(f"{path}: no such file; name the scores.json that `boxpromptiml test` wrote")
+        raise InputError(f"{path}: no such file; pass the scores.json that `boxpromptiml test` wrote")
     if "precision" not in msgspec.json.decode(path.read_bytes(), type=_Rules).scoring:
-        raise InputError(f"{path}: does not say in which precision it was scored; run `boxpromptiml test` again")
+        raise InputError(f"{path}: the scoring precision is missing; run `boxpromptiml test` again")
     return scores
 
 
@@ -256,5 +256,6 @@ def _read(path: Path, content: type[Content], command: str | None = None) -> Con
             path.stem, path.stem
         )
         raise InputError(
-            f"{path}: not what `boxpromptiml {command}` writes ({error}); delete it and run that command again"
+            f"{path}: not written by `boxpromptiml {command}`, or damaged ({error}); delete it and run that "
+            "command again"
         ) from None

@@ -133,7 +133,9 @@ def loosen(
         InputError: a looseness is outside [0, 1], or ``looseness_min`` is above ``looseness``.
     """
     if looseness_min > looseness:
-        raise InputError(f"looseness_min is {looseness_min:g}; use a share from 0 to looseness, which is {looseness:g}")
+        raise InputError(
+            f"looseness_min is {looseness_min:g}; it must lie between 0 and looseness, which is {looseness:g}"
+        )
     sides = np.tile(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 2)
     shares = np.asarray(rng.uniform(looseness_min, looseness, sides.shape), np.float32)
     return clip(boxes_xyxy + np.array([-1, -1, 1, 1], np.float32) * shares * sides, width, height)

@@ -71,8 +71,8 @@ class Limit:
     def _refused(self, value: object) -> str:
         told = f"{value:g}" if isinstance(value, float) else f"{value!r}"
         if self.share and isinstance(value, int | float) and 1 < value <= 100:
-            return f"{told}; name {self.words}, such as {value / 100:g} for {told} %"
-        return f"{told}; name {self.words}"
+            return f"{told}; use {self.words}, such as {value / 100:g} for {told} %"
+        return f"{told}; use {self.words}"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         """Validate query parameters in FastAPI."""
@@ -96,15 +96,15 @@ class Limit:
 
 Count = Annotated[int, Limit("a whole number from 1", least=1, whole=True)]
 Whole = Annotated[int, Limit("a whole number from 0", least=0, whole=True)]
-Workers = Annotated[int, Limit("a whole number from 0, which works in the process itself", least=0, whole=True)]
+Workers = Annotated[int, Limit("a whole number from 0; 0 means no extra workers", least=0, whole=True)]
 Seed = Annotated[int, Limit("a whole number from 0 to 4294967295", least=0, most=2**32 - 1, whole=True)]
 Side = Annotated[int, Limit("a number of pixels from 8 to 8192", least=8, most=8192, whole=True)]
 HashDistance = Annotated[
-    int, Limit("a number of bits from 0 to 24, for photos differ in about 32 of 64", 0, 24, whole=True)
+    int, Limit("a number of bits from 0 to 24; unrelated photos differ in about 32 of 64", 0, 24, whole=True)
 ]
 ForgerySide = Annotated[int, Limit("a number of pixels from 32 to 8192", least=32, most=8192, whole=True)]
 """Regions of a forgery smaller than 32 pixels a side would be invisible."""
-Port = Annotated[int, Limit("a port from 0, for any that is free, to 65535", least=0, most=65535, whole=True)]
+Port = Annotated[int, Limit("a port from 0 to 65535; 0 means any free port", least=0, most=65535, whole=True)]
 Quality = Annotated[int, Limit("a quality from 1 to 100", least=1, most=100, whole=True)]
 UsualQuality = Annotated[float, Limit("a quality from 1 to 95", least=1, most=95)]
 """JPEG quality of cameras and web sites; above 95 compression leaves hardly any traces."""

@@ -138,9 +138,9 @@ class ExaminedSet:
             for line in lines:
                 print(f"{word}: {line}")
         if remark := self._inverted():
-            print(f"look at: {remark}")
+            print(f"please check: {remark}")
         if self.others:
-            print(f"not looked at, beside the set's files: {self.others}")
+            print(f"ignored files beside the set's: {self.others}")
 
     def _inverted(self) -> str:
         """Return a warning if most masks cover more than half of their image; a single one may be right."""
@@ -203,7 +203,7 @@ def _look(treatment: Treatment, entry: ListedImage) -> Usable | str:
     try:
         for file in (entry.image, entry.mask):
             if file is not None and not file.resolve().is_relative_to(treatment.root):
-                raise ImageError(f"{file}: leads out of {treatment.root}; put a copy there")
+                raise ImageError(f"{file}: points outside {treatment.root}; put a copy there")
             for part in [] if file is None else file.resolve().relative_to(treatment.root).parts:
                 refuse_name(part)  # every part, because a manifest may be relative to any parent folder
         if entry.mask is None:

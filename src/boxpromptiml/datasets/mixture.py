@@ -132,7 +132,7 @@ def mixture(
             records = _records(spec, examined, val_share, seed)
             parts.append(_Part(spec, manipulated, len(examined.set_aside), records))
     if not any(part.records for part in parts):
-        raise InputError(f"none of the {len(sets)} sets has an image that can be used; correct what is said above")
+        raise InputError(f"none of the {len(sets)} sets has a usable image; fix the problems listed above")
     write_results(_manifests(out, parts), overwrite)
     print(_table(parts))
     return 3 if any(part.set_aside for part in parts) or not (complete or allow_incomplete) else 0
@@ -143,11 +143,13 @@ def _check(sets: Sequence[SourceSet], val_share: ShareBelowOne, seed: int) -> No
     for name, count in Counter(spec.name for spec in sets).items():
         if count > 1 or Path(name).name != name:
             raise InputError(
-                f"the name {name!r} is used twice or is no file name; give every set a short one of its own"
+                f"the name {name!r} is used twice or is not a file name; give each set a short, unique name"
             )
     for spec in sets:
         if spec.use == "both" and spec.test_images is None and spec.expected.test is None:
-            raise InputError(f"{spec.name}: for training and test, say how many images to test on: test_images")
+            raise InputError(
+                f"{spec.name}: used for training and test; set test_images to the number of images to test on"
+            )
 
 
 def _listings(sets: Sequence[SourceSet], allow_incomplete: bool) -> dict[str, Found]:
@@ -162,8 +164,8 @@ def _listings(sets: Sequence[SourceSet], allow_incomplete: bool) -> dict[str, Fo
             missing.append(spec.name)
     if (missing and not allow_incomplete) or not listings:
         raise InputError(
-            f"{len(missing)} of {len(sets)} sets are missing ({', '.join(missing)}); data/README.md says where to get "
-            "them, and --allow_incomplete true goes on without"
+            f"{len(missing)} of {len(sets)} sets are missing ({', '.join(missing)}); see data/README.md for "
+            "where to get them, or add --allow_incomplete to continue without them"
         )
     return listings
 

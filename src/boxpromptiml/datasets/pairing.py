@@ -82,7 +82,9 @@ def find_folder(root: Path, *names: str) -> Path | None:
         for name in names:
             hits = [path for path in level if path.name.lower() == name.lower()]
             if len(hits) > 1:
-                raise InputError(f"{root}: holds {hits[0]} and {hits[1]}; name the folder of one of them as the root")
+                raise InputError(
+                    f"{root}: contains both {hits[0]} and {hits[1]}; pass the folder of one of them as the root"
+                )
             if hits:
                 return hits[0]
     return None
@@ -110,7 +112,7 @@ def homes(root: Path, own: Sequence[str], other: Sequence[str]) -> tuple[Path, b
 def _levels(root: Path) -> Iterator[list[Path]]:
     """Yield the folders below a root, level by level."""
     if not root.is_dir():
-        raise InputError(f"{root}: not a folder; name the one that the data set was unpacked to")
+        raise InputError(f"{root}: not a folder; pass the one that the data set was unpacked to")
     level = [root]
     for _ in range(DEPTH):
         level = sorted(path for folder in level for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
@@ -128,7 +130,7 @@ def need_folder(root: Path, *names: str) -> Path:
     if folder is None:
         there = ", ".join(sorted(path.name for path in root.iterdir())[:6]) or "nothing"
         raise InputError(
-            f"{root}: no folder {' or '.join(names)} here (found {there}); data/README.md shows the set's folders"
+            f"{root}: no folder {' or '.join(names)} here (found {there}); see data/README.md for the set's folders"
         )
     return folder
 
@@ -140,10 +142,10 @@ def untouched(images: Iterable[Path], group: Callable[[Path], str] = stem) -> li
 
 def _reason_against(image: Path, partners: Sequence[Path], names: Sequence[str], contested: bool) -> str | None:
     if contested:
-        return f"{image}: another image asks for the same mask, {partners[0].name}; rename or remove one of the two"
+        return f"{image}: {partners[0].name} has the same mask; rename or remove one of the two"
     if len(partners) > 1:
         found = ", ".join(mask.name for mask in partners)
-        return f"{image}: more than one mask of that name ({found}); keep one"
+        return f"{image}: more than one mask with that name ({found}); keep one"
     if not partners:
         return f"{image}: no mask named {' or '.join(names)}; add it, or move the image away"
     return None

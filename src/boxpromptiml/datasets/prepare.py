@@ -74,7 +74,7 @@ def prepare(
             exists.
     """
     if out.suffix.lower() != ".json":
-        raise InputError(f"{out}: a manifest is a JSON file; give it a name such as {out.name or 'set'}.json")
+        raise InputError(f"{out}: a manifest is a JSON file; use a name such as {out.name or 'set'}.json")
     drawing = Drawing(looseness, looseness_min, mode, min_area, seed)
     name = source or out.stem
     in_val(name, val_share, seed)  # fail early on an invalid fraction
@@ -87,7 +87,7 @@ def prepare(
     examined.report()
     if not examined.usable:
         raise InputError(
-            f"{found.root}: {len(found.images)} images found and none that can be used; correct what is said above"
+            f"{found.root}: none of the {len(found.images)} images found can be used; fix the problems listed above"
         )
     records = [
         image.record(image_id, "val" if in_val(image.entry.group, val_share, seed) else split, name)
@@ -97,7 +97,7 @@ def prepare(
     complete = examined.is_complete(expected)
     print(f"{out}: {examined.counts(expected)}")
     if not complete:
-        print(f"{out}: the set is incomplete; data/README.md says where to get the rest")
+        print(f"{out}: the set is incomplete; see data/README.md for where to get the rest")
     return 3 if examined.set_aside or not (complete or allow_incomplete) else 0
 
 
@@ -112,4 +112,4 @@ def _listing(
         top = Path(os.path.commonpath(given))
         found = folders.listing(given[0], given[1], given[2] if authentic else None, top)
         return found, folders.MASKS, folders.EXPECTED
-    raise InputError("say where the set is: either --layout and --root, or --images and --masks (and --authentic)")
+    raise InputError("pass either --layout and --root, or --images and --masks (and --authentic)")

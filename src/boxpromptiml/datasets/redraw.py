@@ -51,7 +51,7 @@ def redraw(
         InputError: the manifest cannot be used, an argument is invalid, or a different file exists.
     """
     if out.suffix.lower() != ".json" or out.resolve() == manifest.resolve():
-        raise InputError(f"{out}: name another .json file, so that the old boxes stay")
+        raise InputError(f"{out}: choose another .json file, so that the old boxes are kept")
     drawing = Drawing(looseness, looseness_min, mode, min_area, seed)
     read = read_manifest(manifest)
     set_aside = [f"{aside.file}: {aside.reason}" for aside in read.set_aside]
@@ -67,10 +67,10 @@ def redraw(
         print(f"skipped: {reason}")
     if not records:
         raise InputError(f"{manifest}: no image has ground truth to draw boxes from; add mask_file to its images")
-    words = f"{manifest.name} with boxes drawn anew"
+    words = f"{manifest.name} with redrawn boxes"
     write_results({out: manifest_bytes(out, records, words, common_folder(records))}, overwrite)
     count = sum(len(record.boxes_xyxy) for record in records)
-    print(f"{out}: {len(records)} images, {count} boxes drawn anew, {len(set_aside)} images skipped")
+    print(f"{out}: {len(records)} images, {count} redrawn boxes, {len(set_aside)} images skipped")
     return 3 if set_aside else 0
 
 

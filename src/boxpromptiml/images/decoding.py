@@ -123,7 +123,7 @@ def read_numbers(path: Path) -> tuple[Instances, int | None]:
     """
     with _open(path) as image:
         if len(image.getbands()) != 1:
-            raise ImageError(f"{path}: an instance map has one channel of whole numbers, this has {image.mode}")
+            raise ImageError(f"{path}: an instance map has one channel of integers, but this file has {image.mode}")
         try:
             orientation = _orientation(image)
             values = np.array(ImageOps.exif_transpose(image))
@@ -131,7 +131,7 @@ def read_numbers(path: Path) -> tuple[Instances, int | None]:
             raise _broken(path, error) from None
     numbers = values.astype(np.int32)
     if not np.array_equal(numbers, values):
-        raise ImageError(f"{path}: an instance map has whole numbers, this has fractions; export it as integers")
+        raise ImageError(f"{path}: the instance map has fractions; export it as integers")
     return numbers, orientation
 
 
@@ -166,11 +166,11 @@ def _open(path: Path, content: bytes | None = None, limit: int | None = None) ->
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path if content is None else io.BytesIO(content), formats=FORMATS)
     except PermissionError:
-        raise ImageError(f"{path}: may not be read; change its permissions") from None
+        raise ImageError(f"{path}: permission denied; change its permissions") from None
     except Image.DecompressionBombError:
         raise TooLargeError(f"{path}: {too_large}") from None
     except Exception:  # Pillow's parsers raise many different types for broken headers
-        raise NotAnImageError(f"{path}: not an image that can be read; {replace}") from None
+        raise NotAnImageError(f"{path}: not a readable image; {replace}") from None
     if image.width * image.height > limit:
         image.close()
         raise TooLargeError(f"{path}: {image.width}×{image.height} pixels, {too_large}")
@@ -186,9 +186,9 @@ def _require_file(path: Path) -> None:
     except (OSError, ValueError) as error:  # a symlink loop, a name that is too long or contains a null byte
         raise ImageError(f"{path}: cannot be opened ({error}); correct its name or replace it") from None
     if stat.S_ISDIR(status.st_mode):
-        raise ImageError(f"{path}: is a folder; name an image file")
+        raise ImageError(f"{path}: is a folder; pass an image file")
     if not stat.S_ISREG(status.st_mode):
-        raise ImageError(f"{path}: is no file but a pipe or a device; name an image file")
+        raise ImageError(f"{path}: is a pipe or a device; pass an image file")
     if status.st_size == 0:
         raise ImageError(f"{path}: the file is empty; replace it or leave it out")
 
@@ -196,7 +196,7 @@ def _require_file(path: Path) -> None:
 def _decode(image: Image.Image, path: Path, single: bool = False) -> Upright:
     try:
         if single and (pictures := getattr(image, "n_frames", 1)) > 1:
-            raise ImageError(f"{path}: holds {pictures} pictures, and nobody says which counts; export it as one")
+            raise ImageError(f"{path}: contains {pictures} pictures, and it is unclear which counts; export only one")
         raw, top = _raw_mode(image), _top(image)  # Pillow discards these when it decodes
         orientation = _orientation(image)
         return Upright(_eight_bit(ImageOps.exif_transpose(image), path, raw, top), orientation)
@@ -249,12 +249,12 @@ def _eight_bit(image: Image.Image, path: Path, raw: str, top: int | None) -> Ima
         return _from_floats(np.asarray(image), path)
     if image.mode not in PLAIN:
         raise PixelRangeError(
-            f"{path}: its pixels are of the type {_named(image.mode)}; save it as 8 or 16 bits in RGB"
+            f"{path}: pixels of type {_named(image.mode)} are not supported; save it as RGB with 8 or 16 bits"
         )
     if ";16" in raw and 0 < _brightest(image) < DARKEST >> 8:
         raise PixelRangeError(
-            f"{path}: has 16 bits a channel and uses the lower twelve or fewer, so it would be nearly black; scale its "
-            "values to the full range of 16 bits"
+            f"{path}: has 16 bits per channel but uses only the lower twelve or fewer, so it would look almost "
+            "black; scale its values to the full range of 16 bits"
         )
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA")  # direct conversion to RGB warns and loses the colour of transparent pixels
@@ -266,23 +266,23 @@ def _from_wide(values: NDArray[Any], path: Path, top: int | None) -> Image.Image
     if top is not None and low >= 0 and high <= top:
         return _grey(np.rint(values.astype(np.float64) * (255 / top)))
     if low < 0 or high > WIDE_TOP:
-        raise PixelRangeError(f"{path}: its pixels go from {low} to {high}, beyond 16 bits; save it as 8 or 16 bits")
+        raise PixelRangeError(f"{path}: its pixels range from {low} to {high}, beyond 16 bits; save it as 8 or 16 bits")
     if 0 < high < DARKEST:
         raise PixelRangeError(
-            f"{path}: has 16 bits a pixel and its largest value is {high} of {WIDE_TOP}, so it would be nearly black; "
-            "scale its values to the full range of 16 bits"
+            f"{path}: has 16 bits per pixel but its largest value is {high} of {WIDE_TOP}, so it would look "
+            "almost black; scale its values to the full range of 16 bits"
         )
     return _grey(values.astype(np.uint16) >> 8)
 
 
 def _from_floats(values: NDArray[np.float32], path: Path) -> Image.Image:
     if not np.isfinite(values).all():
-        raise PixelRangeError(f"{path}: some of its floating-point pixels are no numbers; save it as 8 or 16 bits")
+        raise PixelRangeError(f"{path}: some of its floating-point pixels are not numbers; save it as 8 or 16 bits")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:
         raise PixelRangeError(
-            f"{path}: its floating-point pixels go from {low:g} to {high:g}, and only 0 to 1 is sure to be black to "
-            "white; scale them so, or save it as 8 or 16 bits"
+            f"{path}: its floating-point pixels range from {low:g} to {high:g}, but only 0 (black) to 1 (white) "
+            "is supported; scale them, or save it as 8 or 16 bits"
         )
     return _grey(np.rint(values * 255))
 
@@ -297,4 +297,4 @@ def _brightest(image: Image.Image) -> int:
 
 
 def _named(mode: str) -> str:
-    return {"I": "32-bit whole numbers, of which nobody says which value is white"}.get(mode, mode)
+    return {"I": "32-bit integer (white is undefined)"}.get(mode, mode)

@@ -21,12 +21,12 @@ SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 ORIENTATIONS = {
     1: "1, upright as stored",
     2: "2, stored mirrored",
-    3: "3, to be turned by 180°",
+    3: "3, to be rotated by 180°",
     4: "4, stored upside down and mirrored",
     5: "5, stored mirrored and on its side",
-    6: "6, to be turned clockwise by 90°",
+    6: "6, to be rotated clockwise by 90°",
     7: "7, stored mirrored and on its side",
-    8: "8, to be turned counter-clockwise by 90°",
+    8: "8, to be rotated counter-clockwise by 90°",
 }
 """EXIF orientation → description of the stored image."""
 LOSSLESS = frozenset({"PNG", "BMP", "GIF", "PPM"})

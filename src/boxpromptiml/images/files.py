@@ -75,7 +75,7 @@ class FolderContent:
         told = [named(self.passed_over)] if self.passed_over else []
         if self.results:
             told.append(f"{self.results:,} × result of boxpromptiml")
-        return f"{self.folder}: not looked at: {', '.join(told)}" if told else ""
+        return f"{self.folder}: ignored: {', '.join(told)}" if told else ""
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -96,7 +96,7 @@ def look_through(folder: Path) -> FolderContent:
         ImageError: the folder does not exist.
     """
     if not folder.is_dir():
-        raise ImageError(f"{folder}: no such folder; name a folder of photos")
+        raise ImageError(f"{folder}: no such folder; pass a folder of photos")
     found: list[Path] = []
     passed_over: Counter[str] = Counter()
     results = 0
@@ -117,9 +117,9 @@ def look_through(folder: Path) -> FolderContent:
             elif path.is_file():
                 found.append(path)
             else:
-                passed_over["broken link or no file"] += 1
+                passed_over["broken link or special file"] += 1
     if locked:
-        passed_over["folder that may not be read"] = len(locked)
+        passed_over["folder that cannot be read"] = len(locked)
     passed_over = +passed_over  # drops zero counts
     found.sort(key=lambda path: path.relative_to(folder).as_posix())
     return FolderContent(folder, found, passed_over, results)

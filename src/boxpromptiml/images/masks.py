@@ -94,7 +94,7 @@ def doubt(mask: Mask) -> str:
     if share >= NEARLY_FULL:
         return f"the mask covers {share:.1%} of its image; invert it if black means manipulated in this set"
     if 0 < share < NEARLY_EMPTY:
-        return f"the mask marks {int(mask.sum())} of {mask.size:,} pixels; stray ones, or a mask that was shrunk?"
+        return f"the mask marks {int(mask.sum())} of {mask.size:,} pixels; check for stray pixels or a shrunken mask"
     return ""
 
 
@@ -118,8 +118,8 @@ def _against_colours(upright: Upright, grey: Levels) -> str:
     values, counts = np.unique(colours[coloured], axis=0, return_counts=True)
     red, green, blue = values[counts.argmax()].tolist()
     return (
-        f"the mask has colours, such as {red} {green} {blue} (red, green, blue), and nobody says which of them mean "
-        "manipulated; export it with white for manipulated and black for the rest"
+        f"the mask has colours, such as {red} {green} {blue} (red, green, blue), and it is unclear which of them "
+        "mean manipulated; export it with white for manipulated and black for the rest"
     )
 
 
@@ -132,8 +132,8 @@ def _against_alpha(upright: Upright, grey: Levels) -> str:
     if not clear.any() or clear.all() or np.array_equal(grey >= WHITE, alpha >= WHITE):
         return ""
     return (
-        f"the mask is transparent in {clear.mean():.1%} of its area, so its marking may be there and not in its "
-        "colours; export it without an alpha channel, white for manipulated"
+        f"the mask is transparent in {clear.mean():.1%} of its area, so the alpha channel may hold the marking; "
+        "export it without one, with white for manipulated"
     )
 
 
@@ -146,8 +146,8 @@ def _against_greys(grey: Levels) -> str:
     many = between.sum() > max(2 * min(black, white), 0.01 * grey.size)
     if many and len(np.unique(grey[between])) > GREYS:
         return (
-            f"{between.mean():.0%} of the mask are greys between black and white, as in a photo or a cutout of one; "
-            "name the mask, or export it in black and white"
+            f"{between.mean():.0%} of the mask is grey, as in a photo or a cutout of one; use the right file, or "
+            "export it in black and white"
         )
     if between.sum() > GREY_AREA * (grey.size - black):
         return _against_levels(grey)
@@ -163,14 +163,11 @@ def _against_levels(grey: Levels) -> str:
     if len(large) < 2:
         return ""
     return (
-        f"the mask has areas of {len(large)} greys ({', '.join(map(str, large.tolist()))}), such as numbers of "
-        "objects, and nobody says which of them mean manipulated; export it with white for manipulated and black for "
-        "the rest"
+        f"the mask has areas with {len(large)} grey values ({', '.join(map(str, large.tolist()))}), as in a map "
+        "of object numbers, and it is unclear which of them mean manipulated; export it with white for "
+        "manipulated and black for the rest"
     )
 
 
 def _too_dark(brightest: int) -> str:
-    return (
-        f"the mask's lightest pixel has the grey value {brightest} of 255, so none of it is white; export it with 255 "
-        "for manipulated"
-    )
+    return f"the mask has no white: its brightest pixel is {brightest} of 255; export it with 255 for manipulated"

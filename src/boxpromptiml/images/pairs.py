@@ -73,7 +73,7 @@ def read_truth(record: ImageRecord, upright: Upright) -> Mask | None:
     width, height = upright.size
     if (width, height) != (record.width, record.height):
         raise PhotoSizeError(
-            f"{record.path}: the image is {width}×{height} and the manifest says {record.width}×{record.height}; "
+            f"{record.path}: the image is {width}×{height} but the manifest says {record.width}×{record.height}; "
             "correct the manifest, and draw the boxes again if they were drawn at another size"
         )
     if record.mask_path is None:
@@ -113,15 +113,15 @@ def truth_beside(
         changed = ", ".join(filter(None, [changed, sizes]))
     if authentic and mask.any():
         raise UnexpectedMaskError(
-            f"{path}: marks {mask.mean():.1%} of {photo.name}, which is said to be authentic; draw its boxes, or set "
+            f"{path}: marks {mask.mean():.1%} of {photo.name}, which is marked authentic; draw its boxes, or set "
             "mask_file to null"
         )
     if not authentic and not mask.any():
-        raise EmptyMaskError(f"{path}: the mask is empty; move {photo.name} to the authentic images if it is one")
+        raise EmptyMaskError(f"{path}: the mask is empty; move {photo.name} to the authentic images if it is authentic")
     if mask.all():
         raise FullMaskError(
-            f"{path}: the mask marks the whole of {photo.name}; invert it if black means manipulated, or leave the "
-            "image out: there is no place to find"
+            f"{path}: the mask marks all of {photo.name}; invert it if black means manipulated, otherwise leave "
+            "the image out"
         )
     return Truth(mask, changed)
 
@@ -173,24 +173,24 @@ def _beside(
         fit, other_fits = (_same_shape(_size(picture), upright.size) for picture in (grid, other))
     if fit and other_fits and not (grid.shape == other.shape and np.array_equal(grid, other)):
         raise OrientationError(
-            f"{path}: the photo's EXIF turns it (orientation {turn}), this file has no EXIF, and the sizes do not tell "
-            "whether it is turned, too; save the photo upright and without EXIF, and the mask as it fits"
+            f"{path}: EXIF rotates the photo (orientation {turn}), but this file has no EXIF, and its size does "
+            "not show whether it is rotated too; save the photo upright and without EXIF, and the mask to match"
         )
     if fit:
         return grid, ""
     if other_fits:
-        return other, f"turned as its photo's EXIF says (orientation {turn})"
+        return other, f"rotated as the photo's EXIF says (orientation {turn})"
     raise MaskSizeError(_of_other_size(path, what, _size(grid), upright))
 
 
 def _of_other_size(path: Path, what: str, size: Size, upright: Upright) -> str:
     width, height = upright.size
-    sizes = f"{path}: the {what} is {size[0]}×{size[1]} and its image {width}×{height}"
+    sizes = f"{path}: the {what} is {size[0]}×{size[1]}, but its image is {width}×{height}"
     if _same_shape(size, upright.size):
         resized = ", or prepare the set with --mismatched resize" if what == "mask" else ""
         return f"{sizes}; export the {what} at the image's size{resized}"
-    exif = f" (EXIF turns the image, orientation {upright.orientation})" if (upright.orientation or 1) > 1 else ""
-    return f"{sizes}, another shape{exif}; find the right {what}, or export it at the image's size"
+    exif = f" (EXIF rotates the image, orientation {upright.orientation})" if (upright.orientation or 1) > 1 else ""
+    return f"{sizes}, a different shape{exif}; find the right {what}, or export it at the image's size"
 
 
 def _size(grid: NDArray[Pixel]) -> Size:

@@ -66,9 +66,7 @@ def jpeg_round_trip(photo: Photo, quality: int) -> Photo:
     """
     height, width = photo.shape[:2]
     if max(height, width) > JPEG_SIDE:
-        raise ImageError(
-            f"{width}×{height} pixels are too many on one side for a JPEG; crop the photo, or leave it out"
-        )
+        raise ImageError(f"{width}×{height} pixels exceed what a JPEG can hold; crop the photo, or leave it out")
     stream = io.BytesIO()
     Image.fromarray(photo, "RGB").save(stream, "JPEG", quality=quality)
     with Image.open(stream) as written:

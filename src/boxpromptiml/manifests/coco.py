@@ -146,7 +146,7 @@ def read_coco(path: Path, remedy: str) -> Coco:
     for what, ids in (("images", file.images), ("categories", categories)):
         twice = [value for value, count in Counter(entry.id for entry in ids).items() if count > 1]
         if twice:
-            raise CocoError(f"{path}: {what} holds id {twice[0]} more than once; give every entry an id of its own")
+            raise CocoError(f"{path}: {what} contains id {twice[0]} more than once; give every entry a unique id")
     named = {entry.id: entry.name.strip() or str(entry.id) for entry in categories if entry.name is not None}
     root = file.info.get("image_root") if isinstance(file.info, dict) else None
     return Coco(file.images, annotations, named, root if isinstance(root, str) else "")
@@ -159,7 +159,7 @@ def box_xywh(annotation: Annotation) -> Corners | str:
         return f"{where} is a rotated box; draw it upright"
     if annotation.bbox:
         if len(annotation.bbox) != 4:
-            return f"{where} has a bbox of {len(annotation.bbox)} numbers; COCO's are x y width height"
+            return f"{where} has a bbox of {len(annotation.bbox)} numbers; COCO uses x y width height"
         return annotation.bbox
     try:
         polygons = msgspec.convert(annotation.segmentation, list[list[float]])
@@ -212,7 +212,7 @@ def size_reason(image: Image) -> str | None:
     """Return why an image's stated size is invalid, or None."""
     width, height = image.width, image.height
     if width is None or height is None:
-        return "its size is not given; write it in pixels, or let `boxpromptiml import_boxes` read it from the file"
+        return "its size is missing; add it in pixels, or let `boxpromptiml import_boxes` read it from the file"
     if not (1 <= width < 2**31 and 1 <= height < 2**31 and width == int(width) and height == int(height)):
         return f"its size is given as {width:g}×{height:g}; write the size in pixels"
     return None
@@ -234,14 +234,14 @@ def foreign_numbers(boxes_xyxy: Boxes, sizes: NDArray[np.float32]) -> str | None
         return None
     fraction = (boxes_xyxy != boxes_xyxy.round()).any()
     if (boxes_xyxy >= -SLACK).all() and (boxes_xyxy <= 1 + SLACK).all() and (fraction or len(boxes_xyxy) >= FEW):
-        return "all numbers of its boxes lie between 0 and 1, as shares of the image do"
+        return "all numbers of its boxes lie between 0 and 1, like shares of the image"
     corner = box_geometry.xyxy_to_xywh(boxes_xyxy)[:, 2:]
     over = np.asarray((boxes_xyxy[:, 2:] > sizes + 1).any(1))
     fits = (corner > boxes_xyxy[:, :2]).all(1) & (corner <= sizes + 1).all(1)
     if over.any() and over.mean() >= 0.5 and fits.all():
         return (
-            f"{over.sum():,} of its {len(over):,} boxes reach over the border of their images as x y width height, and "
-            "all of them fit as x1 y1 x2 y2"
+            f"{over.sum():,} of its {len(over):,} boxes extend beyond their images as x y width height, but all "
+            "of them fit as x1 y1 x2 y2"
         )
     return None
 

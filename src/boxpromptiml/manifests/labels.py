@@ -20,10 +20,10 @@ def label_ambiguity(counts: Mapping[str, int]) -> str | None:
         counts: label → number of its boxes.
     """
     if len(counts) > 1:
-        return f"its boxes have {len(counts)} labels, {listed(counts)}, and not all of them may mean manipulated"
+        return f"its boxes have {len(counts)} labels, {listed(counts)}, and some of them may not mean manipulated"
     (only,) = counts or [""]
     if only.strip().casefold() in OPPOSITE:
-        return f"all its boxes are labelled {only!r}, which says the contrary of manipulated"
+        return f"all its boxes are labelled {only!r}, which means the opposite of manipulated"
     return None
 
 

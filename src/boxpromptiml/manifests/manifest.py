@@ -175,7 +175,7 @@ def refuse_name(name: str) -> None:
     """
     shown = name.encode("utf-8", "backslashreplace").decode()
     if shown != name or not stays_inside(name):
-        raise ManifestError(f"{shown}: a manifest cannot hold this name; rename the file")
+        raise ManifestError(f"{shown}: this name cannot be stored in a manifest; rename the file")
 
 
 def _parse(path: Path) -> tuple[Coco, BoxTable]:
@@ -187,14 +187,14 @@ def _parse(path: Path) -> tuple[Coco, BoxTable]:
             f"{path}: no such manifest; make one with `boxpromptiml synthesize` or `boxpromptiml prepare`"
         ) from None
     except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error}); name a JSON file that you may read") from None
+        raise ManifestError(f"{path}: cannot be read ({error}); pass a JSON file that you can read") from None
     except CocoError as error:
         raise ManifestError(str(error)) from None
     strange = next((i.id for i in coco.images if not isinstance(i.id, int) or abs(i.id) > LARGEST_ID), None)
     if strange is not None:
         raise ManifestError(
-            f"{path}: image id {strange!r} is no whole number of 64 bits; `boxpromptiml import_boxes --format coco` "
-            "numbers the images"
+            f"{path}: image id {strange!r} is not a 64-bit integer; `boxpromptiml import_boxes --format coco` "
+            "assigns new ids"
         )
     _refuse_open_questions(path, coco, boxes)
     return coco, boxes
@@ -204,7 +204,7 @@ def _refuse_open_questions(path: Path, coco: Coco, boxes: BoxTable) -> None:
     """Reject ambiguous manifests: which boxes count, in which unit, whether images without boxes are authentic."""
     if question := label_ambiguity(coco.label_counts()):
         raise ManifestError(
-            f"{path}: {question}; `boxpromptiml import_boxes --format coco --labels '[…]'` takes those that you name"
+            f"{path}: {question}; select those that do with `boxpromptiml import_boxes --format coco --labels '[…]'`"
         )
     if boxes.foreign is not None:
         raise ManifestError(
@@ -213,8 +213,9 @@ def _refuse_open_questions(path: Path, coco: Coco, boxes: BoxTable) -> None:
         )
     if coco.images and not coco.annotations and not any(image.authentic is True for image in coco.images):
         raise ManifestError(
-            f"{path}: none of its {len(coco.images):,} images has a box; if none of them is forged, say so with "
-            "`boxpromptiml import_boxes --format coco --unboxed authentic`, else export them with their boxes"
+            f"{path}: none of its {len(coco.images):,} images has a box; if none of them is forged, use "
+            "`boxpromptiml import_boxes --format coco --unboxed authentic`; otherwise export them with their "
+            "boxes"
         )
 
 
@@ -235,7 +236,7 @@ def _reason_against(image: Image, boxes: int) -> str | None:
     if not boxes and not image.authentic:
         return 'it has no box and is not marked authentic; draw a box or set "authentic": true'
     if boxes and image.authentic:
-        return "it has a box and is marked authentic; remove one of the two"
+        return "it has a box but is marked authentic; remove one of the two"
     return None
 
 
@@ -278,7 +279,7 @@ def _relative(path: Path, base: Path, folders: dict[str, str]) -> str:
         real = os.path.realpath(real)
     inside = str(base).rstrip(os.sep) + os.sep
     if not real.startswith(inside):
-        raise ManifestError(f"{path}: lies outside {base}; move it there or choose a folder above both")
+        raise ManifestError(f"{path}: lies outside {base}; move it there or choose a parent folder of both")
     relative = real[len(inside) :].replace(os.sep, "/")
     refuse_name(relative)
     return relative

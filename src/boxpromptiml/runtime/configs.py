@@ -71,10 +71,10 @@ def chain(file: Path) -> list[Path]:
         base = found(named)
         if not base.is_file():
             raise InputError(
-                f"{chain[0]}: its base {named} does not exist; `boxpromptiml configs` lists those there are"
+                f"{chain[0]}: its base {named} does not exist; `boxpromptiml configs` lists the packaged ones"
             )
         if base in chain:
-            raise InputError(f"{file}: {base} is its own base; name another")
+            raise InputError(f"{file}: {base} is its own base; choose another")
         chain.insert(0, base)
     return chain
 
@@ -115,7 +115,7 @@ def configs(names: list[str] | None = None, out: Path | None = None) -> int:
             continue
         copy = out / FOLDER / name
         if copy.exists():
-            print(f"{copy}: is there already and stays as it is")
+            print(f"{copy}: already exists, not changed")
             continue
         write_whole(copy, path.read_bytes())
         print(copy)

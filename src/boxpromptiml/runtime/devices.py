@@ -76,8 +76,8 @@ def existing_devices(accelerator: object, devices: object = 1) -> Iterator[None]
         if not ABOUT_DEVICES.search(reason):
             raise InputError(f"{reason}; correct the config or the options") from None
         raise InputError(
-            f"accelerator {accelerator}, devices {devices}: not on this machine ({reason}); name the accelerator cpu, "
-            "or auto for what is here"
+            f"accelerator {accelerator}, devices {devices}: not available on this machine ({reason}); use the "
+            "accelerator cpu or auto"
         ) from None
 
 

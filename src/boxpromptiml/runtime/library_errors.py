@@ -9,16 +9,16 @@ from boxpromptiml.core.records import InputError
 REMEDIES = {
     "lightning.fabric.utilities.exceptions.MisconfigurationException": "correct the config or the options",
     "omegaconf.errors.OmegaConfBaseException": "correct the config",
-    "torch.OutOfMemoryError": "name a smaller batch size, or --help for what else costs memory",
-    "builtins.MemoryError": "name a smaller batch size, or fewer workers",
+    "torch.OutOfMemoryError": "use a smaller batch size, or see --help for what else needs memory",
+    "builtins.MemoryError": "use a smaller batch size, or fewer workers",
     "wandb.errors.errors.Error": "correct the logger, or set WANDB_MODE=offline and send it later with `wandb sync`",
 }
 """Qualified name of an exception → remedy. Names avoid importing the libraries just to compare types."""
 MACHINE = {
     errno.ENOSPC: "free space, then run the same command again",
     errno.EDQUOT: "free space, then run the same command again",
-    errno.EROFS: "name a folder that can be written to",
-    errno.EMFILE: "raise the limit of open files (ulimit -n), or name fewer workers",
+    errno.EROFS: "choose a writable folder",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer workers",
 }
 """errno of an OSError without a file name → remedy."""
 

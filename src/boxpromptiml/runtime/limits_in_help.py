@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar, cast, get_args, get_type_hints
 from jsonargparse import ArgumentParser
 
 from boxpromptiml.core.limits import ranges
+from boxpromptiml.runtime.flags import FlagParser
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,7 +42,7 @@ class LimitsInHelp:
     add_function_arguments = saying_limits(ArgumentParser.add_function_arguments)
 
 
-class CommandParser(LimitsInHelp, ArgumentParser):
+class CommandParser(LimitsInHelp, FlagParser):
     """Parser of the commands that are plain functions."""
 
 

@@ -96,11 +96,11 @@ def _lock_file(folder: Path) -> Iterator[BinaryIO | None]:
 
 def _lock(folder: Path, file: BinaryIO, start: int, length: int) -> None:
     if not _locked(file, start, length):
-        raise LockedError(f"{folder}: {_holder(file)} is at work there; wait until it ends, or stop it, then run again")
+        raise LockedError(f"{folder}: in use by {_holder(file)}; wait until it ends, or stop it, then run again")
     path = folder / NAME
     # The previous holder may have ended and deleted the file between our opening and our locking it.
     if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
-        raise LockedError(f"{folder}: another run has just ended there; run again")
+        raise LockedError(f"{folder}: another run has just ended in this folder; run again")
 
 
 def _locked(file: BinaryIO, start: int, length: int) -> bool:

@@ -1,7 +1,7 @@
 """Provenance of results (input hashes, machine, package versions) and writing of result files.
 
 Result files follow the same rule as `run_folder` for folders: rewriting the same content is fine, different content is
-rejected unless ``--overwrite true`` is given.
+rejected unless ``--overwrite`` is given.
 """
 
 from __future__ import annotations
@@ -99,6 +99,6 @@ def is_written(path: Path, content: bytes, overwrite: bool = False) -> bool:
         return True
     if not overwrite:
         raise OtherResultsError(
-            f"{path}: is there with other content; name another file, or replace it with --overwrite true"
+            f"{path}: already exists with other content; choose another file, or replace it with --overwrite"
         )
     return False

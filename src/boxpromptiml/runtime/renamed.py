@@ -138,7 +138,7 @@ def refuse_old_names(words: Sequence[str]) -> None:
     """
     for option, new in OPTIONS.get(words[0], {}).items():
         if any(word == f"--{option}" or word.startswith(f"--{option}=") for word in words):
-            raise InputError(f"--{option} is called --{new} now; write that instead")
+            raise InputError(f"--{option} is now called --{new}; use that instead")
     for word in words:
         _refuse(word, "the command")
     for path in _configurations(words):
@@ -146,7 +146,7 @@ def refuse_old_names(words: Sequence[str]) -> None:
         options = set(_options(content))
         for option, new in OPTIONS.get(words[0], {}).items():
             if option in options:
-                raise InputError(f"{path}: {option} is called {new} now; write that instead")
+                raise InputError(f"{path}: {option} is now called {new}; use that instead")
         for text in _texts(content):
             _refuse(text, str(path))
 
@@ -154,7 +154,7 @@ def refuse_old_names(words: Sequence[str]) -> None:
 def _refuse(text: str, where: str) -> None:
     for found in CLASS_PATH.finditer(text):
         if new := new_class_path(found[0]):
-            raise InputError(f"{where}: {found[0]} is called {new} now; write that instead")
+            raise InputError(f"{where}: {found[0]} is now called {new}; use that instead")
 
 
 def _configurations(words: Sequence[str]) -> Iterator[Path]:

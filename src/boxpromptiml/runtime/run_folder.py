@@ -1,7 +1,7 @@
 """A folder for the results of one run, protected from concurrent runs and accidental replacement.
 
 All commands follow one rule. A run with the same settings continues or rewrites the results in the folder. A run with
-different settings is rejected unless ``--overwrite true`` is given. `provenance.write_results` applies the same rule to
+different settings is rejected unless ``--overwrite`` is given. `provenance.write_results` applies the same rule to
 single files.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from boxpromptiml.runtime.locks import sole_use
 from boxpromptiml.runtime.provenance import OtherResultsError, write_json
 
-REPLACE = "name another folder, or replace them with --overwrite true"
+REPLACE = "choose another folder, or replace them with --overwrite"
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def run_folder(
     with sole_use(folder):
         there = found(folder, results)
         if there and (different := _difference(folder / record, settings)):
-            replace(f"{folder}: holds results {different}; {REPLACE}", there, overwrite)
+            replace(f"{folder}: contains results {different}; {REPLACE}", there, overwrite)
         write_json(folder / record, settings)
         yield
 
@@ -76,13 +76,13 @@ def _difference(record: Path, settings: Mapping[str, Any]) -> str:
     try:
         before = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return f"of unknown settings, without a {record.name}"
+        return f"with unknown settings (no {record.name})"
     now = json.loads(json.dumps(settings))
     if not isinstance(before, dict):
-        return f"of unknown settings, by {record.name}"
+        return f"with unknown settings (see {record.name})"
     for name in dict.fromkeys([*now, *before]):
         if before.get(name) != now.get(name):
-            return f"of other settings ({_told(name, before.get(name), now.get(name))})"
+            return f"with other settings ({_told(name, before.get(name), now.get(name))})"
     return ""
 
 

@@ -66,10 +66,10 @@ class Published:
 
 
 SOURCE = (
-    "arXiv 2511.20359 (BoxPromptIML, AAAI 2026): F1 at 0.5 after 20 epochs, read in notes on the paper, not in its "
-    "tables. It does not say at which resolution, nor which images of Columbia, Coverage and NIST16 were tested on. "
-    "The same laboratory's code for SCAF stretches every prediction to [0, 1] before it is cut; ours does so only with "
-    "scoring.stretch"
+    "arXiv 2511.20359 (BoxPromptIML, AAAI 2026): F1 at 0.5 after 20 epochs, taken from notes on the paper, not "
+    "from its tables. The paper does not state the resolution, or which images of Columbia, Coverage and NIST16 "
+    "were tested. The same lab's SCAF code stretches every prediction to [0, 1] before thresholding; this "
+    "project does so only with scoring.stretch"
 )
 """Origin of `PUBLISHED`, and how that protocol differs or may differ from the defaults of `Scoring`."""
 IN_DISTRIBUTION = ("casia1", "columbia", "coverage", "nist16")

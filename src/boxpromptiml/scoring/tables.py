@@ -109,11 +109,11 @@ def _parts(row: Row) -> list[tuple[str, Row]]:
 
 
 def _notes(summary: Mapping[str, Row], scoring: Scoring) -> list[str]:
-    notes = [f"Scored by these rules, which docs/metrics.md explains: {scoring}"]
+    notes = [f"Scoring rules (see docs/metrics.md): {scoring}"]
     if any(published(name) for name in summary):
         notes.append(f"Published F1: {SOURCE}")
     for name, row in summary.items():
         there = IMAGES.get(set_key(name), row["images"])
         if there != row["images"]:
-            notes.append(f"{name}: {row['images']} images here, {there} in what was published")
+            notes.append(f"{name}: {row['images']} images here, {there} in the publication")
     return notes

@@ -85,7 +85,9 @@ def write_index(cache: Path, stamp: Stamp, set_aside: Sequence[SetAside] = ()) -
     try:
         write_json(cache / "index.json", msgspec.to_builtins(index))
     except OSError as error:
-        raise CacheError(f"{cache}/index.json: cannot be written ({error.strerror}); make room, then {AGAIN}") from None
+        raise CacheError(
+            f"{cache}/index.json: cannot be written ({error.strerror}); free space, then {AGAIN}"
+        ) from None
     return index
 
 
@@ -100,13 +102,13 @@ def read_index(cache: Path) -> CacheIndex:
         index = msgspec.json.decode(path.read_bytes(), type=CacheIndex)
     except FileNotFoundError:
         if not any(cache.glob("*.h5")):
-            raise CacheError(f"{cache}: no cache here; make one with `boxpromptiml pseudomasks`") from None
+            raise CacheError(f"{cache}: no cache in this folder; make one with `boxpromptiml pseudomasks`") from None
         raise CacheError(f"{cache}: the cache is incomplete: {AGAIN}") from None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CacheError(f"{path}: not an index ({error}); delete it and {AGAIN}") from None
+        raise CacheError(f"{path}: not a valid index ({error}); delete it and {AGAIN}") from None
     if index.stamp.schema != SCHEMA:
         raise CacheError(
-            f"{path}: schema {index.stamp.schema}, but this version reads {SCHEMA}; delete the folder, or name another "
-            "one, and run `boxpromptiml pseudomasks` to make the cache again"
+            f"{path}: schema {index.stamp.schema}, but this version reads {SCHEMA}; delete the folder, or choose "
+            "another one, and run `boxpromptiml pseudomasks` to make the cache again"
         )
     return index

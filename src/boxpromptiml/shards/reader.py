@@ -48,7 +48,7 @@ class ShardReader:
         self._shards = [open_shard(cache / entry.name, self.index.stamp) for entry in self.index.shards]
         for entry, shard in zip(self.index.shards, self._shards, strict=True):
             if entry.samples != len(shard):
-                raise CacheError(f"{shard.path}: {len(shard)} samples where the index says {entry.samples}; {REPAIR}")
+                raise CacheError(f"{shard.path}: {len(shard)} samples, but the index lists {entry.samples}; {REPAIR}")
         all_splits = _joined([shard.texts("split") for shard in self._shards], str)
         keep = np.ones(len(all_splits), bool) if splits is None else np.isin(all_splits, list(splits))
         counts = [len(shard) for shard in self._shards]

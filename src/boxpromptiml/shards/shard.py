@@ -36,7 +36,7 @@ PIXELS = ("image", "pseudo_mask", "truth")
 BOX = np.dtype([("xyxy", "<f4", 4), ("score", "<f4")])
 AGAIN = "run the same `boxpromptiml pseudomasks` command again to finish it"
 REPAIR = (
-    "`boxpromptiml cache verify --repair true` on this folder keeps what is whole, then run the same "
+    "run `boxpromptiml cache verify --repair` on this folder to keep the intact samples, then the same "
     "`boxpromptiml pseudomasks` command again to compute the rest"
 )
 
@@ -155,7 +155,7 @@ def open_shard(path: Path, stamp: Stamp | None) -> Shard:
         facts, boxes = file["facts"][:], file["boxes"][:]
         first_box = np.cumsum([0, *facts["boxes"]], dtype=np.int64)
         if facts.dtype.names != SampleFacts._fields or boxes.dtype != BOX or first_box[-1] != len(boxes):
-            raise ValueError("its tables do not fit together")
+            raise ValueError("its tables are inconsistent")
         return Shard(
             path=path,
             stamp=found,
@@ -252,6 +252,6 @@ def _refuse_other_stamp(path: Path, found: Stamp, stamp: Stamp | None) -> None:
     for name, value in wanted.items():
         if getattr(found, name) != value:
             raise CacheError(
-                f"{path}: made with {name} {getattr(found, name)}, not {value}; keep each run in a folder of its own, "
-                "or delete the folder to start over"
+                f"{path}: made with {name} {getattr(found, name)}, not {value}; use a separate folder for each "
+                "run, or delete the folder to start over"
             )

@@ -54,7 +54,7 @@ def write_shard(
         _keep_name(path)
     except OSError as error:
         raise CacheError(
-            f"{path}: cannot be written ({error.strerror}); what was finished before is kept: make room or choose "
+            f"{path}: cannot be written ({error.strerror}); finished samples are kept: free space or choose "
             f"another folder, then {AGAIN}"
         ) from None
 

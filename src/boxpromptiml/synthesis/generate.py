@@ -132,9 +132,9 @@ def _not_looked_at(photos: Path | None, objects: Sequence[Path]) -> list[str]:
 
 def _check(settings: Settings) -> None:
     if not any(settings.counts.values()):
-        raise InputError(f"nothing to make: {settings.counts}; ask for one image or more")
+        raise InputError(f"nothing to make: {settings.counts}; request at least one image")
     if not settings.kinds and settings.authentic_share < 1:
-        raise InputError("no kind of forgery is named; name one, or set authentic_share to 1")
+        raise InputError("no kind of forgery is given; give one with --kinds, or set authentic_share to 1")
     recipes.check(settings.recipe)
 
 
@@ -143,10 +143,10 @@ def _earlier_plan(out: Path, settings: Settings) -> Plan | None:
     plan = read_plan(out)
     if plan is None:
         if out.exists() and (not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir())):
-            raise InputError(f"{out}: holds something that synthesize did not write; name a new or empty folder")
+            raise InputError(f"{out}: contains files that synthesize did not write; choose a new or empty folder")
         return None
     if differing := differences(plan, settings):
-        raise InputError(f"{out}: was made with another {', '.join(differing)}; delete it or name a new folder")
+        raise InputError(f"{out}: was made with another {', '.join(differing)}; delete it or choose a new folder")
     return plan
 
 

@@ -54,7 +54,7 @@ def list_objects(folder: Path) -> list[tuple[Path, Path]]:
     maps = {path.stem: path for path in images.list_images(folder / "instances")}
     pairs = [(photo, maps[photo.stem]) for photo in images.list_images(folder / "images") if photo.stem in maps]
     if not pairs:
-        raise InputError(f"{folder}: no photo in images/ has a map of its name in instances/; objects need both")
+        raise InputError(f"{folder}: no photo in images/ has a map with its name in instances/; objects need both")
     return pairs
 
 

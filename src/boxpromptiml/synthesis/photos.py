@@ -98,7 +98,7 @@ def split_photos(
     if len(scenes) < least * len(splits):
         raise InputError(
             f"found {len(scenes)} different usable photos, but {', '.join(splits)} need at least {least} each; "
-            "add photos, or ask for fewer splits"
+            "add photos, or request fewer splits"
         )
     np.random.default_rng(seed).shuffle(scenes)
     ends = np.cumsum(_shares([wanted[split] for split in splits], len(scenes), least))
@@ -117,5 +117,5 @@ def _shares(wanted: list[int], total: int, least: int) -> list[int]:
 def _package_folder(package: str) -> Path:
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise InputError(f"the package {package} is not installed; install it, or name a folder of photos")
+        raise InputError(f"the package {package} is not installed; install it, or pass a folder of photos")
     return Path(found.submodule_search_locations[0])

@@ -127,7 +127,8 @@ def check(recipe: Recipe) -> None:
             raise InputError(f"recipe.{name} is {least:g} to {most:g}; give the smaller number first")
     if recipe.feather + recipe.poisson > 1:
         raise InputError(
-            f"recipe.feather and recipe.poisson add up to {recipe.feather + recipe.poisson:g}; the sum is at most 1"
+            f"recipe.feather and recipe.poisson add up to {recipe.feather + recipe.poisson:g}; the sum must be "
+            "at most 1"
         )
 
 

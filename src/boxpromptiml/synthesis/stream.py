@@ -19,7 +19,7 @@ class ForgeryStream:
     to loader workers, each of which decodes photos itself.
 
     Args:
-        folder: written by `boxpromptiml synthesize`; with `--stream_train true` it contains no training images.
+        folder: written by `boxpromptiml synthesize`; with `--stream_train` it contains no training images.
         length: number of samples per epoch.
         split: whose photos and objects are used.
 
@@ -35,11 +35,11 @@ class ForgeryStream:
         plan = read_plan(Path(folder))
         if plan is None:
             raise InputError(
-                f"{folder}: no {PLAN_FILE}; make one with `boxpromptiml synthesize --stream_train true --out {folder}`"
+                f"{folder}: no {PLAN_FILE}; make one with `boxpromptiml synthesize --stream_train --out {folder}`"
             )
         photos = plan.photos_of(split)
         if not photos:
-            raise InputError(f"{folder}: its plan gives no photo to {split}; synthesize with --{split} above zero")
+            raise InputError(f"{folder}: its plan has no photos for {split}; run synthesize with --{split} above 0")
         self.settings = plan.settings
         self.forger = Forger(photos, plan.objects_of(split), plan.settings.size, plan.settings.recipe)
         self.split: Split = split

@@ -79,13 +79,13 @@ def test_sets_that_differ_between_runs_can_be_left_out(tmp_path, capsys):
 
 def test_different_images_unknown_sets_and_missing_files_are_named(runs, tmp_path):
     other = write_scores(tmp_path / "other.json", {"casia1": [0.5] * 29})
-    with pytest.raises(InputError, match=r"other\.json: 29 images with a score, not the 50"):
+    with pytest.raises(InputError, match=r"other\.json: its 29 scored images are not the 50"):
         compare(runs[0], [other])
-    with pytest.raises(InputError, match="no scores on noso; the runs were scored on: casia1, imd2020"):
+    with pytest.raises(InputError, match="no scores for noso; the runs have scores for: casia1, imd2020"):
         compare(*runs, pool=["noso"])
     with pytest.raises(InputError, match=r"absent\.json: no such file"):
         compare(runs[0], [tmp_path / "absent.json"])
-    with pytest.raises(InputError, match="a run on each side"):
+    with pytest.raises(InputError, match="runs on both sides"):
         compare(runs[0], [])
 
 
@@ -101,7 +101,7 @@ def test_other_photos_under_the_same_ids_are_not_compared(tmp_path):
 
 
 def test_a_run_given_twice_counts_once(runs):
-    with pytest.raises(InputError, match=r"0\.0-0\.json: is named twice"):
+    with pytest.raises(InputError, match=r"0\.0-0\.json: listed twice"):
         compare(runs[0], [*runs[1], runs[0][0]])
 
 
@@ -111,11 +111,11 @@ def test_runs_scored_by_different_rules_are_not_compared(tmp_path):
     paths[1].write_text(json.dumps(content | {"scoring": {"threshold": 0.5, "mode": "origin", "precision": "32-true"}}))
     assert compare(paths[:1], paths[1:]) == 0
     paths[1].write_text(json.dumps(content | {"scoring": {"mode": "double", "precision": "32-true"}}))
-    with pytest.raises(InputError, match=r"1.json was scored by other rules \(.*mode double.*\)"):
+    with pytest.raises(InputError, match=r"1.json: scored with other rules \(.*mode double.*\)"):
         compare(paths[:1], paths[1:])
     paths[1].write_text(json.dumps(content | {"scoring": {"precision": "bf16-mixed"}}))
-    with pytest.raises(InputError, match=r"1.json was scored by other rules \(.*precision bf16-mixed\)"):
+    with pytest.raises(InputError, match=r"1.json: scored with other rules \(.*precision bf16-mixed\)"):
         compare(paths[:1], paths[1:])
     paths[1].write_text(json.dumps(content | {"scoring": {"mode": "origin"}}))
-    with pytest.raises(InputError, match=r"1.json: does not say in which precision it was scored"):
+    with pytest.raises(InputError, match=r"1.json: the scoring precision is missing"):
         compare(paths[:1], paths[1:])

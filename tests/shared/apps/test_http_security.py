@@ -31,5 +31,5 @@ def test_only_listed_sites_may_show_it_in_a_frame():
     "address", ["huggingface.co", "https://a.example; script-src *", "https://a.example/b", "*", ""]
 )
 def test_an_invalid_site_may_not_show_it_in_a_frame(address):
-    with pytest.raises(InputError, match="no address of a site"):
+    with pytest.raises(InputError, match="not the address of a site"):
         headers_framed_by([address])

@@ -33,18 +33,18 @@ def job(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"batch_size": 0}, "batch_size is 0; name a whole number from 1"),
+        ({"batch_size": 0}, "batch_size is 0; use a whole number from 1"),
         ({"batch_size": -3}, "batch_size is -3"),
-        ({"batch_size": 2.5}, "batch_size is 2.5; name a whole number"),
-        ({"workers": -1}, "workers is -1; name a whole number from 0, which works in the process itself"),
+        ({"batch_size": 2.5}, "batch_size is 2.5; use a whole number"),
+        ({"workers": -1}, "workers is -1; use a whole number from 0; 0 means no extra workers"),
         ({"workers": "2"}, "workers is '2'"),
-        ({"share": 50}, "share is 50; name a share from 0 to 1, such as 0.5 for 50 %"),
-        ({"share": 101}, "share is 101; name a share from 0 to 1$"),
+        ({"share": 50}, "share is 50; use a share from 0 to 1, such as 0.5 for 50 %"),
+        ({"share": 101}, "share is 101; use a share from 0 to 1$"),
         ({"share": float("nan")}, "share is nan"),
         ({"weights": {"a": 0.5, "b": 30}}, "weights.b is 30; .* 0.3 for 30 %"),
-        ({"sizes": (64, 4)}, "sizes is 4; name a number of pixels"),
+        ({"sizes": (64, 4)}, "sizes is 4; use a number of pixels"),
         ({"seeds": [1, 0]}, "seeds is 0"),
-        ({"factor": float("inf")}, "factor is inf; name a number from 0"),
+        ({"factor": float("inf")}, "factor is inf; use a number from 0"),
     ],
 )
 def test_an_argument_outside_its_limits_is_named_with_the_range(given, words):
@@ -71,7 +71,7 @@ def test_a_threshold_is_a_probability_below_one(value):
     if 0 <= value < 1:
         assert Settings(value).threshold == value
     else:
-        with pytest.raises(InputError, match=r"^settings\.threshold is .*; name a probability from 0 to below 1"):
+        with pytest.raises(InputError, match=r"^settings\.threshold is .*; use a probability from 0 to below 1"):
             Settings(value)
 
 
@@ -89,12 +89,12 @@ def test_box_margins_in_per_cent_are_refused():
 COMMANDS = {
     "predict --batch_size 0": "batch_size is 0",
     "predict --workers -1": "workers is -1",
-    "predict --threshold 50": "threshold is 50; name a probability from 0 to below 1, such as 0.5 for 50 %",
+    "predict --threshold 50": "threshold is 50; use a probability from 0 to below 1, such as 0.5 for 50 %",
     "calibrate --batch_size 0": "batch_size is 0",
     "robustness --workers -1": "workers is -1",
     "robustness --scoring.threshold 50": "scoring.threshold is 50",
-    "pseudomasks --margin 5": "margin is 5; name a share from 0 to 1, such as 0.05 for 5 %",
-    "pseudomasks --size 0": "size is 0; name a number of pixels",
+    "pseudomasks --margin 5": "margin is 5; use a share from 0 to 1, such as 0.05 for 5 %",
+    "pseudomasks --size 0": "size is 0; use a number of pixels",
     "prepare --val_share 10": "val_share is 10",
     "prepare --workers 0": "workers is 0",
     "synthesize --train -1": "train is -1",
@@ -161,5 +161,5 @@ def test_fields_of_a_dataclass_that_is_an_argument_are_named_by_their_path():
     work.__annotations__["settings"] = Outer
     checked = within_limits(work)
     assert checked(Outer()) == Outer()
-    with pytest.raises(InputError, match=r"^settings\.inner\.sides is 4; name a number of pixels"):
+    with pytest.raises(InputError, match=r"^settings\.inner\.sides is 4; use a number of pixels"):
         checked(Outer(Inner((4,))))

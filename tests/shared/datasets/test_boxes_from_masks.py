@@ -44,7 +44,7 @@ def test_one_box_around_all_regions():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"looseness": -0.1}, "looseness is -0.1; name a share from 0 to 1"),
+        ({"looseness": -0.1}, "looseness is -0.1; use a share from 0 to 1"),
         ({"looseness": 0.1, "looseness_min": 0.2}, "looseness from 0.2 to 0.1"),
         ({"looseness_min": -0.1}, "looseness_min"),
         ({"min_area": 1}, "min_area is 1"),

@@ -65,7 +65,7 @@ def test_photos_of_every_format_are_used(pair_with, prepared, image, kind, optio
         (b"", "the file is empty"),
         (b"<html>404</html>", "not an image"),
         (encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)))[:600], "cut off"),
-        (encoded(Image.new("RGB", (1, 1))), "the mask is 24×16 and its image 1×1, another shape"),
+        (encoded(Image.new("RGB", (1, 1))), "the mask is 24×16, but its image is 1×1, a different shape"),
         (encoded(Image.new("RGB", (1000, 1000))), "1000×1000 pixels, more than the limit"),
     ],
     ids=["empty", "text", "truncated", "one pixel", "bomb"],
@@ -117,7 +117,7 @@ def test_resized_and_turned_masks_are_reported_by_name(tree, tmp_path, capsys):
     tree.wrong_size("Gt/b.png", width=100, height=200)
     assert prepare(tmp_path / "out.json", "tp_gt", tree.root, mismatched="resize") == 3
     aside, resized = capsys.readouterr().out.splitlines()[:2]
-    assert "Gt/b.png: the mask is 100×200 and its image 200×100, another shape; find the right mask" in aside
+    assert "Gt/b.png: the mask is 100×200, but its image is 200×100, a different shape; find the right mask" in aside
     assert resized.endswith("Gt/a.png: from 199×99 to 200×100, its image's size")
 
 
@@ -130,7 +130,7 @@ def test_links_that_leave_the_root_are_set_aside(tree, prepared, tmp_path):
     tree.masks("Gt/inner.png")
     outcome = prepared("tp_gt")
     (aside,) = outcome.lines("skipped")
-    assert "Tp/link.jpg: leads out of" in aside
+    assert "Tp/link.jpg: points outside" in aside
     assert len(outcome.said) == 2, "a link inside the root is a file like others"
 
 

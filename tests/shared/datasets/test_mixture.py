@@ -118,8 +118,8 @@ def test_invalid_arguments_are_refused(sets, tree, tmp_path):
     wild = sets[-1]
     for given, words in (
         ([wild, wild], "'wild' is used twice"),
-        ([SourceSet("../x", "folders", tree.root, "test")], "is no file name"),
-        ([SourceSet("x", "folders", tree.root, "both")], "say how many images to test on"),
+        ([SourceSet("../x", "folders", tree.root, "test")], "is not a file name"),
+        ([SourceSet("x", "folders", tree.root, "both")], "set test_images to the number of images to test on"),
         ([], "0 of 0 sets"),
     ):
         with pytest.raises(InputError, match=words):

@@ -32,9 +32,9 @@ def test_ambiguous_names_are_not_paired():
     images, masks = paths("i/a.jpg", "i/a.png", "i/b.jpg"), paths("m/a.png", "m/b.png", "m/b_gt.png")
     paired, strays = pair(images, masks, mask_names=lambda image: [image.stem, f"{image.stem}_gt"])
     reasons = [entry.reason for entry in paired]
-    assert reasons[0] == "i/a.jpg: another image asks for the same mask, a.png; rename or remove one of the two"
+    assert reasons[0] == "i/a.jpg: a.png has the same mask; rename or remove one of the two"
     assert reasons[1].startswith("i/a.png: another image")
-    assert reasons[2] == "i/b.jpg: more than one mask of that name (b.png, b_gt.png); keep one"
+    assert reasons[2] == "i/b.jpg: more than one mask with that name (b.png, b_gt.png); keep one"
     assert strays == []
 
 
@@ -52,7 +52,7 @@ def test_the_outermost_folder_is_found_whatever_its_case(tmp_path):
     with pytest.raises(InputError, match=r"no folder Gt or masks here \(found CASIA\)"):
         need_folder(tmp_path, "Gt", "masks")
     (tmp_path / "other/Tp").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"holds .*CASIA/tp and .*other/Tp; name the folder of one"):
+    with pytest.raises(InputError, match=r"contains both .*CASIA/tp and .*other/Tp; pass the folder of one"):
         find_folder(tmp_path, "Tp")
 
 

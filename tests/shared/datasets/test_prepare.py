@@ -124,14 +124,14 @@ def test_invalid_arguments_are_refused_before_any_work(folders, tmp_path, monkey
     images, masks, out = folders / "images", folders / "masks", tmp_path / "set.json"
     for arguments, words in (
         ({"out": tmp_path / "set", "images": images, "masks": masks}, r"such as set\.json"),
-        ({"out": out}, "say where the set is"),
-        ({"out": out, "images": images}, "say where the set is"),
-        ({"out": out, "layout": "folders"}, "say where the set is"),
-        ({"out": out, "layout": "folders", "root": folders, "masks": masks}, "say where the set is"),
+        ({"out": out}, "pass either --layout"),
+        ({"out": out, "images": images}, "pass either --layout"),
+        ({"out": out, "layout": "folders"}, "pass either --layout"),
+        ({"out": out, "layout": "folders", "root": folders, "masks": masks}, "pass either --layout"),
         ({"out": out, "images": images, "masks": masks, "val_share": 1}, "val_share is 1"),
         ({"out": out, "images": images, "masks": masks, "looseness": -1}, "looseness"),
         ({"out": out, "images": images, "masks": folders / "none"}, "none: no such folder"),
-        ({"out": out, "layout": "tp_gt", "root": folders / "none"}, "none: not there"),
+        ({"out": out, "layout": "tp_gt", "root": folders / "none"}, "none: does not exist"),
         ({"out": out, "layout": "tp_gt", "root": folders}, "no folder Tp here .found authentic, images, masks."),
     ):
         with pytest.raises(InputError, match=words):
@@ -141,7 +141,7 @@ def test_invalid_arguments_are_refused_before_any_work(folders, tmp_path, monkey
 
 def test_nothing_usable_is_an_error_and_writes_nothing(folders, tmp_path):
     (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match="4 images found and none that can be used"):
+    with pytest.raises(InputError, match="none of the 4 images found can be used"):
         prepare(tmp_path / "set.json", images=folders / "images", masks=tmp_path / "none")
     assert not list(tmp_path.glob("*.json"))
 
@@ -203,4 +203,4 @@ def test_names_with_colons_work_and_drive_letters_cost_one_file(folders, tmp_pat
     assert "shot 10:20:30.jpg" in {record.path.name for record in manifest.records}
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped")]
     assert sorted(line.split(":", 1)[1].strip().rsplit(":", 1)[0] for line in lines) == ["C:x.jpg", "x\\..\\y.jpg"]
-    assert all("a manifest cannot hold this name; rename the file" in line for line in lines)
+    assert all("this name cannot be stored in a manifest; rename the file" in line for line in lines)

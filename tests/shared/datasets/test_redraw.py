@@ -70,7 +70,7 @@ def test_images_without_usable_ground_truth_are_set_aside(manifest, tree, tmp_pa
 
 def test_the_old_manifest_is_never_overwritten(manifest, tmp_path):
     before = manifest.read_bytes()
-    with pytest.raises(InputError, match="name another"):
+    with pytest.raises(InputError, match="choose another"):
         redraw(manifest, manifest)
     with pytest.raises(ManifestError, match="no such manifest"):
         redraw(tmp_path / "none.json", tmp_path / "other.json")

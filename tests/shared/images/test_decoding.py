@@ -169,7 +169,7 @@ def test_bytes_are_decoded_like_a_file(tmp_path, photo):
     np.testing.assert_array_equal(images.decode_photo(path.read_bytes(), "photo.jpg", 600), read_photo(path))
     for content, kind, words in [
         (path.read_bytes(), images.TooLargeError, r"^mine: 30×20 pixels, more than the limit of 599; shrink it$"),
-        (b"GIF8", images.NotAnImageError, r"^mine: not an image that can be read; send a photo$"),
+        (b"GIF8", images.NotAnImageError, r"^mine: not a readable image; send a photo$"),
         (b"", ImageError, r"^mine: the file is empty; send a photo$"),
     ]:
         with pytest.raises(kind, match=words):
@@ -180,12 +180,12 @@ def test_no_file_is_executed(tmp_path):
     """Pillow passes EPS content to Ghostscript, whatever the file name."""
     Image.new("RGB", (9, 7)).save(tmp_path / "photo.eps")
     (tmp_path / "photo.eps").rename(tmp_path / "photo.jpg")
-    refused(tmp_path / "photo.jpg", "not an image that can be read")
+    refused(tmp_path / "photo.jpg", "not a readable image")
 
 
 def test_a_pipe_or_device_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
-    refused(tmp_path / "pipe.jpg", "is no file but a pipe or a device")
+    refused(tmp_path / "pipe.jpg", "is a pipe or a device")
     (tmp_path / "ring.jpg").symlink_to(tmp_path / "ring.jpg")
     refused(tmp_path / "ring.jpg", "cannot be opened")
     refused(tmp_path / ("x" * 300), "cannot be opened")
@@ -223,11 +223,11 @@ def test_the_white_value_declared_in_a_tiff_is_used(tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (WIDE.astype(np.float32) / 256, "go from 0 to 255, and only 0 to 1 is sure"),
-        (np.full((16, 16), -0.5, np.float32), "go from -0.5 to -0.5"),
-        (np.full((16, 16), np.nan, np.float32), "are no numbers"),
-        (np.full((16, 16), np.inf, np.float32), "are no numbers"),
-        (WIDE.astype(np.int32), "32-bit whole numbers"),
+        (WIDE.astype(np.float32) / 256, "range from 0 to 255, but only 0"),
+        (np.full((16, 16), -0.5, np.float32), "range from -0.5 to -0.5"),
+        (np.full((16, 16), np.nan, np.float32), "are not numbers"),
+        (np.full((16, 16), np.inf, np.float32), "are not numbers"),
+        (WIDE.astype(np.int32), "32-bit integer"),
         (WIDE >> 4, "its largest value is 4080 of 65535"),
         (WIDE >> 8, "its largest value is 255 of 65535"),
     ],
@@ -252,7 +252,7 @@ def test_twelve_bits_in_sixteen_are_detected_in_colour_images_too(tmp_path):
         if fine:
             np.testing.assert_array_equal(read_photo(path).reshape(16, 48), values >> 8)
         else:
-            refused(path, "16 bits a channel")
+            refused(path, "16 bits per channel")
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])

@@ -58,7 +58,7 @@ def test_parsers_that_run_programs_or_accept_any_file_are_disabled(suffix):
 def test_ignored_files_are_counted_by_suffix(folder):
     content = look_through(folder("a.jpg", "b.HEIC", "c/d.heic", "c/notes.txt", "README", ".hidden", "c/Thumbs.db"))
     assert names(content) == ["a.jpg"]
-    assert content.remark() == f"{content.folder}: not looked at: 2 × .heic, 1 × .txt, 1 × without suffix"
+    assert content.remark() == f"{content.folder}: ignored: 2 × .heic, 1 × .txt, 1 × without suffix"
     assert look_through(folder("c/e.png")).images == [content.folder / "a.jpg", content.folder / "c/e.png"]
 
 
@@ -73,7 +73,7 @@ def test_links_that_are_not_followed_are_counted(folder, tmp_path):
     (tmp_path / "photos/c.jpg").symlink_to(tmp_path / "elsewhere/b.jpg")
     content = look_through(tmp_path / "photos")
     assert names(content) == ["a.jpg", "c.jpg"]
-    assert content.passed_over == {"link to a folder": 1, "broken link or no file": 1}
+    assert content.passed_over == {"link to a folder": 1, "broken link or special file": 1}
 
 
 OURS = {

@@ -58,26 +58,26 @@ def test_masks_of_every_format_are_read(put, name):
 NO_MASKS = {
     "three levels.png": (
         np.where(MARKED, GREY, np.uint8(100) * (np.indices((40, 60))[0] < 5).astype(np.uint8)),
-        "areas of 2 greys",
+        "areas with 2 grey values",
     ),
-    "ones.png": (MARKED.astype(np.uint8), "grey value 1 of 255"),
-    "ones.tif": (MARKED.astype(np.uint8), "grey value 1 of 255"),
+    "ones.png": (MARKED.astype(np.uint8), "brightest pixel is 1 of 255"),
+    "ones.tif": (MARKED.astype(np.uint8), "brightest pixel is 1 of 255"),
     "voc.png": (palette((128, 0, 0)), "colours, such as 128 0 0"),
-    "dark palette.png": (palette((90, 90, 90)), "grey value 90 of 255"),
+    "dark palette.png": (palette((90, 90, 90)), "brightest pixel is 90 of 255"),
     "red.png": (np.dstack([GREY, GREY * 0, GREY * 0]), "colours, such as 255 0 0"),
     "yellow.png": (np.dstack([GREY, GREY, GREY * 0]), "colours, such as 255 255 0"),
     "255 in sixteen bits.png": (MARKED.astype(np.uint16) * 255, "255 of 65535"),
     "1 in sixteen bits.tif": (MARKED.astype(np.uint16), "1 of 65535"),
-    "255 in floats.tif": (MARKED.astype(np.float32) * 255, "only 0 to 1 is sure"),
-    "whole numbers.tif": (MARKED.astype(np.int32) * 255, "32-bit whole numbers"),
+    "255 in floats.tif": (MARKED.astype(np.float32) * 255, "but only 0"),
+    "whole numbers.tif": (MARKED.astype(np.int32) * 255, "32-bit integer"),
     "white with alpha.png": (np.dstack([GREY * 0 + 255] * 3 + [GREY]), "transparent in 79.2%"),
     "grey with alpha.png": (np.dstack([GREY * 0 + 255, GREY]), "transparent"),
     "black with alpha.png": (np.dstack([GREY * 0] * 3 + [GREY]), "transparent"),
     "cutout.png": (np.dstack([PHOTO, GREY]), "colours"),
     "cutout on black.png": (PHOTO * MARKED[..., None], "colours"),
-    "grey cutout.png": (PHOTO[..., 0] * MARKED, "greys between black and white"),
+    "grey cutout.png": (PHOTO[..., 0] * MARKED, "of the mask is grey"),
     "photo.png": (PHOTO, "colours"),
-    "grey photo.png": (PHOTO[..., 0], "greys between black and white"),
+    "grey photo.png": (PHOTO[..., 0], "of the mask is grey"),
 }
 
 
@@ -93,7 +93,7 @@ def test_an_image_that_is_not_a_mask_is_refused_with_the_values_found(put, name,
 
 @pytest.mark.parametrize("form", ["green", "not_black"])
 def test_dark_coloured_masks_are_refused_too(put, form):
-    with pytest.raises(NotAMaskError, match="grey value 1 of 255"):
+    with pytest.raises(NotAMaskError, match="brightest pixel is 1 of 255"):
         read_mask(put("ones.png", MARKED.astype(np.uint8)), form)
 
 

@@ -88,7 +88,7 @@ def test_a_mask_with_its_own_exif_orientation_is_rotated_by_it(put, turned_photo
 def test_an_orientation_that_sizes_cannot_settle_is_refused(put, turned_photo, orientation, width):
     marked = MARKED[:, :width]
     path = put("mask.png", white(marked))
-    with pytest.raises(OrientationError, match=rf"the photo's EXIF turns it \(orientation {orientation}\)"):
+    with pytest.raises(OrientationError, match=rf"EXIF rotates the photo \(orientation {orientation}\)"):
         read_pair(turned_photo(orientation, marked), path)
 
 
@@ -102,18 +102,20 @@ def test_a_mask_invariant_to_the_rotation_is_accepted(put, turned_photo):
 def test_a_mask_of_nearly_the_stored_shape_is_rotated_and_resized_on_request(put, turned_photo):
     photo = turned_photo(6)
     path = put("mask.png", stored(white(MARKED), 6).resize((HEIGHT // 2, WIDTH // 2)))
-    with pytest.raises(MaskSizeError, match="20×30 and its image 60×40"):
+    with pytest.raises(MaskSizeError, match="20×30, but its image is 60×40"):
         read_pair(photo, path)
     _, truth = read_pair(photo, path, resize=True)
     assert (truth.mask != MARKED).mean() < 0.03
-    assert "turned" in truth.changed
+    assert "rotated" in truth.changed
     assert "from 30×20 to 60×40" in truth.changed
 
 
 def test_a_mask_of_another_size_is_refused(put, turned_photo):
-    with pytest.raises(MaskSizeError, match=r"mask is 61×40 and its image 60×40; export the mask at the image's size"):
+    with pytest.raises(
+        MaskSizeError, match=r"mask is 61×40, but its image is 60×40; export the mask at the image's size"
+    ):
         read_pair(turned_photo(1), put("mask.png", white(np.pad(MARKED, ((0, 0), (0, 1))))))
-    with pytest.raises(MaskSizeError, match=r"another shape \(EXIF turns the image, orientation 6\)"):
+    with pytest.raises(MaskSizeError, match=r"a different shape \(EXIF rotates the image, orientation 6\)"):
         read_pair(turned_photo(6), put("mask.png", white(MARKED[:, :20])), resize=True)
 
 
@@ -181,7 +183,7 @@ def test_an_instance_map_is_rotated_with_its_photo(put):
 def test_an_instance_map_of_another_size_or_with_colours_or_fractions_is_refused(put, photo):
     path = put("photo.png", photo)
     for picture, words in (
-        (photo[:4, :5, 0], "the map is 5×4 and its image 30×20"),
+        (photo[:4, :5, 0], "the map is 5×4, but its image is 30×20"),
         (photo, "one channel"),
         (photo[..., 0] / np.float32(7), "fractions"),
     ):

@@ -12,13 +12,13 @@ SIZES = np.array([(100, 80)] * 4, np.float32)
 @pytest.mark.parametrize(
     ("rows", "sizes", "words"),
     [
-        ([(0.1, 0.2, 0.5, 0.9)], SIZES, "as shares"),
-        ([(0.1, 0.2, 0.5, 0.9)], SIZES * np.nan, "as shares"),
-        ([(0, 0, 1, 1)] * 3, SIZES, "as shares"),  # whole images
+        ([(0.1, 0.2, 0.5, 0.9)], SIZES, "like shares"),
+        ([(0.1, 0.2, 0.5, 0.9)], SIZES * np.nan, "like shares"),
+        ([(0, 0, 1, 1)] * 3, SIZES, "like shares"),  # whole images
         ([(0, 0, 1, 1)], SIZES, None),  # a region of one pixel
         ([(0, 0, 1, 1)] * 3, SIZES / SIZES, None),  # images of one pixel each
         ([(0.1, 0.2, 0.5, 0.9), (5, 5, 9, 9)], SIZES, None),
-        ([(50, 40, 140, 110)], SIZES, "1 of its 1 boxes reach over the border"),
+        ([(50, 40, 140, 110)], SIZES, "1 of its 1 boxes extend beyond their images"),
         ([(50, 40, 140, 110), (5, 5, 15, 15), (5, 5, 15, 15)], SIZES, None),  # one box extends over the border
         ([(50, 40, 140, 110)], SIZES * np.nan, None),
         ([(-10, 70, 40, 120)], SIZES, None),

@@ -9,7 +9,7 @@ def test_a_single_label_means_manipulated(counts):
 
 
 def test_several_labels_and_a_contradictory_label_are_ambiguous():
-    assert "2 labels, splice (1,200), face (1), and not all" in label_ambiguity({"face": 1, "splice": 1200})
+    assert "2 labels, splice (1,200), face (1), and some" in label_ambiguity({"face": 1, "splice": 1200})
     assert "labelled ' Real'" in label_ambiguity({" Real": 4})
 
 

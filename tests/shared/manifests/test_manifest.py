@@ -109,7 +109,7 @@ def test_files_outside_the_root_are_not_written(tmp_path):
 
 @pytest.mark.parametrize("name", ["C:x.png", "..\\x.png", "\\x.png", os.fsdecode(b"x\xff.png")])
 def test_a_name_that_could_not_be_read_back_is_not_written(tmp_path, name):
-    with pytest.raises(ManifestError, match="a manifest cannot hold this name; rename the file"):
+    with pytest.raises(ManifestError, match="this name cannot be stored in a manifest; rename the file"):
         write_manifest(tmp_path / "manifest.json", [record(tmp_path / name)])
     assert list(tmp_path.iterdir()) == []
 
@@ -223,7 +223,7 @@ def test_garbage_collection_is_enabled_again_after_reading(tmp_path):
         ({"height": -3}, [[1, 1, 5, 5]], "100×-3"),
         ({"width": float("nan")}, [[1, 1, 5, 5]], "nan×80"),
         ({"width": 99.5}, [[1, 1, 5, 5]], "99.5×80"),
-        ({"width": None}, [[1, 1, 5, 5]], "its size is not given"),
+        ({"width": None}, [[1, 1, 5, 5]], "its size is missing"),
         ({}, [[1, 2, 3]], "annotation 0 has a bbox of 3 numbers"),
         ({}, [[0.2, 0.3, 0.5, 0.25]], "smaller than a pixel (0.5×0.25"),
         ({"split": "train2017"}, [[1, 1, 5, 5]], "its split is 'train2017'"),

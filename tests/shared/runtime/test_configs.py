@@ -72,7 +72,7 @@ def test_selected_configs_are_copied_for_editing(elsewhere, capsys):
     assert found(Path("configs/demo.yaml")) == Path("configs/demo.yaml")
     Path("configs/demo.yaml").write_text("mine: true")
     assert main(["configs", "--names", "[demo.yaml]", "--out", "."]) == 0
-    assert "stays as it is" in capsys.readouterr().out
+    assert "not changed" in capsys.readouterr().out
     assert Path("configs/demo.yaml").read_text() == "mine: true"
 
 

@@ -8,7 +8,7 @@ from boxpromptiml.runtime.devices import OneProcess, existing_devices, launched,
 
 @pytest.mark.parametrize(("accelerator", "devices"), [("abacus", 1), ("cpu", 0), ("cpu", "many")])
 def test_a_device_that_the_machine_lacks_is_named_in_one_line(accelerator, devices):
-    words = f"accelerator {accelerator}, devices {devices}: not on this machine"
+    words = f"accelerator {accelerator}, devices {devices}: not available on this machine"
     with pytest.raises(InputError, match=words) as error, existing_devices(accelerator, devices):
         L.Fabric(accelerator=accelerator, devices=devices)
     assert "\n" not in str(error.value)

@@ -46,7 +46,7 @@ def kill(process):
 
 def test_a_second_run_is_refused_until_the_first_ends(tmp_path, lock_in_other_process):
     first = lock_in_other_process(tmp_path)
-    with pytest.raises(LockedError, match=rf"{tmp_path}: process {first.pid} on .* is at work there") as caught:
+    with pytest.raises(LockedError, match=rf"{tmp_path}: in use by process {first.pid} on ") as caught:
         sole_use(tmp_path).__enter__()
     assert "\n" not in str(caught.value)
     kill(first)
@@ -69,7 +69,7 @@ def test_processes_of_one_run_have_a_lock_line_each(tmp_path, lock_in_other_proc
     with sole_use(tmp_path):
         other = lock_in_other_process(tmp_path, 1)
         second = lock_in_other_process(tmp_path, 2)
-        with pytest.raises(LockedError, match="is at work there"):
+        with pytest.raises(LockedError, match="in use by"):
             part_in(tmp_path, 2).__enter__()
         lines = (tmp_path / ".lock").read_text().splitlines()
     assert [line.split()[1] for line in lines] == [str(pid) for pid in (os.getpid(), other.pid, second.pid)]

@@ -78,7 +78,7 @@ def test_identical_files_are_kept_and_a_different_one_stops_everything(tmp_path,
     write_results({first: b"1", second: b"2"})
     assert first.stat().st_mtime_ns == before
     with pytest.raises(
-        OtherResultsError, match=r"second\.json: is there with other content.* --overwrite true"
+        OtherResultsError, match=r"second\.json: already exists with other content.* --overwrite"
     ) as error:
         write_results({tmp_path / "third.json": b"3", second: b"other"})
     assert "\n" not in str(error.value)

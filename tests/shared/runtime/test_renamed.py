@@ -56,8 +56,8 @@ def test_an_old_config_is_refused_in_one_line_with_the_new_name(tmp_path, capsys
     path.write_text(yaml.safe_dump(config))
     line = said(capsys, "fit", *([f"--config={path}"] if joined else ["--config", str(path)]))
     assert line == (
-        f"boxpromptiml fit: {path}: stage2_distill.loss.DistillationLoss is called "
-        "stage2_distill.losses.distillation.DistillationLoss now; write that instead"
+        f"boxpromptiml fit: {path}: stage2_distill.loss.DistillationLoss is now called "
+        "stage2_distill.losses.distillation.DistillationLoss; use that instead"
     )
 
 
@@ -83,10 +83,10 @@ def test_an_old_option_is_refused_with_its_new_name(tmp_path, capsys):
 
 def test_an_old_argument_of_the_loss_is_refused_with_its_new_name(tmp_path, capsys):
     old, new = "model.loss.init_args.margin", "model.loss.init_args.tightness_margin"
-    assert f"--{old} is called --{new} now" in said(capsys, "fit", f"--{old}=0.1")
+    assert f"--{old} is now called --{new}" in said(capsys, "fit", f"--{old}=0.1")
     path = tmp_path / "old.yaml"
     path.write_text("model: {loss: {init_args: {margin: 0.1}}}")
-    assert f"{path}: {old} is called {new} now" in said(capsys, "test", "--config", str(path))
+    assert f"{path}: {old} is now called {new}" in said(capsys, "test", "--config", str(path))
 
 
 def test_arguments_of_third_party_classes_are_not_checked(tmp_path):

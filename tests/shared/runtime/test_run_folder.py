@@ -33,7 +33,7 @@ def test_the_same_settings_resume_and_different_ones_are_named(tmp_path):
         ({"threshold": 0.5, "rules": {"mode": "double"}}, r"rules\.mode origin, now double"),
         ({"threshold": 0.5}, r"rules .*, now null"),
     ):
-        with pytest.raises(InputError, match=words + r"\); name another folder, .*--overwrite true"):
+        with pytest.raises(InputError, match=words + r"\); choose another folder, .*--overwrite"):
             run(folder, other)
     assert (folder / "scores.json").exists()
 
@@ -66,7 +66,7 @@ def test_two_runs_never_write_to_one_folder(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "there\n"
-        with pytest.raises(LockedError, match=rf"process {process.pid} on .* is at work there"):
+        with pytest.raises(LockedError, match=rf"in use by process {process.pid} on "):
             run(tmp_path, {}, overwrite=True)
     finally:
         process.kill()

@@ -64,7 +64,7 @@ def test_markdown_is_one_table_with_published_numbers_beside(summary):
     assert rows[-1][-1] == ""
     assert "mode double" in notes
     assert "arXiv 2511.20359" in notes
-    assert "casia1: 21 images here, 920 in what was published" in notes
+    assert "casia1: 21 images here, 920 in the publication" in notes
 
 
 def test_without_published_numbers_no_source_is_named(summary):

@@ -35,14 +35,14 @@ def test_a_cache_without_its_index_is_incomplete(cache):
 
 
 def test_a_folder_without_shards_is_not_a_cache(tmp_path):
-    with pytest.raises(CacheError, match="no cache here"):
+    with pytest.raises(CacheError, match="no cache in this folder"):
         read_index(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
 def test_a_damaged_index_is_named_with_a_remedy(cache, content):
     (cache / "index.json").write_bytes(content)
-    with pytest.raises(CacheError, match=r"index\.json: not an index .* delete it and run the same"):
+    with pytest.raises(CacheError, match=r"index\.json: not a valid index .* delete it and run the same"):
         read_index(cache)
 
 
@@ -52,5 +52,5 @@ def test_a_cache_of_another_schema_says_to_make_it_again(cache):
     with pytest.raises(CacheError, match="schema 1, but this version reads 2"):
         read_index(cache)
     write_json(cache / "index.json", {})
-    with pytest.raises(CacheError, match="not an index"):
+    with pytest.raises(CacheError, match="not a valid index"):
         read_index(cache)

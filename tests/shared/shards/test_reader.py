@@ -62,7 +62,7 @@ def test_missing_truncated_and_foreign_shards_are_refused_by_name(cache, stamp):
     with pytest.raises(CacheError, match=r"shard-000-00001\.h5: the shard is missing"):
         ShardReader(cache)
     write_shard(path, [], [], stamp)
-    with pytest.raises(CacheError, match=r"shard-000-00001\.h5: 0 samples where the index says 2"):
+    with pytest.raises(CacheError, match=r"shard-000-00001\.h5: 0 samples, but the index lists 2"):
         ShardReader(cache)
     write_shard(path, [], [], replace(stamp, teacher="sam_vit_h"))
     with pytest.raises(CacheError, match=r"shard-000-00001\.h5: made with teacher sam_vit_h, not grabcut"):

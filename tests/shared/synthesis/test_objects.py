@@ -42,7 +42,7 @@ def test_a_map_of_another_size_or_with_colours_is_set_aside_by_name(tmp_path):
     write_photo(tmp_path / "photo.png", np.zeros((100, 100, 3), np.uint8))
     Image.new("L", (90, 100)).save(tmp_path / "small.png")
     Image.new("RGB", (100, 100)).save(tmp_path / "colours.png")
-    assert "small.png: the map is 90×100 and its image 100×100" in examine_objects(
+    assert "small.png: the map is 90×100, but its image is 100×100" in examine_objects(
         (tmp_path / "photo.png", tmp_path / "small.png")
     )
     assert "colours.png: an instance map has one channel" in examine_objects(

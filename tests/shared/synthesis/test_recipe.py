@@ -15,16 +15,16 @@ def test_the_default_recipe_is_valid():
     ("wrong", "words"),
     [
         ({"area": (0.5, 0.4)}, "recipe.area is 0.5 to 0.4"),
-        ({"area": (0.1, 1.0)}, r"recipe\.area is 1; name a share above 0 and below 1"),
-        ({"area": (0.0, 0.4)}, r"recipe\.area is 0; name a share above 0"),
-        ({"poisson": 1.5}, r"recipe\.poisson is 1\.5; name a probability from 0 to 1"),
+        ({"area": (0.1, 1.0)}, r"recipe\.area is 1; use a share above 0 and below 1"),
+        ({"area": (0.0, 0.4)}, r"recipe\.area is 0; use a share above 0"),
+        ({"poisson": 1.5}, r"recipe\.poisson is 1\.5; use a probability from 0 to 1"),
         ({"flip": 50}, r"recipe\.flip is 50; .* 0\.5 for 50 %"),
-        ({"rotation": -5.0}, r"recipe\.rotation is -5; name a number from 0"),
-        ({"visible": 300.0}, r"recipe\.visible is 300; name a number of grey levels from 0 to 255"),
+        ({"rotation": -5.0}, r"recipe\.rotation is -5; use a number from 0"),
+        ({"visible": 300.0}, r"recipe\.visible is 300; use a number of grey levels from 0 to 255"),
         ({"feather": 0.7, "poisson": 0.6}, "add up to 1.3"),
         ({"host": Traces(noise=-1)}, "recipe.host.noise is -1"),
-        ({"donor": Traces(jpeg_quality=(90, 100))}, r"recipe\.donor\.jpeg_quality is 100; name a quality from 1 to 95"),
-        ({"finish": Traces(blur_sigma=(0, 1))}, r"recipe\.finish\.blur_sigma is 0; name a number above 0"),
+        ({"donor": Traces(jpeg_quality=(90, 100))}, r"recipe\.donor\.jpeg_quality is 100; use a quality from 1 to 95"),
+        ({"finish": Traces(blur_sigma=(0, 1))}, r"recipe\.finish\.blur_sigma is 0; use a number above 0"),
     ],
 )
 def test_an_invalid_recipe_is_refused_naming_the_field(wrong, words):

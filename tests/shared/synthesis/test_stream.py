@@ -59,5 +59,5 @@ def test_only_photos_of_the_split_are_forged(folder):
 
 
 def test_a_folder_without_a_plan_is_named_with_the_remedy(tmp_path):
-    with pytest.raises(InputError, match="synthesize --stream_train true"):
+    with pytest.raises(InputError, match="synthesize --stream_train"):
         ForgeryStream(str(tmp_path), 5)

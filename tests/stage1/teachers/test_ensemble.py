@@ -123,5 +123,5 @@ def test_a_photo_is_embedded_once_and_settings_name_the_ensemble():
 
 @pytest.mark.parametrize("wrong", [{"copies": 1}, {"copies": 10}, {"jitter": 0.0}, {"jitter": 0.5}])
 def test_invalid_arguments_are_refused(wrong):
-    with pytest.raises(InputError, match=r"(copies|jitter) is .*; name a"):
+    with pytest.raises(InputError, match=r"(copies|jitter) is .*; use a"):
         JitterEnsemble(StubTeacher(whole), **wrong)

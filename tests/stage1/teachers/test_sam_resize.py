@@ -20,7 +20,7 @@ def test_the_longer_side_has_the_input_size_and_pixels_equal_those_of_segment_an
 def test_a_photo_with_a_side_below_half_a_pixel_after_resizing_is_refused(width, refused):
     photo = np.zeros((1, width, 3), np.uint8)
     if refused:
-        with pytest.raises(ImageError, match="too thin for SAM, which sees 256"):
+        with pytest.raises(ImageError, match="too thin for SAM, which resizes the longer side to 256"):
             refuse_too_thin(photo, 256)
     else:
         refuse_too_thin(photo, 256)

@@ -93,5 +93,5 @@ def test_the_packaged_weights_are_small_and_unaffected_by_the_environment(tmp_pa
     assert SegmentAnything("tiny").weights_sha256 == file_sha256(path)
     SegmentAnything("tiny").load(torch.device("cpu"))
     monkeypatch.setitem(sam_weights.CHECKPOINTS, "tiny", ("tiny_sam.pth", "0" * 64))
-    with pytest.raises(CheckpointError, match="install boxpromptiml again"):
+    with pytest.raises(CheckpointError, match="reinstall boxpromptiml"):
         SegmentAnything("tiny").load(torch.device("cpu"))

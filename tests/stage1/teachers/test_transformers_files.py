@@ -78,8 +78,11 @@ def test_pickled_weights_are_refused(whole, tmp_path):
     ("damage", "words"),
     [
         (lambda folder: (folder / "model.safetensors").write_bytes(b"{}"), r"model\.safetensors cannot be used"),
-        (lambda folder: (folder / "config.json").write_text("[]"), "names no model_type"),
-        (lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'), "'bert', which takes no boxes"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "has no model_type"),
+        (
+            lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'),
+            "'bert', which does not accept boxes",
+        ),
         (lambda folder: drop_a_weight(folder / "model.safetensors"), "1 weights are missing"),
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "image processor cannot be used"),
     ],

@@ -31,7 +31,7 @@ def test_several_caches_are_joined(cache, tmp_path):
 
 def test_a_cache_given_twice_counts_once(cache):
     for stage in ("fit", "validate"):  # `calibrate` uses the stage "validate" too
-        with pytest.raises(CacheError, match=r"named twice among the caches.* name it once"):
+        with pytest.raises(CacheError, match=r"listed twice.* list it once"):
             PseudoMaskData([str(cache), f"{cache}/../{cache.name}"], image_size=64).setup(stage)
 
 
@@ -93,8 +93,8 @@ def test_validation_can_use_other_caches_than_training(cache, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"caches": [], "val_sets": {"a": "CACHE"}}, r"no cache gives train samples; name some in data\.caches"),
-        ({"caches": ["CACHE"], "val_sets": {"a": "CACHE", "b": []}}, r"no cache gives val samples.* data\.val_sets"),
+        ({"caches": [], "val_sets": {"a": "CACHE"}}, r"no cache for the train split; set data\.caches"),
+        ({"caches": ["CACHE"], "val_sets": {"a": "CACHE", "b": []}}, r"no cache for the val split.* data\.val_sets"),
         ({"caches": ["CACHE"], "epoch_size": -5}, "epoch_size is -5"),
     ],
 )
@@ -128,4 +128,4 @@ def test_invalid_manifest_entries_are_named(cache, test_manifest, tmp_path):
 def test_the_command_line_reports_it_in_one_line(tiny_config, tmp_path, capsys):
     code = main(["fit", "--config", str(tiny_config), "--data.caches", f"[{tmp_path / 'nowhere'}]"])
     assert code == 2
-    assert "no cache here; make one with `boxpromptiml pseudomasks`" in capsys.readouterr().err
+    assert "no cache in this folder; make one with `boxpromptiml pseudomasks`" in capsys.readouterr().err

@@ -64,10 +64,13 @@ def test_an_epoch_can_be_shorter_or_longer_than_the_data(epoch_size, least, most
     ("weights", "words"),
     [
         ({"small": 0.1, "smal": 0.2}, r"names smal, but the training samples come from: large, middle, small"),
-        ({"small": 1.2}, r"weights.small is 1.2; name a share from 0 to 1, such as 0.012 for 1.2 %"),
-        ({"small": float("nan")}, r"weights.small is nan; name a share"),
-        ({"small": 0.8, "large": 0.4}, r"add up to 1.2; make it at most 1"),
-        ({"small": 0.2, "large": 0.4, "middle": 0.1}, r"add up to 0.7; make it 1, for these are all sources"),
+        ({"small": 1.2}, r"weights.small is 1.2; use a share from 0 to 1, such as 0.012 for 1.2 %"),
+        ({"small": float("nan")}, r"weights.small is nan; use a share"),
+        ({"small": 0.8, "large": 0.4}, r"adds up to 1.2; the sum must be at most 1"),
+        (
+            {"small": 0.2, "large": 0.4, "middle": 0.1},
+            r"adds up to 0.7; the sum must be 1, because these are all sources",
+        ),
     ],
 )
 def test_invalid_weights_are_refused(weights, words):

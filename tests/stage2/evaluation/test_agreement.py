@@ -155,5 +155,5 @@ def test_the_exit_code_reports_empty_ground_truth(fitted_config, cache, tmp_path
     words = ["validate", "--config", str(fitted_config), "--overwrite", "true"]
     words += ["--ckpt_path", str(fitted_config.parent / "checkpoints/best.ckpt")]
     assert main([*words, "--data.val_sets", json.dumps({"odd": str(tmp_path / "cache")})]) == 3
-    assert f"not scored against its truth: image {samples[lost].image_id} of odd" in capsys.readouterr().out
+    assert f"not scored against ground truth: image {samples[lost].image_id} of odd" in capsys.readouterr().out
     assert main(words) == 0

@@ -61,7 +61,10 @@ def test_an_empty_ground_truth_of_a_manipulated_image_is_named_and_never_counted
     words = [*arguments, "--workers", "0", "--accelerator", "cpu", "--out", str(tmp_path / "model")]
     assert main(["calibrate", *words]) == 3
     said = capsys.readouterr().out
-    assert f"skipped: image {samples[0].image_id} of {samples[0].source}: manipulated, and its truth is empty" in said
+    assert (
+        f"skipped: image {samples[0].image_id} of {samples[0].source}: manipulated, but its ground truth is empty"
+        in said
+    )
     assert f"over {len(samples) - 1} truths" in said
 
 
@@ -72,7 +75,7 @@ def test_masks_without_usable_targets_are_refused(checkpoint, cache, tmp_path, c
     )
     arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--workers", "0", "--accelerator", "cpu"]
     assert main(["calibrate", *arguments, "--out", str(tmp_path / "model")]) == 2
-    assert "calibrate against the other" in capsys.readouterr().err
+    assert "the other choice for --against" in capsys.readouterr().err
     assert not (tmp_path / "model/config.json").exists()
 
 

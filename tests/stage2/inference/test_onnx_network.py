@@ -71,7 +71,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(model, converted, photos
     localizer = Localizer.load(model)
     expected = localizer.predict(photos[0]).probability
     localizer.onnx = OnnxNetwork.of(localizer, 64, "student", tmp_path / "cache")
-    assert "cannot be kept" in capsys.readouterr().out
+    assert "cannot be saved" in capsys.readouterr().out
     assert np.abs(localizer.predict(photos[0]).probability - expected).max() < 1e-3
 
 
@@ -89,7 +89,7 @@ def test_a_damaged_file_in_the_cache_is_replaced(model, converted, photos, tmp_p
 def test_a_conversion_that_answers_otherwise_is_refused(model, converted, tmp_path):
     localizer = Localizer.load(model)
     torch.nn.init.constant_(localizer.student.fusion.refine[-1].bias, 9.0)
-    with pytest.raises(InputError, match="take the backend torch"):
+    with pytest.raises(InputError, match="use the backend torch"):
         OnnxNetwork.of(localizer, 64, "student", tmp_path)
 
 

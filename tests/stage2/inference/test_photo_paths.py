@@ -49,8 +49,8 @@ def test_a_list_is_read_as_editors_save_it(photos, encoding):
 
 def test_what_is_not_looked_at_is_named(photos):
     (photos / "e.heic").touch()
-    assert photo_names([photos])[1] == [f"{photos}: not looked at: 1 × .heic, 1 × .md"]
-    assert photo_names([photos / "*"])[1] == [f"{photos / '*'}: not looked at: 1 × .heic, 1 × .md"]
+    assert photo_names([photos])[1] == [f"{photos}: ignored: 1 × .heic, 1 × .md"]
+    assert photo_names([photos / "*"])[1] == [f"{photos / '*'}: ignored: 1 × .heic, 1 × .md"]
     assert photo_names([photos / "a.png"])[1] == []
     (photos / "f").mkdir()
     (photos / "f/only.heic").touch()

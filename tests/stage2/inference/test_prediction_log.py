@@ -43,7 +43,7 @@ def test_other_settings_are_refused_or_start_anew(tmp_path):
     log = PredictionLog(tmp_path, 0)
     log.add({"file": "a"})
     log.close()
-    with pytest.raises(InputError, match=r"threshold 0\.5, now 0\.4\); .*--overwrite true"):
+    with pytest.raises(InputError, match=r"threshold 0\.5, now 0\.4\); .*--overwrite"):
         begin(tmp_path, {"threshold": 0.4})
     begin(tmp_path, {"threshold": 0.5})
     assert set(read(tmp_path)) == {"a"}

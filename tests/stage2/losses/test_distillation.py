@@ -91,5 +91,5 @@ def test_on_an_authentic_image_every_term_lowers_every_pixel_or_is_silent(batch)
 
 
 def test_a_margin_that_leaves_no_line_is_refused():
-    with pytest.raises(InputError, match=r"tightness_margin is 0.5; name a share from 0 to below 0.5"):
+    with pytest.raises(InputError, match=r"tightness_margin is 0.5; use a share from 0 to below 0.5"):
         DistillationLoss(tightness_margin=0.5)

@@ -49,7 +49,7 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
     before = there()  # of other tests
     code, said = run(command)
     assert code == 2
-    assert "no checkpoint is named" in said
+    assert "no checkpoint is given" in said
     assert "--ckpt_path" in said
     assert there() == before
 
@@ -57,22 +57,29 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
 @pytest.mark.parametrize(
     ("command", "words", "said"),
     [
-        ("fit", ["--trainer.max_epochs", 1, "--ckpt_path", "last"], "2 epochs behind it and trainer.max_epochs is 1"),
-        ("fit", ["--trainer.max_epochs", 0], "trainer.max_epochs is 0; name a whole number from 1"),
+        (
+            "fit",
+            ["--trainer.max_epochs", 1, "--ckpt_path", "last"],
+            "trained for 2 epochs, but trainer.max_epochs is 1",
+        ),
+        ("fit", ["--trainer.max_epochs", 0], "trainer.max_epochs is 0; use a whole number from 1"),
         ("fit", ["--ckpt_path", "last", f"{STUDENT}.channels", 32], "its student has channels 16, not 32; state"),
         ("fit", ["--ckpt_path", "absent.ckpt"], "absent.ckpt: no such checkpoint"),
-        ("fit", [], "holds a run .* --ckpt_path last, .* --overwrite true"),
+        ("fit", [], "contains a run .* --ckpt_path last, .* --overwrite"),
         pytest.param(
-            "fit", ["--trainer.accelerator", "gpu"], "accelerator gpu, .* not on this machine .* cpu", marks=NO_GPU
+            "fit",
+            ["--trainer.accelerator", "gpu"],
+            "accelerator gpu, .* not available on this machine .* cpu",
+            marks=NO_GPU,
         ),
-        ("fit", ["--trainer.accelerator", "banana"], "accelerator banana, .* auto for what is here"),
+        ("fit", ["--trainer.accelerator", "banana"], "accelerator banana, .* cpu or auto"),
         ("fit", ["--trainer.devices", 0], "devices 0"),
         ("fit", ["--trainer.max_epochs", -7], "max_epochs.* correct the config or the options"),
         ("fit", ["--trainer.strategy", "banana"], "banana.* correct the config or the options"),
-        ("fit", ["--data.batch_size", 0], "batch_size is 0; name a whole number from 1"),
+        ("fit", ["--data.batch_size", 0], "batch_size is 0; use a whole number from 1"),
         ("fit", ["--data.workers", -1], "workers is -1"),
         ("fit", ["--model.scoring.threshold", 50], "scoring.threshold is 50; .* 0.5 for 50 %"),
-        ("test", ["--ckpt_path", "config.yaml"], "config.yaml: not a checkpoint that can be read"),
+        ("test", ["--ckpt_path", "config.yaml"], "config.yaml: not a readable checkpoint"),
         ("test", ["--ckpt_path", "best.ckpt", f"{STUDENT}.prototypes", 8], "its student has prototypes 4, not 8"),
     ],
 )

@@ -46,7 +46,7 @@ def ablation(
         options: options of `boxpromptiml fit` for every run, such as {trainer.max_epochs: 4}.
         inputs: name → commands that create the inputs of the runs, executed once, in order, before the first run; again
             if their text changes, but not if a file that they read changes. To replace existing files with different
-            content, include `--overwrite true`.
+            content, include `--overwrite`.
         only: names of the studies to run; by default all.
         jobs: number of parallel runs on this machine. Each may itself use several processes (trainer.devices,
             num_nodes).
@@ -64,7 +64,7 @@ def ablation(
     if unknown := [name for name in only or () if name not in studies]:
         raise InputError(f"there is no study {', '.join(unknown)}; the config has {', '.join(studies)}")
     if not seeds:
-        raise InputError("an ablation needs a seed; name some, such as --seeds '[0, 1, 2]'")
+        raise InputError("an ablation needs at least one seed; add some, such as --seeds '[0, 1, 2]'")
     chosen = {name: study for name, study in studies.items() if not only or name in only}
     made = provenance.content_hash({"inputs": inputs or {}})
     runs = plan(chosen, seeds, base, options or {}, made, out / "runs")

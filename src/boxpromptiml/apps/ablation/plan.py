@@ -147,7 +147,8 @@ def _wanted(studies: Mapping[str, Study]) -> Iterator[tuple[str, str, Variant]]:
         for label, variant in study.variants.items():
             if study.axis and not _is_number(label):
                 raise InputError(
-                    f"study {name}: {label!r} is no number to put on the axis {study.axis!r}; leave axis out"
+                    f"study {name}: {label!r} is not a number, which the axis {study.axis!r} needs; use numbers "
+                    "or remove axis"
                 )
             yield name, label, variant
 
@@ -173,7 +174,7 @@ def _settings(base: Path, variant: Variant, arguments: Sequence[str], made: str)
     files = [found(file) for file in (base, variant.overlay) if file]
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
-        raise InputError(f"{missing[0]}: no such config; `boxpromptiml configs` lists those that come with the package")
+        raise InputError(f"{missing[0]}: no such config; `boxpromptiml configs` lists the packaged ones")
     return json.dumps([*arguments, *(file_sha256(part) for file in files for part in chain(file)), made])
 
 

@@ -43,9 +43,7 @@ def answer(study: Study, files: Mapping[str, Sequence[Path]]) -> StudyRows:
         scored = next(iter(reference.values())).sets
         groups = {name: [name] for name in study.sets or scored} | study.pools
         if absent := [name for members in groups.values() for name in members if name not in scored]:
-            raise InputError(
-                f"there are no scores on {', '.join(absent)}; the runs were scored on: {', '.join(scored)}"
-            )
+            raise InputError(f"no scores for {', '.join(absent)}; the runs have scores for: {', '.join(scored)}")
         answered.rows = [
             _row(label, name, members, runs, reference)
             for name, members in groups.items()

@@ -43,7 +43,9 @@ def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
             print(f"{name}: {line}")
             code = subprocess.run(command_words(input_words(line)), check=False).returncode
             if code not in (0, SET_ASIDE):
-                raise InputError(f"input {name}: `{line}` ended with {code}; mend it, then run the same command again")
+                raise InputError(
+                    f"input {name}: `{line}` exited with {code}; fix the cause, then run the same command again"
+                )
         provenance.write_json(record, lines)
 
 
@@ -77,9 +79,9 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
                 process = subprocess.Popen(command_words(words), stdout=log, stderr=subprocess.STDOUT, env=of_run)
                 started.append(process)
                 if (code := process.wait()) == SET_ASIDE:
-                    return f"{run.folder}: `{words[0]}` skipped photos; {log.name} names them"
+                    return f"{run.folder}: `{words[0]}` skipped photos; {log.name} lists them"
                 if code:
-                    return f"{run.folder}: `{words[0]}` ended with {code}; {log.name} says why"
+                    return f"{run.folder}: `{words[0]}` exited with {code}; see {log.name}"
         return None
 
     with (

@@ -102,7 +102,9 @@ def _numbers(row: Mapping[str, str], path: Path) -> dict[str, float]:
     try:
         numbers = {column: float(cell) for column, cell in row.items() if cell}
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a table of numbers ({error}); delete it, the next fit writes it anew") from None
+        raise InputError(
+            f"{path}: not a table of numbers ({error}); delete it, and the next fit writes a new one"
+        ) from None
     return {column: value for column, value in numbers.items() if math.isfinite(value)}
 
 

@@ -78,7 +78,7 @@ def report(run: Path, out: Path | None = None, overwrite: bool = False) -> int:
     """
     results = read_results(run)
     if not any((results.index, results.fit, results.scores)):
-        raise InputError(f"{run}: no result in this folder; name a run's folder, or make one with `make demo`")
+        raise InputError(f"{run}: no results in this folder; pass the folder of a run, or make one with `make demo`")
     page = out or run / "report.html"
     cases = case_rows(results)
     samples = pseudo_mask_rows(run / "pseudomasks") if results.index else []
@@ -111,8 +111,7 @@ def _refuse_strangers(marks: dict[Path, list[bytes]], overwrite: bool) -> None:
         content = path.read_bytes() if path.exists() and not overwrite else b""
         if content and not all(word in content for word in words):
             raise OtherResultsError(
-                f"{path}: is there, and `boxpromptiml report` did not write it; name another page with --out, or "
-                "replace it with --overwrite true"
+                f"{path}: already exists and is not a report; choose another --out, or replace it with --overwrite"
             )
 
 
@@ -221,7 +220,7 @@ def _case_row(case: Case, mask: str | None, results: Results) -> Row:
             shown["marked above 0.5"] = visualization.overlay(small, resize_probability(probability, width, height))
     except ImageError as error:
         return Row(caption, missing=str(error))
-    missing = "" if mask else "No prediction of this image was found; run `boxpromptiml predict`."
+    missing = "" if mask else "No prediction for this image; run `boxpromptiml predict`."
     return Row(caption, {title: visualization.data_uri(photo) for title, photo in shown.items()}, missing)
 
 

@@ -55,11 +55,12 @@ def serve(
     with _listening(host, port) as listener:
         if not ours:
             print(
-                f"boxpromptiml serve: {host} is no loopback address: whoever reaches this machine can use the service, "
-                "unencrypted and unasked; let a proxy that asks stand before it",
+                f"boxpromptiml serve: {host} is not a loopback address: anyone who can reach this machine can "
+                "use the service, without encryption or a password; put a proxy that authenticates users in "
+                "front of it",
                 file=sys.stderr,
             )
-        print(f"{_address(listener)}  (/docs explains it, Ctrl-C ends it)", flush=True)
+        print(f"{_address(listener)}  (documentation at /docs, Ctrl-C to stop)", flush=True)
         try:
             server(app, limits).run([listener])
         except KeyboardInterrupt:  # raised by uvicorn after it has finished pending requests
@@ -91,7 +92,7 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{host}: cannot listen on port {port} ({reason}); name another --host or --port") from None
+        raise InputError(f"{host}: cannot listen on port {port} ({reason}); choose another --host or --port") from None
 
 
 def _address(listener: socket.socket) -> str:

@@ -104,7 +104,7 @@ class Refusal(BaseModel):
 class Health(BaseModel):
     """Status of the service, and the number of requests being processed."""
 
-    model_config = ConfigDict(json_schema_extra={"description": "Status is ok whenever there is an answer at all."})
+    model_config = ConfigDict(json_schema_extra={"description": "`status` is ok whenever the service answers."})
 
     status: Literal["ok"] = "ok"
     version: str = __version__
@@ -136,7 +136,7 @@ class RequestHandler:
             HTTPException: 503 if all slots are in use.
         """
         if self.requests >= self.limits.requests:
-            raise _busy(f"{self.requests} photos are being looked at, the limit")
+            raise _busy(f"{self.requests} photos are being processed, which is the limit")
         self.requests += 1
         try:
             yield
@@ -154,7 +154,7 @@ class RequestHandler:
                 return await read_upload(request, int(self.limits.megabytes * 1e6))
         except TimeoutError:
             raise HTTPException(
-                408, f"the photo was not there after {self.limits.seconds:g} seconds, the limit; send it again"
+                408, f"the upload took longer than the limit of {self.limits.seconds:g} seconds; send it again"
             ) from None
 
     async def answered(self, upload: Upload, form: Form, probability: bool, threshold: float | None) -> bytes:
@@ -171,7 +171,7 @@ class RequestHandler:
                 found = await self._batcher(small)
                 return await run(self._readers, _told, upload.name, found, width, height, form, probability, limit)
         except TimeoutError:
-            raise _busy(f"the answer took more than {self.limits.seconds:g} seconds, the limit") from None
+            raise _busy(f"the answer took longer than the limit of {self.limits.seconds:g} seconds") from None
         except ImageError as error:
             status = {TooLargeError: 413, NotAnImageError: 415}.get(type(error), 422)
             raise HTTPException(status, str(error)) from None
@@ -216,11 +216,11 @@ def service(localizer: Localizer, limits: RequestLimits, hosts: frozenset[str] |
         request: Request,
         mask: Annotated[Form, Query(description="8-bit PNG in base64, 255 = manipulated; COCO's run lengths")] = "png",
         probability: Annotated[bool, Query(description="add it as 8-bit PNG in base64, 255 = certain")] = False,
-        threshold: Annotated[Threshold | None, Query(description="in place of the student's own")] = None,
+        threshold: Annotated[Threshold | None, Query(description="instead of the student's own")] = None,
     ) -> Response:
         """Localize manipulations in one photo: the file `photo` of a form, or the request's body. Nothing is stored."""
         if unknown := sorted(set(request.query_params) - OPTIONS):
-            raise HTTPException(422, f"there is no option {unknown[0]!r}; there are: {', '.join(sorted(OPTIONS))}")
+            raise HTTPException(422, f"unknown option {unknown[0]!r}; the options are: {', '.join(sorted(OPTIONS))}")
         with handler.place():
             content = await handler.answered(await handler.received(request), mask, probability, threshold)
         return Response(content, media_type="application/json")
@@ -283,4 +283,4 @@ async def _misunderstood(_: Request, error: Any) -> Response:
 
 
 async def _failed(_: Request, __: Exception) -> Response:
-    return JSONResponse({"error": "the service failed; its log says why"}, 500)
+    return JSONResponse({"error": "internal error; see the service's log"}, 500)

@@ -39,16 +39,18 @@ async def read_upload(request: Request, limit: int) -> Upload:
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise HTTPException(415, "the body is compressed; send the photo's file as it is")
+        raise HTTPException(415, "the body is compressed; send the photo's file uncompressed")
     try:
         if kind == "multipart/form-data":
             return await _from_form(request, limit)
         if kind in ("", "application/octet-stream") or kind.startswith("image/"):
             return Upload(FIELD, b"".join([chunk async for chunk in _limited(request, limit)]))
     except ClientDisconnect:
-        raise HTTPException(422, "the photo did not come to its end; send it again") from None
+        raise HTTPException(422, "the upload ended early; send the photo again") from None
     raise HTTPException(
-        415, f"the content type is {printable(kind)}; send image/jpeg and the like, or a form with the file {FIELD}"
+        415,
+        f"the content type is {printable(kind)}; send image/jpeg or another image type, or a form with the file "
+        f"{FIELD}",
     )
 
 
@@ -94,4 +96,6 @@ async def _limited(request: Request, limit: int, overhead: int = 0) -> AsyncGene
 
 
 def _too_large(limit: int) -> HTTPException:
-    return HTTPException(413, f"the photo has more than {limit / 1e6:g} MB, the limit; shrink it or compress it more")
+    return HTTPException(
+        413, f"the photo is larger than the limit of {limit / 1e6:g} MB; shrink it or compress it more"
+    )

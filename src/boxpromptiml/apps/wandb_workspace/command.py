@@ -36,8 +36,8 @@ def workspace(
         raise InputError("wandb-workspaces is not installed; run: pip install 'boxpromptiml[dashboards]'")
     if not dry_run and not has_account():
         raise InputError(
-            "there is no W&B account here; run `wandb login` or set WANDB_API_KEY, or look at the view without one: "
-            "--dry_run true --out view.json"
+            "no W&B account is configured; run `wandb login` or set WANDB_API_KEY, or write the view to a file "
+            "without one: --dry_run --out view.json"
         )
     from boxpromptiml.apps.wandb_workspace.view import build, described, save  # slow imports
 

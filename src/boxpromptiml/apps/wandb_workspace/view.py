@@ -22,7 +22,7 @@ CURVES: Mapping[str, Mapping[str, Sequence[str] | str]] = {
     "Loss": {
         "loss": ["train/loss", "val/loss"],
         "terms, unweighted": ["val/bce", "val/dice", "val/focal"],
-        "terms of the boxes, unweighted": ["val/outside", "val/tightness"],
+        "box terms, unweighted": ["val/outside", "val/tightness"],
         "learning rate": "^lr-.+",
     },
     "Gates": {
@@ -121,7 +121,7 @@ def save(view: ws.Workspace, entity: str | None) -> None:
         view.save()
     except (wandb.Error, OSError) as error:
         raise InputError(
-            f"the view was not saved at W&B ({str(error).splitlines()[0]}); check network, key and --entity, or look "
-            "at it without them: --dry_run true --out view.json"
+            f"the view could not be saved at W&B ({str(error).splitlines()[0]}); check the network, the API key "
+            "and --entity, or write it to a file: --dry_run --out view.json"
         ) from None
     print(f"view: {view.url}")

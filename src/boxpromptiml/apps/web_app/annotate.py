@@ -142,7 +142,7 @@ def show_next(desk: Desk, place: int) -> Shown:
         else:
             return show(desk, following, said)
     manifest, out = (shlex.quote(str(path)) for path in (session.given / MANIFEST, f"{session.given}-pseudomasks"))
-    words = f"""All photos that can be read are done. {summary(session.outcomes())}
+    words = f"""All readable photos are done. {summary(session.outcomes())}
 Stage one is next:
 $ boxpromptiml pseudomasks --config configs/pseudomasks/demo.yaml --manifest {manifest} --out {out}"""
     return show(desk, place, said + markup.notice(words, "done"))
@@ -152,7 +152,7 @@ def _local(session: AnnotationSession, error: Exception) -> str:
     """Format an error with file names relative to the folder."""
     if isinstance(error, OSError):
         what = f"cannot be written ({error.strerror})"
-        return f"{MANIFEST} {what}; nothing was decided: free space or make the folder writable, then try again"
+        return f"{MANIFEST} {what}; the decision was not saved: free space or make the folder writable, then try again"
     return str(error).replace(f"{session.folder}/", "")
 
 
@@ -236,7 +236,7 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
 
     def undone(here: int, payload: Any) -> Shown:
         before = session.undo()
-        words = "There is nothing to undo." if before is None else "The last decision was taken back."
+        words = "There is nothing to undo." if before is None else "The last decision was undone."
         return show(desk, here if before is None else before, markup.notice(words))
 
     def moved(by: int) -> Callable[[int, Any], Shown]:

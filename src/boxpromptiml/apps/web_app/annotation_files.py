@@ -74,7 +74,7 @@ def inside(folder: Path, name: str) -> Path:
     """
     path = (folder / name).resolve()
     if not path.is_relative_to(folder):
-        raise AnnotationSessionError(f"{name}: leads out of {folder}; put the file itself there, not a link to it")
+        raise AnnotationSessionError(f"{name}: points outside {folder}; put the file itself there instead of a link")
     return path
 
 
@@ -82,7 +82,7 @@ def reason_against(folder: Path, name: str) -> str:
     """Return why a photo cannot be annotated, or an empty string."""
     shown = name.encode("utf-8", "backslashreplace").decode()
     if shown != name or not stays_inside(name):
-        return f"{shown}: a manifest cannot hold this name; rename the file"
+        return f"{shown}: this name cannot be stored in a manifest; rename the file"
     try:
         inside(folder, name)
     except (AnnotationSessionError, OSError, RuntimeError) as error:
@@ -110,7 +110,7 @@ def list_photos(folder: Path, given: Path, masks: Container[Path | None]) -> Pho
             (found.left_out if reason else found.names).append(reason or name)
     if not found.names:
         seen = f" ({found.not_looked_at})" if found.not_looked_at else ""
-        raise AnnotationSessionError(f"{given}: no photo found{seen}; name a folder of photos")
+        raise AnnotationSessionError(f"{given}: no photo found{seen}; choose a folder with photos")
     return found
 
 
@@ -131,7 +131,7 @@ def read_records(folder: Path) -> dict[str, ImageRecord]:
             f"{first.reason}; or move the manifest away"
         )
     if manifest.root.resolve() != folder:
-        raise AnnotationSessionError(f"{path}: its image_root leads to {manifest.root}; open that folder instead")
+        raise AnnotationSessionError(f"{path}: its image_root is {manifest.root}; open that folder instead")
     return {record.path.relative_to(manifest.root).as_posix(): record for record in manifest.records}
 
 
@@ -148,7 +148,7 @@ def read_notes(folder: Path) -> Notes:
         return msgspec.json.decode(inside(folder, NOTES).read_bytes(), type=Notes)
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         reason = f"{path}: cannot be read ({error})"
-        raise AnnotationSessionError(f"{reason}; move it away: every decision is in {MANIFEST} as well") from None
+        raise AnnotationSessionError(f"{reason}; move it away: {MANIFEST} has every decision as well") from None
 
 
 def label_of(boxes_xyxy: Boxes, authentic: bool = False) -> Label:

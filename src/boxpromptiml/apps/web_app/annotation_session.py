@@ -210,11 +210,11 @@ class AnnotationSession:
         width, height = read_size(self.path(place))
         usable = [box for box in boxes_xyxy if box_geometry.defect(box, width, height) is None]
         if not usable:
-            raise AnnotationSessionError("there is no box in this photo; draw one, or say that nothing was manipulated")
+            raise AnnotationSessionError("there is no box in this photo; draw one, or mark it as not manipulated")
         label = label_of(box_geometry.clip(as_boxes(usable), width, height))
         with self._lock:
             if label == self._notes.offered.get(name) and self._sight.seconds(name) < LOOK_SECONDS:
-                raise AnnotationSessionError("these boxes were only just proposed; look at them, then accept them")
+                raise AnnotationSessionError("these boxes were proposed a moment ago; check them first")
             self._decide(place, label)
 
     def authentic(self, place: int) -> None:
@@ -295,6 +295,6 @@ def opened(folder: Path, val_share: float = 0.0, seed: int = 0) -> Iterator[Anno
         InputError: see `AnnotationSession`; or the folder is in use by another program.
     """
     if not folder.is_dir():
-        raise AnnotationSessionError(f"{folder}: no such folder; name a folder of photos")
+        raise AnnotationSessionError(f"{folder}: no such folder; choose a folder with photos")
     with sole_use(folder):
         yield AnnotationSession(folder, val_share, seed)

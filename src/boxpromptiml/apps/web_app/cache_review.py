@@ -57,7 +57,7 @@ class CacheReview:
             inside(cache.resolve(), entry.name)
         self.reader = ShardReader(cache)
         if not len(self.reader):
-            raise CacheError(f"{cache}: holds no sample; make one with `boxpromptiml pseudomasks`")
+            raise CacheError(f"{cache}: the cache is empty; make one with `boxpromptiml pseudomasks`")
         rows = tqdm(range(len(self.reader)), desc="agreement with the truth", unit="sample")
         self.agreement = np.array([agreement(self.reader[row]) for row in rows])
         confidence = self.reader.confidence
@@ -90,7 +90,7 @@ class CacheReview:
             InputError: there is no student, or a shard is damaged.
         """
         if self.localizer is None:
-            raise InputError("no student is loaded to compare with; leave out --checkpoint for the released one")
+            raise InputError("no student is loaded; omit --checkpoint to compare with the released one")
         with self._lock:
             if self.student_agreement is None:
                 found = _agreements(self.reader, self.localizer)

@@ -40,9 +40,9 @@ def drawn_boxes(payload: Any, photo: Opened) -> Boxes:
         if payload.get("orientation"):
             raise ValueError("rotated")
     except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, OverflowError):
-        raise AnnotationSessionError("the boxes did not arrive as they were drawn; reload the page") from None
+        raise AnnotationSessionError("the boxes could not be read; reload the page") from None
     if len(rows) > MAX_BOXES:
-        raise AnnotationSessionError(f"there are more than {MAX_BOXES} boxes; draw coarse ones")
+        raise AnnotationSessionError(f"there are more than {MAX_BOXES} boxes; draw fewer, coarser ones")
     corners = (as_boxes(rows) - _corner(photo)) * factors(photo)
     corners = np.concatenate(
         [np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])], 1

@@ -57,7 +57,7 @@ def app(
     """
     _require_gradio()
     if proposals and checkpoint is None:
-        raise InputError("proposals come from a student; leave out --checkpoint for the released one, or name another")
+        raise InputError("proposals need a student; omit --checkpoint to use the released one, or pass another")
     from boxpromptiml.apps.web_app.annotate import Desk
     from boxpromptiml.apps.web_app.annotation_session import opened
     from boxpromptiml.apps.web_app.cache_review import CacheReview
@@ -83,7 +83,7 @@ def app(
             review = CacheReview(cache, localizer)
         contents = Contents(localizer, desk, review, checkpoint or "")
         address = stack.enter_context(served(contents, host, port, max_megabytes, framed_by or ()))
-        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        print(f"{address}  (Ctrl-C to stop)", flush=True)
         if open_browser:
             webbrowser.open(address)
         try:
@@ -98,4 +98,4 @@ def app(
 def _require_gradio() -> None:
     missing = [name for name in ("gradio", "gradio_image_annotation") if importlib.util.find_spec(name) is None]
     if missing:
-        raise InputError(f"the page needs {' and '.join(missing)}; install with: pip install 'boxpromptiml[app]'")
+        raise InputError(f"the web app needs {' and '.join(missing)}; install with: pip install 'boxpromptiml[app]'")

@@ -52,7 +52,7 @@ SAVING = """() => {
 }"""
 """Script that saves the page about a photo once it is ready."""
 NO_STUDENT = """No student is loaded, so this tab cannot process photos.
-Start the app without --checkpoint to use the released student, or name one of your own.
+Start the app without --checkpoint to use the released student, or pass your own with --checkpoint.
 $ boxpromptiml app"""
 NO_PHOTO = """Drop a photo on the left, or choose one.
 You will see which regions the student marks, with what probability, and the priors from its gates and its memory.
@@ -169,7 +169,10 @@ def localize_tab(localizer: Localizer | None, student_name: str) -> None:
             example = gr.Button("Try a forged photo: a cat in a coffee cup", size="sm", elem_id="example")
             tiled = gr.Checkbox(
                 False, label="In tiles", elem_id="tiled",
-                info="Next photo at its own resolution: slower, better if the student was trained at that scale.",
+                info=
+                    "Process the next photo at its own resolution: slower, and better only if the student was "
+                    "trained at that scale."
+                ,
             )  # fmt: skip
             threshold = gr.Slider(
                 0, 0.99, localizer.threshold, step=0.01, label="Threshold", info=f"{localizer.threshold:.2f}: {origin}",

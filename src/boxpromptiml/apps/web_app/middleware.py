@@ -65,7 +65,7 @@ class PageMiddleware:
             await self.app(scope, receive, send)
             return
         if scope["type"] != "http":
-            raise RuntimeError(f"the page knows no {scope['type']} connections")
+            raise RuntimeError(f"the app does not accept {scope['type']} connections")
         refusal = self.refusal(scope["method"], scope["path"], Headers(scope=scope))
 
         async def send_with_headers(message: Message) -> None:
@@ -90,13 +90,13 @@ class PageMiddleware:
 
     def _wrong_route(self, method: str, path: str) -> tuple[int, str] | None:
         if method == "POST":
-            return None if path in WRITABLE else (404, "There is nothing here.")
+            return None if path in WRITABLE else (404, "Not found.")
         if method not in ("GET", "HEAD"):
-            return 405, "This page only reads and posts."
+            return 405, "Only GET and POST are allowed."
         if path not in READABLE and not path.startswith(READABLE_BELOW):
-            return 404, "There is nothing here."
+            return 404, "Not found."
         if path.startswith(FILES) and not self._is_ours(path.removeprefix(FILES)):
-            return 403, "This file does not belong to the page."
+            return 403, "This file is not part of the app."
         return None
 
     def _is_ours(self, name: str) -> bool:
@@ -110,7 +110,7 @@ class PageMiddleware:
             return None
         length = headers.get("content-length", "")
         if not length.isascii() or not length.isdigit():
-            return 411, "Say how much you send."
+            return 411, "The header Content-Length is missing."
         if too_long(headers, self.max_upload + MAX_MESSAGE if path == UPLOAD else MAX_MESSAGE):
             return 413, f"Too large: photos may have up to {self.max_upload / 1e6:,.0f} MB."
         return None

@@ -109,7 +109,10 @@ def served(
             )
         except OSError:
             where = f"{host}, port {port or 'from 7860 on'}"
-            raise InputError(f"cannot listen on {where}: taken, or not of this machine; name another --port") from None
+            raise InputError(
+                f"cannot listen on {where}: the port is in use, or the address is not of this machine; choose "
+                "another --port"
+            ) from None
         try:
             yield address
         finally:

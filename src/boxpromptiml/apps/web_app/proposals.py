@@ -151,11 +151,11 @@ def summary(outcomes: Iterable[Outcome]) -> str:
     if found.seconds_with is None:
         return ""
     with_them = f"with proposals {found.seconds_with:.1f} s ({_photos(found.photos_with)})"
-    without = "without none was annotated"
+    without = "none annotated without"
     if found.seconds_without is not None:
         without = f"without {found.seconds_without:.1f} s ({_photos(found.photos_without)})"
     boxes = "1 proposed box was" if found.offered == 1 else f"{found.offered} proposed boxes were"
-    return f"An image took, median: {with_them}, {without}. {found.kept} of {boxes} accepted as they stood."
+    return f"Median time per image: {with_them}, {without}. {found.kept} of {boxes} accepted unchanged."
 
 
 def _photos(count: int) -> str:

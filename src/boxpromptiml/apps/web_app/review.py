@@ -22,10 +22,10 @@ SHEET = 12
 """Number of samples shown at once."""
 SIDE = 360
 """Side in pixels of the sample shown in detail."""
-SHORTCUTS = [("← →", "better, worse"), ("D", "drop, or keep after all"), ("F", "fix: draw its boxes again")]
+SHORTCUTS = [("← →", "better, worse"), ("D", "drop, or keep again"), ("F", "fix: draw its boxes again")]
 NO_CACHE = """No cache is open, so there is nothing to review.
 $ boxpromptiml app --cache runs/demo/pseudomasks --photos runs/demo/data
-With the folder of its photos beside it, boxes of bad samples can be drawn again."""
+With the folder of its photos, you can redraw the boxes of bad samples."""
 
 Looked = tuple[Any, int, str, str, str]
 """New values of gallery, rank, heading, images and list."""
@@ -109,7 +109,7 @@ def the_list(review: CacheReview) -> str:
         return markup.notice("No samples dropped. Dropped samples are listed here; the cache does not change.")
     paths = (review.cache, review.cache / DROPPED, f"{review.cache}-pruned")
     cache, ids, out = (shlex.quote(str(path)) for path in paths)
-    words = f"""{review.dropped} dropped and listed in {DROPPED}. To leave them out:
+    words = f"""{review.dropped} dropped and listed in {DROPPED}. To remove them:
 $ boxpromptiml cache prune --cache {cache} --ids_file {ids} --out {out}"""
     return markup.notice(words, "done")
 

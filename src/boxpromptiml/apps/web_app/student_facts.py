@@ -18,9 +18,9 @@ SECTION = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 NO_CARD = (
-    "Its limits are not known: no model card came with this student.",
-    "A student finds what its training set held. Strong recompression, downscaling and screenshots remove the traces "
-    "it relies on.",
+    "Its limits are unknown, because this student has no model card.",
+    "A student finds the kinds of manipulation that its training set contained. Strong recompression, "
+    "downscaling and screenshots remove the traces it relies on.",
 )
 
 

@@ -34,15 +34,15 @@ def refuse_ambiguities(annotations: Path, drawings: Drawings, labels: list[str] 
     unknown = [label for label in labels or [] if label not in there]
     if unknown:
         found = ", ".join(sorted(there)) or "none"
-        raise InputError(f"{annotations}: no box has the label {unknown[0]!r}; there are: {found}")
+        raise InputError(f"{annotations}: no box has the label {unknown[0]!r}; the labels are: {found}")
     if labels is None and (question := label_ambiguity(there)):
-        raise InputError(f"{annotations}: {question}; name those that do with --labels '[…]'")
+        raise InputError(f"{annotations}: {question}; select those that do with --labels '[…]'")
     refuse_foreign_numbers(annotations, images)
     stated = any(image.authentic for image in images) and not drawings.inferred
     if images and not any(image.boxes or image.defect for image in images) and not may_be_bare and not stated:
         raise InputError(
-            f"{annotations}: none of its {len(images):,} images has a box; if none of them is forged, say so with "
-            "--unboxed authentic, else export them with their boxes"
+            f"{annotations}: none of its {len(images):,} images has a box; if none of them is forged, add "
+            "--unboxed authentic; otherwise export them with their boxes"
         )
 
 
@@ -53,11 +53,13 @@ def refuse_foreign_numbers(annotations: Path, images: Sequence[DrawnImage]) -> N
         InputError: they cannot.
     """
     if strange := foreign_numbers(*_in_pixels(images)):
-        raise InputError(f"{annotations}: {strange}; for shares say --units shares, otherwise export them in pixels")
+        raise InputError(
+            f"{annotations}: {strange}; if they are shares, add --units shares; otherwise export them in pixels"
+        )
     if (over := _corners_for_sides(images)) is not None:
         raise InputError(
-            f"{annotations}: {over:,} of its boxes reach over the border of their images, and all of them fit as "
-            "x1 y1 x2 y2 in shares of the image; write them as the format wants them"
+            f"{annotations}: {over:,} of its boxes extend beyond their images, but all of them fit as x1 y1 x2 "
+            "y2 in shares of the image; convert them to the order of the format"
         )
 
 
@@ -92,7 +94,7 @@ def not_counted(images: Sequence[DrawnImage], labels: list[str] | None) -> list[
     """Return a note about boxes that are ignored because of their labels."""
     dropped = [box for image in images for box in image.boxes if labels and set(labels).isdisjoint(box.labels)]
     others = Counter(label for box in dropped for label in box.labels or ("without a label",))
-    return [f"{len(dropped):,} boxes do not count, of other labels: {listed(others)}"] if dropped else []
+    return [f"{len(dropped):,} boxes with other labels are ignored: {listed(others)}"] if dropped else []
 
 
 def bare_splits(drawings: Drawings, records: Sequence[ImageRecord]) -> list[str]:
@@ -106,4 +108,4 @@ def cut_off(cut: int, boxes: int) -> list[str]:
     """Return a note about clipped boxes if at least half of the boxes were clipped."""
     if not cut or 2 * cut < boxes:
         return []
-    return [f"{cut:,} of {boxes:,} boxes reach over the border of their images; were they drawn on larger ones?"]
+    return [f"{cut:,} of {boxes:,} boxes extend beyond their images; check that they were drawn on these"]

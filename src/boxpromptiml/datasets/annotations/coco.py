@@ -25,7 +25,7 @@ def read(path: Path) -> Drawings:
         AnnotationError: the file is missing, is not valid COCO, or repeats an image id.
     """
     try:
-        coco = read_coco(path, "is --format right?")
+        coco = read_coco(path, "check --format")
     except OSError as error:
         raise unreadable(path, error) from None
     except CocoError as error:

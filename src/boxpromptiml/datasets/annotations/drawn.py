@@ -100,16 +100,16 @@ def parse_json(path: Path, shape: type[Shape]) -> Shape:
     except OSError as error:
         raise unreadable(path, error) from None
     except ShapeError as error:
-        raise AnnotationError(f"{path}: not laid out as expected: {error}; is --format right?") from None
+        raise AnnotationError(f"{path}: not laid out as expected: {error}; check --format") from None
     except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path}: not JSON that can be read: {error}; export it again") from None
+        raise AnnotationError(f"{path}: not valid JSON: {error}; export it again") from None
 
 
 def unreadable(path: Path, error: OSError) -> AnnotationError:
     """Return the error for a file that cannot be opened."""
     if isinstance(error, FileNotFoundError):
-        return AnnotationError(f"{path}: no such file; name the annotations with --annotations")
-    return AnnotationError(f"{path}: cannot be read ({error.strerror}); name a JSON file")
+        return AnnotationError(f"{path}: no such file; pass the annotations with --annotations")
+    return AnnotationError(f"{path}: cannot be read ({error.strerror}); pass a JSON file")
 
 
 def read_lines(path: Path) -> list[str]:

@@ -46,10 +46,10 @@ def export_boxes(
         InputError: the manifest cannot be read, or a different file or folder exists.
     """
     if format in ("coco", "label_studio") and out.suffix.lower() != ".json":
-        raise InputError(f"{out}: this format is one JSON file; give it a name such as {out.name or 'boxes'}.json")
+        raise InputError(f"{out}: this format writes one JSON file; use a name such as {out.name or 'boxes'}.json")
     found = read_manifest(manifest)
     if not found.records:
-        raise InputError(f"{manifest}: no image that can be used; `boxpromptiml check` says why")
+        raise InputError(f"{manifest}: no usable image; run `boxpromptiml check` to see why")
     set_aside = [f"{aside.file}: {aside.reason}" for aside in found.set_aside]
     written = len(found.records)
     if format == "coco":

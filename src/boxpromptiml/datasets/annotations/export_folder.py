@@ -36,7 +36,7 @@ def export_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
         OtherResultsError: ``out`` holds a different export and ``overwrite`` is False.
     """
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or (out / LISTING).is_file())):
-        raise AnnotationError(f"{out}: is there, and neither an empty folder nor an export; name a new one")
+        raise AnnotationError(f"{out}: already exists and is neither empty nor an earlier export; choose a new folder")
     if not (out / LISTING).is_file():
         with atomic_folder(out) as partial:
             yield partial
@@ -55,8 +55,8 @@ def _replace(out: Path, partial: Path, overwrite: bool) -> None:
     different = [name for name in dict.fromkeys([*old, *new]) if _content(out / name) != _content(partial / name)]
     if different and not overwrite:
         raise OtherResultsError(
-            f"{out}: holds another export ({different[0]} differs); name another folder, or replace it with "
-            "--overwrite true"
+            f"{out}: contains another export ({different[0]} differs); choose another folder, or replace it with "
+            "--overwrite"
         )
     for name in different:
         if os.path.lexists(out / name):
@@ -80,7 +80,7 @@ def _listed(out: Path) -> list[str]:
     try:
         names = msgspec.json.decode((out / LISTING).read_bytes(), type=list[str])
     except (OSError, msgspec.MsgspecError) as error:
-        raise AnnotationError(f"{out / LISTING}: is no list of files ({error}); name a new folder") from None
+        raise AnnotationError(f"{out / LISTING}: not a list of files ({error}); choose a new folder") from None
     return [name for name in names if not (PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts)]
 
 
@@ -100,7 +100,7 @@ def refuse_shared_names(relatives: Iterable[PurePosixPath]) -> None:
     counts = Counter(relative.with_suffix("") for relative in relatives)
     shared = [name for name, count in counts.items() if count > 1]
     if shared:
-        raise AnnotationError(f"{shared[0]}: two images could not be told apart by this name; rename one")
+        raise AnnotationError(f"{shared[0]}: two images would get this name; rename one")
 
 
 def place_image(source: Path, target: Path, copy: bool) -> None:
@@ -110,7 +110,7 @@ def place_image(source: Path, target: Path, copy: bool) -> None:
         AnnotationError: the image does not exist, or the file system does not support links.
     """
     if not source.is_file():
-        raise AnnotationError(f"{source}: no such file; restore it or take it out of the manifest")
+        raise AnnotationError(f"{source}: no such file; restore it or remove it from the manifest")
     target.parent.mkdir(parents=True, exist_ok=True)
     if copy:
         shutil.copyfile(source, target)
@@ -118,4 +118,6 @@ def place_image(source: Path, target: Path, copy: bool) -> None:
     try:
         target.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
     except OSError as error:  # no permission on Windows, or a FAT file system
-        raise AnnotationError(f"{target}: cannot be a link ({error.strerror}); use --copy_images true") from None
+        raise AnnotationError(
+            f"{target}: the link could not be created ({error.strerror}); use --copy_images"
+        ) from None

@@ -93,14 +93,14 @@ def import_boxes(
             file exists.
     """
     if out.suffix.lower() != ".json":
-        raise InputError(f"{out}: a manifest is a JSON file; give it a name such as {out.name or 'set'}.json")
+        raise InputError(f"{out}: a manifest is a JSON file; use a name such as {out.name or 'set'}.json")
     if into is not None and (images or split or source or val_share):
         raise InputError(
-            "--into takes images, splits and sources from its manifest; leave out --images, --split, --source and "
-            "--val_share"
+            "with --into, images, splits and sources come from that manifest; omit --images, --split, --source "
+            "and --val_share"
         )
     if into is not None and into.resolve() == out.resolve():
-        raise InputError(f"{out}: is the manifest of --into; write to another file, so that nothing of it is lost")
+        raise InputError(f"{out}: this is the manifest of --into; write to another file, so that nothing is lost")
     in_val("", val_share, seed)  # fail early on an invalid fraction
     drawings = READERS[format](annotations)
     if units == "shares":
@@ -127,12 +127,12 @@ def import_boxes(
     for reason in set_aside:
         print(f"skipped: {reason}")
     if len(records) == kept:
-        raise InputError(f"{annotations}: {len(drawings.images)} annotated images and none that can be used; see above")
+        raise InputError(f"{annotations}: none of its {len(drawings.images)} annotated images can be used; see above")
     paths = [path.resolve() for record in records for path in (record.path, record.mask_path) if path is not None]
     root = Path(os.path.commonpath([folder, *paths]))
     write_results({out: manifest_bytes(out, records, source or out.stem, root)}, overwrite)
     authentic = sum(record.authentic for record in records)
-    as_before = f" ({kept} as they were in {into})" if kept else ""
+    as_before = f" ({kept} unchanged from {into})" if kept else ""
     print(f"{out}: {len(records)} images{as_before}, {boxes} boxes, {authentic} authentic, {len(set_aside)} skipped")
     splits = Counter(record.split for record in records)
     print(f"{out}: " + ", ".join(f"{splits[name]} {name}" for name in get_args(Split) if splits[name]))
@@ -165,9 +165,11 @@ def _new_records(
             sized.append(replace(drawn, size=drawn.size or (width, height)))
             boxes = _boxes(drawn, labels, width, height, cut)
             if len(boxes) and drawn.authentic:
-                raise AnnotationError("it has a box and is marked authentic; remove one of the two")
+                raise AnnotationError("it has a box but is marked authentic; remove one of the two")
             if not len(boxes) and not drawn.authentic and unboxed == "set_aside":
-                raise AnnotationError("it has no box; draw one, or use --unboxed authentic if no such image is forged")
+                raise AnnotationError(
+                    "it has no box; draw one, or use --unboxed authentic if such images are not forged"
+                )
         except InputError as error:
             set_aside.append(f"{drawn.names[0]}: {error}")
             continue
@@ -207,7 +209,7 @@ def _redrawn_records(
     set_aside += [f"{into}: {aside.file}: {aside.reason}" for aside in manifest.set_aside]
     record_of = {record.path: record for record in manifest.records}
     if len(record_of) < len(manifest.records):
-        raise InputError(f"{into}: lists an image file twice; `boxpromptiml check` names it")
+        raise InputError(f"{into}: lists an image file twice; run `boxpromptiml check` to find it")
     matches = ImageFinder(manifest.root, record_of).find_all([image.names for image in drawn_images])
     redrawn: dict[Path, ImageRecord] = {}
     left_out: set[Path] = set()
@@ -218,7 +220,7 @@ def _redrawn_records(
             sized.append(replace(drawn, size=drawn.size or (record.width, record.height)))
             boxes = _boxes(drawn, labels, record.width, record.height, cut)
             if len(boxes) and record.authentic:
-                raise AnnotationError(f"it has a box and is marked authentic in {into}; remove one of the two")
+                raise AnnotationError(f"it has a box but is marked authentic in {into}; remove one of the two")
             if not len(boxes) and not record.authentic and unboxed == "set_aside":
                 raise AnnotationError(
                     "it has no box any more; draw one, or use --unboxed authentic if it is not forged"
@@ -241,7 +243,7 @@ def _image_of(drawn: DrawnImage, match: Match) -> Path:
     if drawn.defect is not None:
         raise AnnotationError(drawn.defect)
     if not any(drawn.names):
-        raise AnnotationError("an image without a name; give it the name of its file")
+        raise AnnotationError("an image has no name; add its file name")
     if match.path is None or match.reason is not None:
         raise AnnotationError(match.reason or "no such image")
     return match.path
@@ -254,10 +256,10 @@ def _boxes(drawn: DrawnImage, labels: list[str] | None, width: int, height: int,
         AnnotationError: a box is unusable, or was drawn on an image of a different size.
     """
     if drawn.size is not None and drawn.size != (width, height):
-        turned = " (exchanged, as a tool does that reads no EXIF)" if drawn.size == (height, width) else ""
+        turned = " (swapped, as by a tool that ignores EXIF)" if drawn.size == (height, width) else ""
         drawn_on = f"{drawn.size[0]}×{drawn.size[1]} pixels{turned}"
         raise AnnotationError(
-            f"its boxes were drawn on {drawn_on} and the image has {width}×{height}; restore the image that was "
+            f"its boxes were drawn on {drawn_on}, but the image has {width}×{height}; restore the image that was "
             "annotated, or annotate this one"
         )
     rows = []

@@ -94,12 +94,11 @@ def read(path: Path) -> Drawings:
         drawn += found
         if not found:
             name = task_names(row.get("data") or {} if whole else row, row.get("id"))[0]
-            problems.append(f"{name}: nobody has annotated it yet; submit it in Label Studio")
+            problems.append(f"{name}: not annotated yet; submit it in Label Studio")
     fields = {picture.field for picture, image in drawn if picture is not None and (image.boxes or image.defect)}
     bare = Counter(picture.field for picture, _ in drawn if picture is not None and picture.field not in fields)
     notes = [
-        f"{path}: no box is about the images of {field!r} ({count:,}); they are left out"
-        for field, count in bare.items()
+        f"{path}: no box refers to the {count:,} images of {field!r}; they are skipped" for field, count in bare.items()
     ]
     images = [image for picture, image in drawn if picture is None or picture.field in fields]
     return Drawings(path.parent, images, problems, notes)
@@ -177,7 +176,7 @@ def _from_task(row: dict[str, Any]) -> list[tuple[Picture | None, DrawnImage]]:
     if len(pictures) > 1:
         return _shared_out(pictures, drawn)
     if len({result.to_name for result in drawn}) > 1:
-        told = "its boxes belong to several images, of which the task names one; make a task of each image"
+        told = "its boxes belong to several images, but the task lists only one; create one task per image"
         return [(None, DrawnImage(names, defect=told))]
     return [(None, _drawn(names, [_with_frame(result) for result in drawn]))]
 
@@ -193,8 +192,8 @@ def _shared_out(pictures: list[Picture], results: list[_Result]) -> list[tuple[P
             own[mine[0]].append(_with_frame(result))
         else:
             defect = (
-                f"its task shows {len(pictures)} images and does not say which of them a box of {result.to_name!r} "
-                "belongs to; make a task of each image"
+                f"its task shows {len(pictures)} images and does not say which of them a box of "
+                f"{result.to_name!r} belongs to; create one task per image"
             )
     named = [(picture, names_in(picture.address) or (picture.address,)) for picture in pictures]
     return [
@@ -249,7 +248,7 @@ def _corners(region: _Region) -> Corners | str | None:
     """Return the box (XYXY) relative to the image, why it is unusable, or None for other results such as a choice."""
     if region.image_rotation or region.rotation:
         what = "image" if region.image_rotation else "box"
-        return f"it has a rotated {what}; turn it upright in Label Studio and draw again"
+        return f"it has a rotated {what}; redraw it upright in Label Studio"
     others = (region.rle, region.imageDataURL, region.vertices, region.sequence, region.radiusX)
     if region.keypointlabels or any(other is not None for other in others):
         return "it has a brush stroke, an ellipse, a point or a path; draw a box instead"

@@ -72,7 +72,7 @@ class ImageFinder:
         if match.rank < max(ranks):
             return self._nothing()
         if ranks.count(match.rank) > 1:
-            return replace(match, reason=f"{ranks.count(match.rank)} entries are about this image; keep one")
+            return replace(match, reason=f"{ranks.count(match.rank)} entries refer to this image; keep one")
         return match
 
     def _find(self, names: tuple[str, ...]) -> Match:
@@ -97,12 +97,12 @@ class ImageFinder:
             if len(best) == 1:
                 return Match(best[0], rank=(literal, False, -place, max(ranks)))
             if best:
-                reason = f"{best[0]} and {best[1]} could both be meant; name a narrower folder of images"
+                reason = f"it could be {best[0]} or {best[1]}; pass a narrower folder with --images"
                 answer = Match(None, reason)
         return answer
 
     def _nothing(self) -> Match:
-        return Match(None, f"no image of that name in {self._root}; restore it, or take it out of the annotations")
+        return Match(None, f"no image with that name in {self._root}; restore it, or remove it from the annotations")
 
 
 def spellings(names: tuple[str, ...]) -> list[str]:

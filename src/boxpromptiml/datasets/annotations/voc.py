@@ -41,7 +41,7 @@ def read(path: Path) -> Drawings:
         AnnotationError: the path does not exist.
     """
     if not path.exists():
-        raise AnnotationError(f"{path}: no such folder; name the annotations with --annotations")
+        raise AnnotationError(f"{path}: no such folder; pass the annotations with --annotations")
     root = path.parent if path.is_file() or path.name == "Annotations" else path
     folder = root / "Annotations" if (root / "Annotations").is_dir() else root
     files = [path] if path.is_file() else sorted(folder.rglob("*.xml"))
@@ -67,7 +67,7 @@ def write(
     refuse_shared_names(names.values())
     broken = [name for name in map(str, names.values()) if len(name.splitlines()) > 1]
     if broken:
-        raise AnnotationError(f"{broken[0]!r}: a list of names cannot hold this one; rename the file")
+        raise AnnotationError(f"{broken[0]!r}: this name cannot be stored in a list; rename the file")
     set_aside: list[str] = []
     listed: dict[str, list[str]] = {}
     with export_folder(out, overwrite) as folder:
@@ -112,11 +112,13 @@ def _drawn(file: Path, name: str, split: Split | None) -> DrawnImage:
     try:
         tree = parse(file).getroot()
     except DefusedXmlException:
-        return DrawnImage((name,), defect=f"{file}: declares entities, which annotations do not need; export it again")
+        return DrawnImage((name,), defect=f"{file}: declares XML entities, which are not allowed; export it again")
     except (ElementTree.ParseError, ValueError) as error:  # ValueError for an unknown encoding
-        return DrawnImage((name,), defect=f"{file}: not XML that can be read: {error}; export it again")
+        return DrawnImage((name,), defect=f"{file}: not valid XML: {error}; export it again")
     if tree.tag != "annotation":
-        return DrawnImage((name,), defect=f"{file}: holds <{tree.tag}> and not a VOC <annotation>; is --format right?")
+        return DrawnImage(
+            (name,), defect=f"{file}: contains <{tree.tag}> instead of a VOC <annotation>; check --format"
+        )
     called = PurePosixPath(
         (tree.findtext("filename") or "").strip().replace("\\", "/")
     ).name  # often a path on another machine
@@ -132,7 +134,7 @@ def _box(entry: ElementTree.Element, where: str) -> DrawnBox:
     numbers = [_number(entry, f"bndbox/{side}") for side in SIDES]
     labels = (name,) if name else ()
     if None in numbers:
-        return DrawnBox(labels, f"{where}: no bndbox of four numbers; add {' '.join(SIDES)}")
+        return DrawnBox(labels, f"{where}: no bndbox with four numbers; add {' '.join(SIDES)}")
     x1, y1, x2, y2 = cast(list[float], numbers)
     first = 0 if any("." in text for text in texts) else 1
     return DrawnBox(labels, (x1 - first, y1 - first, x2, y2))

@@ -74,7 +74,7 @@ def read(path: Path) -> Drawings:
         data, root = _DataYaml(), path
         folders = {folder: None for folder in sorted(path.rglob("images")) if folder.is_dir()} or {path: None}
     else:
-        raise AnnotationError(f"{path}: no such data set; name its folder or its data.yaml")
+        raise AnnotationError(f"{path}: no such data set; pass its folder or its data.yaml")
     for folder, split in folders.items():
         for image in list_images(folder):
             split_of.setdefault(image, split)
@@ -87,7 +87,7 @@ def read(path: Path) -> Drawings:
                 pictured = root / _swapped(file.relative_to(root).with_suffix(".*"), "labels", "images")
                 images.append(_drawn(pictured, file, root, lines, split))
     gone = {
-        split: f"{described}: {split} names {entry}, which is not there in {root}" for split, entry in missing.items()
+        split: f"{described}: {split} names {entry}, which does not exist in {root}" for split, entry in missing.items()
     }
     notes = [gone.pop("test")] if "test" in gone else []  # Roboflow names it even if there is no test split
     return Drawings(root, images, list(gone.values()), notes, inferred=True)
@@ -163,7 +163,7 @@ def _splits(
                         listed.setdefault(_listed_image(line.strip(), place, root), split)
     if missing and not folders and not listed:
         split, entry = next(iter(missing.items()))
-        raise AnnotationError(f"{described}: {split} names {entry}, which is not there in {root}; correct it")
+        raise AnnotationError(f"{described}: {split} names {entry}, which does not exist in {root}; correct it")
     return folders, listed, missing
 
 
@@ -252,20 +252,22 @@ class _Lines:
         except ValueError as error:
             return DrawnBox((), f"{where}: {error}; correct the line")
         if not (math.isfinite(number) and number >= 0 and number == int(number)):
-            return DrawnBox((), f"{where}: {fields[0]} is no number of a class; a line begins with one, from 0")
+            return DrawnBox((), f"{where}: {fields[0]} is not a class number; a line starts with one, counted from 0")
         if self.classes and int(number) not in self.classes:
             return DrawnBox((), f"{where}: class {number:g} has no name in data.yaml or classes.txt; add it there")
         label = (self.classes.get(int(number), f"{number:g}"),)
         values = values[:4] if self.keypoints else values
         strange = [value for value in values if not -TOLERANCE <= value <= 1 + TOLERANCE]  # also finds NaN
         if strange:
-            return DrawnBox(label, f"{where}: {strange[0]:g} is no share of the image; YOLO's numbers run from 0 to 1")
+            return DrawnBox(
+                label, f"{where}: {strange[0]:g} is not a share of the image; YOLO uses numbers from 0 to 1"
+            )
         if len(values) == 4:
             x, y, w, h = values
             return DrawnBox(label, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
         if len(values) >= 6 and len(values) % 2 == 0:
             return DrawnBox(label, around(list(zip(values[::2], values[1::2], strict=True))))
-        return DrawnBox(label, f"{where}: {len(fields)} numbers; a box has 5, a polygon an odd number from 7 on")
+        return DrawnBox(label, f"{where}: {len(fields)} numbers; a box has 5, a polygon 7 or a larger odd number")
 
 
 def _below_split(record: ImageRecord, root: Path) -> PurePosixPath:

@@ -67,7 +67,7 @@ def check(
     paths = list(dict.fromkeys(manifest if isinstance(manifest, list) else [manifest]))
     manifests = [read_manifest(path) for path in paths]
     if not any(found.records or found.set_aside for found in manifests):
-        raise InputError(f"{', '.join(map(str, paths))}: no image is listed; name a manifest with images")
+        raise InputError(f"{', '.join(map(str, paths))}: no image is listed; pass a manifest with images")
     folder = out or paths[0].with_name(f"{paths[0].stem}-check")
     settings = {"manifests": [relative_to(path, folder) for path in paths], **asdict(limits), "shown": shown}
     with run_folder(folder, SETTINGS, settings, RESULTS, overwrite):
@@ -81,7 +81,7 @@ def check(
     _print(report, folder)
     files = [file for _, record in listed for file in (record.path, record.mask_path) if file is not None]
     if others := named(beside([*files, *paths])):
-        print(f"not listed, and not looked at, beside the listed files: {others}")
+        print(f"ignored files beside the listed ones: {others}")
     return EXIT_CODES[report.verdict]
 
 

@@ -32,7 +32,7 @@ class Code:
 
 CODES = {
     "leak": Code(
-        "error", "the same photo as in another split", "take it out, or keep all images of one photo in one split"
+        "error", "the same photo as in another split", "remove it, or keep all images of one photo in one split"
     ),
     "nothing_usable": Code(
         "error", "a split without a usable image", "repair the images that are skipped, or add others"
@@ -52,27 +52,27 @@ CODES = {
     ),
     "unclear_orientation": Code(
         "warning",
-        "EXIF turns the image, and perhaps its mask",
-        "save both upright and without EXIF, so that they fit",
+        "EXIF rotates the image, and perhaps its mask",
+        "save both upright and without EXIF",
     ),
     "not_a_mask": Code(
         "warning",
         "the mask does not look like one: too dark, coloured, transparent, or a photo",
-        "export it in black and white, with 255 for manipulated: a 1 of 255 is black",
+        "export it in black and white, with 255 for manipulated (1 of 255 is black)",
     ),
     "empty_mask": Code(
-        "warning", "manipulated, and its mask is empty", "mark the image authentic, or name its right mask"
+        "warning", "manipulated, but its mask is empty", "mark the image authentic, or give the right mask"
     ),
     "full_mask": Code(
         "warning", "the mask covers nearly the whole image", "invert it if black means manipulated in this set"
     ),
     "authentic_with_mask": Code(
-        "warning", "authentic, and its mask shows a manipulation", "draw its boxes, or set mask_file to null"
+        "warning", "authentic, but its mask shows a manipulation", "draw its boxes, or set mask_file to null"
     ),
     "outside_boxes": Code("warning", "manipulated pixels outside every box", "draw a box around each region"),
     "empty_box": Code("warning", "a box without a manipulated pixel", "draw the box again, or delete it"),
-    "no_truth": Code("warning", "a manipulated test image without a mask", "name its mask, or move it to train"),
-    "contradiction": Code("warning", "the same file is marked both authentic and manipulated", "keep what is true"),
+    "no_truth": Code("warning", "a manipulated test image without a mask", "add its mask, or move it to train"),
+    "contradiction": Code("warning", "the same file is marked both authentic and manipulated", "keep the correct one"),
     "duplicate": Code("warning", "the same file as another image of its split", "keep one of them"),
     "near_duplicate": Code(
         "note", "the same photo as another image of its split", "keep one, unless they are different forgeries of it"

@@ -105,7 +105,7 @@ def _in_rows(tiles: Sequence[_Tile]) -> list[list[_Tile]]:
 def _sound(report: Report, entries: Sequence[Entry], shown: int) -> _Section:
     aside = {manifest: set(ids) for manifest, ids in report.set_aside.items()}
     sound = [entry for entry in entries if entry.record.image_id not in aside.get(str(entry.manifest), ())]
-    title = f"{report.verdict}: {report.images:,} images. Some of the sound ones, with boxes (yellow) and masks (red):"
+    title = f"{report.verdict}: {report.images:,} images. Some of the valid ones, with boxes (yellow) and masks (red):"
     return _Section(title, "#000000", _in_rows([_tile(entry) for entry in _evenly(sound, shown)]))
 
 

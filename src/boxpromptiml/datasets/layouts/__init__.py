@@ -69,8 +69,8 @@ def find_in(layout: LayoutName, root: Path) -> Found:
         InputError: a folder is missing, or there are no images.
     """
     if not root.exists():
-        raise InputError(f"{root}: not there; name what the data set was unpacked to")
+        raise InputError(f"{root}: does not exist; pass the folder that the data set was unpacked to")
     found = LAYOUTS[layout].find(root.resolve())
     if not found.images:
-        raise InputError(f"{root}: no image of the layout {layout} here; data/README.md shows its folders")
+        raise InputError(f"{root}: no image in the layout {layout} found; see data/README.md for its folders")
     return found

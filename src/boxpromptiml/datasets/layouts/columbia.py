@@ -53,7 +53,8 @@ def _without_copies(images: list[Path]) -> tuple[list[Path], list[Unpaired]]:
     copies = [image for image in images if image.suffix.lower() not in TIFF and image.stem in tiffs]
     counts = Counter(image.parent for image in copies)
     lines = [
-        f"{folder}: {count} copies of photos that are there as TIFF, which are used" for folder, count in counts.items()
+        f"{folder}: {count} copies of photos are ignored, because the TIFF files are used"
+        for folder, count in counts.items()
     ]
     return [image for image in images if image not in set(copies)], [
         Unpaired(f, line) for f, line in zip(counts, lines, strict=True)

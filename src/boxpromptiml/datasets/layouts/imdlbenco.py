@@ -28,7 +28,7 @@ def find(root: Path) -> Found:
     for name, mask_name in _rows(root):
         names = [name] if mask_name == AUTHENTIC else [name, mask_name]
         image, mask = folder / name, folder / mask_name if len(names) > 1 else None
-        reason = f"{image}: listed more than once in {root.name}; the first row counts" if image in listed else None
+        reason = f"{image}: listed more than once in {root.name}; using the first row" if image in listed else None
         reason = next((r for given in names if (r := _reason_against(folder, given))), reason)
         images.append(Unpaired(image, reason) if reason else ListedImage(image, mask, image.stem))
         listed.add(image)
@@ -43,11 +43,11 @@ def _rows(path: Path) -> list[tuple[str, str]]:
         return decode_json(path.read_bytes(), list[tuple[str, str]])
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f'{path}: not a list of [image, mask or "Negative"] ({error}); name such a JSON file'
+            f'{path}: not a list of [image, mask or "Negative"] ({error}); pass such a JSON file'
         ) from None
 
 
 def _reason_against(folder: Path, name: str) -> str | None:
     if ".." in Path(name).parts:
-        return f"{name}: leaves the folder of the list; use a name without '..'"
+        return f"{name}: points outside the folder of the list; use a name without '..'"
     return None if (folder / name).is_file() else f"{folder / name}: no such file; correct the list or restore the file"

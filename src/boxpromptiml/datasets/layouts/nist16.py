@@ -40,7 +40,7 @@ def find(root: Path) -> Found:
     listed: set[str] = set()
     for row in _rows(top / TABLE):
         probe = row["ProbeFileName"]
-        twice = f"{top / probe}: listed more than once in {TABLE.name}; the first row counts"
+        twice = f"{top / probe}: listed more than once in {TABLE.name}; using the first row"
         images.append(Unpaired(top / probe, twice) if probe in listed else _entry(top, row))
         listed.add(probe)
     return Found(top, images, [])
@@ -67,7 +67,7 @@ def _entry(top: Path, row: Mapping[str, str]) -> ListedImage | Unpaired:
     if not target:
         return ListedImage(image, None, group)
     if not row["ProbeMaskFileName"]:
-        return Unpaired(image, f"{image}: manipulated, but {TABLE.name} names no mask for it; it cannot be used")
+        return Unpaired(image, f"{image}: manipulated, but {TABLE.name} lists no mask for it; it cannot be used")
     kinds = [kind for name, kind in KINDS.items() if _says(row.get(f"IsManipulationType{name}", ""))]
     return ListedImage(image, top / row["ProbeMaskFileName"], group, kinds[0] if len(kinds) == 1 else None)
 

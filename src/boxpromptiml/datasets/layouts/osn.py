@@ -32,7 +32,7 @@ def find(root: Path) -> Found:
     """List the data set at ``root``."""
     folders = [path for path in (root, *sorted(root.rglob("*"))) if path.is_dir() and _on_a_network(path)]
     if not folders:
-        raise InputError(f"{root}: no folder such as Casia_Facebook here; data/README.md shows the set's folders")
+        raise InputError(f"{root}: no folder such as Casia_Facebook here; see data/README.md for the set's folders")
     images: list[ListedImage | Unpaired] = []
     strays: list[Unpaired] = []
     for folder in folders:

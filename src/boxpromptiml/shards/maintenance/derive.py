@@ -39,7 +39,7 @@ def derive(
         CacheError: ``out`` is not empty, a shard is damaged, or the cache cannot be written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CacheError(f"{out}: is there already; name a new folder for out")
+        raise CacheError(f"{out}: already exists; choose a new folder for --out")
     try:
         with atomic_folder(out) as partial:
             listed: set[SetAside] = set()
@@ -51,7 +51,7 @@ def derive(
             write_json(partial / SETTINGS, settings)
             return write_index(partial, stamp, [item for item in set_aside if item not in listed])
     except OSError as error:
-        raise CacheError(f"{out}: cannot be written ({error.strerror}); make room or choose another out") from None
+        raise CacheError(f"{out}: cannot be written ({error.strerror}); free space or choose another --out") from None
 
 
 def read_settings(cache: Path) -> dict[str, Any]:

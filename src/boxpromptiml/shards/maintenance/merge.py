@@ -31,7 +31,7 @@ def merge(caches: list[Path], out: Path) -> int:
         out: folder for the new cache.
     """
     if len(caches) < 2:
-        raise CacheError("one cache is no merging; name at least two, such as --caches '[first, second]'")
+        raise CacheError("merging needs at least two caches, such as --caches '[first, second]'")
     readers = [ShardReader(cache) for cache in caches]
     settings = _common_settings(caches, [reader.index.stamp for reader in readers])
     _refuse_duplicates(readers)
@@ -52,8 +52,8 @@ def _common_settings(caches: Sequence[Path], stamps: Sequence[Stamp]) -> dict[st
         for name in [*every[0], *settings]:
             if name not in OWN and settings.get(name) != every[0].get(name):
                 raise CacheError(
-                    f"{cache}: made with {name} {settings.get(name)}, but {caches[0]} with {every[0].get(name)}; make "
-                    "one of them again, or leave both as they are and train on the list of them"
+                    f"{cache}: made with {name} {settings.get(name)}, but {caches[0]} with {every[0].get(name)}; "
+                    "make one of them again, or train on a list of both instead"
                 )
     return {name: value for name, value in every[0].items() if name not in OWN}
 
@@ -64,6 +64,6 @@ def _refuse_duplicates(readers: Sequence[ShardReader]) -> None:
         twice = ids[counts > 1][0]
         where = " and ".join(str(reader.cache) for reader in readers if twice in reader.image_ids)
         raise CacheError(
-            f"{where}: both have image {twice}, {(counts > 1).sum()} images in all; leave the caches as they are and "
-            "train on the list of them, or give the images ids of their own with `boxpromptiml mixture`"
+            f"{where}: both contain image {twice} ({(counts > 1).sum()} shared images in all); train on a list "
+            "of the caches instead, or give the images unique ids with `boxpromptiml mixture`"
         )

@@ -41,11 +41,11 @@ def prune(
         known = set(there.tolist())
         unknown = [value for value in wanted if value not in known]
         if unknown:
-            raise CacheError(f"{cache}: has no {name} {unknown[0]}; `boxpromptiml cache info` shows what there is")
+            raise CacheError(f"{cache}: has no {name} {unknown[0]}; see `boxpromptiml cache info`")
     drop = np.isin(reader.image_ids, unwanted) | np.isin(reader.sources, sources or []) | (reader.confidence < below)
     if drop.all() or not drop.any():
         which = "every" if len(drop) and drop.all() else "no"
-        raise CacheError(f"{cache}: {which} sample would be left out; correct ids, sources or below")
+        raise CacheError(f"{cache}: {which} sample would be removed; correct --ids_file, --ids, --sources or --below")
     dropped = set(reader.image_ids[drop].tolist())
     old = reader.index.stamp
     stamp = replace(old, config_hash=content_hash({"pruned": old.config_hash, "without": sorted(dropped)}))

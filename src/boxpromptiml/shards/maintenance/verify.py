@@ -76,12 +76,12 @@ def verify(
         if settings is not None:
             genuine = _fits(settings, examined)
             if not genuine:
-                problems.append(Problem(SETTINGS, None, "is not what the shards were made with, by their stamp"))
+                problems.append(Problem(SETTINGS, None, "does not match the stamp of the shards"))
             if manifest:
                 if genuine and settings.get("manifest", file_sha256(manifest)) != file_sha256(manifest):
                     raise CacheError(
-                        f"{manifest}: not the manifest that {cache} was made from, or changed since; name that one, or "
-                        "leave --manifest out"
+                        f"{manifest}: not the manifest that {cache} was made from, or it changed since; pass the "
+                        "right one, or omit --manifest"
                     )
                 problems += _against_manifest(manifest, settings, examined, index)
         _report(cache, examined, problems, out, overwrite)
@@ -90,7 +90,7 @@ def verify(
         if not repair:
             return DAMAGED
         _repair(cache, settings, examined)
-    print(f"{cache}: what is whole was kept; {AGAIN}")
+    print(f"{cache}: the intact samples were kept; {AGAIN}")
     return REPAIRED
 
 
@@ -123,7 +123,7 @@ def _foreign(examined: Sequence[ExaminedShard]) -> dict[Path, str]:
     for shard in examined:
         own = asdict(shard.stamp) if shard.stamp else usual
         for name in [name for name in own if own[name] != usual[name]][:1]:
-            found[shard.path] = f"made with {name} {own[name] or 'none'}, and most with {usual[name] or 'none'}"
+            found[shard.path] = f"made with {name} {own[name] or 'none'}, but most shards with {usual[name] or 'none'}"
     return found
 
 
@@ -141,21 +141,21 @@ def _against_index(cache: Path, examined: Sequence[ExaminedShard], index: CacheI
     counts = {shard.path.name: len(shard.image_ids) for shard in examined if len(shard.image_ids) or not shard.damaged}
     names = [entry.name for entry in index.shards]
     if all(shard.stamp != index.stamp for shard in examined if shard.stamp):
-        yield Problem(INDEX, None, "has another stamp than its shards")
+        yield Problem(INDEX, None, "its stamp differs from that of its shards")
     there = {shard.path.name for shard in examined}
     for entry in index.shards:
         if entry.name not in there:
             yield Problem(entry.name, None, "missing")
         elif counts.get(entry.name, entry.samples) != entry.samples:
-            yield Problem(entry.name, None, f"{counts[entry.name]} samples where the index says {entry.samples}")
+            yield Problem(entry.name, None, f"{counts[entry.name]} samples, but the index lists {entry.samples}")
     for name in sorted(there - set(names)):
         yield Problem(name, None, "not in the index")
     if names != [path.name for path in shard_paths(cache).values()]:
-        yield Problem(INDEX, None, "lists other shards than there are, or in another order")
+        yield Problem(INDEX, None, "does not list the existing shards in their order")
     if index.samples != sum(entry.samples for entry in index.shards):
-        yield Problem(INDEX, None, f"says {index.samples} samples, and another sum over its shards")
+        yield Problem(INDEX, None, f"lists {index.samples} samples, but its shards add up to another number")
     if not {item for shard in examined for item in shard.set_aside} <= set(index.set_aside):
-        yield Problem(INDEX, None, "lacks images that shards list as skipped")
+        yield Problem(INDEX, None, "does not list images that shards list as skipped")
 
 
 def _against_manifest(
@@ -169,9 +169,9 @@ def _against_manifest(
     for image_id in sorted(wanted - there - {item.image_id for item in set_aside}):
         yield Problem(path.name, image_id, "missing in the cache")
     for image_id in sorted(there - wanted):
-        yield Problem(path.name, image_id, "in the cache, and not in the manifest")
+        yield Problem(path.name, image_id, "in the cache, but not in the manifest")
     if index and set(index.set_aside) != {*set_aside, *manifest.set_aside}:
-        yield Problem(INDEX, None, "its images skipped are not those of the manifest and the shards")
+        yield Problem(INDEX, None, "its skipped images are not those of the manifest and the shards")
 
 
 def _report(
@@ -183,7 +183,7 @@ def _report(
         print(f"{problem.file}: {image}{problem.what}", file=sys.stderr)
     if len(problems) > SHOWN:
         print(f"{len(problems) - SHOWN} more{f', see {out}' if out else '; --out FILE lists all'}", file=sys.stderr)
-    verdict = f"{len(problems)} problems; --repair true takes out what is damaged" if problems else "whole"
+    verdict = f"{len(problems)} problems; --repair removes damaged samples" if problems else "intact"
     print(f"{cache}: {samples} samples in {len(examined)} shards, {verdict}")
     if out:
         found = [asdict(problem) for problem in problems]

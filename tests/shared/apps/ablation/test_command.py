@@ -44,7 +44,7 @@ def test_the_study_of_real_forgeries_trains_shared_variants_once(monkeypatch, ca
 def test_an_unknown_study_and_an_empty_list_of_seeds_are_refused(studies, base, tmp_path):
     with pytest.raises(InputError, match="no study beta; the config has components, alpha"):
         ablation(base, tmp_path, studies, only=["beta"])
-    with pytest.raises(InputError, match="needs a seed"):
+    with pytest.raises(InputError, match="needs at least one seed"):
         ablation(base, tmp_path, studies, seeds=[])
 
 
@@ -53,5 +53,5 @@ def test_failed_runs_set_the_exit_code_and_leave_tables_of_the_others(studies, b
     assert ablation(base, tmp_path / "out", studies, seeds=[0], only=["alpha"]) == 3
     said = capsys.readouterr().out
     assert "Not finished: 0.5, 0.7." in said
-    assert "`fit` ended with 1" in said
+    assert "`fit` exited with 1" in said
     assert json.loads((tmp_path / "out/ablation.json").read_text())["studies"]["alpha"]["rows"] == []

@@ -74,7 +74,7 @@ def test_pooled_sets_have_a_row_in_which_every_image_counts_the_same(study, tmp_
 
 
 def test_a_set_without_scores_is_refused(study, files):
-    with pytest.raises(InputError, match="no scores on smae; the runs were scored on: same, other"):
+    with pytest.raises(InputError, match="no scores for smae; the runs have scores for: same, other"):
         answer(replace(study, pools={"both": ["smae", "other"]}), files)
 
 

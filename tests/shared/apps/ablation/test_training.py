@@ -67,7 +67,7 @@ def test_runs_with_other_settings_are_refused_or_replaced_but_not_resumed(studie
     own = runs[0].folder / "notes.txt"
     own.touch()
     others = runs_of(studies, base, tmp_path, {"trainer.max_epochs": 9})
-    with pytest.raises(InputError, match=r"3 runs that were made with other settings.*--overwrite true"):
+    with pytest.raises(InputError, match=r"3 runs that were made with other settings.*--overwrite"):
         replace_others(others, overwrite=False)
     assert checkpoint.exists()
     capsys.readouterr()
@@ -107,7 +107,7 @@ def test_a_failing_run_is_named_and_the_others_continue(studies, base, tmp_path,
     runs = runs_of(studies, base, tmp_path)
     broken = type(runs[0])(**{f: getattr(runs[0], f) for f in runs[0].__slots__} | {"arguments": ("fail",)})
     (line,) = train_and_test([broken, *runs[1:]], 1)
-    assert f"{broken.folder}: `fit` ended with 1; {broken.folder}/log.txt says why" in line
+    assert f"{broken.folder}: `fit` exited with 1; see {broken.folder}/log.txt" in line
     assert "no such thing" in (broken.folder / "log.txt").read_text()
     assert all(run.scores.exists() for run in runs[1:])
 
@@ -127,7 +127,7 @@ def test_inputs_are_made_once_and_remade_when_their_commands_change(tmp_path, ca
     assert [words for words, _ in called()] == [["synthesize", "--size", "64"], ["redraw", "--out", "a b.json"]]
     make_inputs({"photos": ["synthesize --size 32"]}, tmp_path / "inputs")
     assert len(called()) == 3
-    with pytest.raises(InputError, match=r"input photos: `fail` ended with 1"):
+    with pytest.raises(InputError, match=r"input photos: `fail` exited with 1"):
         make_inputs({"photos": ["fail"]}, tmp_path / "inputs")
 
 

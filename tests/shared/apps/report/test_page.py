@@ -251,7 +251,7 @@ def test_an_unreadable_photo_is_named_and_the_rest_is_shown(run, capsys):
     assert report(run) == 3
     assert "photo7.jpg" in capsys.readouterr().out
     page = Page(run / "report.html")
-    assert "not an image that can be read" in page.said()
+    assert "not a readable image" in page.said()
     assert page.picture("truth", "photo6").any()
 
 
@@ -295,7 +295,7 @@ def test_every_validation_set_has_its_row(run):
 
 
 def test_an_empty_folder_is_refused_in_one_line(tmp_path):
-    with pytest.raises(InputError, match="no result in this folder"):
+    with pytest.raises(InputError, match="no results in this folder"):
         report(tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -320,7 +320,7 @@ def test_an_earlier_report_is_rewritten_and_a_foreign_file_is_not_replaced(run, 
     for name in ("page.html", "metrics.json"):
         ours = (page.parent / name).read_bytes()
         (page.parent / name).write_text("somebody's")
-        with pytest.raises(InputError, match=rf"{name}: is there, .* --overwrite true"):
+        with pytest.raises(InputError, match=rf"{name}: already exists .* --overwrite"):
             report(run, page)
         assert (page.parent / name).read_text() == "somebody's"
         (page.parent / name).write_bytes(ours)

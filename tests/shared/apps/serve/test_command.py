@@ -40,7 +40,7 @@ def test_it_serves_until_it_is_stopped(model):
 def test_opening_it_to_other_machines_prints_a_warning(model, host, warned, capsys, monkeypatch):
     monkeypatch.setattr("boxpromptiml.apps.serve.command.server", lambda app, limits: SimpleNamespace(run=print))
     assert main(["serve", "--checkpoint", str(model), "--host", host, "--port", "0"]) == 0
-    assert ("whoever reaches this machine can use the service" in capsys.readouterr().err) == warned
+    assert ("anyone who can reach this machine can use the service" in capsys.readouterr().err) == warned
 
 
 def test_a_port_in_use_is_reported(model, capsys):

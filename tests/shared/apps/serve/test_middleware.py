@@ -8,7 +8,7 @@ def test_other_host_names_and_other_origins_are_refused(send, photo_file):
     assert send("GET", "/health", host="evil.example").status == 403
     refused = send("POST", "/localize", photo_file.read_bytes(), origin="https://evil.example")
     assert refused.status == 403
-    assert refused.content == {"error": "Other pages may not use this one."}
+    assert refused.content == {"error": "Requests from other pages are refused."}
 
 
 @pytest.mark.parametrize("path", ["/health", "/docs", "/nothing"])

@@ -52,9 +52,9 @@ def test_the_photo_may_be_the_raw_body(send, photo_file, kind):
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("?threshold=50", "threshold is 50; name a probability from 0 to below 1, such as 0.5 for 50 %"),
-        ("?treshold=0.3", "there is no option 'treshold'; there are: mask, probability, threshold"),
-        ("?threshold=nan", "threshold is nan; name a probability"),
+        ("?threshold=50", "threshold is 50; use a probability from 0 to below 1, such as 0.5 for 50 %"),
+        ("?treshold=0.3", "unknown option 'treshold'; the options are: mask, probability, threshold"),
+        ("?threshold=nan", "threshold is nan; use a probability"),
         ("?mask=svg", "mask: "),
         ("?probability=x", "probability: "),
     ],
@@ -137,5 +137,5 @@ def test_a_failure_is_reported_without_its_traceback(start, localizer, photo_fil
     with start(localizer, RequestLimits()) as send:
         reply = send.photo(photo_file.read_bytes())
     assert reply.status == 500
-    assert reply.content == {"error": "the service failed; its log says why"}
+    assert reply.content == {"error": "internal error; see the service's log"}
     assert "IndexError" in capsys.readouterr().err

@@ -52,7 +52,7 @@ def test_without_an_account_nothing_is_tried(no_account, capsys):
     assert main(["workspace"]) == 2
     message = capsys.readouterr().err
     assert "wandb login" in message
-    assert "--dry_run true" in message
+    assert "--dry_run" in message
     assert message.count("\n") == 1
 
 
@@ -63,7 +63,7 @@ def test_a_refusal_by_the_server_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(command, "has_account", lambda: True)
     monkeypatch.setattr(wandb, "Api", refuse)
     assert main(["workspace"]) == 2
-    assert "(permission denied); check network" in capsys.readouterr().err
+    assert "(permission denied); check the network" in capsys.readouterr().err
 
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch, capsys):

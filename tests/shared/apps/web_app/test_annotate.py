@@ -57,7 +57,7 @@ def test_unreadable_photos_are_reported_and_skipped(desk):
     canvas, place, _, reply, _ = show_next(desk, 0)
     assert place == 2
     assert canvas is not None
-    assert "left out: b.png: not an image" in reply
+    assert "left out: b.png: not a readable image" in reply
     empty, place, title, reply, _ = show(desk, 1)
     assert empty is None
     assert "b.png" in title
@@ -169,7 +169,7 @@ def test_the_keyboard_alone_is_enough(visit, serve, until, folder, desk):
         wait_for(page, 3, "c")
         assert "c.png" not in labels(folder)
         page.keyboard.press("ArrowLeft")
-        page.wait_for_selector("#reply >> text=not an image that can be read")
+        page.wait_for_selector("#reply >> text=not a readable image")
         page.keyboard.press("ArrowLeft")
         wait_for(page, 1, "a")
         page.keyboard.press("r")
@@ -201,7 +201,7 @@ def test_proposed_boxes_are_accepted_with_one_key_or_corrected(visit, serve, unt
         page.keyboard.press("ArrowLeft")
         wait_for(page, 2, names[1])
         page.keyboard.press("Enter")
-        page.wait_for_selector("#reply >> text=1 of 3 proposed boxes were accepted as they stood")
+        page.wait_for_selector("#reply >> text=1 of 3 proposed boxes were accepted unchanged")
         assert "boxpromptiml pseudomasks" in page.inner_text("#reply")
 
 

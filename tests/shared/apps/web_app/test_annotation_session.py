@@ -180,7 +180,7 @@ def test_the_folder_is_locked_during_a_session(folder):
         program += "with opened(Path(sys.argv[1])): pass"
         answer = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True)
         assert LockedError.__name__ in answer.stderr
-        assert "is at work there" in answer.stderr
+        assert "in use by" in answer.stderr
     with opened(folder):
         pass
 

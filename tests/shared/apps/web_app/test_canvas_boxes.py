@@ -60,7 +60,7 @@ def test_boxes_are_clipped_to_the_photo_and_specks_dropped(photo):
     ],
 )
 def test_anything_but_boxes_is_refused_with_a_message(photo, payload):
-    with pytest.raises(AnnotationSessionError, match=r"reload the page|draw coarse ones"):
+    with pytest.raises(AnnotationSessionError, match=r"reload the page|draw fewer, coarser ones"):
         drawn_boxes(payload, photo)
 
 

@@ -41,7 +41,7 @@ def test_a_missing_checkpoint_is_named(tmp_path):
 
 
 def test_proposals_without_a_student_are_refused(tmp_path):
-    with pytest.raises(InputError, match="proposals come from a student"):
+    with pytest.raises(InputError, match="proposals need a student"):
         command.app(checkpoint=None, photos=tmp_path, proposals=1.0, open_browser=False)
 
 

@@ -50,7 +50,7 @@ def test_it_listens_on_this_machine_only(address):
 
 def test_a_port_in_use_is_named(address):
     with (
-        pytest.raises(InputError, match=r"127.0.0.1, port \d+: taken, .* name another --port"),
+        pytest.raises(InputError, match=r"127.0.0.1, port \d+: the port is in use, .* choose another --port"),
         served(Contents(), port=urlsplit(address).port),
     ):
         pass

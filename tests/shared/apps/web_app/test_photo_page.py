@@ -28,7 +28,7 @@ def test_it_describes_the_photo_the_student_and_the_limits(localizer, upload):
     digest = hashlib.sha256(upload.read_bytes()).hexdigest()
     view = consume(localizer, upload, "mine.jpg")
     page = photo_page(view, 0.0, StudentFacts.of(localizer, "released"))
-    facts = ("mine.jpg", "60 × 80 pixels", "80 × 60 pixels, RGB", "6, to be turned clockwise", "quality 83, 4:4:4")
+    facts = ("mine.jpg", "60 × 80 pixels", "80 × 60 pixels, RGB", "6, to be rotated clockwise", "quality 83, 4:4:4")
     for words in (*facts, digest, localizer.weights_sha256(), "of a test", "generated images", "0.40"):
         assert words in page, words
     assert "set by hand" in page
@@ -52,4 +52,4 @@ def test_a_photo_without_a_file_and_without_regions(localizer):
     view = look(localizer, np.zeros((30, 40, 3), np.uint8), "example")
     page = photo_page(view, 0.99, StudentFacts.of(localizer, "mine"))
     assert "Nothing in this photo is above the threshold" in page
-    assert "an example that comes with the package" in page
+    assert "the packaged example" in page

@@ -119,7 +119,7 @@ def test_proposals_can_be_accepted_only_after_they_were_shown(session, folder, c
     proposals = Proposals(BrightIsForged(), session)
     place = shown(session, proposals, "a.png")
     clock.now += LOOK_SECONDS / 2
-    with pytest.raises(AnnotationSessionError, match="only just proposed"):
+    with pytest.raises(AnnotationSessionError, match="proposed a moment ago"):
         session.accept(place, session.boxes(place))
     assert labels(folder) == {}
     clock.now += LOOK_SECONDS
@@ -158,12 +158,12 @@ def test_statistics_compare_photos_with_and_without_proposals(session, folder, c
     assert (found.offered, found.kept) == (2, 1)
     line = summary(session.outcomes())
     assert "with proposals 3.0 s (3 photos), without 9.0 s (1 photo)" in line
-    assert "1 of 2 proposed boxes were accepted as they stood" in line
+    assert "1 of 2 proposed boxes were accepted unchanged" in line
 
 
 def test_without_proposals_no_statistics_mention_them():
     assert summary([Outcome(3.0, None, Label())]) == ""
-    assert "without none was annotated" in summary([Outcome(3.0, Label(), Label(authentic=True))])
+    assert "none annotated without" in summary([Outcome(3.0, Label(), Label(authentic=True))])
 
 
 def test_a_share_below_one_leaves_photos_for_comparison(tmp_path):

@@ -121,4 +121,4 @@ def test_without_its_photo_a_sample_cannot_be_fixed_and_the_page_says_so(visit, 
         page = visit(address)
         page.wait_for_selector("#sample >> text=1 of 6")
         page.click("text=Fix its boxes")
-        page.wait_for_selector("#detail >> text=With the folder of its photos beside it")
+        page.wait_for_selector("#detail >> text=With the folder of its photos")

@@ -18,7 +18,7 @@ def test_the_card_of_a_saved_student_is_read(localizer, tmp_path):
     assert facts.sha256 == localizer.weights_sha256()
     assert facts.threshold == localizer.threshold
     (limit,) = facts.limits
-    assert limit.startswith("It finds what its training set held.")
+    assert limit.startswith("It finds the kinds of manipulation that its training set contained.")
 
 
 def test_a_missing_card_is_reported(localizer, tmp_path):

@@ -45,7 +45,7 @@ def test_unambiguous_annotations_pass(given):
 
 def test_ignored_boxes_are_reported():
     assert not_counted(drawings(BOX, FACE, NOTHING).images, ["forged"]) == [
-        "2 boxes do not count, of other labels: face (1), without a label (1)"
+        "2 boxes with other labels are ignored: face (1), without a label (1)"
     ]
     assert not_counted(drawings(BOX, FACE).images, None) == []
 
@@ -64,4 +64,4 @@ def test_a_split_labelled_authentic_only_by_missing_boxes_is_reported():
 
 def test_many_boxes_over_the_border_are_reported():
     assert cut_off(1, 3) == cut_off(0, 0) == []
-    assert "2 of 3 boxes reach over the border" in cut_off(2, 3)[0]
+    assert "2 of 3 boxes extend beyond their images" in cut_off(2, 3)[0]

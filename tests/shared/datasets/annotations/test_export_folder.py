@@ -29,7 +29,7 @@ def test_a_folder_that_is_not_an_export_is_never_touched(tmp_path, overwrite):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     for out in (tmp_path / "full", tmp_path / "full" / "file"):
-        with pytest.raises(AnnotationError, match="nor an export"), export_folder(out, overwrite):
+        with pytest.raises(AnnotationError, match="nor an earlier export"), export_folder(out, overwrite):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 

@@ -84,11 +84,11 @@ def test_yolo_of_roboflow_without_its_test_split(tmp_path, pictured, imported):
     code, found, said = imported("yolo", tmp_path)
     assert (code, found) == (0, {"train/images/a.jpg": ([BOX], "train"), "valid/images/b.jpg": ([BOX], "val")})
     assert said.startswith("note: ")
-    assert "test names ../test/images, which is not there" in said
+    assert "test names ../test/images, which does not exist" in said
     (tmp_path / "data.yaml").write_text(yaml.replace("../valid", "../elsewhere"))
     code, found, said = imported("yolo", tmp_path)
     assert (code, len(found)) == (3, 1)
-    assert "val names ../elsewhere/images, which is not there" in said
+    assert "val names ../elsewhere/images, which does not exist" in said
 
 
 def test_pascal_voc_of_cvat(tmp_path, pictured, imported):
@@ -192,8 +192,8 @@ def test_yolo_keypoints_are_not_taken_for_a_polygon(tmp_path, pictured, imported
     [
         ({"categories": [], "annotations": [{"image_id": 0, "category_id": n, "bbox": [1, 2, 30, 40]} for n in (1, 2)]},
          "its boxes have 2 labels, 1 (1), 2 (1)"),
-        ({"categories": COCO["categories"] + [{"id": 1, "name": "face"}]}, "categories holds id 1 more than once"),
-        ({"images": COCO["images"] * 2}, "images holds id 0 more than once"),
+        ({"categories": COCO["categories"] + [{"id": 1, "name": "face"}]}, "categories contains id 1 more than once"),
+        ({"images": COCO["images"] * 2}, "images contains id 0 more than once"),
         ({"images": [COCO["images"][0] | {"width": "100"}]}, "$.images[0].width"),
         ({"annotations": [COCO["annotations"][0] | {"bbox": ["10", 2, 3, 4]}]}, "$.annotations[0].bbox[0]"),
         ({"annotations": None}, "none of its 1 images has a box"),
@@ -243,7 +243,7 @@ def test_ids_beyond_64_bits_are_renumbered(tmp_path, pictured, imported):
     content = COCO | {"images": [COCO["images"][0] | {"id": 2**70}]}
     content["annotations"] = [COCO["annotations"][0] | {"image_id": 2**70}]
     path = fill(pictured(tmp_path, "a_jpg.rf.0b5c7a.jpg"), **{"set.json": content}) / "set.json"
-    with pytest.raises(InputError, match="is no whole number of 64 bits; `boxpromptiml import_boxes"):
+    with pytest.raises(InputError, match="is not a 64-bit integer; `boxpromptiml import_boxes"):
         read_manifest(path)
     assert len(imported("coco", path)[1]) == 1
 
@@ -274,4 +274,4 @@ def test_boxes_of_larger_images_are_reported(tmp_path, pictured, imported):
     fill(pictured(tmp_path, *(f"{i}.jpg" for i in range(3))), **{"set.json": content})
     code, found, said = imported("coco", tmp_path / "set.json")
     assert (code, len(found)) == (3, 2)
-    assert "note: 2 of 2 boxes reach over the border of their images; were they drawn on larger ones?" in said
+    assert "note: 2 of 2 boxes extend beyond their images; check that they were drawn on these" in said

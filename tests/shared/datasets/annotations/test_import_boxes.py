@@ -72,11 +72,11 @@ def test_boxes_become_a_manifest(tmp_path, pictured, capsys):
         (
             {"width": 80, "height": 100},
             [1, 1, 5, 5],
-            "drawn on 80×100 pixels (exchanged, as a tool does that reads no EXIF)",
+            "drawn on 80×100 pixels (swapped, as by a tool that ignores EXIF)",
         ),
         ({"file_name": ""}, [1, 1, 5, 5], "an image without a name"),
-        ({"file_name": "gone.jpg"}, [1, 1, 5, 5], "no image of that name"),
-        ({"file_name": "good.jpg"}, [1, 1, 5, 5], "2 entries are about this image"),
+        ({"file_name": "gone.jpg"}, [1, 1, 5, 5], "no image with that name"),
+        ({"file_name": "good.jpg"}, [1, 1, 5, 5], "2 entries refer to this image"),
         ({"file_name": "cut.jpg"}, [1, 1, 5, 5], "the file is empty"),
         ({"authentic": True}, [1, 1, 5, 5], "marked authentic"),
     ],
@@ -110,7 +110,7 @@ def test_only_the_named_labels_count(tmp_path, pictured, capsys):
     _, records, said = imported(path, tmp_path / "out.json", capsys, labels=["splice"])
     assert records["a.jpg"].boxes_xyxy.tolist() == [[1, 1, 6, 6]]
     assert [line.split(":")[0] for line in said] == ["b.jpg"]
-    with pytest.raises(InputError, match="no box has the label 'slice'; there are: face, splice"):
+    with pytest.raises(InputError, match="no box has the label 'slice'; the labels are: face, splice"):
         import_boxes("coco", path, tmp_path / "out.json", labels=["slice"])
 
 
@@ -169,10 +169,10 @@ def test_import_into_a_manifest_skips_contradictions(tmp_path, before, capsys):
     path = coco(tmp_path / "boxes.json", names, boxes)
     _, records, said = imported(path, tmp_path / "after.json", capsys, into=before)
     assert [line.split(";")[0] for line in said] == [
-        f"Au/a.jpg: it has a box and is marked authentic in {before}",
+        f"Au/a.jpg: it has a box but is marked authentic in {before}",
         "Tp/b.jpg: it has no box any more",
         "Tp/c.jpg: its boxes were drawn on 50×80 pixels and the image has 100×80",
-        f"new.jpg: no image of that name in {before.parent}",
+        f"new.jpg: no image with that name in {before.parent}",
     ]
     assert list(records) == ["a.jpg"]
     _, records, said = imported(path, tmp_path / "after.json", capsys, into=before, unboxed="authentic")
@@ -182,7 +182,7 @@ def test_import_into_a_manifest_skips_contradictions(tmp_path, before, capsys):
 
 def test_conflicting_arguments_are_refused(tmp_path, before):
     path = coco(tmp_path / "boxes.json", {"Tp/a.jpg": {}}, [("Tp/a.jpg", [1, 1, 5, 5], "f")])
-    with pytest.raises(InputError, match="leave out --images"):
+    with pytest.raises(InputError, match="omit --images"):
         import_boxes("coco", path, tmp_path / "out.json", into=before, split="val")
     with pytest.raises(InputError, match="write to another file"):
         import_boxes("coco", path, before, into=before)
@@ -233,7 +233,7 @@ def test_the_exit_code_tells_complete_partial_and_failed_imports_apart(tmp_path,
     out.write_bytes(whole)
     (tmp_path / "a.jpg").unlink()
     assert main(command) == 2
-    assert "2 annotated images and none that can be used" in capsys.readouterr().err
+    assert "none of its 2 annotated images can be used" in capsys.readouterr().err
     path.write_text('{"images": [],\n"annotations": [}')
     assert main(command) == 2
     said = capsys.readouterr().err.splitlines()

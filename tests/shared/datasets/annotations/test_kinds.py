@@ -57,7 +57,7 @@ KINDS = {
     ),
     "pixels instead of shares": (
         PLAIN.replaced(boxes=([("forged", scaled(100, 80, 100, 80))], [FULL])),
-        every("outside the image", yolo="is no share of the image"),
+        every("outside the image", yolo="is not a share of the image"),
     ),
     "two corners as x y width height": (
         PLAIN.replaced(boxes=([("forged", (50, 40, 140, 110))], [("forged", (60, 30, 130, 90))])),
@@ -79,15 +79,15 @@ KINDS = {
     ),
     "rotated": (
         PLAIN.replaced(rotation=12.5),
-        every("rotated", voc="no bndbox of four numbers", yolo=Never("oriented boxes are four corners")),
+        every("rotated", voc="no bndbox with four numbers", yolo=Never("oriented boxes are four corners")),
     ),
     "a number that is none": (
         PLAIN.replaced(boxes=([("forged", (float("nan"), 20, 40, 60))], [FULL])),
-        every("is not a number", yolo="nan is no share"),
+        every("is not a number", yolo="nan is not a share"),
     ),
     "a reversed box": (
         PLAIN.replaced(boxes=([("forged", (40, 20, 10, 60))], [FULL])),
-        every("a reversed box", yolo="is no share"),
+        every("a reversed box", yolo="is not a share"),
     ),
     "drawn on another size": (
         PLAIN.replaced(size=(200, 160)),
@@ -100,10 +100,10 @@ KINDS = {
     "one image twice": (
         PLAIN.replaced(twice=True),
         every(
-            "2 entries are about this image",
+            "2 entries refer to this image",
             manifest=Never("two entries may be two samples; check names the file"),
             yolo=Never("its list names a file once more"),
-            json_min="2 entries are about this image",
+            json_min="2 entries refer to this image",
         ),
     ),
     "a name with a drive": (PLAIN.replaced(names=("D:\\set\\images\\a.jpg", "b.jpg")), every(READ, manifest=OPENED)),
@@ -133,12 +133,12 @@ KINDS = {
     ),
     "no name": (
         PLAIN.replaced(names=("", "b.jpg")),
-        every("without a name", manifest=OPENED, label_studio="task 0", json_min="task 0", voc="no image of that name",
+        every("has no name", manifest=OPENED, label_studio="task 0", json_min="task 0", voc="no image with that name",
               yolo=Never("an empty line of a list is none")),
     ),
     "a name that nothing has": (
         PLAIN.replaced(names=("gone.jpg", "b.jpg")),
-        every("no image of that name", manifest=Never("it opens no image; check does")),
+        every("no image with that name", manifest=Never("it opens no image; check does")),
     ),
 }  # fmt: skip
 
@@ -168,7 +168,7 @@ def test_the_option_named_in_an_ambiguity_error_resolves_it(tmp_path, capsys, re
     several = KINDS["several labels"][0]
     outcome = read_with(reader, tmp_path / "labels", several, capsys, labels=["forged"])
     assert outcome.boxes == BOTH
-    assert "1 boxes do not count, of other labels: face (1)" in outcome.output
+    assert "1 boxes with other labels are ignored: face (1)" in outcome.output
     bare = read_with(reader, tmp_path / "bare", KINDS["nothing is labelled"][0], capsys, unboxed="authentic")
     assert bare.authentic == {"a.jpg", "b.jpg"}
     if reader in ("coco", "into", "voc"):

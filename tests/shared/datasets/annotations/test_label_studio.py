@@ -120,7 +120,7 @@ def test_skipped_open_and_empty_tasks_are_distinguished(tmp_path):
     assert ["skipped in Label Studio" in (image.defect or "") for image in drawings.images] == [True, False]
     assert drawings.images[1].boxes == []
     assert not drawings.images[1].authentic
-    assert drawings.problems == ["data/upload/3/1a2b3c4d-a.jpg: nobody has annotated it yet; submit it in Label Studio"]
+    assert drawings.problems == ["data/upload/3/1a2b3c4d-a.jpg: not annotated yet; submit it in Label Studio"]
     assert len(exported(tmp_path, ROW, ROW | {"id": 9, "annotation_id": None, "label": []}).problems) == 1
 
 
@@ -203,7 +203,7 @@ def test_an_original_photo_shown_for_comparison_is_left_out(tmp_path):
     drawings = exported(tmp_path, task(of("image")) | {"data": data[0]}, task() | {"data": data[1]})
     assert lefts(drawings) == {"a.jpg": [0.2], "b.jpg": []}
     assert drawings.notes == [
-        f"{tmp_path / 'export.json'}: no box is about the images of 'original' (2); they are left out"
+        f"{tmp_path / 'export.json'}: no box refers to the 2 images of 'original'; they are skipped"
     ]
 
 

@@ -111,7 +111,7 @@ def test_a_foreign_path_in_filename_is_not_followed(tmp_path):
 @pytest.mark.parametrize("text", [BOMB, OUTSIDE])
 def test_xml_entities_are_refused(tmp_path, text):
     (only,) = read(saved(tmp_path, a=text)).images
-    assert only.defect == f"{tmp_path / 'a.xml'}: declares entities, which annotations do not need; export it again"
+    assert only.defect == f"{tmp_path / 'a.xml'}: declares XML entities, which are not allowed; export it again"
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_xml_entities_are_refused(tmp_path, text):
     [
         ("<annotation>\n<object>\n</annotation>", "mismatched tag: line 3, column 2"),
         ("", "no element found: line 1"),
-        ("<annotations><image/></annotations>", "holds <annotations> and not a VOC <annotation>"),
-        ('<?xml version="1.0" encoding="utf-32"?><annotation/>', "not XML that can be read"),
+        ("<annotations><image/></annotations>", "contains <annotations> instead of a VOC <annotation>"),
+        ('<?xml version="1.0" encoding="utf-32"?><annotation/>', "not valid XML"),
     ],
 )
 def test_a_broken_file_costs_one_image(tmp_path, text, words):
@@ -133,7 +133,7 @@ def test_a_broken_file_costs_one_image(tmp_path, text, words):
 def test_objects_without_four_numbers_are_named(tmp_path):
     for text in (boxed(1, "", 5, 5), boxed(1, "two", 5, 5), "<annotation><object/></annotation>"):
         (only,) = read(saved(tmp_path, a=text)).images
-        assert "a.xml object 1: no bndbox of four numbers" in only.boxes[0].corners
+        assert "a.xml object 1: no bndbox with four numbers" in only.boxes[0].corners
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -35,6 +35,6 @@ def test_measurements_give_the_expected_finding(record, facts, codes, limits):
 
 def test_limits_are_applied(limits):
     entry = Entry(Path("set.json"), MANIPULATED, Facts(mask_share=0.5, outside_share=0.3))
-    assert [finding.text for finding in judge(entry, limits)] == ["30% of its manipulated pixels lie in no box"]
+    assert [finding.text for finding in judge(entry, limits)] == ["30% of its manipulated pixels lie outside every box"]
     assert not list(judge(entry, replace(limits, outside=0.5)))
     assert [finding.code for finding in judge(entry, Limits(0.1, 0.5, 14, True))] == ["full_mask"]

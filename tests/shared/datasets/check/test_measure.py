@@ -47,10 +47,10 @@ def test_problems_name_the_sizes(clean):
     facts = measure(replace(clean.records[0], height=90))
     assert (facts.problem, facts.detail) == (
         "size_mismatch",
-        "the image is 96×80 and the manifest says 96×90; "
+        "the image is 96×80 but the manifest says 96×90; "
         "correct the manifest, and draw the boxes again if they were drawn at another size",
     )
     images.write_mask(clean.folder / "1_mask.png", np.ones((40, 96), bool))
     facts = measure(clean.records[0])
     assert facts.problem == "mask_size_mismatch"
-    assert "1_mask.png: the mask is 96×40 and its image 96×80" in facts.detail
+    assert "1_mask.png: the mask is 96×40, but its image is 96×80" in facts.detail

@@ -20,7 +20,7 @@ def test_both_suffixes_a_third_mask_name_and_a_rotated_mask(tree, prepared, grou
     assert set(outcome.forged) == {f"Tp/{TIF}.tif", f"Tp/{JPG}.jpg", f"Tp/{OTHER}.jpg"}
     assert {record.split for record in outcome.records.values()} == {"train"}
     (aside,) = outcome.lines("skipped")
-    assert f"{TURNED}_gt.png: the mask is 16×24 and its image 24×16, another shape" in aside
+    assert f"{TURNED}_gt.png: the mask is 16×24, but its image is 24×16, a different shape" in aside
     assert outcome.code == 3
     assert groups(casia_v2.find(tree.root))[f"{JPG}.jpg"] == groups(casia_v2.find(tree.root))["Au_pla_00005.jpg"]
 

@@ -43,8 +43,8 @@ def test_jpeg_copies_beside_the_tiffs_are_ignored(tree, prepared):
     assert {name.rpartition(".")[2] for name in outcome.records} == {"tif"}
     assert len(outcome.records) == 3
     assert [line[line.index("4cam") :] for line in outcome.lines("skipped")] == [
-        "4cam_splc/0jpg: 2 copies of photos that are there as TIFF, which are used",
-        "4cam_auth/0jpg: 1 copies of photos that are there as TIFF, which are used",
+        "4cam_splc/0jpg: 2 copies of photos are ignored, because the TIFF files are used",
+        "4cam_auth/0jpg: 1 copies of photos are ignored, because the TIFF files are used",
     ]
 
 

@@ -21,8 +21,8 @@ def test_forged_masks_are_used_unless_their_size_differs(tree, miniature, prepar
     assert outcome.authentic == {"image/1.tif", "image/2.tif", "image/41.tif", "image/95.tif"}
     assert {record.kind for record in outcome.forged.values()} == {"copy_move"}
     scaled, other = outcome.lines("skipped")
-    assert "41forged.tif: the mask is 48×32 and its image 24×16; export the mask at the image's size" in scaled
+    assert "41forged.tif: the mask is 48×32, but its image is 24×16; export the mask at the image's size" in scaled
     assert "--mismatched resize" in scaled
-    assert "95forged.tif: the mask is 40×16 and its image 24×16, another shape" in other
+    assert "95forged.tif: the mask is 40×16, but its image is 24×16, a different shape" in other
     assert outcome.code == 3
     assert groups(coverage.find(tree.root))["2t.tif"] == groups(coverage.find(tree.root))["2.tif"] == "2"

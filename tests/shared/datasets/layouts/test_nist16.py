@@ -49,7 +49,7 @@ def test_the_table_pairs_images_with_masks_and_black_is_manipulated(tree, table,
     assert "NC2016_1.jpg: listed more than once" in duplicate
     assert "NC2016_5.jpg: manipulated, but NC2016-manipulation-ref.csv names no mask" in maskless
     assert "NC2016_96.png: no such file" in gone
-    assert "secret.jpg: leads out of" in outside
+    assert "secret.jpg: points outside" in outside
     assert outcome.code == 3
     found = groups(nist16.find(tree.root))
     assert found["NC2016_1.jpg"] == found["NC2016_2.jpg"] == "NC2016_5"

@@ -36,5 +36,5 @@ def test_sizes_and_origin_are_printed(cache, stamp, capsys):
 
 
 def test_a_folder_without_a_cache_is_an_error(tmp_path):
-    with pytest.raises(CacheError, match="no cache here"):
+    with pytest.raises(CacheError, match="no cache in this folder"):
         info(tmp_path)

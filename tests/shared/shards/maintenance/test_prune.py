@@ -30,8 +30,8 @@ def test_samples_can_be_removed_by_source_or_low_confidence(cache, tmp_path):
     [
         ({"ids": [77]}, "has no image 77"),
         ({"sources": ["casia"]}, "has no source casia"),
-        ({}, "no sample would be left out"),
-        ({"ids": [0, 1, 2, 3, 4, 5]}, "every sample would be left out"),
+        ({}, "no sample would be removed"),
+        ({"ids": [0, 1, 2, 3, 4, 5]}, "every sample would be removed"),
     ],
 )
 def test_mistaken_selections_are_refused(cache, tmp_path, arguments, said):

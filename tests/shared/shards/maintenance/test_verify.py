@@ -31,7 +31,7 @@ def problems(tmp_path):
 
 def test_a_freshly_written_cache_is_intact(cache, problems, capsys):
     assert problems(cache) == (WHOLE, [])
-    assert "6 samples in 2 shards, whole" in capsys.readouterr().out
+    assert "6 samples in 2 shards, intact" in capsys.readouterr().out
 
 
 def test_damage_is_named_by_shard_and_image_and_changes_nothing(cache, problems, flip, capsys):
@@ -56,13 +56,13 @@ def test_missing_and_truncated_shards_are_distinguished(cache, problems):
 
 def test_a_shard_of_another_run_is_recognized_by_its_stamp(cache, problems, stamp, make_sample):
     write_shard(cache / "shard-000-00002.h5", [make_sample(9)], [], replace(stamp, weights_sha256="abc"))
-    assert ("shard-000-00002.h5", None, "made with weights_sha256 abc, and most with none") in problems(cache)[1]
+    assert ("shard-000-00002.h5", None, "made with weights_sha256 abc, but most shards with none") in problems(cache)[1]
 
 
 def test_a_damaged_stamp_in_the_index_costs_no_shard(cache, problems, stamp):
     index = (cache / "index.json").read_text()
     (cache / "index.json").write_text(index.replace(stamp.config_hash, "0" * 16))
-    assert ("index.json", None, "has another stamp than its shards") in problems(cache)[1]
+    assert ("index.json", None, "its stamp differs from that of its shards") in problems(cache)[1]
     assert problems(cache, repair=True)[0] == REPAIRED
     assert len(list(cache.glob("shard-*.h5"))) == 2
 
@@ -99,7 +99,7 @@ def test_samples_missing_from_or_unknown_to_the_manifest_are_found(problems, fro
     assert missing == [("manifest.json", 1, "missing in the cache")]
     manifest, cache = from_manifest(4)
     strange = [p for p in problems(cache, manifest=manifest)[1] if "not in the manifest" in p[2]]
-    assert strange == [("manifest.json", i, "in the cache, and not in the manifest") for i in (4, 5)]
+    assert strange == [("manifest.json", i, "in the cache, but not in the manifest") for i in (4, 5)]
 
 
 def test_a_repair_with_another_manifest_is_refused(from_manifest):
@@ -113,7 +113,7 @@ def test_a_repair_with_another_manifest_is_refused(from_manifest):
 def test_settings_are_checked_against_the_stamp_of_the_shards(cache, problems):
     settings = (cache / "settings.json").read_text()
     (cache / "settings.json").write_text(settings.replace("0.05", "0.06"))
-    assert problems(cache)[1] == [("settings.json", None, "is not what the shards were made with, by their stamp")]
+    assert problems(cache)[1] == [("settings.json", None, "does not match the stamp of the shards")]
 
 
 def test_repair_keeps_every_intact_sample_for_the_next_run(cache, problems, flip, stamp, capsys):
@@ -165,7 +165,7 @@ def test_nothing_is_repaired_during_a_run(cache, tmp_path):
     run = context.Process(target=_hold, args=(cache, began, ended))
     run.start()
     assert began.wait(60)
-    with pytest.raises(LockedError, match="is at work there"):
+    with pytest.raises(LockedError, match="in use by"):
         verify(cache, repair=True, workers=1)
     ended.set()
     run.join()
@@ -182,7 +182,7 @@ def test_an_incomplete_cache_is_reported_and_a_folder_without_one_is_an_error(ca
     code, found = problems(cache)
     assert code == DAMAGED
     assert "incomplete" in found[0][2]
-    with pytest.raises(CacheError, match="no cache here"):
+    with pytest.raises(CacheError, match="no cache in this folder"):
         verify(tmp_path / "nothing")
 
 
