@@ -65,8 +65,8 @@ def pseudomasks(
             teacher's own, or quality, which is score × stability of the mask × fit of the mask to the box.
         splits: splits of the manifest to use; by default all.
         shard_size: images per shard.
-        batch_size: images embedded at once, or auto for as many as fit into GPU memory (measured in seconds at the
-            start; eight on a CPU). Finished batches are never computed again.
+        batch_size: images embedded at once, or auto for as many as fit into GPU memory (found by a short
+            trial at the start; 8 on a CPU). Finished batches are never computed again.
         workers: loader processes that read and resize images, per process of the teacher.
         accelerator: cpu, cuda, mps or auto.
         devices: processes per machine, or auto for one per GPU. torchrun and SLURM are detected.

@@ -204,7 +204,7 @@ class Distillation(L.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip gradients under bf16-mixed too, where Lightning rejects it for a fused optimizer without need."""
+        """Also clip under bf16-mixed, where Lightning needlessly refuses to clip for a fused optimizer."""
         if gradient_clip_val and gradient_clip_algorithm != "value" and self.trainer.precision == "bf16-mixed":
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), gradient_clip_val)
         else:

@@ -34,7 +34,7 @@ def to_score(trainer: L.Trainer, module: L.LightningModule, named: str | None) -
     path = newest_last(trainer) if named == LAST else Path(named)
     if path is None:
         raise InputError(f"{trainer.default_root_dir}: no last.ckpt there yet; pass a checkpoint with --ckpt_path")
-    require_fit(module, path, read_checkpoint(path), "score it with the config that it was trained with")
+    require_same_student(module, path, read_checkpoint(path), "score it with the config that it was trained with")
     return path
 
 
@@ -47,7 +47,7 @@ def to_resume(trainer: L.Trainer, module: L.LightningModule, named: str | None) 
         named: value of ``--ckpt_path``; ``last`` for the newest in the run's folder.
 
     Raises:
-        InputError: it does not exist, or has more epochs than this run is to have.
+        InputError: it does not exist, or was trained for more epochs than ``trainer.max_epochs``.
         WeightsError: it cannot be read, or its student differs from the config's.
     """
     if named is None:
@@ -56,7 +56,7 @@ def to_resume(trainer: L.Trainer, module: L.LightningModule, named: str | None) 
     if path is None:
         raise InputError(f"{trainer.default_root_dir}: no last.ckpt to continue from; omit --ckpt_path to start a run")
     checkpoint = read_checkpoint(path)
-    require_fit(module, path, checkpoint, "omit --ckpt_path to train this one")
+    require_same_student(module, path, checkpoint, "omit --ckpt_path to train this one")
     done, wanted = checkpoint.get("epoch", -1) + 1, trainer.max_epochs
     if wanted is not None and 0 <= wanted < done:
         raise InputError(
@@ -67,7 +67,7 @@ def to_resume(trainer: L.Trainer, module: L.LightningModule, named: str | None) 
 
 
 def folders(trainer: L.Trainer) -> list[Path]:
-    """Return the folders of a trainer's checkpoints that its config states."""
+    """Return the checkpoint folders that are set in the trainer's config."""
     return [
         Path(callback.dirpath)
         for callback in trainer.checkpoint_callbacks
@@ -81,7 +81,7 @@ def newest_last(trainer: L.Trainer) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
-def require_fit(module: L.LightningModule, path: Path, checkpoint: dict[str, Any], otherwise: str) -> None:
+def require_same_student(module: L.LightningModule, path: Path, checkpoint: dict[str, Any], otherwise: str) -> None:
     """Reject a checkpoint of a different student, naming the differences in the config, before Lightning does.
 
     Args:

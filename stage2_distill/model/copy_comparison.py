@@ -17,7 +17,7 @@ from stage2_distill.model.self_similarity import CELL, EVIDENCE, Evidence, displ
 STRONGEST = 4
 """Number of displacements used, those with the highest cepstrum peaks."""
 REACH = 11
-"""Side, in pairs of cells, of the averaging window for cues. A seam surrounds a region, so it must extend beyond it."""
+"""Side of the averaging window for cues, in blocks of 2 × 2 cells; large enough for the seam around a region."""
 CUES = 4
 """Number of maps compared between the two places: the student's logits and three learned ones."""
 WIDTH = 12

@@ -20,8 +20,8 @@ class NoiseResidual(nn.Module):
     """Learned high-pass filters per colour channel, and features of their magnitudes, at stride 8.
 
     The filters are initialized with `SRM` and always sum to zero, so they cannot respond to brightness: the constraint
-    of Bayar and Stamm (2018) without its division, which diverges when a filter's sum passes zero. Magnitudes are taken
-    as log(1 + grey levels), because noise differs by factors (both ours).
+    of Bayar and Stamm (2018) without its division, which diverges when a filter's sum passes zero. The features
+    are log(1 + |residual|) in grey levels, because noise levels differ by factors. Both changes are ours.
 
     Args:
         filters: number per colour channel; beyond three, the SRM filters are repeated with small random differences.

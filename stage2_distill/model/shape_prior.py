@@ -27,7 +27,7 @@ SCALE = 4.0
 
 
 class ShapePrior(nn.Module):
-    """Correction of the student's predicted map that sees nothing but that map.
+    """Refinement of the student's predicted map, whose only input is that map.
 
     Two parts are trained together. The first scales and shifts all logits by `statistics` of the whole map: a confident
     detection needs a higher threshold than a faint one. The second is a small U-Net that learns the shapes of

@@ -67,9 +67,9 @@ class Student(nn.Module):
             well; 0 for none (ours).
         displacements: number of displacements in an additional self-similarity branch that detects copies, whose
             features are fused as well; 0 for none (ours).
-        compare_copies: correct the map where the photo matches itself by comparing the two places; needs displacements
-            (ours).
-        shape_prior: correct the finished map by the shapes of manipulated regions (ours).
+        compare_copies: where two places of the photo match, decide which of them was pasted, and correct the map there;
+            needs displacements (ours).
+        shape_prior: refine the finished map with a learned prior on shapes of manipulated regions (ours).
         weights: training checkpoint of a student with the same architecture, possibly without the copy comparison and
             the shape prior, to start from for fine-tuning; None for a fresh start.
 

@@ -43,7 +43,7 @@ def prepare(
 
     Images and masks are paired by name, never by order. Every file is decoded once; unusable files are listed and
     skipped. The data set itself is neither copied nor changed; masks that are not white on black at their image's size
-    are converted and written beside the manifest, into a folder with its name and -masks.
+    are converted and written to the folder MANIFEST-masks beside the manifest.
 
     Args:
         out: the manifest to write, a .json file.

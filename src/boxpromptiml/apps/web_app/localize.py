@@ -59,7 +59,7 @@ You will see which regions the student marks, with what probability, and the pri
 The photo stays on this machine and is deleted as soon as it has been read."""
 
 
-def look(
+def localize_photo(
     localizer: Localizer, photo: Photo, name: str, tiled: bool = False, facts: FileFacts | None = None
 ) -> LocalizedPhoto:
     """Run the student on a photo.
@@ -141,7 +141,7 @@ def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) 
     """
     try:
         upright = read_upright(upload)
-        return look(localizer, upright.photo(), name, tiled, read_facts(upload, upright.orientation))
+        return localize_photo(localizer, upright.photo(), name, tiled, read_facts(upload, upright.orientation))
     except ImageError as error:
         raise ImageError(str(error).replace(str(upload), name)) from None
     finally:
@@ -194,7 +194,7 @@ def localize_tab(localizer: Localizer | None, student_name: str) -> None:
         return None, seen, drawn(seen, limit), told(seen, limit), gr.Button(visible=True), ""
 
     def example_asked(limit: float, in_tiles: bool) -> tuple[Any, ...]:
-        seen = look(localizer, forged_photo()[0], EXAMPLE, in_tiles)
+        seen = localize_photo(localizer, forged_photo()[0], EXAMPLE, in_tiles)
         return seen, drawn(seen, limit), told(seen, limit), gr.Button(visible=True), ""
 
     def page_asked(seen: LocalizedPhoto | None, limit: float) -> str:

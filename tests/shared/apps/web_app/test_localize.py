@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.web_app.localize import LocalizedPhoto, consume, drawn, look, told
+from boxpromptiml.apps.web_app.localize import LocalizedPhoto, consume, drawn, localize_photo, told
 from boxpromptiml.apps.web_app.page import Contents
 from boxpromptiml.images import ImageError, read_mask, read_photo
 
@@ -21,7 +21,7 @@ def address(open_page, localizer):
 
 
 def test_the_result_agrees_with_the_library(localizer, photo_file):
-    view, found = look(localizer, read_photo(photo_file), photo_file.name), localizer.predict(photo_file)
+    view, found = localize_photo(localizer, read_photo(photo_file), photo_file.name), localizer.predict(photo_file)
     assert (view.width, view.height) == (200, 150)
     assert (view.shown_width, view.shown_height) == (640, 480)  # small photos are enlarged
     assert view.picture.startswith("data:image/jpeg;base64,")
@@ -37,18 +37,18 @@ def test_the_result_agrees_with_the_library(localizer, photo_file):
 
 def test_tiled_probabilities_agree_with_the_library_at_full_resolution(localizer, photo_file):
     view, found = (
-        look(localizer, read_photo(photo_file), photo_file.name, tiled=True),
+        localize_photo(localizer, read_photo(photo_file), photo_file.name, tiled=True),
         localizer.predict(photo_file, tiled=True),
     )
     np.testing.assert_array_equal(view.probability, found.probability)
-    assert view.gate_prior.shape == look(localizer, read_photo(photo_file), photo_file.name).gate_prior.shape
+    assert view.gate_prior.shape == localize_photo(localizer, read_photo(photo_file), photo_file.name).gate_prior.shape
     assert f"{found.mask.mean():.1%}" in told(view, localizer.threshold)
 
 
 def test_a_large_photo_is_shown_at_full_size_and_a_huge_one_is_reported_as_shrunk(localizer):
-    full = look(localizer, np.zeros((3000, 4000, 3), np.uint8), "a.png")
+    full = localize_photo(localizer, np.zeros((3000, 4000, 3), np.uint8), "a.png")
     assert (full.shown_width, full.shown_height) == (4000, 3000)
-    huge = look(localizer, np.zeros((200, 8192, 3), np.uint8), "a.png")
+    huge = localize_photo(localizer, np.zeros((200, 8192, 3), np.uint8), "a.png")
     assert huge.caption() == "a.png, 8192 × 200, shown at 4096 × 100"
 
 

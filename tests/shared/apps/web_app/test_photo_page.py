@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from boxpromptiml.apps.web_app.localize import consume, look
+from boxpromptiml.apps.web_app.localize import consume, localize_photo
 from boxpromptiml.apps.web_app.photo_page import photo_page
 from boxpromptiml.apps.web_app.student_facts import StudentFacts
 
@@ -49,7 +49,7 @@ def test_it_loads_no_other_file(localizer, upload):
 
 
 def test_a_photo_without_a_file_and_without_regions(localizer):
-    view = look(localizer, np.zeros((30, 40, 3), np.uint8), "example")
+    view = localize_photo(localizer, np.zeros((30, 40, 3), np.uint8), "example")
     page = photo_page(view, 0.99, StudentFacts.of(localizer, "mine"))
     assert "Nothing in this photo is above the threshold" in page
     assert "the packaged example" in page
