@@ -82,7 +82,7 @@ MASKS = {
         "areas with 2 grey values",
     ),
     "of one grey": ((MARKED * 200).astype(np.uint8), ""),
-    "frames of an animation": (Frames(WHITE, 255 - WHITE), "holds 2 pictures"),
+    "frames of an animation": (Frames(WHITE, 255 - WHITE), "contains 2 pictures"),
     "floats to 255": (MARKED.astype(np.float32) * 255, "but only 0"),
     "whole numbers": (MARKED.astype(np.int32), "32-bit integer"),
     "empty": (WHITE * 0, "the mask is empty"),
@@ -91,7 +91,7 @@ MASKS = {
     "of another shape": (WHITE[:, :20], "a different shape"),
     "a photo upside down": (turned(WHITE, 3), "EXIF rotates the photo (orientation 3)"),
     "a square photo on its side": (turned(WHITE[:, :HEIGHT], 6, HEIGHT), "EXIF rotates the photo (orientation 6)"),
-    "no image": (b"text", "not an image"),
+    "no image": (b"text", "not a readable image"),
     "missing": (None, "no such file"),
 }
 

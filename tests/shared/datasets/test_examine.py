@@ -63,7 +63,7 @@ def test_photos_of_every_format_are_used(pair_with, prepared, image, kind, optio
     ("content", "words"),
     [
         (b"", "the file is empty"),
-        (b"<html>404</html>", "not an image"),
+        (b"<html>404</html>", "not a readable image"),
         (encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)))[:600], "cut off"),
         (encoded(Image.new("RGB", (1, 1))), "the mask is 24×16, but its image is 1×1, a different shape"),
         (encoded(Image.new("RGB", (1000, 1000))), "1000×1000 pixels, more than the limit"),

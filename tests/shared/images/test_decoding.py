@@ -44,7 +44,7 @@ def test_files_without_an_image_are_refused(tmp_path):
     (tmp_path / "empty.jpg").touch()
     refused(tmp_path / "empty.jpg", "empty")
     (tmp_path / "text.png").write_text("<html>404</html>")
-    refused(tmp_path / "text.png", "not an image")
+    refused(tmp_path / "text.png", "not a readable image")
     refused(tmp_path / "nowhere.png", "no such file")
     refused(tmp_path, "is a folder")
 
@@ -265,4 +265,4 @@ def test_white_is_white_and_black_is_black_in_every_mode(tmp_path, mode):
 
 
 def test_an_unusual_type_is_named(tmp_path):
-    refused(saved(tmp_path / "lab.tif", Image.new("LAB", (5, 4))), "of the type LAB")
+    refused(saved(tmp_path / "lab.tif", Image.new("LAB", (5, 4))), "of type LAB")

@@ -84,7 +84,7 @@ class _Attack:
 def test_a_file_that_is_no_checkpoint_is_refused_and_never_run(tmp_path, capsys, content):
     path = tmp_path / "bad.ckpt"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"bad.ckpt: not a checkpoint"):
+    with pytest.raises(WeightsError, match=r"bad.ckpt: not a readable checkpoint"):
         Student.from_checkpoint(path)
     assert "code ran" not in capsys.readouterr().out
 

@@ -61,7 +61,7 @@ def test_unreadable_photos_are_reported_and_skipped(desk):
     empty, place, title, reply, _ = show(desk, 1)
     assert empty is None
     assert "b.png" in title
-    assert "not an image" in reply
+    assert "not a readable image" in reply
     for place in (0, 2, 3, 4):
         desk.session.authentic(place)
     assert "boxpromptiml pseudomasks" in show_next(desk, 4)[3]

@@ -74,13 +74,13 @@ BAD = {
     "cut.jpg": (encoded(NOISE, "JPEG")[:900], "cannot be decoded"),
     "header.png": (encoded(NOISE)[:20], "not a readable image"),
     "bomb.png": (BOMB, "more than the limit"),
-    "script.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not an image"),
-    "page.html": (b"<!doctype html><script>alert(1)</script>", "not an image"),
-    "zip.jpg": (b"PK\x03\x04" + bytes(200), "not an image"),
-    "pickle.png": (b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR.", "not an image"),
+    "script.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not a readable image"),
+    "page.html": (b"<!doctype html><script>alert(1)</script>", "not a readable image"),
+    "zip.jpg": (b"PK\x03\x04" + bytes(200), "not a readable image"),
+    "pickle.png": (b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR.", "not a readable image"),
     "script.eps": (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(touch pwned) system\n",
-        "not an image|cannot be",
+        "not a readable image|cannot be",
     ),
     "<b>name.png": (b"GIF89a", "not a readable image"),
 }
