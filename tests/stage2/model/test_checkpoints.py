@@ -1,4 +1,4 @@
-"""What `fit` goes on from and what `validate` and `test` score is named, is there, and fits."""
+"""Checkpoints that `fit` resumes and `validate` and `test` score: given explicitly, present, and compatible."""
 
 import json
 import os
@@ -20,7 +20,7 @@ NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has 
 
 @pytest.fixture
 def run(fitted_config, capsys):
-    """Run a command on the fitted folder; gives its exit code and what it said of itself."""
+    """Function that runs a command in the folder of the fitted student and returns its exit code and messages."""
 
     def run(command, *words):
         code = main([command, "--config", str(fitted_config), *map(str, words)])
@@ -35,7 +35,7 @@ def best(fitted_config):
     return fitted_config.parent / "checkpoints/best.ckpt"
 
 
-def test_a_checkpoint_names_no_module_and_so_outlives_the_moves_of_all(best):
+def test_a_checkpoint_contains_no_module_path_and_survives_renames(best):
     with zipfile.ZipFile(best) as content:
         (pickled,) = (content.read(name) for name in content.namelist() if name.endswith("data.pkl"))
     assert not [package for package in (b"stage2_distill", b"boxpromptiml") if package in pickled]
@@ -46,7 +46,7 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
     def there():
         return {path: path.stat().st_mtime_ns for path in (fitted_config.parent / command).rglob("*")}
 
-    before = there()  # of other tests
+    before = there()  # files of other tests
     code, said = run(command)
     assert code == 2
     assert "no checkpoint is given" in said
@@ -83,7 +83,7 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
         ("test", ["--ckpt_path", "best.ckpt", f"{STUDENT}.prototypes", 8], "its student has prototypes 4, not 8"),
     ],
 )
-def test_a_mistake_is_one_line(run, fitted_config, best, command, words, said, monkeypatch):
+def test_a_user_error_is_one_line(run, fitted_config, best, command, words, said, monkeypatch):
     shutil.copy(best, fitted_config.parent / "best.ckpt")
     monkeypatch.chdir(fitted_config.parent)
     before = best.read_bytes()
@@ -94,7 +94,7 @@ def test_a_mistake_is_one_line(run, fitted_config, best, command, words, said, m
     assert best.read_bytes() == before
 
 
-def test_a_run_is_replaced_only_when_that_is_said(run, fitted_config, capsys, tmp_path):
+def test_a_run_is_replaced_only_on_request(run, fitted_config, capsys, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(fitted_config.parent, folder)
     config = folder / "config.yaml"
@@ -107,7 +107,7 @@ def test_a_run_is_replaced_only_when_that_is_said(run, fitted_config, capsys, tm
     assert "overwrite: false" in max((folder / "fit").glob("version_*/config.yaml")).read_text()
 
 
-def test_a_folder_in_which_a_run_is_at_work_is_refused(run, fitted_config, best):
+def test_the_folder_of_an_active_run_is_refused(run, fitted_config, best):
     script = (
         "import sys, time; from pathlib import Path; from boxpromptiml.runtime.locks import sole_use\n"
         "with sole_use(Path(sys.argv[1])), sole_use(Path(sys.argv[2])):\n"
@@ -126,10 +126,10 @@ def test_a_folder_in_which_a_run_is_at_work_is_refused(run, fitted_config, best)
         process.communicate()
 
 
-def test_scores_of_other_rules_are_not_replaced_unasked(run, fitted_config, best):
+def test_scores_by_other_rules_are_not_replaced_unasked(run, fitted_config, best):
     words = ["--ckpt_path", best]
     assert run("test", *words, "--overwrite", "true")[0] == 3  # a photo is empty on disk
-    assert run("test", *words)[0] == 3  # the same again
+    assert run("test", *words)[0] == 3  # the same command again
     code, said = run("test", *words, "--model.scoring.threshold", 0.4)
     assert code == 2
     assert "scoring.threshold 0.5, now 0.4" in said
@@ -139,7 +139,7 @@ def test_scores_of_other_rules_are_not_replaced_unasked(run, fitted_config, best
     assert json.loads(scores.read_text())["scoring"]["threshold"] == 0.4
 
 
-def test_scores_are_in_fp32_whatever_training_was_in_and_say_so(run, fitted_config, best):
+def test_scoring_is_in_fp32_whatever_the_training_precision(run, fitted_config, best):
     scores = fitted_config.parent / "test/scores.json"
     found = {}
     for name, words in {
@@ -159,10 +159,10 @@ def test_scores_are_in_fp32_whatever_training_was_in_and_say_so(run, fitted_conf
     assert "keeps the student in torch.bfloat16" in said
 
 
-def test_training_needs_nothing_of_the_home_folder(with_wandb, tmp_path):
+def test_training_does_not_need_the_home_folder(with_wandb, tmp_path):
     config = with_wandb(tmp_path)
     home = tmp_path / "home"
-    home.write_text("")  # no folder, so that nothing can be written below it, not even by root
+    home.write_text("")  # a file, so that not even root can write below it
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "XDG"))}
     environment = {**kept, "HOME": str(home), "WANDB_MODE": "offline"}
     command = command_words(["fit", "--config", str(config), "--trainer.max_epochs", "1"])
