@@ -25,7 +25,7 @@ from boxpromptiml.images import (
     write_mask,
 )
 from boxpromptiml.manifests.manifest import refuse_name
-from boxpromptiml.runtime.processes import Spread
+from boxpromptiml.runtime.processes import ParallelMap
 from boxpromptiml.runtime.provenance import is_written
 
 Mismatched = Literal["skip", "resize"]
@@ -154,7 +154,7 @@ class ExaminedSet:
         )
 
 
-def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 1) -> ExaminedSet:
+def examine(found: Found, treatment: Treatment, parallel_map: ParallelMap, first_id: int = 1) -> ExaminedSet:
     """Decode all files of a data set in parallel, write converted masks, and derive the boxes.
 
     Raises:
@@ -162,7 +162,7 @@ def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 
         OtherResultsError: a different converted mask exists and is not to be replaced.
     """
     entries = [entry for entry in found.images if isinstance(entry, ListedImage)]
-    answers = iter(spread(partial(_look, treatment), entries, "images"))
+    answers = iter(parallel_map(partial(_look, treatment), entries, "images"))
     examined = ExaminedSet(len(found.images), set_aside=[stray.reason for stray in found.strays], others=_others(found))
     for image_id, entry in enumerate(found.images, start=first_id):
         answer = entry.reason if isinstance(entry, Unpaired) else next(answers)

@@ -10,7 +10,7 @@ from boxpromptiml import Localizer
 from boxpromptiml.images import ImageError
 from stage2_distill.inference.engine import localize_photos
 from stage2_distill.inference.outputs import Outputs
-from stage2_distill.inference.prediction_log import merge, take_up
+from stage2_distill.inference.prediction_log import merge, open_log
 from stage2_distill.model.student import Student
 
 
@@ -30,7 +30,7 @@ def photo(tmp_path):
 def localized(localizer, photo, out, outputs=None, batch_size=8, **how):
     """Localize one photo; return its prediction line and its mask."""
     settings = {"threshold": 0.5, "tiled": False, "flips": False, **how}
-    with take_up(out, settings, False):
+    with open_log(out, settings, False):
         fabric = Fabric(accelerator="cpu", devices=1)
         localize_photos(fabric, localizer, {photo: photo.stem}, out, outputs or Outputs(), settings, batch_size, 0)
         (line,) = merge(out)
@@ -76,7 +76,7 @@ def test_threads_and_batches_change_nothing(localizer, tmp_path, batch_size, wor
     settings = {"threshold": 0.5, "tiled": False, "flips": False}
     before, lines = torch.get_num_threads(), []
     for out, how in (("one", (1, 1)), ("many", (batch_size, workers))):
-        with take_up(tmp_path / out, settings, False):
+        with open_log(tmp_path / out, settings, False):
             fabric = Fabric(accelerator="cpu", devices=1)
             localize_photos(fabric, localizer, names, tmp_path / out, Outputs(), settings, *how)
             lines.append(merge(tmp_path / out))
@@ -94,6 +94,6 @@ def test_an_error_ends_the_run_and_keeps_finished_lines(localizer, photo, tmp_pa
     settings = {"threshold": 0.5, "tiled": False, "flips": False}
     out = tmp_path / "out"
     (out / "masks/other.png").mkdir(parents=True)  # a folder in place of a mask
-    with pytest.raises(ImageError, match="cannot be written"), take_up(out, settings, True):
+    with pytest.raises(ImageError, match="cannot be written"), open_log(out, settings, True):
         localize_photos(Fabric(accelerator="cpu", devices=1), localizer, names, out, Outputs(), settings, 1, 1)
     assert [line["file"] for line in merge(out)] == [str(photo)]

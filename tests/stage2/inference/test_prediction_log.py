@@ -5,12 +5,12 @@ import json
 import pytest
 
 from boxpromptiml.core.records import InputError
-from stage2_distill.inference.prediction_log import PredictionLog, merge, read, take_up
+from stage2_distill.inference.prediction_log import PredictionLog, merge, open_log, read
 
 
 def begin(folder, settings, overwrite=False):
     """Open an output folder and leave it at once, as a killed run does."""
-    with take_up(folder, settings, overwrite):
+    with open_log(folder, settings, overwrite):
         pass
 
 

@@ -109,8 +109,8 @@ def test_a_run_is_replaced_only_on_request(run, fitted_config, capsys, tmp_path)
 
 def test_the_folder_of_an_active_run_is_refused(run, fitted_config, best):
     script = (
-        "import sys, time; from pathlib import Path; from boxpromptiml.runtime.locks import sole_use\n"
-        "with sole_use(Path(sys.argv[1])), sole_use(Path(sys.argv[2])):\n"
+        "import sys, time; from pathlib import Path; from boxpromptiml.runtime.locks import exclusive_lock\n"
+        "with exclusive_lock(Path(sys.argv[1])), exclusive_lock(Path(sys.argv[2])):\n"
         "    print('there', flush=True); time.sleep(60)"
     )
     folders = [str(fitted_config.parent / name) for name in ("fit", "test")]

@@ -15,7 +15,7 @@ from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.limits import Count, Seed, within_limits
 from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime import provenance
-from boxpromptiml.runtime.locks import sole_use
+from boxpromptiml.runtime.locks import exclusive_lock
 
 
 @within_limits
@@ -74,7 +74,7 @@ def ablation(
         lines += [" && ".join(shell_line(words) for words in commands(run)) for run in once]
         print("\n".join(lines))
         return 0
-    with sole_use(out):
+    with exclusive_lock(out):
         replace_others(once, overwrite)
         make_inputs(inputs or {}, out / "inputs")
         failures = train_and_test(once, jobs)
