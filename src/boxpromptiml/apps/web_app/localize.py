@@ -112,7 +112,7 @@ def drawn(view: LocalizedPhoto, threshold: float) -> str:
     return markup.compare(view.picture, view.answer(threshold), view.caption()) + markup.row(heats)
 
 
-def told(view: LocalizedPhoto, threshold: float) -> str:
+def result_markup(view: LocalizedPhoto, threshold: float) -> str:
     """Render the score, regions at the photo's own size, and the mask for download."""
     mask, regions = regions_of(view, threshold)
     numbers = [
@@ -191,11 +191,11 @@ def localize_tab(localizer: Localizer | None, student_name: str) -> None:
             seen = consume(localizer, file, str(sent["orig_name"]), in_tiles)
         except InputError as error:
             return None, None, markup.notice(str(error), "error"), "", gr.Button(visible=False), ""
-        return None, seen, drawn(seen, limit), told(seen, limit), gr.Button(visible=True), ""
+        return None, seen, drawn(seen, limit), result_markup(seen, limit), gr.Button(visible=True), ""
 
     def example_asked(limit: float, in_tiles: bool) -> tuple[Any, ...]:
         seen = localize_photo(localizer, forged_photo()[0], EXAMPLE, in_tiles)
-        return seen, drawn(seen, limit), told(seen, limit), gr.Button(visible=True), ""
+        return seen, drawn(seen, limit), result_markup(seen, limit), gr.Button(visible=True), ""
 
     def page_asked(seen: LocalizedPhoto | None, limit: float) -> str:
         if seen is None:
@@ -206,7 +206,7 @@ def localize_tab(localizer: Localizer | None, student_name: str) -> None:
     def threshold_moved(seen: LocalizedPhoto | None, limit: float) -> tuple[object, object]:
         if seen is None:
             return gr.skip(), gr.skip()
-        return drawn(seen, limit), told(seen, limit)
+        return drawn(seen, limit), result_markup(seen, limit)
 
     filled = [view, stage, facts, save, saved]
     upload.upload(
