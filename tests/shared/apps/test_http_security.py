@@ -16,7 +16,7 @@ def test_names_of_this_machine_are_accepted(host):
 def test_a_content_length_is_a_number_of_bytes():
     assert too_long({"content-length": "11"}, 10)
     assert too_long({"content-length": "9" * 5000}, 10)
-    assert not any(too_long({"content-length": said}, 10) for said in ("10", "", "-11", "1e9", "²²"))
+    assert not any(too_long({"content-length": output}, 10) for output in ("10", "", "-11", "1e9", "²²"))
     assert not too_long({}, 10)
 
 

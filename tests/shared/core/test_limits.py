@@ -131,9 +131,9 @@ def test_every_command_refuses_in_one_line_and_writes_nothing(words, tmp_path, c
     required = REQUIRED[command].format("out")
     split = required.replace("{a: ", "{a:").split()
     assert main([command, *(word.replace("{a:", "{a: ") for word in split), *wrong]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"boxpromptiml {command}: {COMMANDS[words]}")
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith(f"boxpromptiml {command}: {COMMANDS[words]}")
+    assert output.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 

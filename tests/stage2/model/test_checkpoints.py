@@ -24,8 +24,8 @@ def run(fitted_config, capsys):
 
     def run(command, *words):
         code = main([command, "--config", str(fitted_config), *map(str, words)])
-        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(f"boxpromptiml {command}: ")]
-        return code, "\n".join(said)
+        output = [line for line in capsys.readouterr().err.splitlines() if line.startswith(f"boxpromptiml {command}: ")]
+        return code, "\n".join(output)
 
     return run
 
@@ -47,15 +47,15 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
         return {path: path.stat().st_mtime_ns for path in (fitted_config.parent / command).rglob("*")}
 
     before = there()  # files of other tests
-    code, said = run(command)
+    code, output = run(command)
     assert code == 2
-    assert "no checkpoint is given" in said
-    assert "--ckpt_path" in said
+    assert "no checkpoint is given" in output
+    assert "--ckpt_path" in output
     assert there() == before
 
 
 @pytest.mark.parametrize(
-    ("command", "words", "said"),
+    ("command", "words", "output"),
     [
         (
             "fit",
@@ -83,14 +83,14 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
         ("test", ["--ckpt_path", "best.ckpt", f"{STUDENT}.prototypes", 8], "its student has prototypes 4, not 8"),
     ],
 )
-def test_a_user_error_is_one_line(run, fitted_config, best, command, words, said, monkeypatch):
+def test_a_user_error_is_one_line(run, fitted_config, best, command, words, output, monkeypatch):
     shutil.copy(best, fitted_config.parent / "best.ckpt")
     monkeypatch.chdir(fitted_config.parent)
     before = best.read_bytes()
     code, line = run(command, *words)
     assert code == 2
     assert line.count("\n") == 0
-    assert re.search(said, line), line
+    assert re.search(output, line), line
     assert best.read_bytes() == before
 
 
@@ -118,9 +118,9 @@ def test_the_folder_of_an_active_run_is_refused(run, fitted_config, best):
     try:
         assert process.stdout.readline() == "there\n"
         for command, words in (("fit", ["--ckpt_path", "last"]), ("test", ["--ckpt_path", best])):
-            code, said = run(command, *words)
+            code, output = run(command, *words)
             assert code == 2
-            assert f"process {process.pid}" in said
+            assert f"process {process.pid}" in output
     finally:
         process.kill()
         process.communicate()
@@ -130,9 +130,9 @@ def test_scores_by_other_rules_are_not_replaced_unasked(run, fitted_config, best
     words = ["--ckpt_path", best]
     assert run("test", *words, "--overwrite", "true")[0] == 3  # a photo is empty on disk
     assert run("test", *words)[0] == 3  # the same command again
-    code, said = run("test", *words, "--model.scoring.threshold", 0.4)
+    code, output = run("test", *words, "--model.scoring.threshold", 0.4)
     assert code == 2
-    assert "scoring.threshold 0.5, now 0.4" in said
+    assert "scoring.threshold 0.5, now 0.4" in output
     scores = fitted_config.parent / "test/scores.json"
     assert json.loads(scores.read_text())["scoring"]["threshold"] == 0.5
     assert run("test", *words, "--model.scoring.threshold", 0.4, "--overwrite", "true")[0] == 3
@@ -154,9 +154,9 @@ def test_scoring_is_in_fp32_whatever_the_training_precision(run, fitted_config, 
         assert content["scoring"]["precision"] == precision
     assert found["trained in bf16"] == found["fp32"]
     assert found["scored in bf16"] != found["fp32"]
-    code, said = run("test", "--ckpt_path", best, "--overwrite", "true", "--trainer.precision", "bf16-true")
+    code, output = run("test", "--ckpt_path", best, "--overwrite", "true", "--trainer.precision", "bf16-true")
     assert code == 2
-    assert "keeps the student in torch.bfloat16" in said
+    assert "keeps the student in torch.bfloat16" in output
 
 
 def test_training_does_not_need_the_home_folder(with_wandb, tmp_path):

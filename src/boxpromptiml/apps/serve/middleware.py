@@ -57,5 +57,5 @@ class ServiceMiddleware:
             await send(message)
 
         reason = rejection(headers, self.hosts)
-        answer: ASGIApp = self.app if reason is None else JSONResponse({"error": reason}, 403)
-        await answer(scope, noting_receive, send_when_read)
+        handler: ASGIApp = self.app if reason is None else JSONResponse({"error": reason}, 403)
+        await handler(scope, noting_receive, send_when_read)

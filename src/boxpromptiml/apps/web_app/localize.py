@@ -77,8 +77,8 @@ def localize_photo(
     side = localizer.student.image_size
     image = image_tensor(resize_photo(photo, side, side))[None].to(localizer.student.mean.device)
     with torch.inference_mode():
-        answer = localizer.student(image)
-    maps = (torch.sigmoid(answer.logits), answer.gate_prior, answer.memory_prior)
+        localization = localizer.student(image)
+    maps = (torch.sigmoid(localization.logits), localization.gate_prior, localization.memory_prior)
     probability, gate_prior, memory_prior = (of_batch[0, 0].float().cpu().numpy() for of_batch in maps)
     if tiled:
         probability = localize_tiled(photo, side, localizer.localize)
@@ -109,7 +109,7 @@ def drawn(view: LocalizedPhoto, threshold: float) -> str:
     heats = (
         markup.figure(visualization.heat(resize_probability(each, *size)), caption, "small") for caption, each in maps
     )
-    return markup.compare(view.picture, view.answer(threshold), view.caption()) + markup.row(heats)
+    return markup.compare(view.picture, view.overlay_uri(threshold), view.caption()) + markup.row(heats)
 
 
 def result_markup(view: LocalizedPhoto, threshold: float) -> str:

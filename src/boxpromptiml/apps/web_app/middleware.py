@@ -73,8 +73,8 @@ class PageMiddleware:
                 MutableHeaders(scope=message).update(self.headers)
             await send(message)
 
-        answer: ASGIApp = PlainTextResponse(refusal[1], refusal[0]) if refusal else self.app
-        await answer(scope, receive, send_with_headers)
+        handler: ASGIApp = PlainTextResponse(refusal[1], refusal[0]) if refusal else self.app
+        await handler(scope, receive, send_with_headers)
 
     def refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
         """Return status and reason if a request is rejected, or None.
