@@ -122,7 +122,7 @@ class Page(HTMLParser):
         return np.asarray(Image.open(BytesIO(base64.b64decode(uri.split(",", 1)[1]))))
 
 
-def said_of(run):
+def text_of(run):
     report(run)
     return Page(run / "report.html").output()
 
@@ -278,22 +278,22 @@ def test_area_groups_and_image_level_scores_are_shown_where_available(run):
     whole = {"image_auc": 0.7, "image_auc_ci_low": 0.6, "image_auc_ci_high": 0.8, "image_balanced_accuracy": 0.55}
     content = {"sets": {"demo": score(0.45) | alarms | whole | {"by_area": parts, "f1_best_per_image": 0.61}}}
     write_json(run / "test/scores.json", content)
-    output = said_of(run)
+    output = text_of(run)
     assert "0.610 under 1 % 4 0.200" in output
     assert "9.4 % of the pixels of 5 authentic images are marked by mistake, in 80 % of them" in output
     assert "AUC 0.700" in output
 
 
 def test_every_validation_set_has_its_row(run):
-    assert "by validation set" not in said_of(run)
+    assert "by validation set" not in text_of(run)
     rows = {name: {"images": n, "f1_pseudo_mask": f1} for name, n, f1 in (("casia1", 9, 0.4), ("nist16", 3, 0.6))}
     rows["casia1"] |= {"f1_truth": 0.3, "f1_truth_ci_low": 0.2, "f1_truth_ci_high": 0.35}
     together = {"images": 12, "f1_pseudo_mask": 0.45}
     write_json(run / "validate/agreement.json", {"sets": rows, "all": together, "checkpoint": None})
-    output = said_of(run)
+    output = text_of(run)
     assert "casia1 9 0.400 – 0.300 0.200–0.350 nist16 3 0.600 – – all images 12 0.450" in output
     write_json(run / "validate/agreement.json", {"sets": {"casia1": together}, "all": together})
-    assert "all images 12" not in said_of(run), "the mean of one set is its own row"
+    assert "all images 12" not in text_of(run), "the mean of one set is its own row"
 
 
 def test_an_empty_folder_is_refused_in_one_line(tmp_path):
