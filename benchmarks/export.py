@@ -26,7 +26,7 @@ THREADS = int(os.environ.get("THREADS", os.cpu_count() or 1))
 REPEATS = 2 if QUICK else 7
 IMAGES = 5 if QUICK else 10_000
 EAGER = "PyTorch eager"
-Answer = Callable[[NDArray[np.uint8]], Any]
+Infer = Callable[[NDArray[np.uint8]], Any]
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
             side = trained.student.image_size
             ways = _ways(trained, calibration, Path(name) / "trained.onnx")
             trained_seconds = _latency(ways, side)
-            f1 = {way: _mean_f1(answer, _of(records, "test")[:IMAGES]) for way, answer in ways.items()}
+            f1 = {way: _mean_f1(infer, _of(records, "test")[:IMAGES]) for way, infer in ways.items()}
     rows = []
     for way, taken in seconds.items():
         row: list[Any] = [way, taken * 1000, taken / seconds[EAGER]]
@@ -71,7 +71,7 @@ def main() -> None:
     )
 
 
-def _ways(localizer: Localizer, samples: Sequence[images.Photo], path: Path) -> Mapping[str, Answer]:
+def _ways(localizer: Localizer, samples: Sequence[images.Photo], path: Path) -> Mapping[str, Infer]:
     network = PhotoToProbability(localizer).eval()
     write_onnx(exported(network), localizer, path)
     small = path.with_suffix(".int8.onnx")
@@ -79,12 +79,12 @@ def _ways(localizer: Localizer, samples: Sequence[images.Photo], path: Path) -> 
     quantize(small, samples)
     compiled = torch.compile(network)
 
-    def in_pytorch(module: Any) -> Answer:
-        def answer(photo: NDArray[np.uint8]) -> Any:
+    def in_pytorch(module: Any) -> Infer:
+        def infer(photo: NDArray[np.uint8]) -> Any:
             with torch.inference_mode():
                 return module(torch.from_numpy(photo))
 
-        return answer
+        return infer
 
     return {
         EAGER: in_pytorch(network),
@@ -94,22 +94,22 @@ def _ways(localizer: Localizer, samples: Sequence[images.Photo], path: Path) -> 
     }
 
 
-def _latency(ways: Mapping[str, Answer], side: int) -> dict[str, float]:
+def _latency(ways: Mapping[str, Infer], side: int) -> dict[str, float]:
     """Return the median seconds for a photo of the student's own size, after a warm-up."""
     photo = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
-    for answer in ways.values():
-        answer(photo)
-        answer(photo)
-    repeated = {way: lambda answer=answer: [answer(photo) for _ in range(10)] for way, answer in ways.items()}
+    for infer in ways.values():
+        infer(photo)
+        infer(photo)
+    repeated = {way: lambda infer=infer: [infer(photo) for _ in range(10)] for way, infer in ways.items()}
     return {way: taken / 10 for way, taken in seconds_each(repeated, REPEATS).items()}
 
 
-def _mean_f1(answer: Answer, records: Sequence[ImageRecord]) -> float:
+def _mean_f1(infer: Infer, records: Sequence[ImageRecord]) -> float:
     scores = []
     for record in records:
         if record.mask_path is not None and not record.authentic:
             photo, truth = images.read_record(record)
-            counts = counts_per_image(answer(photo[None])[0], torch.from_numpy(truth)[None])
+            counts = counts_per_image(infer(photo[None])[0], torch.from_numpy(truth)[None])
             scores.append(f1_from_counts(*counts).item())
     return float(np.mean(scores))
 

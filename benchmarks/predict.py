@@ -26,7 +26,7 @@ from boxpromptiml.images import read_photo, read_upright, resize_photo, resize_p
 from boxpromptiml.synthesis.photos import packaged_photos
 from stage2_distill.inference.engine import localize_photos
 from stage2_distill.inference.outputs import Outputs
-from stage2_distill.inference.prediction_log import take_up
+from stage2_distill.inference.prediction_log import open_log
 from stage2_distill.model.student import count_macs, count_parameters
 
 GPU = torch.cuda.is_available()
@@ -168,7 +168,7 @@ def _change_by_draft(path: Path, localizer: Localizer) -> float:
 
 def _ours(photos: list[Path], localizer: Localizer, out: Path, outputs: Outputs) -> None:
     settings = {"threshold": localizer.threshold, "tiled": False, "flips": False}
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder, take_up(Path(folder, out.name), settings):
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder, open_log(Path(folder, out.name), settings):
         fabric = Fabric(accelerator="auto", devices=1)
         names = {path: path.stem for path in photos}
         localize_photos(fabric, localizer, names, Path(folder, out.name), outputs, settings)

@@ -72,7 +72,7 @@ def _audit(reader: ShardReader, folder: Path) -> int:
         sample = reader[i]
         if sample.truth is None:
             continue
-        if sample.truth_is_lost:
+        if sample.has_empty_truth:
             lost.append(f"image {sample.image_id} of {sample.source}: manipulated, but its ground truth is empty")
             continue
         agreement = compare(sample)

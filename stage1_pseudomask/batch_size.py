@@ -10,7 +10,7 @@ from lightning.fabric import Fabric
 
 from boxpromptiml.core.boxes import as_boxes
 from boxpromptiml.core.records import Sample
-from stage1_pseudomask.engine import Job, ask
+from stage1_pseudomask.engine import Job, run_teacher
 from stage1_pseudomask.loading import Prompt
 from stage1_pseudomask.teachers import Teacher
 
@@ -24,7 +24,7 @@ BOXES = 4
 """Number of boxes per photo in the measurement."""
 
 
-def tuned(fabric: Fabric, job: Job) -> Job:
+def with_batch_size(fabric: Fabric, job: Job) -> Job:
     """Return the job with its batch size determined if it has none yet. Its teacher must be loaded."""
     if job.batch_size:
         return job
@@ -67,6 +67,6 @@ def _peak(fabric: Fabric, teacher: Teacher, size: int, images: int) -> int:
     nothing = Sample(0, photo, photo[..., 0], None, boxes, np.zeros(BOXES, np.float32), "", "train", False, "", 1, 1)
     torch.cuda.reset_peak_memory_stats(fabric.device)
     before = torch.cuda.memory_allocated(fabric.device)
-    ask(fabric, teacher, [Prompt(nothing, photo, boxes)] * images, 0.0, size)
+    run_teacher(fabric, teacher, [Prompt(nothing, photo, boxes)] * images, 0.0, size)
     torch.cuda.synchronize(fabric.device)
     return torch.cuda.max_memory_allocated(fabric.device) - before

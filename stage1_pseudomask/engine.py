@@ -33,7 +33,7 @@ UNWRITTEN = 2
 class Job:
     """Settings shared by all batches of a run; see the arguments of ``pseudomasks``. The teacher is loaded.
 
-    A batch size of 0 is determined later by ``batch_size.tuned``.
+    A batch size of 0 is determined later by ``batch_size.with_batch_size``.
     """
 
     cache: Path
@@ -105,7 +105,7 @@ def compute(fabric: Fabric, pieces: Sequence[Slice], job: Job) -> None:
             whole = True
 
         waiting: deque[Future[None]] = deque()
-        for batch in _answered(fabric, plan, job):
+        for batch in _predicted_batches(fabric, plan, job):
             waiting.append(writer.submit(write, batch))
             if len(waiting) > UNWRITTEN:
                 waiting.popleft().result()
@@ -113,19 +113,21 @@ def compute(fabric: Fabric, pieces: Sequence[Slice], job: Job) -> None:
             last.result()
 
 
-def _answered(fabric: Fabric, plan: Sequence[tuple[Slice, list[ImageRecord]]], job: Job) -> Iterator[MaskBatch]:
+def _predicted_batches(
+    fabric: Fabric, plan: Sequence[tuple[Slice, list[ImageRecord]]], job: Job
+) -> Iterator[MaskBatch]:
     """Yield each batch with the teacher's output as soon as its computation is queued on the device."""
     prompts = Prompts([r for _, records in plan for r in records], job.stamp.size, job.teacher.preparation())
     on_gpu = fabric.device.type == "cuda"
     batches = loader(prompts, [len(records) for _, records in plan], job.workers, pin_memory=on_gpu)
     for place, ((piece, _), loaded) in enumerate(zip(plan, batches, strict=True)):
         asked = [item for item in loaded if isinstance(item, Prompt)]
-        masks, scores = ask(fabric, job.teacher, asked, job.margin, job.stamp.size, job.select_by)
+        masks, scores = run_teacher(fabric, job.teacher, asked, job.margin, job.stamp.size, job.select_by)
         completes = place + 1 == len(plan) or plan[place + 1][0] is not piece
         yield MaskBatch(piece, loaded, masks, scores, completes)
 
 
-def ask(
+def run_teacher(
     fabric: Fabric, teacher: Teacher, prompts: Sequence[Prompt], margin: float, size: int, select_by: SelectBy = "score"
 ) -> tuple[Tensor, list[Tensor]]:
     """Run the teacher on some prompts; the results stay on its device.

@@ -13,7 +13,7 @@ from lightning.fabric import Fabric
 
 from boxpromptiml.core.records import ImageRecord, Stamp
 from boxpromptiml.shards import CacheError, open_shard, shard_paths
-from stage1_pseudomask.batch_size import tuned
+from stage1_pseudomask.batch_size import with_batch_size
 from stage1_pseudomask.engine import Job, compute
 from stage1_pseudomask.resume import Slice
 
@@ -91,7 +91,7 @@ def _timed(records: Sequence[ImageRecord], job: Job, accelerator: str, precision
     """Measure the throughput on some evenly spaced images, in a temporary folder."""
     fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)  # type: ignore[arg-type]
     job.teacher.load(fabric.device)
-    job = tuned(fabric, job)
+    job = with_batch_size(fabric, job)
     count = min(len(records), SAMPLE * job.batch_size)
     chosen = [records[i] for i in np.linspace(0, len(records) - 1, count).round().astype(int).tolist()]
     with tempfile.TemporaryDirectory() as name:

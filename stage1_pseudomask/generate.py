@@ -15,7 +15,7 @@ from boxpromptiml.core.limits import Count, Devices, Share, Side, Workers, withi
 from boxpromptiml.core.records import Split, Stamp
 from boxpromptiml.manifests.manifest import ManifestError, read_manifest
 from boxpromptiml.runtime.devices import existing_devices
-from boxpromptiml.runtime.locks import part_in, sole_use
+from boxpromptiml.runtime.locks import exclusive_lock, process_lock
 from boxpromptiml.runtime.provenance import content_hash, file_sha256
 from boxpromptiml.shards import AGAIN, SCHEMA, CacheError, CacheIndex, read_index, shard_paths, write_index
 from stage1_pseudomask import resume
@@ -99,7 +99,7 @@ def pseudomasks(
 
     from lightning.fabric import Fabric  # a slow import that --help and a complete cache do not need
 
-    from stage1_pseudomask.batch_size import tuned
+    from stage1_pseudomask.batch_size import with_batch_size
     from stage1_pseudomask.engine import Job, compute
     from stage1_pseudomask.forecast import forecast
 
@@ -111,14 +111,14 @@ def pseudomasks(
         return 0
     with ExitStack() as locks:
         if fabric.is_global_zero:  # before the other processes are launched
-            gone = locks.enter_context(sole_use(out))
+            gone = locks.enter_context(exclusive_lock(out))
             resume.refuse_other_settings(out, _named(stamp, settings), stamp)
             resume.write_settings(out, _named(stamp, settings))
             if retry:
-                resume.ask_again(out, stamp)
+                resume.retry_set_aside(out, stamp)
         fabric.launch()
         if not fabric.is_global_zero:
-            locks.enter_context(part_in(out, fabric.global_rank))
+            locks.enter_context(process_lock(out, fabric.global_rank))
         pieces = resume.slices(records, shard_size)
         finished = shard_paths(out)
         unfinished = [piece for piece in pieces if piece.place not in finished]
@@ -129,7 +129,7 @@ def pseudomasks(
         mine = unfinished[fabric.global_rank :: fabric.world_size]
         with _reports_dead_processes(out, gone) if fabric.is_global_zero else nullcontext():
             if mine:
-                compute(fabric, mine, tuned(fabric, job))
+                compute(fabric, mine, with_batch_size(fabric, job))
         _meet(fabric.barrier, out)
         if not fabric.is_global_zero:
             return 0

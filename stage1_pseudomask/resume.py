@@ -159,7 +159,7 @@ def merge(cache: Path, piece: Slice, stamp: Stamp, process: int) -> None:
         path.unlink()
 
 
-def ask_again(cache: Path, stamp: Stamp) -> None:
+def retry_set_aside(cache: Path, stamp: Stamp) -> None:
     """Remove the records of skipped images, so that they are read again; samples are kept.
 
     Raises:

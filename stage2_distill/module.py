@@ -102,13 +102,14 @@ class Distillation(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Compute the loss of a batch; also returns the features for a memory bank updated by moving averages."""
-        answer = self.student(batch["image"])
+        prediction = self.student(batch["image"])
         share = self.correction.share_at(self.global_step / self.trainer.estimated_stepping_batches)
-        target = corrected_target(batch["pseudo_mask"], answer.logits, batch["box_mask"], share)
+        target = corrected_target(batch["pseudo_mask"], prediction.logits, batch["box_mask"], share)
         total = self.trainer.strategy.reduce(batch["weight"].sum(), reduce_op="mean")
-        loss = self.loss(answer.logits, target, batch["weight"], batch["box_mask"], total)
+        loss = self.loss(prediction.logits, target, batch["weight"], batch["box_mask"], total)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["image"]))
-        return {"loss": loss} if self._averaging_memory() is None else {"loss": loss, "fused": answer.fused.detach()}
+        features = {} if self._averaging_memory() is None else {"fused": prediction.fused.detach()}
+        return {"loss": loss, **features}
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_index: int) -> None:
         """Update the memory bank by the features of all processes, so that all its copies stay equal."""
@@ -127,13 +128,13 @@ class Distillation(L.LightningModule):
 
         The student's output is returned for callbacks.
         """
-        answer = self._scored_answer(batch["image"])
-        terms = self.loss.terms(answer.logits, batch["pseudo_mask"], batch["box_mask"], unweighted=True)
+        prediction = self._forward_for_scoring(batch["image"])
+        terms = self.loss.terms(prediction.logits, batch["pseudo_mask"], batch["box_mask"], unweighted=True)
         means = {"loss": self.loss.total(terms, batch["weight"])} | {name: term.mean() for name, term in terms.items()}
         for name, value in means.items():
             self.log(f"val/{name}", value, sync_dist=True, batch_size=len(batch["image"]))
-        self.agreement.update(batch, torch.sigmoid(answer.logits))
-        return {"answer": answer}
+        self.agreement.update(batch, torch.sigmoid(prediction.logits))
+        return {"prediction": prediction}
 
     def on_validation_epoch_end(self) -> None:
         """Log means over images and, if there are several sets, the means of each set (``val/f1_pseudo_mask/SET``)."""
@@ -145,12 +146,12 @@ class Distillation(L.LightningModule):
 
     def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Score each photo against its ground truth."""
-        probability = torch.sigmoid(self._scored_answer(batch["image"]).logits.float())
+        probability = torch.sigmoid(self._forward_for_scoring(batch["image"]).logits.float())
         self.image_scores.update_batch(dataloader_idx, batch, probability)
         for problem in filter(None, batch["problem"]):
             print(f"skipped: {problem}")
 
-    def _scored_answer(self, image: Tensor) -> Localization:
+    def _forward_for_scoring(self, image: Tensor) -> Localization:
         """Run the student in the scoring precision or, during training, in the training precision.
 
         Raises:

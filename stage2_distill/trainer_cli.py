@@ -15,11 +15,11 @@ import wandb
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from boxpromptiml import __version__
-from boxpromptiml.core.limits import Count, hold
+from boxpromptiml.core.limits import Count, check_values
 from boxpromptiml.runtime.devices import existing_devices, trains_in_bf16
 from boxpromptiml.runtime.flags import FlagParser
 from boxpromptiml.runtime.limits_in_help import LimitsInHelp
-from boxpromptiml.runtime.locks import sole_use
+from boxpromptiml.runtime.locks import exclusive_lock
 from boxpromptiml.runtime.provenance import file_sha256
 from boxpromptiml.runtime.run_folder import found, replace, run_folder
 from stage2_distill.callbacks.run_record import RunRecord
@@ -105,10 +105,10 @@ class TrainerCLI(LightningCLI):
     def fit(self, **options: Any) -> None:
         """Train in a folder without another run, or resume the run in it."""
         if self.trainer.max_epochs not in (None, -1):  # -1 means unlimited
-            hold({"trainer.max_epochs": self.trainer.max_epochs}, {"trainer.max_epochs": Count})
+            check_values({"trainer.max_epochs": self.trainer.max_epochs}, {"trainer.max_epochs": Count})
         resumed = checkpoints.to_resume(self.trainer, self.model, options["ckpt_path"])
         folder = _folder(self.trainer, RunRecord, "fit")
-        with self._alone(sole_use(folder)):
+        with self._lock_in_first_process(exclusive_lock(folder)):
             if self.trainer.is_global_zero:
                 self._refuse_another_run(folder, resumed)
             self.trainer.fit(**options)
@@ -144,9 +144,9 @@ class TrainerCLI(LightningCLI):
             **settings,
             "package_version": __version__,
         }
-        return self._alone(run_folder(folder, f"{name}.settings.json", known, results, self.overwrite))
+        return self._lock_in_first_process(run_folder(folder, f"{name}.settings.json", known, results, self.overwrite))
 
-    def _alone(self, lock: AbstractContextManager[object]) -> AbstractContextManager[object]:
+    def _lock_in_first_process(self, lock: AbstractContextManager[object]) -> AbstractContextManager[object]:
         """Lock in the first process, which starts the others; not for fast_dev_run, which writes nothing."""
         return lock if self.trainer.is_global_zero and not self.trainer.fast_dev_run else nullcontext()  # type: ignore[attr-defined]
 

@@ -15,8 +15,8 @@ import unicodedata
 from collections.abc import Sequence
 
 from boxpromptiml import __version__
-from boxpromptiml.runtime.configs import with_bases, with_found
-from boxpromptiml.runtime.library_errors import plain_line
+from boxpromptiml.runtime.configs import with_base_configs, with_packaged_paths
+from boxpromptiml.runtime.library_errors import user_error_message
 from boxpromptiml.runtime.renamed import refuse_old_names
 from boxpromptiml.runtime.wandb_account import has_account
 
@@ -88,18 +88,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"boxpromptiml {__version__}")
         return 0
-    command, *rest = words = with_found(words)
+    command, *rest = words = with_packaged_paths(words)
     if command not in TOOLS and command not in TRAINER:
         print(f"boxpromptiml: unknown command {command!r}\n\n{_overview()}", file=sys.stderr)
         return FAILED
     try:
-        words = with_bases(words) if command in TRAINER else words
+        words = with_base_configs(words) if command in TRAINER else words
         refuse_old_names(words)
         if command in TRAINER:
             return _run_trainer(command, words)
         return _run_tool(command, rest)
     except Exception as error:
-        if (line := plain_line(error)) is None:  # a bug of ours keeps its traceback
+        if (line := user_error_message(error)) is None:  # a bug of ours keeps its traceback
             raise
         print(f"boxpromptiml {command}: {line}", file=sys.stderr)
         return FAILED

@@ -149,7 +149,7 @@ class SegmentAnything(Teacher):
         prompts = prompts.float().to(device, non_blocking=True)
         chosen = slice(1, None) if self.multimask_output else slice(0, 1)
         places = model.prompt_encoder.get_dense_pe()
-        nobody = torch.zeros(1, 1, 1, 1, device=device)  # the decoder expects one image; here every box brings its own
+        placeholder = torch.zeros(1, 1, 1, 1, device=device)  # required image argument; each box has its own features
         count, side = 3 if self.multimask_output else 1, 4 * features.shape[-1]
         logits = [torch.zeros(0, count, side, side, device=device)]
         scores = [torch.zeros(0, count, device=device)]
@@ -157,7 +157,7 @@ class SegmentAnything(Teacher):
             boxes, images = (each[first : first + self.boxes_at_once] for each in (prompts, owners))
             sparse, dense = model.prompt_encoder(points=None, boxes=boxes, masks=None)
             masks, estimates = model.mask_decoder.predict_masks(
-                nobody, places, sparse, dense + features[images].float()
+                placeholder, places, sparse, dense + features[images].float()
             )
             logits.append(masks[:, chosen])
             scores.append(estimates[:, chosen].clamp(0, 1))

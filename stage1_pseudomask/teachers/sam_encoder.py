@@ -86,11 +86,11 @@ def _before(block: Any, tokens: Tensor) -> Attended:
     return q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2), from_rows.flatten(1, 2), from_columns.flatten(1, 2)
 
 
-def _after(block: Any, tokens: Tensor, mixed: Tensor) -> Tensor:
+def _after(block: Any, tokens: Tensor, attended: Tensor) -> Tensor:
     """Compute the block's output, (B, H, W, C), from its input tokens and the output of the attention."""
     layer, (batch, height, width, _) = block.attn, tokens.shape
     rows, columns, down, across = _windows(block, height, width)
-    grouped = mixed.view(batch, down, across, layer.num_heads, rows, columns, -1)
+    grouped = attended.view(batch, down, across, layer.num_heads, rows, columns, -1)
     image = grouped.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, down * rows, across * columns, -1)
     # Contiguous, otherwise the linear layer copies its weights once per row of the image.
     tokens = tokens + layer.proj(image[:, :height, :width].contiguous())
@@ -123,7 +123,7 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, from_rows: Tensor, from_columns: Tens
     groups, places, _ = q.shape
     limit = BIAS_BYTES.get(q.device.type, BIAS_BYTES_ON_A_GPU) // q.element_size()
     groups_at_once, queries_at_once = max(1, limit // places**2), max(1, min(places, limit // places))
-    mixed = torch.empty_like(q)
+    attended = torch.empty_like(q)
     # One buffer for all chunks: clearing newly allocated memory would take as long as filling it. The row stride is a
     # multiple of eight, otherwise GPU kernels would copy the bias.
     reused = q.new_empty(min(groups, groups_at_once), queries_at_once, 8 * ceil(places / 8))[..., :places]
@@ -135,11 +135,11 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, from_rows: Tensor, from_columns: Tens
             bias = reused[: len(by_row), : by_row.shape[1]]
             apart = bias.unflatten(2, (by_row.shape[2], by_column.shape[2]))
             torch.add(by_row[..., None], by_column[:, :, None], out=apart)
-            mixed[part] = _mixed(q[part], k[some], v[some], bias, scale)
-    return mixed
+            attended[part] = _attend(q[part], k[some], v[some], bias, scale)
+    return attended
 
 
-def _mixed(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float) -> Tensor:
     """Attention of one chunk: (G, Q, D), (G, K, D), (G, K, D) and (G, Q, K), which is overwritten, to (G, Q, D)."""
     if q.dtype == torch.bfloat16 and q.device.type == "cpu" and bias.is_contiguous():
         # The fused kernel of torch 2.15 takes 1.7 times as long there.

@@ -181,13 +181,13 @@ class TransformersSam(Teacher):
                 each[first : first + self.boxes_at_once].to(model.device, non_blocking=True)
                 for each in (prompts, owners)
             )
-            answer = model(
+            outputs = model(
                 input_boxes=boxes.float()[:, None],
                 multimask_output=self.multimask_output,
                 **{name: _of(images, value) for name, value in arguments.items()},
             )
-            logits.append(answer.pred_masks[:, 0].float())
-            scores.append(answer.iou_scores[:, 0].float().clamp(0, 1))
+            logits.append(outputs.pred_masks[:, 0].float())
+            scores.append(outputs.iou_scores[:, 0].float().clamp(0, 1))
         return torch.cat(logits[len(prompts) > 0 :]), torch.cat(scores)
 
     def _in_frame(self, logits: torch.Tensor, size: tuple[int, int], frame: Size) -> torch.Tensor:
@@ -211,7 +211,7 @@ def resized(photo: Photo, processor: Any) -> Photo:
     """
     if side := getattr(processor.size, "longest_edge", None):
         refuse_too_thin(photo, side)
-    answer = processor(
+    inputs = processor(
         photo,
         do_rescale=False,
         do_normalize=False,
@@ -219,7 +219,7 @@ def resized(photo: Photo, processor: Any) -> Photo:
         input_data_format="channels_last",
         return_tensors="pt",
     )
-    return np.ascontiguousarray(answer["pixel_values"][0].permute(1, 2, 0).numpy())
+    return np.ascontiguousarray(inputs["pixel_values"][0].permute(1, 2, 0).numpy())
 
 
 def _of(images: torch.Tensor, value: Any) -> Any:

@@ -133,12 +133,12 @@ class FusionStatistics:
         self.usage = None if fusion.memory is None else MemoryUsage(len(fusion.memory.keys)).to(device)
 
     @torch.no_grad()
-    def update(self, answer: Localization) -> None:
+    def update(self, prediction: Localization) -> None:
         """Accumulate one output."""
         if self.gates is not None:
-            self.gates.update(answer.gates)
+            self.gates.update(prediction.gates)
         if self.memory is not None and self.usage is not None:
-            self.usage.update(self.memory.attention(answer.fused))
+            self.usage.update(self.memory.attention(prediction.fused))
 
     def gate_scalars(self) -> dict[str, Tensor]:
         """Return the result of `GateStatistics`. Has to be called in all processes."""

@@ -62,15 +62,15 @@ def picture_rows(
     """
     batch = unpack(default_collate([dataset[i] for i in positions]))
     with torch.no_grad():
-        answer = pl_module.student(batch["image"].to(pl_module.device))
-    return batch["image_id"].tolist(), [_row(batch, answer, i) for i in range(len(positions))]
+        prediction = pl_module.student(batch["image"].to(pl_module.device))
+    return batch["image_id"].tolist(), [_row(batch, prediction, i) for i in range(len(positions))]
 
 
-def _row(batch: Batch, answer: Any, i: int) -> list[images.Photo]:
+def _row(batch: Batch, prediction: Any, i: int) -> list[images.Photo]:
     photo = images.to_uint8(batch["image"][i].permute(1, 2, 0).numpy())
     side = photo.shape[0]
     boxed = visualization.outlined(photo, batch["box_mask"][i, 0].numpy() > 0)
-    maps = [torch.sigmoid(answer.logits), answer.gate_prior, answer.memory_prior]
+    maps = [torch.sigmoid(prediction.logits), prediction.gate_prior, prediction.memory_prior]
     drawn = [
         visualization.heat(images.resize_probability(prior[i, 0].float().cpu().numpy(), side, side)) for prior in maps
     ]

@@ -93,11 +93,11 @@ class Dashboard(L.Callback):
     ) -> None:
         """Update gate and memory statistics, in some batches."""
         assert isinstance(pl_module, Distillation)
-        answer: Localization = outputs["answer"]
+        prediction: Localization = outputs["prediction"]
         if self.statistics is not None:
             stride = max(1, int(trainer.num_val_batches[dataloader_idx]) // self.batches)
             if batch_idx % stride == 0 and batch_idx // stride < self.batches:
-                self.statistics.update(answer)
+                self.statistics.update(prediction)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log gate and memory statistics, and draw the hardest images in the first process."""

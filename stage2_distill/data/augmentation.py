@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from boxpromptiml.core.limits import Quality, Share, ShareAboveZero, hold_fields
+from boxpromptiml.core.limits import Quality, Share, ShareAboveZero, check_fields
 
 
 @dataclass(frozen=True)  # no slots, because jsonargparse could not read the defaults
@@ -36,7 +36,7 @@ class Augmentation:
     noise: Share = 0.1
 
     def __post_init__(self) -> None:
-        hold_fields(self, "augmentation.")
+        check_fields(self, "augmentation.")
 
 
 def training_transform(size: int, augmentation: Augmentation) -> A.Compose:

@@ -22,7 +22,7 @@ from boxpromptiml.core.limits import (
     Quality,
     ResizeFactor,
     TimesShared,
-    hold_fields,
+    check_fields,
 )
 from boxpromptiml.core.records import InputError
 from boxpromptiml.images import Mask, Photo, jpeg_round_trip, resize_mask, resize_photo
@@ -87,7 +87,7 @@ class Levels:
     sharing: tuple[TimesShared, ...] = (1, 2, 3)
 
     def __post_init__(self) -> None:
-        hold_fields(self, "levels.")
+        check_fields(self, "levels.")
 
     def degradations(self) -> list[Degradation]:
         """Return all levels of all kinds.

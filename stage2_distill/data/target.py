@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxpromptiml.core.boxes import rasterize
-from boxpromptiml.core.limits import Share, hold_fields
+from boxpromptiml.core.limits import Share, check_fields
 from boxpromptiml.core.records import InputError, Sample
 
 GreyMask = NDArray[np.uint8]
@@ -33,7 +33,7 @@ class Target:
     displaced: Share = 0.0
 
     def __post_init__(self) -> None:
-        hold_fields(self, "target.")
+        check_fields(self, "target.")
 
 
 def training_mask(sample: Sample, target: Target) -> GreyMask:
@@ -71,7 +71,7 @@ def _of(sample: Sample, source: str) -> GreyMask:
                 f"image {sample.image_id} of {sample.source or 'an unnamed source'} has no ground truth to learn from; "
                 "set data.target.source to pseudo_mask, or give it a mask_file in the manifest"
             )
-        if sample.truth_is_lost:
+        if sample.has_empty_truth:
             raise InputError(
                 f"image {sample.image_id} of {sample.source or 'an unnamed source'} is manipulated, but its "
                 "ground truth is empty; correct its mask and make the cache again, or set data.target.source to "

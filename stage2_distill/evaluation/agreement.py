@@ -102,7 +102,7 @@ class WriteAgreement(L.Callback):
             return
         dataset = trainer.datamodule.val_set  # type: ignore[attr-defined]
         summary = summarize(rows, dataset.sources, dataset.source_of)
-        lost = lost_truths(rows, dataset)
+        lost = empty_truths(rows, dataset)
         self.set_aside = len(lost)
         together = summarize(rows, ["all images"], np.zeros_like(dataset.source_of))
         provenance.write_json(
@@ -123,7 +123,7 @@ class WriteAgreement(L.Callback):
         print(f"agreement with the teacher: {self.folder / 'agreement.json'}")
 
 
-def lost_truths(rows: NDArray[np.float64], dataset: PseudoMaskDataset) -> list[str]:
+def empty_truths(rows: NDArray[np.float64], dataset: PseudoMaskDataset) -> list[str]:
     """List manipulated validation images with empty ground truth, which have no scores against it."""
     agreed, against_truth = rows[:, 1], rows[:, 1 + SCORES.index("f1_truth")]
     unscored = rows[~np.isnan(agreed) & np.isnan(against_truth), 0].astype(int).tolist()

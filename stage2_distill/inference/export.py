@@ -56,15 +56,15 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None,
         written = Path(folder, out.name)
         if out.suffix == ".pt2":
             torch.export.save(program, written)
-            answer = torch.export.load(written).module()
+            run_exported = torch.export.load(written).module()
         else:
             exported_program.write_onnx(program, localizer, written)
             if int8:
                 exported_program.quantize(written, samples)
-            answer = exported_program.onnx_session(written)
+            run_exported = exported_program.onnx_session(written)
         content = written.read_bytes()
     agreement = exported_program.compare(
-        localizer, answer, chain(exported_program.comparison_photos(localizer.student.image_size), samples[:4])
+        localizer, run_exported, chain(exported_program.comparison_photos(localizer.student.image_size), samples[:4])
     )
     if not int8 and not agreement.difference <= TOLERANCE:
         raise InputError(

@@ -153,13 +153,13 @@ class ExportDifference:
         )
 
 
-def compare(localizer: Localizer, answer: Any, photos: Iterable[Photo]) -> ExportDifference:
+def compare(localizer: Localizer, run_exported: Any, photos: Iterable[Photo]) -> ExportDifference:
     """Compare a localizer with an export, as returned by `onnx_session`, on photos (H, W, 3)."""
     differences, scores = [], []
     for photo in photos:
         expected = torch.from_numpy(localizer.predict(photo).probability)[None]
         with torch.inference_mode():
-            probability = answer(torch.from_numpy(photo)[None])[0]
+            probability = run_exported(torch.from_numpy(photo)[None])[0]
         differences.append((probability - expected).abs().max())
         counts = counts_per_image(probability, expected > localizer.threshold, localizer.threshold)
         scores.append(f1_from_counts(*counts))

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from boxpromptiml.core.records import InputError
 from boxpromptiml.core.text_decoding import decode_text
-from boxpromptiml.images import IMAGE_SUFFIXES, look_through, named
+from boxpromptiml.images import IMAGE_SUFFIXES, named, scan_folder
 from boxpromptiml.images.files import suffix_of
 
 
@@ -54,7 +54,7 @@ def printable(text: str) -> str:
 def _photos(given: Path) -> tuple[dict[Path, PurePosixPath], str]:
     """Resolve one argument to photos, with a remark about ignored files."""
     if given.is_dir():
-        content = look_through(given)
+        content = scan_folder(given)
         return {file: _below(given, file) for file in content.images}, content.remark()
     if given.suffix.lower() == ".txt" and given.is_file():
         lines = decode_text(given.read_bytes(), errors="surrogateescape").splitlines()

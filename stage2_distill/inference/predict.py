@@ -14,7 +14,7 @@ from boxpromptiml.runtime.devices import launched
 from stage2_distill.inference import released
 from stage2_distill.inference.outputs import Outputs
 from stage2_distill.inference.photo_paths import photo_names, printable
-from stage2_distill.inference.prediction_log import merge, take_up
+from stage2_distill.inference.prediction_log import merge, open_log
 
 BRIEF = ("file", "mask", "overlay", "score", "area")
 """Keys of an entry in ``predictions.jsonl`` that are also in ``predictions.json``."""
@@ -91,7 +91,7 @@ def predict(
     if backend == "onnx" and accelerator == "auto":
         accelerator = "cpu"
     fabric = launched(accelerator, devices, num_nodes)
-    with take_up(out, settings, overwrite) if fabric.is_global_zero else nullcontext():
+    with open_log(out, settings, overwrite) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             for remark in remarks:
                 print(remark)

@@ -42,7 +42,7 @@ class PredictionLog:
 
 
 @contextmanager
-def take_up(folder: Path, settings: dict[str, Any], overwrite: bool = False) -> Iterator[None]:
+def open_log(folder: Path, settings: dict[str, Any], overwrite: bool = False) -> Iterator[None]:
     """Lock the folder; log entries of an earlier run with the same settings are kept.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from boxpromptiml.core.limits import Share, hold_fields
+from boxpromptiml.core.limits import Share, check_fields
 
 
 @dataclass(frozen=True)  # no slots, because jsonargparse could not read the defaults
@@ -22,7 +22,7 @@ class SelfCorrection:
     share: Share = 0.0
 
     def __post_init__(self) -> None:
-        hold_fields(self, "correction.")
+        check_fields(self, "correction.")
 
     def share_at(self, progress: float) -> float:
         """Return the student's fraction of the target at ``progress`` in [0, 1] of the training steps."""

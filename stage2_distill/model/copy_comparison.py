@@ -43,10 +43,10 @@ class CopyComparison(nn.Module):
         self.cues = nn.Conv2d(channels, CUES - 1, 1)
         self.context = nn.Conv2d(channels, 16, 1)
         self.judge = nn.Sequential(conv_block(EVIDENCE + 2 * CUES, WIDTH), conv_block(WIDTH, WIDTH))
-        answer = nn.Conv2d(24, 1, 1)
-        nn.init.zeros_(answer.weight)
-        nn.init.zeros_(cast(Tensor, answer.bias))
-        self.correction = nn.Sequential(conv_block(2 * WIDTH + 16 + 1, 24), answer)
+        last = nn.Conv2d(24, 1, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(cast(Tensor, last.bias))
+        self.correction = nn.Sequential(conv_block(2 * WIDTH + 16 + 1, 24), last)
 
     def forward(self, logits: Tensor, fused: Tensor, evidence: Evidence) -> Tensor:
         """Compute the correction to be added to the logits: (B, 1, H / `CELL`, W / `CELL`).

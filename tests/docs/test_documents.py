@@ -26,7 +26,7 @@ from boxpromptiml import cli
 from boxpromptiml.images import read_photo, write_photo
 from boxpromptiml.images.visualization import thumbnail
 from boxpromptiml.manifests.manifest import read_manifest
-from boxpromptiml.runtime.configs import with_bases
+from boxpromptiml.runtime.configs import with_base_configs
 from boxpromptiml.synthesis.photos import packaged_photos
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +116,7 @@ def parse(words):
     command, *rest = words
     assert command in cli.TOOLS | cli.TRAINER, words
     try:
-        parser_of(command).parse_args(with_bases(words) if command in cli.TRAINER else rest)
+        parser_of(command).parse_args(with_base_configs(words) if command in cli.TRAINER else rest)
     except SystemExit as stop:
         raise AssertionError(f"the parser refuses: boxpromptiml {' '.join(words)}") from stop
 

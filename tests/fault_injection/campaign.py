@@ -69,12 +69,12 @@ class Trial:
     """Outcome of one trial.
 
     Attributes:
-        told: The line that reported the fault.
+        message: The line that reported the fault.
         lost: Number of samples and skipped images that differ from the undisturbed cache.
         again: Number of photos passed to the teacher more than once.
     """
 
-    told: str
+    message: str
     lost: int
     again: int = 0
 
@@ -113,13 +113,13 @@ def disk_full(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
     if _can_mount():
         with _disk(cache.folder, room) as remount:
             run = cache.pseudomasks()
-            told = _refusal(run.code, run.words, "No space left on device")
+            message = _refusal(run.code, run.words, "No space left on device")
             remount("size=64m")
-            return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
+            return Trial(message, _finished(bench, cache), ASKED.value - asked - bench.photos)
     largest = rng.randint(100, 40_000)
     run = cache.pseudomasks(before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)))
-    told = _refusal(run.code, run.words, "File too large")
-    return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
+    message = _refusal(run.code, run.words, "File too large")
+    return Trial(message, _finished(bench, cache), ASKED.value - asked - bench.photos)
 
 
 def read_only(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
@@ -135,9 +135,9 @@ def read_only(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
         remount("ro")
         run = cache.pseudomasks()
         code, words = run.code, run.words
-        told = words if (cache.path / "index.json").exists() else _refusal(code, words, "Read-only file system")
+        message = words if (cache.path / "index.json").exists() else _refusal(code, words, "Read-only file system")
         remount("rw")
-        return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
+        return Trial(message, _finished(bench, cache), ASKED.value - asked - bench.photos)
 
 
 def cut_off(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
@@ -165,9 +165,9 @@ def two_at_once(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
     time.sleep(rng.choice([0, 0, rng.uniform(0, bench.seconds)]))
     second = cache.pseudomasks()
     codes = [first.code, second.code]
-    told = next((run.words for run in (first, second) if run.code == REFUSED), "one after the other")
+    message = next((run.words for run in (first, second) if run.code == REFUSED), "one after the other")
     assert any(code in FINE for code in codes), (first.words, second.words)
-    return Trial(told, _finished(bench, cache), ASKED.value - asked - bench.photos)
+    return Trial(message, _finished(bench, cache), ASKED.value - asked - bench.photos)
 
 
 def clock_backwards(bench: Bench, cache: Cache, rng: random.Random) -> Trial:
@@ -232,9 +232,9 @@ def main() -> int:
                     print(f"{fault_name}: skipped, {reason}", flush=True)
                     break
                 trials[fault_name].append(trial)
-                told = trial.told.replace(name, "…")
-                print(f"{fault_name}, {number + 1}: lost {trial.lost}, again {trial.again}: {told}", flush=True)
-    failed = sum(trial.lost > 0 or trial.told.startswith("TRACEBACK") for each in trials.values() for trial in each)
+                message = trial.message.replace(name, "…")
+                print(f"{fault_name}, {number + 1}: lost {trial.lost}, again {trial.again}: {message}", flush=True)
+    failed = sum(trial.lost > 0 or trial.message.startswith("TRACEBACK") for each in trials.values() for trial in each)
     table = _table(trials, time.monotonic() - started, options.seed)
     print(f"\n{table}")
     if options.out:
@@ -304,14 +304,14 @@ def _damaged(bench: Bench, cache: Cache, rng: random.Random, damage: Callable[[b
     damage(data)
     path.write_bytes(data)
     check = cache.verify()
-    told = check.words
+    message = check.words
     if check.code == DAMAGED:
         lines = check.log.read_text().splitlines()
-        told = next((line for line in lines if line.startswith(path.name)), told)
+        message = next((line for line in lines if line.startswith(path.name)), message)
         repair = cache.verify("--repair", "true")
         assert repair.code == REPAIRED, repair.words
     lost = _finished(bench, cache)
-    return Trial(f"{path.name}: {told}", lost, ASKED.value - asked if finished else 0)
+    return Trial(f"{path.name}: {message}", lost, ASKED.value - asked if finished else 0)
 
 
 def _bad_images(bench: Bench, cache: Cache, rng: random.Random, count: int, every: int) -> Trial:
@@ -333,7 +333,7 @@ def _bad_images(bench: Bench, cache: Cache, rng: random.Random, count: int, ever
     lost = losses(Content({i: s for i, s in found.samples.items() if i not in spoiled}, set()), Content(healthy, set()))
     lost += len({item.image_id for item in index.set_aside} ^ bad)
     lost += sum("\n" in item.reason or not item.reason for item in index.set_aside)
-    told = f"{len(bad)} of {len(spoiled)} skipped, such as: {rng.choice(index.set_aside).reason}"
+    message = f"{len(bad)} of {len(spoiled)} skipped, such as: {rng.choice(index.set_aside).reason}"
 
     for path, data in whole.items():
         path.write_bytes(data)
@@ -347,7 +347,7 @@ def _bad_images(bench: Bench, cache: Cache, rng: random.Random, count: int, ever
         Content({i: s for i, s in wanted.samples.items() if i not in odd}, set()),
     )
     lost += len(odd - repaired.samples.keys())
-    return Trial(told, lost, ASKED.value - asked - len(bad))
+    return Trial(message, lost, ASKED.value - asked - len(bad))
 
 
 def _can_mount() -> bool:
@@ -375,7 +375,7 @@ def _disk(folder: Path, room: int) -> Iterator[Callable[[str], None]]:
 def _table(trials: dict[str, list[Trial]], seconds: float, seed: int) -> str:
     rows = [
         f"| {name} | {len(each)} | {sum(trial.lost > 0 for trial in each)} | {sum(trial.lost for trial in each)} "
-        f"| {sum(trial.told.startswith('TRACEBACK') for trial in each)} | {max(trial.again for trial in each)} |"
+        f"| {sum(trial.message.startswith('TRACEBACK') for trial in each)} | {max(trial.again for trial in each)} |"
         for name, each in trials.items()
     ]
     every = [trial for each in trials.values() for trial in each]
@@ -387,7 +387,7 @@ def _table(trials: dict[str, list[Trial]], seconds: float, seed: int) -> str:
             "| --- | --- | --- | --- | --- | --- |",
             *rows,
             f"| all | {len(every)} | {sum(trial.lost > 0 for trial in every)} | {sum(trial.lost for trial in every)} "
-            f"| {sum(trial.told.startswith('TRACEBACK') for trial in every)} | |",
+            f"| {sum(trial.message.startswith('TRACEBACK') for trial in every)} | |",
             "",
             "Every trial disturbs a run over 72 photos with GrabCut (shards of 12, batches of 3), or its cache; then "
             "the cause is removed, the same command runs again, and the cache is compared with an undisturbed one, "

@@ -52,7 +52,7 @@ def test_predict_sets_them_aside_and_continues(folder, localizer, tmp_path, caps
     found = json.loads((tmp_path / "out/predictions.json").read_text())
     reasons = {item["file"].rsplit("/", 1)[1]: item["reason"] for item in found["set_aside"]}
     assert set(reasons) == {kind.name for kind in KINDS}
-    wrong = {name: reasons[name] for name in reasons if not tells(reasons[name], folder / name)}
+    wrong = {name: reasons[name] for name in reasons if not has_expected_message(reasons[name], folder / name)}
     assert wrong == {}
     assert [item["file"].rsplit("/", 1)[1] for item in found["images"]] == list(GOOD)
     said = capsys.readouterr()
@@ -62,7 +62,7 @@ def test_predict_sets_them_aside_and_continues(folder, localizer, tmp_path, caps
     assert {path.name for path in tmp_path.iterdir()} == {"model", "out"}
 
 
-def tells(line, name):
+def has_expected_message(line, name):
     (kind,) = (kind for kind in KINDS if kind.name == name.name)
     return line.startswith(f"{name}: ") and kind.words in line and len(line.splitlines()) == 1
 
@@ -98,18 +98,20 @@ def test_the_web_app_shows_the_reason(folder, localizer, tmp_path):
     from boxpromptiml.apps.web_app import markup
     from boxpromptiml.apps.web_app.localize import consume
 
-    told = {}
+    messages = {}
     for kind in KINDS:
         upload = tmp_path / "upload.bin"
         upload.write_bytes(kind.content())
         with pytest.raises(ImageError) as caught:
             consume(localizer, upload, kind.name)
-        told[kind.name] = str(caught.value)
+        messages[kind.name] = str(caught.value)
         assert not upload.exists()
     assert {
-        name: line for name, line in told.items() if not tells(str(folder / name) + line[len(name) :], folder / name)
+        name: line
+        for name, line in messages.items()
+        if not has_expected_message(str(folder / name) + line[len(name) :], folder / name)
     } == {}
-    assert "<script" not in markup.notice(told["a page.jpg"], "error")
+    assert "<script" not in markup.notice(messages["a page.jpg"], "error")
 
 
 ESCAPES = [

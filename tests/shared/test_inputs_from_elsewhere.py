@@ -95,8 +95,8 @@ def test_annotation_files(photos, capsys, name):
     Path("file.json").write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     words = ["import_boxes", "--format", form, "--annotations", "file.json", "--images", "images"]
     assert main([*words, "--unboxed", "authentic", "--out", "set.json"]) == 2
-    said = capsys.readouterr()
-    assert expected in said.out + said.err
+    output = capsys.readouterr()
+    assert expected in output.out + output.err
     assert not Path("set.json").exists()
 
 
@@ -122,8 +122,8 @@ def test_lines_of_yolo(photos, capsys, name):
     Path("yolo/labels/a.txt").write_text(f"{line}\n")
     Path("yolo/data.yaml").write_text("train: images\nval: images\nnames: [forged]\n")
     assert main(["import_boxes", "--format", "yolo", "--annotations", "yolo", "--out", "set.json"]) == 2
-    said = capsys.readouterr()
-    assert expected in said.out + said.err
+    output = capsys.readouterr()
+    assert expected in output.out + output.err
 
 
 SIZED = "<annotation><size><width>100</width><height>80</height></size>{}</annotation>"
@@ -144,8 +144,8 @@ def test_files_of_voc(photos, capsys, name):
     content, expected = VOC[name]
     Path("images/a.xml").write_text(content)
     code = main(["import_boxes", "--format", "voc", "--annotations", "images", "--out", "set.json"])
-    said = capsys.readouterr()
-    assert expected in said.out + said.err
+    output = capsys.readouterr()
+    assert expected in output.out + output.err
     assert code == (2 if expected else 0)
     if not expected:
         (record,) = read_manifest(Path("set.json")).records
@@ -202,8 +202,8 @@ def test_masks(photos, capsys, name):
     Path("images/b.jpg").unlink()
     write(Path("masks/a"))
     code = main(["prepare", "--images", "images", "--masks", "masks", "--out", "set.json", "--workers", "1"])
-    said = capsys.readouterr()
-    assert expected in said.out + said.err
+    output = capsys.readouterr()
+    assert expected in output.out + output.err
     if expected and "invert" not in expected:
         assert code == 2
         return

@@ -21,14 +21,14 @@ def run(manifest, tmp_path):
 
 def test_a_dry_run_of_a_new_cache_times_a_sample_and_writes_nothing(run, tmp_path, capsys):
     assert run(dry_run=True) == 0
-    said = capsys.readouterr().out
-    assert "22 of 22 images left to do, with 21 boxes" in said  # two authentic, one with two boxes
-    assert re.search(r"minutes with 1 process at [\d.]+ images/s each \(timed on 8 images\)", said)
+    output = capsys.readouterr().out
+    assert "22 of 22 images left to do, with 21 boxes" in output  # two authentic, one with two boxes
+    assert re.search(r"minutes with 1 process at [\d.]+ images/s each \(timed on 8 images\)", output)
     assert not (tmp_path / "cache").exists()
     run()
     real = sum(path.stat().st_size for path in (tmp_path / "cache").glob("*.h5")) / 22
-    told = float(re.search(r"([\d,]+) bytes per image", said)[1].replace(",", ""))
-    assert real / 3 < told < real * 3  # at 32 pixels most of a shard is overhead
+    stated = float(re.search(r"([\d,]+) bytes per image", output)[1].replace(",", ""))
+    assert real / 3 < stated < real * 3  # at 32 pixels most of a shard is overhead
 
 
 def test_a_dry_run_of_a_started_cache_extrapolates_and_divides_the_work(run, tmp_path, capsys):
@@ -38,10 +38,10 @@ def test_a_dry_run_of_a_started_cache_extrapolates_and_divides_the_work(run, tmp
     before = {path: path.read_bytes() for path in (tmp_path / "cache").iterdir()}
     capsys.readouterr()
     assert run(dry_run=True, devices=2) == 0
-    said = capsys.readouterr().out
-    assert "5 of 22 images left to do, with 6 boxes" in said
-    assert "minutes with 2 processes" in said
-    assert "as in the 15 images that are done" in said  # two others were unreadable
+    output = capsys.readouterr().out
+    assert "5 of 22 images left to do, with 6 boxes" in output
+    assert "minutes with 2 processes" in output
+    assert "as in the 15 images that are done" in output  # two others were unreadable
     assert before == {path: path.read_bytes() for path in (tmp_path / "cache").iterdir()}
 
 

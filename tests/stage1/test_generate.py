@@ -201,11 +201,11 @@ def test_a_dead_process_ends_the_others_with_a_clear_message(manifest, undisturb
     wait_for(lambda: list(out.glob("part-*.h5")) and len((out / ".lock").read_text().splitlines()) == 2)
     other = int((out / ".lock").read_text().splitlines()[1].split()[1])
     os.kill(other, signal.SIGKILL)
-    _, said = process.communicate(timeout=120)
+    _, output = process.communicate(timeout=120)
     assert process.returncode != 0
     # Lightning polls every five seconds and then ends all processes; sometimes it notices first.
     ours = rf"cache: process {other} on .* died, so the others stop; run the same"
-    assert re.search(rf"{ours}|Child process with PID {other} terminated", said)
+    assert re.search(rf"{ours}|Child process with PID {other} terminated", output)
     assert generate(manifest, out) == 3
     assert datasets(out) == datasets(undisturbed)
 

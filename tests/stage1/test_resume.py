@@ -104,11 +104,11 @@ def test_a_damaged_part_is_reduced_to_intact_samples_and_the_rest_is_pending(pie
 
 def test_images_set_aside_are_tried_again_and_samples_are_kept(piece, tmp_path):
     resume.write_part(tmp_path, piece, results(piece.records), STAMP, seconds=0)
-    resume.ask_again(tmp_path, STAMP)  # in a part
+    resume.retry_set_aside(tmp_path, STAMP)  # in a part
     assert [record.image_id for record in resume.pending(tmp_path, piece, STAMP)] == [105]
     resume.write_part(tmp_path, piece, results(piece.records[5:6]), STAMP, seconds=0)
     resume.merge(tmp_path, piece, STAMP, process=0)
-    resume.ask_again(tmp_path, STAMP)  # in a shard
+    resume.retry_set_aside(tmp_path, STAMP)  # in a shard
     assert not shard_paths(tmp_path)
     assert [record.image_id for record in resume.pending(tmp_path, piece, STAMP)] == [105]
     resume.write_part(tmp_path, piece, results(piece.records[5:6]), STAMP, seconds=0)

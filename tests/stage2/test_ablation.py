@@ -1,4 +1,4 @@
-"""An ablation with real students; how runs are planned and put together is tested beside its source."""
+"""An ablation with real students; planning and tables have their own tests."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_two_variants_are_trained_tested_and_compared(cache, test_manifest, tmp_
     study = Study("What is memory worth?", variants, "complete")
     out = tmp_path / "out"
     assert ablation(Path("configs/demo.yaml"), out, {"memory": study}, [0], options, jobs=2) == 3
-    assert capsys.readouterr().out.count("`test` skipped photos") == 2  # one of them is empty on disk
+    assert capsys.readouterr().out.count("`test` skipped photos") == 2  # one photo is an empty file
     rows = json.loads((out / "ablation.json").read_text())["studies"]["memory"]["rows"]
     assert {(row["variant"], row["images"]) for row in rows} == {("without memory", 4), ("complete", 4)}
     assert (out / "memory.png").stat().st_size > 1000

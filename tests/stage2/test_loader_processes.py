@@ -1,4 +1,4 @@
-"""Loaders after everything else in one process, as in a notebook: nothing that ran there before can stop them."""
+"""Loader processes still start after any other command in the same process, as in a notebook."""
 
 import os
 import subprocess
@@ -45,21 +45,21 @@ run("fit", "--config", f"{folder}/config.yaml")
 """
 
 
-@pytest.mark.timeout(600)  # a job that waits for ever
-def test_all_stages_load_after_each_other_where_opencv_and_openmp_ran_before(tiny_config, tmp_path):
+@pytest.mark.timeout(600)  # a deadlock would wait forever
+def test_all_stages_load_in_sequence_after_opencv_and_openmp_were_used(tiny_config, tmp_path):
     config = yaml.safe_load(tiny_config.read_text())
     config["trainer"]["max_epochs"] = 1
     config["data"] |= {"caches": [str(tmp_path / "pseudomasks")], "batch_size": 4, "workers": 2}
     tiny_config.write_text(yaml.safe_dump(config))
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    command = [sys.executable, "-c", NOTEBOOK, str(tmp_path)]  # without a file, as a notebook
+    command = [sys.executable, "-c", NOTEBOOK, str(tmp_path)]  # without a script file, as in a notebook
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert ran.returncode == 0, ran.stderr
     jobs = [line.split()[1] for line in ran.stdout.splitlines() if line.startswith("done:")]
     assert jobs == ["synthesize", "predict", "pseudomasks", "fit"]
 
 
-class WhatTheyHave(Dataset):
+class WorkerEnvironment(Dataset):
     def __len__(self):
         return 4
 
@@ -70,11 +70,11 @@ class WhatTheyHave(Dataset):
 
 
 @pytest.mark.parametrize("limit", ["1000", "2000"])
-def test_they_have_the_environment_of_now_and_one_thread(limit, monkeypatch):
+def test_loader_processes_have_the_current_environment_and_one_thread(limit, monkeypatch):
     monkeypatch.setenv("BOXPROMPTIML_MAX_PIXELS", limit)
-    found = list(DataLoader(WhatTheyHave(), None, **loader_processes(2, __name__)))
+    found = list(DataLoader(WorkerEnvironment(), None, **loader_processes(2, __name__)))
     assert found == [[limit, 1, 1]] * 4
 
 
-def test_without_any_this_process_loads():
+def test_without_loader_processes_the_main_process_loads():
     assert loader_processes(0, __name__) == {"num_workers": 0}

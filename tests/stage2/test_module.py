@@ -1,4 +1,4 @@
-"""Training learns, resumes, and comes out the same on two processes."""
+"""Training learns, resumes, and gives the same result on two processes."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ def cli(*words, code=0):
 
 
 def columns(folder):
-    """Last value of each column that Lightning's CSVLogger wrote, over all versions in order."""
+    """Last value of each column written by Lightning's CSVLogger, over all versions in order."""
     last = {}
     for path in sorted(folder.glob("version_*/metrics.csv")):
         for row in csv.DictReader(path.open()):
@@ -40,7 +40,7 @@ def columns(folder):
 def test_fit_then_test_then_predict(tiny_config, tmp_path, test_manifest):
     cli("fit", "--config", tiny_config, "--trainer.max_epochs", 25)
     metrics = columns(tmp_path / "fit")
-    assert metrics["val/f1_pseudo_mask"] > 0.5  # from nothing, on squares
+    assert metrics["val/f1_pseudo_mask"] > 0.5  # trained from scratch on squares
     assert metrics["val/f1_truth"] > 0.5
     record = json.loads((tmp_path / "fit/fit.json").read_text())
     assert record["images_train"] == 23
@@ -73,7 +73,7 @@ def test_fit_then_test_then_predict(tiny_config, tmp_path, test_manifest):
     )
 
 
-def test_averaged_weights_are_what_is_selected_kept_and_tested(tiny_config, tmp_path):
+def test_averaged_weights_are_selected_saved_and_tested(tiny_config, tmp_path):
     run(["fit", "--config", str(tiny_config), *AVERAGING])
     best, last = tmp_path / "checkpoints/best.ckpt", tmp_path / "checkpoints/last.ckpt"
     checkpoint = read_checkpoint(last)
@@ -110,7 +110,7 @@ def test_late_self_correction_changes_nothing_before_it_starts(tiny_config, tmp_
 
 @pytest.fixture
 def mixed_config(tiny_config, made_squares):
-    """The tiny configuration with a quarter of 24 draws an epoch from a stream."""
+    """The tiny configuration with 24 draws per epoch, a quarter of them from a stream."""
     config = yaml.safe_load(tiny_config.read_text())
     stream = {"class_path": "made.MadeSquares", "init_args": {"length": 8, "log": str(tiny_config.parent / "drawn")}}
     config["data"] |= {"streams": [stream], "source_weights": {"made": 0.25}, "epoch_size": 24}
@@ -134,7 +134,7 @@ def test_a_killed_run_resumes_to_the_same_weights(request, tmp_path, workers, co
     while not last.exists():
         assert process.poll() is None
         time.sleep(0.01)
-    time.sleep(0.2)  # the file is there before its content is
+    time.sleep(0.2)  # the file appears before its content
     process.kill()
     process.wait()
     assert read_checkpoint(last)["epoch"] < straight["epoch"]
@@ -172,7 +172,7 @@ def test_two_processes_train_on_all_samples_and_agree(tiny_config, tmp_path, mem
     assert two["sets"]["squares"]["f1"] == pytest.approx(one["sets"]["squares"]["f1"], abs=1e-5)
 
 
-def test_two_processes_draw_the_mixture_of_one(mixed_config, tmp_path, cache, made_squares, monkeypatch):
+def test_two_processes_draw_the_same_mixture_as_one(mixed_config, tmp_path, cache, made_squares, monkeypatch):
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # as in the configuration
     halved = ["--data.batch_size", 3, "--trainer.devices", 2, "--trainer.strategy", "ddp", "--trainer.max_epochs", 1]
     printed = cli("fit", "--config", mixed_config, *halved, "--trainer.limit_val_batches", 0)
@@ -184,10 +184,10 @@ def test_two_processes_draw_the_mixture_of_one(mixed_config, tmp_path, cache, ma
     alone.setup("fit")
     assert len(list(alone.train_dataloader())) == 4
     assert sorted((tmp_path / "drawn").read_text().splitlines()) == together
-    assert len(together) == 6  # each with its seed
+    assert len(together) == 6  # each with its own seed
 
 
-def test_a_checkpoint_carries_the_student_alone(tiny_config, tmp_path):
+def test_a_checkpoint_contains_only_the_student(tiny_config, tmp_path):
     cli("fit", "--config", tiny_config, "--trainer.max_epochs", 1, "--model.student.init_args.alpha", 0.7)
     student = Student.from_checkpoint(tmp_path / "checkpoints/best.ckpt")
     assert student.arguments["alpha"] == 0.7
@@ -195,7 +195,7 @@ def test_a_checkpoint_carries_the_student_alone(tiny_config, tmp_path):
     assert not student.training
 
 
-def test_ctrl_c_is_not_a_finished_run_and_says_how_to_go_on(tiny_config, tmp_path):
+def test_ctrl_c_leaves_an_unfinished_run_and_prints_how_to_resume(tiny_config, tmp_path):
     words = ["fit", "--config", tiny_config, "--trainer.max_epochs", 500]
     process = subprocess.Popen(command_words(map(str, words)), stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "checkpoints/last.ckpt").exists():

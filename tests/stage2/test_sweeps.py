@@ -1,4 +1,4 @@
-"""Every sweep in configs/ is one that its command understands, and a drawn setting trains."""
+"""Every sweep in configs/ is valid for its command, and a sampled setting trains."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ SWEEPS = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
 
 
 def drawn(space, seed):
-    """One value of a parameter, as W&B would draw it; seeds 0 and 1 give the ends."""
+    """One value of a parameter as W&B would sample it; seeds 0 and 1 give the bounds."""
     if "values" in space:
         return space["values"][{0: 0, 1: -1}.get(seed, seed % len(space["values"]))]
     low, high = space["min"], space["max"]
@@ -27,7 +27,7 @@ def drawn(space, seed):
 
 
 def words(sweep, seed):
-    """The command of a setting as `wandb agent` puts it together, without the program."""
+    """Arguments of a setting as assembled by `wandb agent`, without the program."""
     setting = {name: drawn(space, seed) for name, space in sweep["parameters"].items()}
     parts = {
         "${env}": [],
@@ -56,14 +56,14 @@ def test_every_parameter_reaches_the_config(path, seed, monkeypatch):
         main([*command, "--print_config"])
     config = yaml.safe_load(printed.getvalue())
     assert {name: at(config, name) for name in setting} == setting
-    assert config["trainer"]["default_root_dir"] == "runs/sweeps/abc123"  # settings do not write over each other
+    assert config["trainer"]["default_root_dir"] == "runs/sweeps/abc123"  # one folder per setting
     monitored = [c["init_args"].get("monitor") for c in config["trainer"]["callbacks"] if "init_args" in c]
     assert sweep["metric"]["name"] in monitored
     assert sweep["project"] == config["trainer"]["logger"][1]["init_args"]["project"]
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_a_drawn_setting_trains(path, cache, tmp_path, monkeypatch):
+def test_a_sampled_setting_trains(path, cache, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("WANDB_RUN_ID", "abc123")
     monkeypatch.setenv("WANDB_MODE", "disabled")

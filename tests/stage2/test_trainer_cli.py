@@ -1,4 +1,4 @@
-"""Every training configuration is parsed and run for a step; every overlay changes what its name says."""
+"""Every training configuration is parsed and run for one step; every overlay changes only what its name says."""
 
 import contextlib
 import io
@@ -46,7 +46,7 @@ def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_pat
         *("--data.caches", f"[{cache}]", "--data.batch_size", 2, "--data.workers", 0),
         *("--data.test_sets", json.dumps({"squares": str(test_manifest)}), "--trainer.precision", "32-true"),
     ]
-    if config.stem.startswith("released"):  # their sources have to be fetched, and the earlier stage trained
+    if config.stem.startswith("released"):  # need downloaded sources and the previous stage
         on_small_data += ["--model.student.init_args.weights", "null"]
         on_small_data += ["--data.streams", "null", "--data.source_weights", "null", "--data.val_sets", "null"]
     words = command_words(["fit", "--config", config, *on_small_data])
@@ -60,13 +60,13 @@ def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_pat
     assert sheet.stat().st_size > 10_000
 
 
-def test_a_stopped_run_goes_on_from_its_last_epoch_even_if_that_was_no_better(
+def test_an_interrupted_run_resumes_from_its_last_epoch_even_if_not_the_best(
     cache, test_manifest, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("WANDB_MODE", "offline")
     words = ["fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", tmp_path, *SMALL_STUDENT]
     words += ["--data.caches", f"[{cache}]", "--data.image_size", 64, "--data.workers", 0, "--model.lr", 0]
-    assert main([*map(str, words), "--trainer.max_epochs", "3"]) == 0  # at a rate of zero no epoch is better
+    assert main([*map(str, words), "--trainer.max_epochs", "3"]) == 0  # with a learning rate of zero no epoch is better
     checkpoints = tmp_path / "fit/checkpoints"
     epochs = {name: read_checkpoint(checkpoints / f"{name}.ckpt")["epoch"] for name in ("best", "last")}
     assert epochs == {"best": 0, "last": 2}
@@ -75,7 +75,7 @@ def test_a_stopped_run_goes_on_from_its_last_epoch_even_if_that_was_no_better(
     assert read_checkpoint(checkpoints / "last.ckpt")["epoch"] == 3
 
 
-def test_a_processor_without_bf16_trains_in_32_bits_and_says_so(cache, tmp_path, monkeypatch, capsys):
+def test_a_cpu_without_bf16_trains_in_fp32_and_says_so(cache, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
     words = ["fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", tmp_path]
     words += ["--trainer.max_epochs", 1, "--trainer.precision", "bf16-mixed", "--trainer.accelerator", "cpu"]
@@ -96,15 +96,15 @@ def leaves(settings, prefix=()):
             yield (*prefix, key), value
 
 
-def test_the_shared_config_leaves_no_argument_to_a_default():
+def test_the_base_config_sets_every_argument():
     written = yaml.safe_load((CONFIGS / "base/training.yaml").read_text())
     complete = resolved("fit", "--config", CONFIGS / "base/training.yaml", "--data.caches", "[a]")
     assert written["model"] == complete["model"]
-    assert written["data"] | {"caches": ["a"]} == complete["data"]  # each experiment has its own
+    assert written["data"] | {"caches": ["a"]} == complete["data"]  # differs per experiment
 
 
 @pytest.mark.parametrize("config", TRAINING, ids=lambda path: path.stem)
-def test_a_training_config_says_only_what_differs(config):
+def test_a_training_config_contains_only_differences_from_its_base(config):
     written = yaml.safe_load(config.read_text())
     base = CONFIGS.parent / written.pop("base")
     shared = dict(leaves(resolved("fit", "--config", base, "--data.caches", "[a]")))
@@ -133,7 +133,7 @@ def test_the_full_config_is_the_papers_protocol():
     assert config["model"]["loss"]["init_args"] == {
         "bce": 1.0,
         **dict.fromkeys(("dice", "focal", "outside", "tightness"), 0.0),
-        **{"focal_gamma": 2.0, "tightness_margin": 0.15},  # of terms that are off
+        **{"focal_gamma": 2.0, "tightness_margin": 0.15},  # of terms with weight 0
     }
     assert student["forensic"] == config["model"]["correction"]["share"] == config["data"]["confidence_power"] == 0
     assert not config["data"]["authentic"]
@@ -143,7 +143,7 @@ def test_the_full_config_is_the_papers_protocol():
 def test_the_best_recipe_is_the_papers_student_and_data_under_another_loss():
     full, best = (resolved("fit", "--config", CONFIGS / f"{name}.yaml") for name in ("full", "best"))
     assert best["model"]["loss"] != full["model"]["loss"]
-    assert best["model"]["student"] == full["model"]["student"]  # so no more parameters or MACs
+    assert best["model"]["student"] == full["model"]["student"]  # so parameters and MACs are unchanged
     for of in (full, best):
         of["trainer"]["default_root_dir"] = ""
         for name in ("loss", "correction"):
@@ -154,7 +154,7 @@ def test_the_best_recipe_is_the_papers_student_and_data_under_another_loss():
     assert best["data"] == full["data"]
 
 
-def test_one_folder_moves_all_outputs():
+def test_one_option_moves_all_outputs():
     config = resolved("fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", "/elsewhere")
     trainer = config["trainer"]
     arguments = [entry.get("init_args", {}) for entry in (*trainer["logger"], *trainer["callbacks"])]
@@ -172,7 +172,7 @@ def test_the_environment_names_the_run(config, monkeypatch):
     assert [logger[key] for key in ("group", "name", "job_type")] == list(names.values())
 
 
-def test_predict_is_left_to_the_tool(capsys):
+def test_predict_is_not_a_lightning_subcommand(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["predict", "--model", "x"])
     assert stopped.value.code == 2

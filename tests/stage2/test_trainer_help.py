@@ -1,4 +1,4 @@
-"""The short help of Lightning's commands, beside their parser."""
+"""The short help of Lightning's commands, checked against their parser."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ from stage2_distill.trainer_help import EXAMPLES, OPTIONS, short_help
 
 
 def flattened(content, prefix=""):
-    """Names of all entries of a configuration, with dots."""
+    """Dotted names of all entries of a configuration."""
     for name, value in content.items():
         yield f"{prefix}{name}"
         if isinstance(value, dict):
@@ -26,7 +26,7 @@ def printed(words, capsys):
 
 
 @pytest.mark.parametrize("command", TRAINER)
-def test_it_is_short_and_says_what_matters(command, capsys):
+def test_it_is_short_and_has_the_main_options(command, capsys):
     assert main([command, "--help"]) == main([command, "--config", "configs/demo.yaml", "-h"]) == 0
     text = short_help(command)
     assert capsys.readouterr().out == f"{text}\n" * 2
@@ -35,7 +35,7 @@ def test_it_is_short_and_says_what_matters(command, capsys):
 
 
 @pytest.mark.parametrize(("command", "example"), [(name, line) for name in TRAINER for line in EXAMPLES[name]])
-def test_its_options_and_examples_are_the_parsers(command, example, capsys):
+def test_its_options_and_examples_are_accepted_by_the_parser(command, example, capsys):
     program, *words = shlex.split(example)
     assert (program, words[0]) == ("boxpromptiml", command)
     known = set(flattened(yaml.safe_load(printed([*words, "--print_config"], capsys))))
@@ -45,7 +45,7 @@ def test_its_options_and_examples_are_the_parsers(command, example, capsys):
     assert used <= offered
 
 
-def test_everything_is_listed_when_asked_for(capsys):
+def test_all_options_are_listed_on_request(capsys):
     text = printed(["fit", "--help_all"], capsys)
     listed = set(re.findall(r"--([\w.]+)", text))
     assert {"trainer.gradient_clip_val", "data.augmentation", "model.speed", "seed_everything"} <= listed

@@ -39,7 +39,7 @@ def headers_framed_by(addresses: Sequence[str]) -> dict[str, str]:
     return HEADERS | {"content-security-policy": framed}
 
 
-def wrong_asker(headers: Mapping[str, str], hosts: frozenset[str] | None) -> str | None:
+def rejection(headers: Mapping[str, str], hosts: frozenset[str] | None) -> str | None:
     """Return why a request with these headers is rejected, or None.
 
     Args:

@@ -143,13 +143,13 @@ def within_limits(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        hold(parameters.bind(*args, **kwargs).arguments, _hints(function))
+        check_values(parameters.bind(*args, **kwargs).arguments, _hints(function))
         return function(*args, **kwargs)
 
     return checked
 
 
-def hold_fields(settings: Any, prefix: str = "") -> None:
+def check_fields(settings: Any, prefix: str = "") -> None:
     """Check the fields of a dataclass against the ranges of their types; to be called in its ``__post_init__``.
 
     Args:
@@ -160,10 +160,10 @@ def hold_fields(settings: Any, prefix: str = "") -> None:
         InputError: names the first field that is out of range.
     """
     hints = _hints(cast(Any, type(settings)))
-    hold({name: getattr(settings, name) for name in hints if hasattr(settings, name)}, hints, prefix)
+    check_values({name: getattr(settings, name) for name in hints if hasattr(settings, name)}, hints, prefix)
 
 
-def hold(values: Mapping[str, object], hints: Mapping[str, Any], prefix: str = "") -> None:
+def check_values(values: Mapping[str, object], hints: Mapping[str, Any], prefix: str = "") -> None:
     """Check values against the ranges of their types.
 
     Raises:

@@ -91,7 +91,7 @@ class Sample:
     height: int
 
     @property
-    def truth_is_lost(self) -> bool:
+    def has_empty_truth(self) -> bool:
         """Whether a manipulated image's ground truth is empty, so that it can be neither scored nor learned from."""
         return not self.authentic and self.truth is not None and not self.truth.any()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from boxpromptiml.core.boxes import Boxes, BoxMode, boxes_from_mask
-from boxpromptiml.core.limits import Seed, Share, ShareBelowOne, hold_fields
+from boxpromptiml.core.limits import Seed, Share, ShareBelowOne, check_fields
 from boxpromptiml.core.records import InputError
 from boxpromptiml.images import Mask
 
@@ -36,7 +36,7 @@ class Drawing:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        hold_fields(self)
+        check_fields(self)
         if self.looseness_min > self.looseness:
             raise InputError(
                 f"looseness from {self.looseness_min:g} to {self.looseness:g}; use 0 ≤ looseness_min ≤ looseness"

@@ -25,7 +25,7 @@ from boxpromptiml.images import (
     write_mask,
 )
 from boxpromptiml.manifests.manifest import refuse_name
-from boxpromptiml.runtime.processes import Spread
+from boxpromptiml.runtime.processes import ParallelMap
 from boxpromptiml.runtime.provenance import is_written
 
 Mismatched = Literal["skip", "resize"]
@@ -154,7 +154,7 @@ class ExaminedSet:
         )
 
 
-def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 1) -> ExaminedSet:
+def examine(found: Found, treatment: Treatment, parallel_map: ParallelMap, first_id: int = 1) -> ExaminedSet:
     """Decode all files of a data set in parallel, write converted masks, and derive the boxes.
 
     Raises:
@@ -162,19 +162,19 @@ def examine(found: Found, treatment: Treatment, spread: Spread, first_id: int = 
         OtherResultsError: a different converted mask exists and is not to be replaced.
     """
     entries = [entry for entry in found.images if isinstance(entry, ListedImage)]
-    answers = iter(spread(partial(_look, treatment), entries, "images"))
+    results = iter(parallel_map(partial(_look, treatment), entries, "images"))
     examined = ExaminedSet(len(found.images), set_aside=[stray.reason for stray in found.strays], others=_others(found))
     for image_id, entry in enumerate(found.images, start=first_id):
-        answer = entry.reason if isinstance(entry, Unpaired) else next(answers)
-        if isinstance(answer, str):
-            examined.set_aside.append(answer)
+        result = entry.reason if isinstance(entry, Unpaired) else next(results)
+        if isinstance(result, str):
+            examined.set_aside.append(result)
             continue
-        examined.usable[image_id] = answer
-        if answer.changed:
-            examined.changed.append(answer.changed)
-        if answer.doubtful:
-            examined.doubtful.append(answer.doubtful)
-    next(answers, None)  # completes the progress bar
+        examined.usable[image_id] = result
+        if result.changed:
+            examined.changed.append(result.changed)
+        if result.doubtful:
+            examined.doubtful.append(result.doubtful)
+    next(results, None)  # completes the progress bar
     return examined
 
 

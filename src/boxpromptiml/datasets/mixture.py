@@ -112,7 +112,7 @@ def mixture(
     parts: list[_Part] = []
     complete = True
     first_id = 1
-    with processes(workers or workers_for(sum(len(found.images) for found in listings.values()))) as spread:
+    with processes(workers or workers_for(sum(len(found.images) for found in listings.values()))) as parallel_map:
         for spec in sets:
             found = listings.get(spec.name)
             if found is None:
@@ -122,7 +122,7 @@ def mixture(
             treatment = Treatment(
                 found.root, LAYOUTS[spec.layout].MASKS, spec.mismatched, converted, drawing, overwrite
             )
-            examined = examine(found, treatment, spread, first_id)
+            examined = examine(found, treatment, parallel_map, first_id)
             examined.report()
             enough = examined.is_complete(spec.expected)
             complete &= enough

@@ -82,8 +82,8 @@ def prepare(
     treatment = Treatment(
         found.root, form, mismatched, out.with_name(f"{out.stem}-masks").resolve(), drawing, overwrite
     )
-    with processes(workers or workers_for(len(found.images))) as spread:
-        examined = examine(found, treatment, spread)
+    with processes(workers or workers_for(len(found.images))) as parallel_map:
+        examined = examine(found, treatment, parallel_map)
     examined.report()
     if not examined.usable:
         raise InputError(

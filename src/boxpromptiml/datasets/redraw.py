@@ -56,8 +56,8 @@ def redraw(
     read = read_manifest(manifest)
     set_aside = [f"{aside.file}: {aside.reason}" for aside in read.set_aside]
     records: list[ImageRecord] = []
-    with processes(workers or workers_for(len(read.records))) as spread:
-        drawn = spread(partial(_boxes, drawing), read.records, "images")
+    with processes(workers or workers_for(len(read.records))) as parallel_map:
+        drawn = parallel_map(partial(_boxes, drawing), read.records, "images")
         for record, boxes in zip(read.records, drawn, strict=True):
             if isinstance(boxes, str):
                 set_aside.append(boxes)

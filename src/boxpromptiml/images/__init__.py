@@ -29,7 +29,7 @@ from boxpromptiml.images.errors import (
     UnexpectedMaskError,
 )
 from boxpromptiml.images.file_facts import FileFacts, read_facts
-from boxpromptiml.images.files import FORMATS, IMAGE_SUFFIXES, FolderContent, beside, list_images, look_through, named
+from boxpromptiml.images.files import FORMATS, IMAGE_SUFFIXES, FolderContent, beside, list_images, named, scan_folder
 from boxpromptiml.images.masks import MaskForm, doubt, read_mask
 from boxpromptiml.images.pairs import Truth, read_instances, read_pair, read_record, read_truth
 from boxpromptiml.images.resizing import (
@@ -82,7 +82,6 @@ __all__ = [
     "doubt",
     "jpeg_round_trip",
     "list_images",
-    "look_through",
     "mask_png",
     "max_pixels",
     "named",
@@ -100,6 +99,7 @@ __all__ = [
     "resize_picture",
     "resize_probability",
     "resize_tensor",
+    "scan_folder",
     "side_weights",
     "to_uint8",
     "write_mask",

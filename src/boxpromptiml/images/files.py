@@ -81,15 +81,15 @@ class FolderContent:
 def list_images(folder: Path) -> list[Path]:
     """List the image files below a folder by suffix, in an order independent of the file system.
 
-    Images written by our own commands are omitted. `look_through` also reports the other files.
+    Images written by our own commands are omitted. `scan_folder` also reports the other files.
 
     Raises:
         ImageError: the folder does not exist.
     """
-    return look_through(folder).images
+    return scan_folder(folder).images
 
 
-def look_through(folder: Path) -> FolderContent:
+def scan_folder(folder: Path) -> FolderContent:
     """Classify the files in a folder and its subfolders. Symbolic links to folders are not followed.
 
     Raises:

@@ -18,7 +18,7 @@ FOLDER = "configs"
 """First component of a packaged configuration's name."""
 
 
-def came_with() -> Path:
+def packaged_folder() -> Path:
     """Return the folder of the packaged configurations: in the installed package, or in the checkout it runs from."""
     packaged = Path(__file__).parents[1] / "packaged_configs"
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / FOLDER
@@ -28,11 +28,11 @@ def found(path: Path) -> Path:
     """Return the path itself if it exists, else the packaged configuration of that name, else the path unchanged."""
     if path.is_absolute() or path.parts[:1] != (FOLDER,) or path.exists():
         return path
-    packaged = came_with().joinpath(*path.parts[1:])
+    packaged = packaged_folder().joinpath(*path.parts[1:])
     return packaged if packaged.is_file() else path
 
 
-def with_found(words: Sequence[str]) -> list[str]:
+def with_packaged_paths(words: Sequence[str]) -> list[str]:
     """Replace the file after each ``--config`` (separate or joined by ``=``) by the one that `found` returns."""
     resolved: list[str] = []
     for word in words:
@@ -44,7 +44,7 @@ def with_found(words: Sequence[str]) -> list[str]:
     return resolved
 
 
-def with_bases(words: Sequence[str]) -> list[str]:
+def with_base_configs(words: Sequence[str]) -> list[str]:
     """Insert, before each ``--config FILE``, the configuration that FILE names as its base.
 
     A base may itself have a base. A file that is not a YAML mapping is left to the parser, which reports the error.
@@ -102,7 +102,7 @@ def configs(names: list[str] | None = None, out: Path | None = None) -> int:
     Raises:
         InputError: a name does not exist.
     """
-    folder = came_with()
+    folder = packaged_folder()
     chosen = {path.relative_to(folder): path for path in sorted(folder.rglob("*.yaml"))}
     if names is not None:
         wanted = [Path(name).relative_to(FOLDER) if Path(name).parts[:1] == (FOLDER,) else Path(name) for name in names]

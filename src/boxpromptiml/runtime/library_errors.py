@@ -23,7 +23,7 @@ MACHINE = {
 """errno of an OSError without a file name → remedy."""
 
 
-def plain_line(error: Exception) -> str | None:
+def user_error_message(error: Exception) -> str | None:
     """Return the message for an error that the user can fix; None for a bug of ours, which keeps its traceback."""
     if isinstance(error, InputError):
         return str(error)

@@ -21,7 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def saying_limits(add: Callable[P, R]) -> Callable[P, R]:
+def with_ranges_in_help(add: Callable[P, R]) -> Callable[P, R]:
     """Wrap a parser method that adds arguments of a function or class, so that it appends the ranges to their help."""
 
     @wraps(add)
@@ -29,7 +29,7 @@ def saying_limits(add: Callable[P, R]) -> Callable[P, R]:
         found = add(*args, **kwargs)
         given = signature(add).bind(*args, **kwargs).arguments
         parser, owner = list(given.values())[:2]
-        _say_limits(cast(ArgumentParser, parser), owner, cast("str | None", given.get("nested_key")))
+        _append_ranges(cast(ArgumentParser, parser), owner, cast("str | None", given.get("nested_key")))
         return found
 
     return added
@@ -38,15 +38,15 @@ def saying_limits(add: Callable[P, R]) -> Callable[P, R]:
 class LimitsInHelp:
     """Mixin for parser classes, to be listed before `ArgumentParser`."""
 
-    add_class_arguments = saying_limits(ArgumentParser.add_class_arguments)
-    add_function_arguments = saying_limits(ArgumentParser.add_function_arguments)
+    add_class_arguments = with_ranges_in_help(ArgumentParser.add_class_arguments)
+    add_function_arguments = with_ranges_in_help(ArgumentParser.add_function_arguments)
 
 
 class CommandParser(LimitsInHelp, FlagParser):
     """Parser of the commands that are plain functions."""
 
 
-def _say_limits(parser: ArgumentParser, owner: Any, nested_key: str | None) -> None:
+def _append_ranges(parser: ArgumentParser, owner: Any, nested_key: str | None) -> None:
     start = f"{nested_key}." if nested_key else ""
     for action in parser._actions:
         words = _limits_of(owner, action.dest[len(start) :].split(".")) if action.dest.startswith(start) else ""

@@ -34,11 +34,11 @@ class LockedError(InputError):
 
 
 @contextmanager
-def sole_use(folder: Path) -> Iterator[Callable[[], str | None]]:
+def exclusive_lock(folder: Path) -> Iterator[Callable[[], str | None]]:
     """Lock a folder against all other runs, and take the first line of the lock file for this process.
 
-    The other processes of the run add their lines with `part_in`. There is no locking where the file system does not
-    support it or the folder is read-only.
+    The other processes of the run add their lines with `process_lock`. There is no locking where the file system does
+    not support it or the folder is read-only.
 
     Yields:
         A function that names a process of this run that has died, or returns None.
@@ -60,11 +60,11 @@ def sole_use(folder: Path) -> Iterator[Callable[[], str | None]]:
 
 
 @contextmanager
-def part_in(folder: Path, process: int) -> Iterator[None]:
+def process_lock(folder: Path, process: int) -> Iterator[None]:
     """Take the line of a further process of the run that has locked the folder.
 
     Args:
-        folder: locked by the first process with `sole_use`.
+        folder: locked by the first process with `exclusive_lock`.
         process: rank of the process in the run, from 1.
 
     Raises:

@@ -24,7 +24,7 @@ def command_words(words: Iterable[str]) -> list[str]:
     return [sys.executable, "-m", "boxpromptiml.cli", *words]
 
 
-class Spread(Protocol):
+class ParallelMap(Protocol):
     """Apply a picklable function to items and return the results in the order of the items."""
 
     def __call__(self, function: Callable[[Any], Any], items: Sequence[Any], unit: str) -> Iterable[Any]:
@@ -32,7 +32,7 @@ class Spread(Protocol):
 
 
 @contextmanager
-def processes(workers: int) -> Iterator[Spread]:
+def processes(workers: int) -> Iterator[ParallelMap]:
     """Create a process pool, which starts on first use. With one worker the work is done in this process.
 
     Workers are spawned, so that on no platform they inherit threads or locks.

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from boxpromptiml.runtime.locks import sole_use
+from boxpromptiml.runtime.locks import exclusive_lock
 from boxpromptiml.runtime.provenance import OtherResultsError, write_json
 
 REPLACE = "choose another folder, or replace them with --overwrite"
@@ -37,7 +37,7 @@ def run_folder(
         LockedError: another run is using the folder.
         OtherResultsError: the folder holds results of different settings and ``overwrite`` is False.
     """
-    with sole_use(folder):
+    with exclusive_lock(folder):
         there = found(folder, results)
         if there and (different := _difference(folder / record, settings)):
             replace(f"{folder}: contains results {different}; {REPLACE}", there, overwrite)
@@ -82,14 +82,14 @@ def _difference(record: Path, settings: Mapping[str, Any]) -> str:
         return f"with unknown settings (see {record.name})"
     for name in dict.fromkeys([*now, *before]):
         if before.get(name) != now.get(name):
-            return f"with other settings ({_told(name, before.get(name), now.get(name))})"
+            return f"with other settings ({_describe_change(name, before.get(name), now.get(name))})"
     return ""
 
 
-def _told(name: str, before: Any, now: Any) -> str:
+def _describe_change(name: str, before: Any, now: Any) -> str:
     if isinstance(before, dict) and isinstance(now, dict):
         part = next(part for part in dict.fromkeys([*now, *before]) if before.get(part) != now.get(part))
-        return _told(f"{name}.{part}", before.get(part), now.get(part))
+        return _describe_change(f"{name}.{part}", before.get(part), now.get(part))
     return f"{name} {_short(before)}, now {_short(now)}"
 
 

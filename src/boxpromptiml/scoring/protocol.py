@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from boxpromptiml.core.limits import Threshold, hold_fields
+from boxpromptiml.core.limits import Threshold, check_fields
 
 Mode = Literal["origin", "reverse", "double"]
 """What pixel scores are computed from: the prediction, its inverse, or the better of the two (IMDLBenCo's names)."""
@@ -38,7 +38,7 @@ class Scoring:
     precision: Precision = "32-true"
 
     def __post_init__(self) -> None:
-        hold_fields(self, "scoring.")
+        check_fields(self, "scoring.")
 
     def __str__(self) -> str:
         return (

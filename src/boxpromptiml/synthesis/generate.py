@@ -16,7 +16,7 @@ from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
 from boxpromptiml.core.limits import Count, ForgerySide, Seed, Share, Whole, within_limits
 from boxpromptiml.core.records import ImageRecord, InputError, Split
 from boxpromptiml.manifests.manifest import write_manifest
-from boxpromptiml.runtime.processes import Spread, processes
+from boxpromptiml.runtime.processes import ParallelMap, processes
 from boxpromptiml.runtime.provenance import file_sha256
 from boxpromptiml.synthesis import recipe as recipes
 from boxpromptiml.synthesis.forger import Forger
@@ -109,13 +109,13 @@ def synthesize(
         objects=tuple(listing(folder) for folder in objects),
     )
     _check(settings)
-    with processes(workers or min(8, os.cpu_count() or 1)) as spread:
+    with processes(workers or min(8, os.cpu_count() or 1)) as parallel_map:
         plan = _earlier_plan(out, settings)
         if plan is None:
-            plan = make_plan(settings, photos, objects, spread)
+            plan = make_plan(settings, photos, objects, parallel_map)
             write_plan(out, plan)
         if not (out / "manifest.json").exists():
-            _forge_all(out, settings, spread)
+            _forge_all(out, settings, parallel_map)
     for remark in _not_looked_at(photos, objects):
         print(remark)
     print(f"{len(_jobs(settings))} images in {out} ({', '.join(f'{s} {_written(settings, s)}' for s in SPLITS)})")
@@ -126,7 +126,7 @@ def synthesize(
 
 def _not_looked_at(photos: Path | None, objects: Sequence[Path]) -> list[str]:
     """Describe ignored files in the folders of photos and objects."""
-    remark = "" if photos is None else images.look_through(photos).remark()
+    remark = "" if photos is None else images.scan_folder(photos).remark()
     return [*([remark] if remark else []), *(line for folder in objects for line in not_looked_at(folder))]
 
 
@@ -159,11 +159,11 @@ def _jobs(settings: Settings) -> list[_Job]:
     return [_Job(image_id, split, index) for image_id, (split, index) in enumerate(places, start=1)]
 
 
-def _forge_all(out: Path, settings: Settings, spread: Spread) -> None:
+def _forge_all(out: Path, settings: Settings, parallel_map: ParallelMap) -> None:
     for name in ("images", "masks"):
         (out / name).mkdir(exist_ok=True)
     make = partial(_make, out, file_sha256(out / PLAN_FILE))
-    records: list[ImageRecord] = list(spread(make, _jobs(settings), "images"))
+    records: list[ImageRecord] = list(parallel_map(make, _jobs(settings), "images"))
     write_manifest(out / "manifest.json", records, description="forgeries made by boxpromptiml synthesize")
 
 

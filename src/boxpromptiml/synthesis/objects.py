@@ -63,7 +63,7 @@ def not_looked_at(folder: Path) -> list[str]:
     stems = [Counter(path.stem for path in images.list_images(folder / name)) for name in ("images", "instances")]
     alone = [sum((ours - theirs).values()) for ours, theirs in (stems, stems[::-1])]
     told = [f"{folder}: {alone[0]} photos without a map and {alone[1]} maps without a photo"] if any(alone) else []
-    remark = images.look_through(folder).remark()
+    remark = images.scan_folder(folder).remark()
     return [*told, remark] if remark else told
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from boxpromptiml import __version__, images
 from boxpromptiml.core.records import InputError, Split
-from boxpromptiml.runtime.processes import Spread
+from boxpromptiml.runtime.processes import ParallelMap
 from boxpromptiml.runtime.provenance import content_hash, write_json
 from boxpromptiml.synthesis.objects import SourceObjects, examine_objects, list_objects, split_objects
 from boxpromptiml.synthesis.photos import ExaminedPhoto, SourcePhoto, examine, packaged_photos, split_photos
@@ -86,7 +86,7 @@ def listing(folder: Path) -> Listing:
     return Listing(folder.name, content_hash(files))
 
 
-def make_plan(settings: Settings, photos: Path | None, objects: Sequence[Path], spread: Spread) -> Plan:
+def make_plan(settings: Settings, photos: Path | None, objects: Sequence[Path], parallel_map: ParallelMap) -> Plan:
     """Examine all photos and objects and assign them to splits.
 
     Raises:
@@ -95,12 +95,12 @@ def make_plan(settings: Settings, photos: Path | None, objects: Sequence[Path], 
     if photos is None:
         usable, set_aside = packaged_photos(), []
     else:
-        examined: list[ExaminedPhoto] = list(spread(examine, images.list_images(photos), "photos"))
+        examined: list[ExaminedPhoto] = list(parallel_map(examine, images.list_images(photos), "photos"))
         set_aside = [photo.defect for photo in examined if photo.defect]
         least = 2 if "splice" in settings.kinds else 1  # host and donor of a splice must show different scenes
         usable = split_photos(examined, settings.counts, least, settings.seed)
     pairs = [pair for folder in objects for pair in list_objects(folder)]
-    found = list(spread(examine_objects, pairs, "photos of objects")) if pairs else []
+    found = list(parallel_map(examine_objects, pairs, "photos of objects")) if pairs else []
     set_aside += [defect for defect in found if isinstance(defect, str)]
     known = {photo.scene: photo.split for photo in usable}
     sources = [source for source in found if isinstance(source, SourceObjects) and source.numbers]

@@ -16,7 +16,7 @@ from boxpromptiml.core.limits import (
     ShareAboveZero,
     ShareInside,
     UsualQuality,
-    hold_fields,
+    check_fields,
 )
 from boxpromptiml.core.records import InputError
 
@@ -121,7 +121,7 @@ def check(recipe: Recipe) -> None:
     Raises:
         InputError: names the first invalid field.
     """
-    hold_fields(recipe, "recipe.")
+    check_fields(recipe, "recipe.")
     for name, (least, most) in _pairs(recipe):
         if least > most:
             raise InputError(f"recipe.{name} is {least:g} to {most:g}; give the smaller number first")

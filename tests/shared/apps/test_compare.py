@@ -40,9 +40,9 @@ def test_a_gain_on_every_image_is_significant_although_images_differ_much(runs, 
         assert 0.07 < row["difference_ci_low"] < row["difference_ci_high"] < 0.13
         assert row["baseline_ci_high"] > row["candidate_ci_low"]  # an unpaired comparison would be inconclusive
         assert len(row["baseline_runs"]) == len(row["candidate_runs"]) == 3
-    said = capsys.readouterr().out
-    assert "casia1 + imd2020" in said
-    assert "+0.1" in said
+    output = capsys.readouterr().out
+    assert "casia1 + imd2020" in output
+    assert "+0.1" in output
 
 
 def test_the_interval_of_one_run_is_that_of_a_paired_bootstrap(tmp_path):
@@ -72,9 +72,9 @@ def test_sets_that_differ_between_runs_can_be_left_out(tmp_path, capsys):
         write_scores(tmp_path / f"{n}.json", {"own": np.full(n, 0.9), "casia1": np.full(8, n / 100)}) for n in (10, 20)
     ]
     assert compare(paths[:1], paths[1:], sets=["casia1"]) == 0
-    said = capsys.readouterr().out
-    assert "own" not in said
-    assert "+0.100" in said
+    output = capsys.readouterr().out
+    assert "own" not in output
+    assert "+0.100" in output
 
 
 def test_different_images_unknown_sets_and_missing_files_are_named(runs, tmp_path):

@@ -2,21 +2,21 @@
 
 import pytest
 
-from boxpromptiml.apps.http_security import HEADERS, LOOPBACK, headers_framed_by, too_long, wrong_asker
+from boxpromptiml.apps.http_security import HEADERS, LOOPBACK, headers_framed_by, rejection, too_long
 from boxpromptiml.core.records import InputError
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
 def test_names_of_this_machine_are_accepted(host):
-    assert wrong_asker({"host": host}, LOOPBACK) is None
-    assert wrong_asker({"host": host, "origin": f"http://{host}"}, LOOPBACK) is None
-    assert wrong_asker({"host": host, "origin": "http://evil.example"}, None) is not None
+    assert rejection({"host": host}, LOOPBACK) is None
+    assert rejection({"host": host, "origin": f"http://{host}"}, LOOPBACK) is None
+    assert rejection({"host": host, "origin": "http://evil.example"}, None) is not None
 
 
 def test_a_content_length_is_a_number_of_bytes():
     assert too_long({"content-length": "11"}, 10)
     assert too_long({"content-length": "9" * 5000}, 10)
-    assert not any(too_long({"content-length": said}, 10) for said in ("10", "", "-11", "1e9", "²²"))
+    assert not any(too_long({"content-length": output}, 10) for output in ("10", "", "-11", "1e9", "²²"))
     assert not too_long({}, 10)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxpromptiml.cli import main
-from boxpromptiml.core.limits import Count, NotNegative, Share, Side, Threshold, Workers, hold_fields, within_limits
+from boxpromptiml.core.limits import Count, NotNegative, Share, Side, Threshold, Workers, check_fields, within_limits
 from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.boxes_from_masks import Drawing
 from boxpromptiml.scoring.protocol import Scoring
@@ -66,7 +66,7 @@ def test_a_threshold_is_a_probability_below_one(value):
         threshold: Threshold = 0.5
 
         def __post_init__(self):
-            hold_fields(self, "settings.")
+            check_fields(self, "settings.")
 
     if 0 <= value < 1:
         assert Settings(value).threshold == value
@@ -131,9 +131,9 @@ def test_every_command_refuses_in_one_line_and_writes_nothing(words, tmp_path, c
     required = REQUIRED[command].format("out")
     split = required.replace("{a: ", "{a:").split()
     assert main([command, *(word.replace("{a:", "{a: ") for word in split), *wrong]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"boxpromptiml {command}: {COMMANDS[words]}")
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith(f"boxpromptiml {command}: {COMMANDS[words]}")
+    assert output.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 

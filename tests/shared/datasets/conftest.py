@@ -47,7 +47,7 @@ class Outcome:
 
     code: int
     records: dict
-    said: list
+    output: list
 
     @property
     def forged(self):
@@ -58,7 +58,7 @@ class Outcome:
         return {name for name, record in self.records.items() if record.authentic}
 
     def lines(self, start):
-        return [line.removeprefix(f"{start}: ") for line in self.said if line.startswith(f"{start}: ")]
+        return [line.removeprefix(f"{start}: ") for line in self.output if line.startswith(f"{start}: ")]
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_links_that_leave_the_root_are_set_aside(tree, prepared, tmp_path):
     outcome = prepared("tp_gt")
     (aside,) = outcome.lines("skipped")
     assert "Tp/link.jpg: points outside" in aside
-    assert len(outcome.said) == 2, "a link inside the root is a file like others"
+    assert len(outcome.output) == 2, "a link inside the root is a file like others"
 
 
 def test_several_processes_give_the_result_of_one(tree, tmp_path):

@@ -56,13 +56,13 @@ def test_one_training_manifest_and_one_for_each_test(sets, tmp_path, capsys):
     ids = [record.image_id for records in training.values() for record in records]
     assert len(ids) == len(set(ids))
 
-    said = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("skipped: ") for line in said) == 1
-    rows = {line.split()[0]: line.split() for line in said[-7:-3]}
+    output = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("skipped: ") for line in output) == 1
+    rows = {line.split()[0]: line.split() for line in output[-7:-3]}
     assert rows["coverage"][1:6] == ["both", "in", "10", "100", rows["coverage"][5]]
     assert rows["coverage"][7:] == ["3", "10", "0"]
     assert rows["casia2"][2:4] == ["30", "5123"]
-    assert said[-3:] == [
+    assert output[-3:] == [
         "training: 36 of 5,193 manipulated images",
         "in-distribution tests: 3 of 30 manipulated images (coverage)",
         "out-of-distribution tests: 2 of 301 manipulated images (dso1, wild)",

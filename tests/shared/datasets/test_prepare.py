@@ -72,8 +72,8 @@ def test_files_that_cannot_be_used_are_listed(folders, tree, tmp_path, capsys):
     code, manifest = plain(folders, tmp_path / "set.json")
     assert code == 3
     assert [record.path.stem for record in manifest.records] == ["d", "x", "y"]
-    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped: ")]
-    for line, words in zip(sorted(said), ("cut off", "61×40", "the mask is empty", "without an image"), strict=True):
+    output = [line for line in capsys.readouterr().out.splitlines() if line.startswith("skipped: ")]
+    for line, words in zip(sorted(output), ("cut off", "61×40", "the mask is empty", "without an image"), strict=True):
         assert words in line
 
 

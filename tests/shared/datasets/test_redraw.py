@@ -58,9 +58,9 @@ def test_images_without_usable_ground_truth_are_set_aside(manifest, tree, tmp_pa
     content["images"].append({"id": 9, "file_name": "../out.jpg", "width": 3, "height": 3})
     manifest.write_text(json.dumps(content))
     assert redraw(manifest, tmp_path / "some.json") == 3
-    said = capsys.readouterr().out
-    assert "a.jpg: no mask_file to draw boxes from" in said
-    assert "../out.jpg: the file name" in said
+    output = capsys.readouterr().out
+    assert "a.jpg: no mask_file to draw boxes from" in output
+    assert "../out.jpg: the file name" in output
     assert len(boxes(tmp_path / "some.json")) == 2
     (tree.root / "Gt/b.png").write_bytes(b"")
     (tree.root / "Au/x.jpg").unlink()

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from boxpromptiml import images
-from boxpromptiml.images import ImageError, list_images, look_through, read_photo
+from boxpromptiml.images import ImageError, list_images, read_photo, scan_folder
 
 
 def test_folders_are_listed_with_subfolders_in_a_fixed_order(tmp_path, photo):
@@ -56,14 +56,14 @@ def test_parsers_that_run_programs_or_accept_any_file_are_disabled(suffix):
 
 
 def test_ignored_files_are_counted_by_suffix(folder):
-    content = look_through(folder("a.jpg", "b.HEIC", "c/d.heic", "c/notes.txt", "README", ".hidden", "c/Thumbs.db"))
+    content = scan_folder(folder("a.jpg", "b.HEIC", "c/d.heic", "c/notes.txt", "README", ".hidden", "c/Thumbs.db"))
     assert names(content) == ["a.jpg"]
     assert content.remark() == f"{content.folder}: ignored: 2 × .heic, 1 × .txt, 1 × without suffix"
-    assert look_through(folder("c/e.png")).images == [content.folder / "a.jpg", content.folder / "c/e.png"]
+    assert scan_folder(folder("c/e.png")).images == [content.folder / "a.jpg", content.folder / "c/e.png"]
 
 
 def test_a_folder_of_photos_only_prints_nothing(folder):
-    assert look_through(folder("a.jpg")).remark() == ""
+    assert scan_folder(folder("a.jpg")).remark() == ""
 
 
 def test_links_that_are_not_followed_are_counted(folder, tmp_path):
@@ -71,7 +71,7 @@ def test_links_that_are_not_followed_are_counted(folder, tmp_path):
     (tmp_path / "photos/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "photos/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (tmp_path / "photos/c.jpg").symlink_to(tmp_path / "elsewhere/b.jpg")
-    content = look_through(tmp_path / "photos")
+    content = scan_folder(tmp_path / "photos")
     assert names(content) == ["a.jpg", "c.jpg"]
     assert content.passed_over == {"link to a folder": 1, "broken link or special file": 1}
 
@@ -89,7 +89,7 @@ OURS = {
 
 @pytest.mark.parametrize("command", OURS)
 def test_our_own_results_are_not_listed_as_photos(folder, command):
-    content = look_through(folder("a.jpg", "deep/b.jpg", *OURS[command]))
+    content = scan_folder(folder("a.jpg", "deep/b.jpg", *OURS[command]))
     assert names(content) == ["a.jpg", "deep/b.jpg"]
     pictures = [name for name in OURS[command] if name.endswith(("png", "jpg"))]
     assert content.results == len(pictures)
@@ -97,13 +97,13 @@ def test_our_own_results_are_not_listed_as_photos(folder, command):
 
 
 def test_folders_with_such_names_are_listed_unless_a_command_wrote_them(folder):
-    content = look_through(folder("masks/a.png", "overlays/a.jpg", "set-masks/b.png", "check.png"))
+    content = scan_folder(folder("masks/a.png", "overlays/a.jpg", "set-masks/b.png", "check.png"))
     assert len(content.images) == 4
 
 
 def test_results_are_listed_when_their_own_folder_is_given(folder):
     folder("found/predictions.jsonl", "found/masks/a.png")
-    assert names(look_through(folder() / "found/masks")) == ["a.png"]
+    assert names(scan_folder(folder() / "found/masks")) == ["a.png"]
 
 
 def test_other_files_beside_listed_ones_are_counted(folder):

@@ -7,7 +7,7 @@ import yaml
 
 from boxpromptiml.cli import main
 from boxpromptiml.core.records import InputError
-from boxpromptiml.runtime.configs import came_with, found, with_bases, with_found
+from boxpromptiml.runtime.configs import found, packaged_folder, with_base_configs, with_packaged_paths
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml"))
@@ -20,7 +20,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_a_packaged_config_is_found_in_any_folder():
-    assert found(Path("configs/demo.yaml")) == came_with() / "demo.yaml"
+    assert found(Path("configs/demo.yaml")) == packaged_folder() / "demo.yaml"
     assert found(Path("configs/studies/demo.yaml")).read_text() == (ROOT / "configs/studies/demo.yaml").read_text()
 
 
@@ -28,7 +28,7 @@ def test_a_file_in_the_current_folder_takes_precedence(elsewhere):
     (elsewhere / "configs").mkdir()
     (elsewhere / "configs/demo.yaml").write_text("mine: true")
     assert found(Path("configs/demo.yaml")) == Path("configs/demo.yaml")
-    assert found(Path("configs/full.yaml")) == came_with() / "full.yaml"
+    assert found(Path("configs/full.yaml")) == packaged_folder() / "full.yaml"
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,11 @@ def test_other_paths_are_unchanged(name):
 
 
 def test_in_a_command_only_values_of_config_are_resolved():
-    packaged = str(came_with() / "demo.yaml")
+    packaged = str(packaged_folder() / "demo.yaml")
     words = ["fit", "--config", "configs/demo.yaml", "--config=configs/demo.yaml", "--out", "configs/demo.yaml"]
-    assert with_found(words) == ["fit", "--config", packaged, f"--config={packaged}", "--out", "configs/demo.yaml"]
-    assert with_found(["--config"]) == ["--config"]
+    resolved = ["fit", "--config", packaged, f"--config={packaged}", "--out", "configs/demo.yaml"]
+    assert with_packaged_paths(words) == resolved
+    assert with_packaged_paths(["--config"]) == ["--config"]
 
 
 def test_a_tool_reads_a_packaged_config_outside_the_checkout(capsys):
@@ -84,30 +85,30 @@ def test_an_unknown_name_is_refused(capsys):
 def test_a_base_is_read_before_the_config_that_names_it(elsewhere):
     for name, base in {"a": None, "b": "a.yaml", "c": "b.yaml"}.items():
         (elsewhere / f"{name}.yaml").write_text(f"base: {base}\nseed: 0" if base else "seed: 1")
-    assert with_bases(["fit", "--config", "c.yaml", "--lr", "1"]) == [
+    assert with_base_configs(["fit", "--config", "c.yaml", "--lr", "1"]) == [
         *("fit", "--config", "a.yaml", "--config", "b.yaml", "--config", "c.yaml", "--lr", "1")
     ]
-    assert with_bases(["fit", "--config=b.yaml", "--config", "a.yaml"]) == [
+    assert with_base_configs(["fit", "--config=b.yaml", "--config", "a.yaml"]) == [
         *("fit", "--config=a.yaml", "--config=b.yaml", "--config", "a.yaml")
     ]
 
 
 def test_a_packaged_base_is_found_in_any_folder(elsewhere):
     (elsewhere / "mine.yaml").write_text("base: configs/best.yaml")
-    files = with_bases(["fit", "--config", "mine.yaml"])[2::2]
+    files = with_base_configs(["fit", "--config", "mine.yaml"])[2::2]
     assert [Path(file).name for file in files] == ["training.yaml", "full.yaml", "best.yaml", "mine.yaml"]
 
 
 @pytest.mark.parametrize("content", ["- 1", "a: [", "base: 3", "base:", "", "\0"])
 def test_a_config_without_a_base_is_left_to_the_parser(elsewhere, content):
     (elsewhere / "a.yaml").write_text(content)
-    assert with_bases(["fit", "--config", "a.yaml", "--config", "none.yaml"])[1::2] == ["--config", "--config"]
+    assert with_base_configs(["fit", "--config", "a.yaml", "--config", "none.yaml"])[1::2] == ["--config", "--config"]
 
 
 def test_an_unreadable_base_is_refused_in_one_line(elsewhere):
     (elsewhere / "a.yaml").write_text("base: b.yaml")
     with pytest.raises(InputError, match=r"a\.yaml: its base b\.yaml does not exist"):
-        with_bases(["fit", "--config", "a.yaml"])
+        with_base_configs(["fit", "--config", "a.yaml"])
     (elsewhere / "b.yaml").write_text("base: a.yaml")
     with pytest.raises(InputError, match="is its own base"):
-        with_bases(["fit", "--config", "a.yaml"])
+        with_base_configs(["fit", "--config", "a.yaml"])

@@ -12,7 +12,7 @@ from wandb.errors import CommError
 
 from boxpromptiml import cli
 from boxpromptiml.core.records import InputError
-from boxpromptiml.runtime.library_errors import plain_line
+from boxpromptiml.runtime.library_errors import user_error_message
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ from boxpromptiml.runtime.library_errors import plain_line
     ],
 )
 def test_a_user_error_is_one_line_with_a_remedy(error, line):
-    assert plain_line(error).startswith(line)
-    assert "\n" not in plain_line(error)
+    assert user_error_message(error).startswith(line)
+    assert "\n" not in user_error_message(error)
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), RuntimeError("x"), OSError("no file named")])
 def test_a_bug_is_not_turned_into_a_user_error(error):
-    assert plain_line(error) is None
+    assert user_error_message(error) is None
 
 
 def raises(problem: str) -> int:

@@ -14,7 +14,7 @@ def help_of(capsys, *words):
 
 
 @pytest.mark.parametrize(
-    ("words", "option", "said"),
+    ("words", "option", "output"),
     [
         ("predict", "--threshold", "(a probability from 0 to below 1) (type:"),
         ("prepare", "--val_share", "(a share from 0 to below 1) (type: float"),
@@ -27,19 +27,19 @@ def help_of(capsys, *words):
         ("fit", "--data.augmentation.flip", "(a share from 0 to 1) (type: float"),
     ],
 )
-def test_the_help_of_a_number_gives_its_range_once(words, option, said, capsys):
+def test_the_help_of_a_number_gives_its_range_once(words, option, output, capsys):
     text = help_of(capsys, *words.split(), "--help_all" if words in TRAINER else "--help")
     of_option = text[text.rindex(f" {option} ") :].split(" --", 2)[1]
-    assert of_option.count(said.split(" (type")[0]) == 1
-    assert said in of_option
+    assert of_option.count(output.split(" (type")[0]) == 1
+    assert output in of_option
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "output"),
     [
         ("pseudomasks --teacher.help stage1_pseudomask.teachers.grabcut.GrabCut", "a share above 0, up to 1"),
         ("fit --model.student.help stage2_distill.model.student.Student", "a number of pixels from 8 to 8192"),
     ],
 )
-def test_the_help_of_a_class_gives_ranges_too(words, said, capsys):
-    assert f"({said}) (type: " in help_of(capsys, *words.split())
+def test_the_help_of_a_class_gives_ranges_too(words, output, capsys):
+    assert f"({output}) (type: " in help_of(capsys, *words.split())

@@ -8,15 +8,15 @@ import time
 
 import pytest
 
-from boxpromptiml.runtime.locks import LockedError, part_in, sole_use
+from boxpromptiml.runtime.locks import LockedError, exclusive_lock, process_lock
 
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from boxpromptiml.runtime.locks import part_in, sole_use
+from boxpromptiml.runtime.locks import process_lock, exclusive_lock
 
 process = int(sys.argv[2])
-with part_in(Path(sys.argv[1]), process) if process else sole_use(Path(sys.argv[1])):
+with process_lock(Path(sys.argv[1]), process) if process else exclusive_lock(Path(sys.argv[1])):
     print("there", flush=True)
     time.sleep(60)
 """
@@ -47,10 +47,10 @@ def kill(process):
 def test_a_second_run_is_refused_until_the_first_ends(tmp_path, lock_in_other_process):
     first = lock_in_other_process(tmp_path)
     with pytest.raises(LockedError, match=rf"{tmp_path}: in use by process {first.pid} on ") as caught:
-        sole_use(tmp_path).__enter__()
+        exclusive_lock(tmp_path).__enter__()
     assert "\n" not in str(caught.value)
     kill(first)
-    with sole_use(tmp_path):
+    with exclusive_lock(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -59,31 +59,31 @@ def test_an_orphan_of_a_killed_run_keeps_the_folder(tmp_path, lock_in_other_proc
     first, other = lock_in_other_process(tmp_path), lock_in_other_process(tmp_path, 1)
     kill(first)
     with pytest.raises(LockedError, match=rf"process {other.pid} on"):
-        sole_use(tmp_path).__enter__()
+        exclusive_lock(tmp_path).__enter__()
     kill(other)
-    with sole_use(tmp_path):
+    with exclusive_lock(tmp_path):
         pass
 
 
 def test_processes_of_one_run_have_a_lock_line_each(tmp_path, lock_in_other_process):
-    with sole_use(tmp_path):
+    with exclusive_lock(tmp_path):
         other = lock_in_other_process(tmp_path, 1)
         second = lock_in_other_process(tmp_path, 2)
         with pytest.raises(LockedError, match="in use by"):
-            part_in(tmp_path, 2).__enter__()
+            process_lock(tmp_path, 2).__enter__()
         lines = (tmp_path / ".lock").read_text().splitlines()
     assert [line.split()[1] for line in lines] == [str(pid) for pid in (os.getpid(), other.pid, second.pid)]
 
 
 def test_the_death_of_another_process_of_the_run_is_noticed(tmp_path, lock_in_other_process):
-    with sole_use(tmp_path) as gone:
+    with exclusive_lock(tmp_path) as gone:
         assert gone() is None
         other, second = lock_in_other_process(tmp_path, 1), lock_in_other_process(tmp_path, 2)
         assert gone() is None
         kill(other)
         assert f"process {other.pid} on" in gone()
         kill(second)
-        with part_in(tmp_path / "elsewhere", 1):
+        with process_lock(tmp_path / "elsewhere", 1):
             assert gone() is not None
 
 
@@ -91,21 +91,21 @@ def test_modification_times_do_not_matter(tmp_path, lock_in_other_process):
     first = lock_in_other_process(tmp_path)
     os.utime(tmp_path / ".lock", (0, 0))
     with pytest.raises(LockedError):
-        sole_use(tmp_path).__enter__()
+        exclusive_lock(tmp_path).__enter__()
     kill(first)
     os.utime(tmp_path / ".lock", (time.time() + 10**8,) * 2)
-    with sole_use(tmp_path):
+    with exclusive_lock(tmp_path):
         pass
 
 
 def test_a_failing_run_releases_the_folder(tmp_path):
-    with pytest.raises(RuntimeError), sole_use(tmp_path):
+    with pytest.raises(RuntimeError), exclusive_lock(tmp_path):
         raise RuntimeError
-    with sole_use(tmp_path):
+    with exclusive_lock(tmp_path):
         pass
 
 
 def test_a_folder_that_cannot_be_created_is_left_to_the_writer_to_report(tmp_path):
     (tmp_path / "file").touch()
-    with sole_use(tmp_path / "file" / "cache"):
+    with exclusive_lock(tmp_path / "file" / "cache"):
         pass

@@ -9,24 +9,24 @@ from boxpromptiml.runtime.processes import processes
 
 KILLED = """
 from boxpromptiml.runtime.processes import processes
-with processes(2) as spread:
-    list(spread(abs, range(40), "numbers"))
+with processes(2) as parallel_map:
+    list(parallel_map(abs, range(40), "numbers"))
     print("working", flush=True)
-    list(spread(__import__("time").sleep, [60] * 40, "naps"))
+    list(parallel_map(__import__("time").sleep, [60] * 40, "naps"))
 """
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_the_order_of_the_items(workers, capsys):
-    with processes(workers) as spread:
-        assert list(spread(abs, range(-50, 0), "numbers")) == list(range(50, 0, -1))
+    with processes(workers) as parallel_map:
+        assert list(parallel_map(abs, range(-50, 0), "numbers")) == list(range(50, 0, -1))
     assert "50/50" in (bar := capsys.readouterr().err)
     assert "numbers/s" in bar
 
 
 def test_an_error_in_a_worker_reaches_the_caller_unchanged():
-    with processes(2) as spread, pytest.raises(FileNotFoundError):
-        list(spread(os.stat, ["/no such file"], "files"))
+    with processes(2) as parallel_map, pytest.raises(FileNotFoundError):
+        list(parallel_map(os.stat, ["/no such file"], "files"))
 
 
 def test_an_unused_pool_starts_no_process():

@@ -42,7 +42,7 @@ def test_other_class_paths_have_no_new_name(current):
     assert new_class_path(current) is None
 
 
-def said(capsys, *words):
+def output(capsys, *words):
     assert main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line
@@ -54,7 +54,7 @@ def test_an_old_config_is_refused_in_one_line_with_the_new_name(tmp_path, capsys
     config["model"]["loss"]["class_path"] = "stage2_distill.loss.DistillationLoss"
     path = tmp_path / "old.yaml"
     path.write_text(yaml.safe_dump(config))
-    line = said(capsys, "fit", *([f"--config={path}"] if joined else ["--config", str(path)]))
+    line = output(capsys, "fit", *([f"--config={path}"] if joined else ["--config", str(path)]))
     assert line == (
         f"boxpromptiml fit: {path}: stage2_distill.loss.DistillationLoss is now called "
         "stage2_distill.losses.distillation.DistillationLoss; use that instead"
@@ -66,27 +66,27 @@ def test_an_old_name_in_a_base_is_refused_too(tmp_path, capsys):
     base.write_text("model: {loss: {class_path: stage2_distill.loss.DistillationLoss}}")
     path = tmp_path / "mine.yaml"
     path.write_text(f"base: {base}")
-    assert f"{base}: stage2_distill.loss.DistillationLoss is called" in said(capsys, "fit", "--config", str(path))
+    assert f"{base}: stage2_distill.loss.DistillationLoss is called" in output(capsys, "fit", "--config", str(path))
 
 
 def test_an_old_name_on_the_command_line_is_refused_too(capsys):
-    line = said(capsys, "fit", "--model.loss=stage2_distill.loss.DistillationLoss")
+    line = output(capsys, "fit", "--model.loss=stage2_distill.loss.DistillationLoss")
     assert "the command: stage2_distill.loss.DistillationLoss is called stage2_distill.losses" in line
 
 
 def test_an_old_option_is_refused_with_its_new_name(tmp_path, capsys):
-    assert "--rank is called --select_by now" in said(capsys, "pseudomasks", "--rank", "quality")
+    assert "--rank is called --select_by now" in output(capsys, "pseudomasks", "--rank", "quality")
     path = tmp_path / "old.yaml"
     path.write_text("rank: quality")
-    assert f"{path}: rank is called select_by now" in said(capsys, "pseudomasks", "--config", str(path))
+    assert f"{path}: rank is called select_by now" in output(capsys, "pseudomasks", "--config", str(path))
 
 
 def test_an_old_argument_of_the_loss_is_refused_with_its_new_name(tmp_path, capsys):
     old, new = "model.loss.init_args.margin", "model.loss.init_args.tightness_margin"
-    assert f"--{old} is now called --{new}" in said(capsys, "fit", f"--{old}=0.1")
+    assert f"--{old} is now called --{new}" in output(capsys, "fit", f"--{old}=0.1")
     path = tmp_path / "old.yaml"
     path.write_text("model: {loss: {init_args: {margin: 0.1}}}")
-    assert f"{path}: {old} is now called {new}" in said(capsys, "test", "--config", str(path))
+    assert f"{path}: {old} is now called {new}" in output(capsys, "test", "--config", str(path))
 
 
 def test_arguments_of_third_party_classes_are_not_checked(tmp_path):

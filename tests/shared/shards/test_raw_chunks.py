@@ -31,9 +31,9 @@ def test_every_chunk_is_found_and_read_as_hdf5_stored_it(file):
                 np.testing.assert_array_equal(whole.reshape(SIZE, SIZE), opened[name][row])
 
 
-@pytest.mark.parametrize(("n", "size", "said"), [(4, SIZE, "not of 8 × 8"), (5, 9, "not of 9 × 9")])
-def test_a_dataset_of_another_shape_is_refused(file, n, size, said):
-    with h5py.File(file) as opened, pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize(("n", "size", "output"), [(4, SIZE, "not of 8 × 8"), (5, 9, "not of 9 × 9")])
+def test_a_dataset_of_another_shape_is_refused(file, n, size, output):
+    with h5py.File(file) as opened, pytest.raises(ValueError, match=output):
         raw_chunks.places(opened["noise"], n, size)
 
 

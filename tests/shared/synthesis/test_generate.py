@@ -120,9 +120,9 @@ def test_bad_photos_are_set_aside_and_listed(photo_folder, tmp_path, capsys):
     (photo_folder / "cut.png").write_bytes((photo_folder / "00.png").read_bytes()[:400])
     for _ in range(2):  # a second run reports them again
         assert synthesize(tmp_path / "out", photo_folder, **FEW) == 3
-        said = capsys.readouterr().out
-        assert said.count("skipped: ") == 2
-        assert "empty.jpg: the file is empty" in said
+        output = capsys.readouterr().out
+        assert output.count("skipped: ") == 2
+        assert "empty.jpg: the file is empty" in output
     assert len(read_manifest(tmp_path / "out" / "manifest.json").records) == 34
 
 

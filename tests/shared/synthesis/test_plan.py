@@ -26,8 +26,8 @@ def settings(photos=None, objects=()):
 
 
 def plan(wanted, photos=None, objects=()):
-    with processes(1) as spread:
-        return make_plan(wanted, photos, objects, spread)
+    with processes(1) as parallel_map:
+        return make_plan(wanted, photos, objects, parallel_map)
 
 
 def test_a_written_plan_is_read_back(photo_folder, object_folder, tmp_path):

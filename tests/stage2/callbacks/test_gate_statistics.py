@@ -39,18 +39,18 @@ def test_gate_statistics_are_over_all_pixels():
 
 
 def test_returned_gates_are_those_behind_the_gate_prior():
-    _, answer = fusion_and_output()
-    assert answer.gates.shape == (2, 2, 6, 6)
-    assert torch.allclose(answer.gates.mean(1, keepdim=True), answer.gate_prior)
+    _, prediction = fusion_and_output()
+    assert prediction.gates.shape == (2, 2, 6, 6)
+    assert torch.allclose(prediction.gates.mean(1, keepdim=True), prediction.gate_prior)
 
 
 def test_attention_equals_the_read_weights_of_the_memory_bank():
-    fusion, answer = fusion_and_output()
+    fusion, prediction = fusion_and_output()
     memory = fusion.memory
-    attention = memory.attention(answer.fused)
+    attention = memory.attention(prediction.fused)
     assert torch.allclose(attention.sum(-1), torch.ones(2, 36))
     read = (attention @ memory.values).transpose(1, 2).reshape(2, 8, 6, 6)
-    assert torch.allclose(torch.sigmoid(memory.to_prior(read)), answer.memory_prior, atol=1e-6)
+    assert torch.allclose(torch.sigmoid(memory.to_prior(read)), prediction.memory_prior, atol=1e-6)
 
 
 def test_usage_matches_a_hand_computed_case():
@@ -81,8 +81,8 @@ def test_evenness_lies_between_one_prototype_and_all(shares, expected):
 
 @pytest.mark.parametrize(("gating", "memory"), [(False, True), (True, False), (False, False)])
 def test_scalars_of_missing_modules_are_left_out(gating, memory):
-    fusion, answer = fusion_and_output(gating=gating, memory=memory)
+    fusion, prediction = fusion_and_output(gating=gating, memory=memory)
     statistics = FusionStatistics(fusion, torch.device("cpu"))
-    statistics.update(answer)
+    statistics.update(prediction)
     assert bool(statistics.gate_scalars()) == gating
     assert (statistics.bank() is not None) == memory

@@ -81,9 +81,9 @@ def test_the_default_levels_are_those_of_the_literature(photo, truth):
 
 
 @pytest.mark.parametrize(
-    ("levels", "told"),
+    ("levels", "words"),
     [({"blur": (4,)}, "odd"), ({"jpeg": (0,)}, "1 to 100"), ({"noise": (-1,)}, "noise"), ({"jpeg": (70, 70)}, "twice")],
 )
-def test_an_invalid_level_is_named(levels, told):
-    with pytest.raises(InputError, match=told):
+def test_an_invalid_level_is_named(levels, words):
+    with pytest.raises(InputError, match=words):
         Levels(**levels).degradations()

@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score, jaccard_score
 from boxpromptiml.cli import main
 from boxpromptiml.core.records import Stamp
 from boxpromptiml.shards import SCHEMA, ShardReader, write_index, write_shard
-from stage2_distill.evaluation.agreement import TeacherAgreement, averages, by_set, lost_truths, summarize, table
+from stage2_distill.evaluation.agreement import TeacherAgreement, averages, by_set, empty_truths, summarize, table
 
 SETS, SET_OF = ["a", "b"], np.array([0, 1, 0, 1, 0])
 
@@ -74,7 +74,7 @@ def test_images_with_empty_ground_truth_are_named(scored, cache):
     without = dataclasses.replace(stored[2], truth=None)
     samples = [stored[0], stored[1], without, stored[3], stored[4]]
     dataset = SimpleNamespace(sources=SETS, source_of=SET_OF, sample=samples.__getitem__)
-    assert lost_truths(agreement.compute().numpy(), dataset) == [f"image {stored[1].image_id} of b: it is empty"]
+    assert empty_truths(agreement.compute().numpy(), dataset) == [f"image {stored[1].image_id} of b: it is empty"]
 
 
 def test_the_mean_is_over_images_of_each_set(scored):

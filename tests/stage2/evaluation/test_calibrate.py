@@ -60,12 +60,12 @@ def test_an_empty_ground_truth_of_a_manipulated_image_is_named_and_never_counted
     arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{tmp_path / 'cache'}]", "--against", "truth"]
     words = [*arguments, "--workers", "0", "--accelerator", "cpu", "--out", str(tmp_path / "model")]
     assert main(["calibrate", *words]) == 3
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
         f"skipped: image {samples[0].image_id} of {samples[0].source}: manipulated, but its ground truth is empty"
-        in said
+        in output
     )
-    assert f"over {len(samples) - 1} truths" in said
+    assert f"over {len(samples) - 1} truths" in output
 
 
 def test_masks_without_usable_targets_are_refused(checkpoint, cache, tmp_path, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""The loop over photos: what the student is asked, and what is written."""
+"""The loop over photos: calls of the student, and written files."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from boxpromptiml import Localizer
 from boxpromptiml.images import ImageError
 from stage2_distill.inference.engine import localize_photos
 from stage2_distill.inference.outputs import Outputs
-from stage2_distill.inference.prediction_log import merge, take_up
+from stage2_distill.inference.prediction_log import merge, open_log
 from stage2_distill.model.student import Student
 
 
@@ -28,16 +28,16 @@ def photo(tmp_path):
 
 
 def localized(localizer, photo, out, outputs=None, batch_size=8, **how):
-    """The line of a photo, and its mask."""
+    """Localize one photo; return its prediction line and its mask."""
     settings = {"threshold": 0.5, "tiled": False, "flips": False, **how}
-    with take_up(out, settings, False):
+    with open_log(out, settings, False):
         fabric = Fabric(accelerator="cpu", devices=1)
         localize_photos(fabric, localizer, {photo: photo.stem}, out, outputs or Outputs(), settings, batch_size, 0)
         (line,) = merge(out)
     return line, np.asarray(Image.open(out / line["mask"])) / 255
 
 
-def test_tiles_are_those_of_the_library(localizer, photo, tmp_path, monkeypatch):
+def test_tiled_results_equal_those_of_the_library(localizer, photo, tmp_path, monkeypatch):
     expected = localizer.predict(photo, tiled=True).probability
     localize, asked = Localizer.localize, []
     monkeypatch.setattr(Localizer, "localize", lambda self, p, **how: asked.append(len(p)) or localize(self, p, **how))
@@ -46,18 +46,18 @@ def test_tiles_are_those_of_the_library(localizer, photo, tmp_path, monkeypatch)
     assert np.abs(mask - expected).max() < 0.003
 
 
-def test_flips_are_those_of_the_library(localizer, photo, tmp_path):
+def test_flip_averaged_results_equal_those_of_the_library(localizer, photo, tmp_path):
     _, mask = localized(localizer, photo, tmp_path / "out", flips=True)
     assert np.abs(mask - localizer.predict(photo, flips=True).probability).max() < 0.003
 
 
-def test_pictures_that_nobody_wants_are_not_written(localizer, photo, tmp_path):
+def test_disabled_images_are_not_written(localizer, photo, tmp_path):
     line, _ = localized(localizer, photo, tmp_path / "out", Outputs(overlays=False))
     assert line["overlay"] is None
     assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == ["masks"]
 
 
-def test_regions_are_found_where_they_are_wanted(localizer, photo, tmp_path):
+def test_regions_are_found_on_request(localizer, photo, tmp_path):
     line, _ = localized(localizer, photo, tmp_path / "with", threshold=0.0)
     assert len(line["regions"]) == 1
     line, _ = localized(localizer, photo, tmp_path / "without", Outputs(regions=False), threshold=0.0)
@@ -76,7 +76,7 @@ def test_threads_and_batches_change_nothing(localizer, tmp_path, batch_size, wor
     settings = {"threshold": 0.5, "tiled": False, "flips": False}
     before, lines = torch.get_num_threads(), []
     for out, how in (("one", (1, 1)), ("many", (batch_size, workers))):
-        with take_up(tmp_path / out, settings, False):
+        with open_log(tmp_path / out, settings, False):
             fabric = Fabric(accelerator="cpu", devices=1)
             localize_photos(fabric, localizer, names, tmp_path / out, Outputs(), settings, *how)
             lines.append(merge(tmp_path / out))
@@ -88,12 +88,12 @@ def test_threads_and_batches_change_nothing(localizer, tmp_path, batch_size, wor
         assert np.abs(masks[0] - masks[1]).max() <= 1
 
 
-def test_an_error_ends_the_run_and_keeps_the_lines_of_what_was_done(localizer, photo, tmp_path):
+def test_an_error_ends_the_run_and_keeps_finished_lines(localizer, photo, tmp_path):
     names = {photo: "photo", photo.with_name("other.png"): "other"}
     (tmp_path / "other.png").write_bytes(photo.read_bytes())
     settings = {"threshold": 0.5, "tiled": False, "flips": False}
     out = tmp_path / "out"
-    (out / "masks/other.png").mkdir(parents=True)  # a folder where a mask should go
-    with pytest.raises(ImageError, match="cannot be written"), take_up(out, settings, True):
+    (out / "masks/other.png").mkdir(parents=True)  # a folder in place of a mask
+    with pytest.raises(ImageError, match="cannot be written"), open_log(out, settings, True):
         localize_photos(Fabric(accelerator="cpu", devices=1), localizer, names, out, Outputs(), settings, 1, 1)
     assert [line["file"] for line in merge(out)] == [str(photo)]

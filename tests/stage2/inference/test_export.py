@@ -1,4 +1,4 @@
-"""Exported students, run in ONNX Runtime and from torch.export's own file, beside PyTorch."""
+"""Exported students in ONNX Runtime and as torch.export programs, against PyTorch."""
 
 import importlib.util
 import json
@@ -43,7 +43,7 @@ def session(path):
 
 @needs_onnx
 @pytest.mark.parametrize("size", [(1, 64, 64), (5, 100, 333), (2, 17, 900), (1, 1, 1)])
-def test_any_number_of_photos_of_any_size_answers_as_in_pytorch(model, onnx_file, size):
+def test_batches_of_any_length_and_size_give_the_same_as_pytorch(model, onnx_file, size):
     photo = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     probability, score = session(onnx_file).run(None, {"photo": photo})
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_any_number_of_photos_of_any_size_answers_as_in_pytorch(model, onnx_file
 
 @pytest.fixture(scope="module")
 def sensitive(tmp_path_factory):
-    """A student whose answer turns over where a few pixels of its input are one level brighter or darker."""
+    """A student whose prediction flips if a few input pixels change by one level."""
     torch.manual_seed(0)
     student = Student("mobilenetv3_small_050", pretrained=False, image_size=64, channels=16, prototypes=4)
     with torch.no_grad():
@@ -66,7 +66,7 @@ def sensitive(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=[pytest.param(".onnx", marks=needs_onnx), ".pt2"])
-def answer(request, sensitive, tmp_path_factory):
+def exported_student(request, sensitive, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / f"student{request.param}"
     assert main(["export", "--checkpoint", str(sensitive), "--out", str(path)]) == 0
     return exported_program.onnx_session(path) if request.param == ".onnx" else torch.export.load(path).module()
@@ -74,17 +74,17 @@ def answer(request, sensitive, tmp_path_factory):
 
 @pytest.mark.parametrize("index", range(3))
 @pytest.mark.parametrize("size", [None, (64, 64), (63, 65), (40, 30), (300, 200), (800, 533)], ids=str)
-def test_a_photo_needs_nothing_but_its_pixels_and_is_answered_as_by_predict(sensitive, answer, index, size):
+def test_raw_pixels_give_the_same_as_predict(sensitive, exported_student, index, size):
     photo = Image.open(packaged_photos()[index].path).convert("RGB")
     pixels = np.array(photo if size is None else photo.resize(size))
-    probability, score = (each.detach().numpy() for each in answer(torch.from_numpy(pixels[None])))
+    probability, score = (each.detach().numpy() for each in exported_student(torch.from_numpy(pixels[None])))
     found = Localizer.load(sensitive).predict(pixels)
     assert np.abs(probability[0] - found.probability).max() < 0.01
     assert score[0] == pytest.approx(found.score, abs=0.01)
 
 
 @needs_onnx
-def test_the_file_names_its_threshold(onnx_file):
+def test_the_file_contains_its_threshold(onnx_file):
     stated = session(onnx_file).get_modelmeta().custom_metadata_map
     assert stated["threshold"] == "0.4"
     assert stated["calibration"] == "by hand"
@@ -92,7 +92,7 @@ def test_the_file_names_its_threshold(onnx_file):
 
 
 @needs_onnx
-def test_in_eight_bits_it_is_smaller_and_close(model, onnx_file, tmp_path, capsys):
+def test_an_8_bit_export_is_smaller_and_close(model, onnx_file, tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()
     for index, photo in enumerate(packaged_photos()[:4]):
@@ -107,11 +107,11 @@ def test_in_eight_bits_it_is_smaller_and_close(model, onnx_file, tmp_path, capsy
     said = capsys.readouterr().out
     assert "F1" in said
     assert f"skipped: {photos / 'broken.png'}: " in said
-    assert _with_8_bit_weights(path) == {"Conv"}  # of this backbone; see the next test
+    assert _with_8_bit_weights(path) == {"Conv"}  # for this backbone
 
 
 def _with_8_bit_weights(path):
-    """Operators that read a weight of 8 bits."""
+    """Types of operators that read an 8-bit weight."""
     import onnx
 
     graph = onnx.load(path).graph
@@ -120,7 +120,7 @@ def _with_8_bit_weights(path):
     return {node.op_type for node in graph.node if wide & set(node.input)}
 
 
-def test_pytorchs_own_program_answers_the_same(model, tmp_path):
+def test_the_torch_export_program_gives_the_same(model, tmp_path):
     words = ["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.pt2")]
     assert main(words) == 0
     assert main(words) == 0, "the same again is the same file"
@@ -138,7 +138,7 @@ def test_other_suffixes_are_refused(model, tmp_path, capsys, out, more):
 
 
 @pytest.mark.parametrize("difference", [0.02, float("nan")])
-def test_an_export_that_answers_differently_is_not_left_behind(model, tmp_path, capsys, monkeypatch, difference):
+def test_an_export_with_different_results_is_deleted(model, tmp_path, capsys, monkeypatch, difference):
     class Other(exported_program.PhotoToProbability):
         def forward(self, photo):
             probability, score = super().forward(photo)

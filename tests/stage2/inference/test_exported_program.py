@@ -1,4 +1,4 @@
-"""Exported programs of students, and what is left in 32 bits where others are quantized."""
+"""Exported programs of students, and the operators excluded from quantization."""
 
 import importlib.util
 
@@ -23,8 +23,8 @@ needs_onnx = pytest.mark.skipif(bool(absent), reason=f"the extra `export` is not
 
 
 @needs_onnx
-def test_eight_bits_are_left_out_where_they_cost_time(tmp_path):
-    """Depthwise convolutions, the first one, and products of two activations."""
+def test_operators_that_8_bits_would_slow_down_are_not_quantized(tmp_path):
+    """These are depthwise convolutions, the first convolution, and products of two activations."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -75,7 +75,7 @@ def test_the_forensic_branch_is_exported_as_well(tmp_path):
     assert found.difference < 1e-5
 
 
-def test_what_is_printed_is_how_masks_and_probabilities_differ():
+def test_the_difference_of_masks_and_probabilities_is_printed():
     localizer = Localizer.from_student(
         Student("mobilenetv3_small_050", False, image_size=64, channels=16, prototypes=4)
     )

@@ -1,4 +1,4 @@
-"""One line for one's own photo, and what may be loaded."""
+"""The Python API: localizing a photo in one call, and which models can be loaded."""
 
 import json
 import pickle
@@ -36,7 +36,7 @@ def photo(tmp_path):
     return tmp_path / "a.png"
 
 
-def test_the_package_lends_it_without_loading_torch_before():
+def test_importing_the_package_does_not_load_torch():
     script = (
         "import sys, boxpromptiml; print('torch' in sys.modules); boxpromptiml.Localizer; print('torch' in sys.modules)"
     )
@@ -59,7 +59,7 @@ def test_one_line_gives_mask_score_and_regions(saved, student, photo):
     assert sum(region.area for region in found.regions) <= found.mask.sum()
 
 
-def test_a_saved_localizer_comes_back_as_it_was(saved, student, photo):
+def test_a_saved_localizer_is_loaded_unchanged(saved, student, photo):
     first, second = Localizer.from_student(student, 0.4, "by hand"), Localizer.load(str(saved))
     assert second.threshold == 0.4
     assert second.calibration == "by hand"
@@ -68,7 +68,7 @@ def test_a_saved_localizer_comes_back_as_it_was(saved, student, photo):
     assert {path.name for path in saved.iterdir()} == {"README.md", "config.json", "model.safetensors"}
 
 
-def test_the_card_says_what_it_is_and_a_card_that_somebody_wrote_stays(student, saved, tmp_path):
+def test_saving_writes_a_model_card_and_keeps_an_edited_one(student, saved, tmp_path):
     card = (saved / "README.md").read_text()
     assert "library_name: boxpromptiml" in card
     assert "| mobilenetv3_small_050 |" in card
@@ -81,11 +81,11 @@ def test_the_card_says_what_it_is_and_a_card_that_somebody_wrote_stays(student, 
     assert Localizer.load(tmp_path).threshold == 0.5
 
 
-def test_without_the_facts_the_card_still_reads(student):
+def test_the_card_reads_well_without_optional_facts(student):
     assert "see config.json" in str(Localizer.from_student(student).generate_model_card())
 
 
-def test_a_training_checkpoint_is_taken_too(student, photo, tmp_path):
+def test_a_training_checkpoint_can_be_loaded_too(student, photo, tmp_path):
     weights = {f"student.{name}": value for name, value in student.state_dict().items()}
     torch.save({"student": student.arguments, "state_dict": weights}, tmp_path / "best.ckpt")
     loaded = Localizer.load(tmp_path / "best.ckpt")
@@ -93,7 +93,7 @@ def test_a_training_checkpoint_is_taken_too(student, photo, tmp_path):
     assert np.array_equal(loaded.predict(photo).probability, Localizer.from_student(student).predict(photo).probability)
 
 
-def test_a_photo_in_memory_counts_like_its_file(saved, photo):
+def test_a_photo_in_memory_gives_the_same_as_its_file(saved, photo):
     localizer = Localizer.load(saved)
     pixels = np.array(Image.open(photo))
     for given in (pixels, Image.open(photo), photo.read_bytes()):
@@ -107,7 +107,7 @@ def test_a_threshold_in_per_cent_is_refused(saved, photo):
         Localizer.load(saved).predict(photo, threshold=50)
 
 
-def test_tiles_see_the_photo_at_its_own_resolution(saved):
+def test_tiles_use_the_photo_at_its_original_resolution(saved):
     localizer = Localizer.load(saved)
     pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     whole = localizer.predict(pixels).probability
@@ -117,7 +117,7 @@ def test_tiles_see_the_photo_at_its_own_resolution(saved):
 
 
 @pytest.mark.parametrize("tiled", [False, True])
-def test_flips_average_the_answers_for_mirror_images(saved, tiled):
+def test_flips_average_the_predictions_of_mirrored_photos(saved, tiled):
     localizer = Localizer.load(saved)
     pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     views = [np.ascontiguousarray(view) for view in (pixels, pixels[:, ::-1], pixels[::-1])]
@@ -129,7 +129,7 @@ def test_flips_average_the_answers_for_mirror_images(saved, tiled):
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", pickle.dumps({"student.mean": print})])
-def test_weights_that_are_none_are_refused_and_never_run(saved, tmp_path, content):
+def test_invalid_weights_are_refused_and_never_executed(saved, tmp_path, content):
     (tmp_path / "config.json").write_bytes((saved / "config.json").read_bytes())
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(WeightsError, match="not a folder of a saved localizer"):
@@ -152,7 +152,7 @@ def other(config, **changes):
         lambda config: [],
     ],
 )
-def test_a_config_that_fits_nothing_is_one_line(saved, tmp_path, change):
+def test_an_invalid_config_is_refused_in_one_line(saved, tmp_path, change):
     (tmp_path / "model.safetensors").write_bytes((saved / "model.safetensors").read_bytes())
     (tmp_path / "config.json").write_text(json.dumps(change(json.loads((saved / "config.json").read_text()))))
     with pytest.raises(WeightsError, match="not a folder of a saved localizer") as refused:
@@ -170,7 +170,7 @@ def test_weights_that_lack_a_tensor_are_refused(saved, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["nowhere.ckpt", "runs/nowhere.ckpt", "a/b/c", "../up", "https://example.com/x"])
-def test_what_is_no_model_is_said_without_asking_the_hub(source, monkeypatch):
+def test_an_invalid_model_path_is_refused_without_contacting_the_hub(source, monkeypatch):
     monkeypatch.setattr(Localizer, "from_pretrained", lambda *_, **__: pytest.fail("asked the hub"))
     with pytest.raises(WeightsError, match="no such checkpoint"):
         Localizer.load(source)
@@ -189,7 +189,7 @@ def test_a_hub_id_is_downloaded_through_the_hub_library(saved, photo, monkeypatc
     assert np.array_equal(found.probability, Localizer.load(saved).predict(photo).probability)
 
 
-def test_a_hub_that_does_not_answer_is_said_in_a_line(monkeypatch):
+def test_an_unreachable_hub_is_reported_in_one_line(monkeypatch):
     def offline(*_, **__):
         raise OSError("no route to host")
 

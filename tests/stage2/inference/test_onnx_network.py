@@ -1,4 +1,4 @@
-"""The student in ONNX Runtime beside itself in PyTorch."""
+"""The student in ONNX Runtime against PyTorch."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from stage2_distill.model.student import Student
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The folder of a small student that looks for copies, as the released one does."""
+    """Folder of a small student with the copy-move branch, like the released one."""
     torch.manual_seed(0)
     student = Student("mobilenetv3_small_050", False, image_size=64, channels=16, prototypes=4, displacements=2)
     folder = tmp_path_factory.mktemp("model")
@@ -28,7 +28,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
-    """A cache of converted students that the tests share."""
+    """Cache of converted students, shared by the tests."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnx_network.pooch, "os_cache", lambda name: folder / name)
@@ -42,7 +42,7 @@ def photos():
 
 
 @pytest.mark.parametrize("flips", [False, True])
-def test_both_backends_answer_alike(model, photos, flips):
+def test_both_backends_give_the_same(model, photos, flips):
     in_pytorch, in_onnx = Localizer.load(model), Localizer.load(model, backend="onnx")
     for some in (photos, photos[:1]):
         for ours, theirs in zip(in_onnx.localize(some, flips), in_pytorch.localize(some, flips), strict=True):
@@ -60,13 +60,13 @@ def test_a_student_is_converted_once(model, photos, monkeypatch, capsys):
 
 @pytest.fixture
 def converted(model, cache, monkeypatch):
-    """Conversions give what was converted before, whatever the student; in no time."""
+    """Replace conversion by a copy of an earlier result, to save time."""
     Localizer.load(model, backend="onnx")
     (path,) = cache.rglob("*.onnx")
     monkeypatch.setattr(onnx_network, "_converted", lambda network, side: path.read_bytes())
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(model, converted, photos, tmp_path, capsys):
+def test_an_unwritable_cache_is_skipped(model, converted, photos, tmp_path, capsys):
     (tmp_path / "cache").write_text("in the way")
     localizer = Localizer.load(model)
     expected = localizer.predict(photos[0]).probability
@@ -86,14 +86,14 @@ def test_a_damaged_file_in_the_cache_is_replaced(model, converted, photos, tmp_p
     assert localizer.predict(photos[0]).mask.shape == (50, 70)
 
 
-def test_a_conversion_that_answers_otherwise_is_refused(model, converted, tmp_path):
+def test_a_conversion_with_different_results_is_refused(model, converted, tmp_path):
     localizer = Localizer.load(model)
     torch.nn.init.constant_(localizer.student.fusion.refine[-1].bias, 9.0)
     with pytest.raises(InputError, match="use the backend torch"):
         OnnxNetwork.of(localizer, 64, "student", tmp_path)
 
 
-def test_predict_takes_it_and_writes_the_same(model, photos, tmp_path):
+def test_predict_can_use_it_and_writes_the_same(model, photos, tmp_path):
     path = tmp_path / "photo.png"
     Image.fromarray(photos[0]).save(path)
     masks = []

@@ -1,4 +1,4 @@
-"""A photo is the same photo in whatever form it is given."""
+"""A photo gives the same pixels in every input form."""
 
 import io
 
@@ -24,7 +24,7 @@ def test_files_bytes_images_and_arrays_agree(photo, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"])
-def test_a_pil_image_is_read_as_pillow_shows_it(photo, mode):
+def test_a_pil_image_is_read_as_displayed(photo, mode):
     image = Image.fromarray(photo)
     try:
         given = image.convert(mode)
@@ -37,7 +37,7 @@ def test_a_pil_image_is_read_as_pillow_shows_it(photo, mode):
 
 
 @pytest.mark.parametrize(("mode", "dtype", "white"), [("I;16", np.uint16, 60000), ("F", np.float32, 1)])
-def test_a_deep_pil_image_is_read_as_its_file_is(mode, dtype, white, tmp_path):
+def test_a_pil_image_with_more_than_8_bits_is_read_like_its_file(mode, dtype, white, tmp_path):
     image = Image.fromarray(np.linspace(0, white, 600).reshape(20, 30).astype(dtype))
     assert image.mode == mode
     image.save(tmp_path / "deep.tif")
@@ -45,12 +45,12 @@ def test_a_deep_pil_image_is_read_as_its_file_is(mode, dtype, white, tmp_path):
 
 
 @pytest.mark.parametrize("values", [np.arange(600, dtype=np.int32), np.linspace(0, 255, 600, dtype=np.float32)])
-def test_a_deep_pil_image_of_unknown_range_is_refused_as_its_file_is(values):
+def test_a_pil_image_of_unknown_range_is_refused_like_its_file(values):
     with pytest.raises(ImageError, match=r"the photo: .*; "):
         pixels_of(Image.fromarray(values.reshape(20, 30)))
 
 
-def test_a_turned_pil_image_is_upright_as_its_file_is(photo, tmp_path):
+def test_a_rotated_pil_image_is_made_upright_like_its_file(photo, tmp_path):
     image = Image.fromarray(photo)
     exif = image.getexif()
     exif[0x0112] = 6
@@ -61,7 +61,7 @@ def test_a_turned_pil_image_is_upright_as_its_file_is(photo, tmp_path):
     np.testing.assert_array_equal(found, read_photo(tmp_path / "turned.png"))
 
 
-def test_a_palette_with_a_clear_colour_keeps_its_colours(photo):
+def test_a_palette_with_a_transparent_colour_keeps_its_colours(photo):
     image = Image.fromarray(photo).quantize(16)
     image.info["transparency"] = 3
     np.testing.assert_array_equal(pixels_of(image), np.asarray(image.convert("RGBA"))[..., :3])
@@ -89,13 +89,13 @@ def test_grey_and_alpha_arrays(photo):
         [[1, 2], [3, 4]],
     ],
 )
-def test_anything_else_is_said_in_a_line(given):
+def test_other_input_is_refused_in_one_line(given):
     with pytest.raises(ImageError, match=r"the photo") as refused:
         pixels_of(given)
     assert "; " in str(refused.value)
 
 
-def test_a_pil_image_that_is_cut_off_is_said(tmp_path):
+def test_a_truncated_pil_image_is_refused(tmp_path):
     stream = io.BytesIO()
     image = Image.new("RGB", (200, 200))
     ImageDraw.Draw(image).line((0, 0, 200, 200), fill="red")

@@ -1,4 +1,4 @@
-"""Files, folders, patterns and lists, and the names of their results."""
+"""Input photos given as files, folders, patterns and lists, and the names of their output files."""
 
 import os
 
@@ -21,11 +21,11 @@ def names(*given):
     return sorted(photo_names(list(given))[0].values())
 
 
-def test_a_folder_gives_all_below_it_and_a_suffix_where_the_stem_is_not_enough(photos):
+def test_a_folder_gives_all_photos_below_it_with_suffixes_where_stems_collide(photos):
     assert names(photos) == ["a", "b.PNG", "b.jpg", "deep/c", "deep/er/d"]
 
 
-def test_a_pattern_gives_what_it_matches_below_its_plain_part(photos):
+def test_a_pattern_gives_its_matches_named_relative_to_its_fixed_part(photos):
     assert names(photos / "*.png") == ["a"]
     assert names(photos / "**" / "*") == ["a", "b.PNG", "b.jpg", "deep/c", "deep/er/d"]
     assert names(photos / "d*" / "*.tif") == ["deep/c"]
@@ -36,18 +36,18 @@ def test_a_relative_pattern_works_too(photos, monkeypatch):
     assert names(photos.relative_to(photos) / "*.jpg") == ["b"]
 
 
-def test_a_list_gives_its_lines_even_those_that_are_missing(photos):
+def test_a_list_gives_its_lines_including_missing_files(photos):
     (photos / "list.txt").write_text(f"{photos / 'a.png'}\n\n  {photos / 'gone.png'}\n")
     assert names(photos / "list.txt") == ["a", "gone"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_list_is_read_as_editors_save_it(photos, encoding):
+def test_a_list_is_read_in_any_text_encoding_and_line_ending(photos, encoding):
     (photos / "list.txt").write_bytes(f"{photos}/a.png\r\n{photos}/bü.jpg\r\n".encode(encoding))
     assert names(photos / "list.txt") == ["a", "bü"]
 
 
-def test_what_is_not_looked_at_is_named(photos):
+def test_ignored_files_are_named(photos):
     (photos / "e.heic").touch()
     assert photo_names([photos])[1] == [f"{photos}: ignored: 1 × .heic, 1 × .md"]
     assert photo_names([photos / "*"])[1] == [f"{photos / '*'}: ignored: 1 × .heic, 1 × .md"]
@@ -58,16 +58,16 @@ def test_what_is_not_looked_at_is_named(photos):
         photo_names([photos / "f"])
 
 
-def test_what_is_named_twice_is_one_photo(photos):
+def test_a_photo_given_twice_is_read_once(photos):
     assert names(photos, photos / "a.png", photos / "*.jpg") == ["a", "b.PNG", "b.jpg", "deep/c", "deep/er/d"]
 
 
-def test_a_file_with_the_letters_of_a_pattern_is_a_file(photos):
+def test_an_existing_file_with_pattern_characters_is_a_file(photos):
     (photos / "x[1].png").touch()
     assert names(photos / "x[1].png") == ["x[1]"]
 
 
-def test_no_name_leads_out_of_the_output(photos):
+def test_no_output_name_leaves_the_output_folder(photos):
     assert names(photos / "deep" / ".." / "a.png") == ["a"]
     assert names(photos / "d*" / ".." / "a.png") == ["a"]
     (photos / "list.txt").write_text(f"{photos}/deep/../a.png\n/etc/../{photos}/b.jpg")
@@ -75,19 +75,19 @@ def test_no_name_leads_out_of_the_output(photos):
 
 
 @pytest.mark.parametrize("given", ["nothing-*.jpg", "empty.txt", "empty"])
-def test_nothing_is_said_in_a_line(tmp_path, given):
+def test_input_without_photos_is_refused(tmp_path, given):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.txt").touch()
     with pytest.raises(InputError, match="no photo found"):
         photo_names([tmp_path / given])
 
 
-def test_two_photos_for_one_result_are_refused(photos):
+def test_two_photos_with_the_same_output_are_refused(photos):
     (photos / "deep/a.png").touch()
     with pytest.raises(InputError, match=r"both be written as a\.png"):
         photo_names([photos / "a.png", photos / "deep/a.png"])
 
 
-def test_bytes_that_are_no_text_can_be_written_down():
+def test_undecodable_file_names_can_be_written():
     assert printable(os.fsdecode(b"caf\xe9.png")) == "caf\\xe9.png"
     assert printable("café.png") == "café.png"

@@ -1,4 +1,4 @@
-"""Masks for new photos."""
+"""``boxpromptiml predict``: masks for new photos."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def test_a_folder_gives_masks_of_the_photos_own_size(checkpoint, photos, tmp_pat
         assert np.asarray(mask).max() / 255 == pytest.approx(item["score"], abs=0.003)
 
 
-def test_the_mask_is_the_students_probability(checkpoint, photos, tmp_path):
+def test_the_mask_is_the_probability_of_the_student(checkpoint, photos, tmp_path):
     run(checkpoint, photos / "a.png", tmp_path / "out")
     student = Student.from_checkpoint(checkpoint)
     photo = Image.open(photos / "a.png")
@@ -77,7 +77,7 @@ def test_the_mask_is_the_students_probability(checkpoint, photos, tmp_path):
     assert np.abs(found - expected).mean() < 0.005
 
 
-def test_an_unreadable_photo_is_listed_and_the_rest_goes_on(checkpoint, photos, tmp_path, capsys):
+def test_an_unreadable_photo_is_listed_and_the_rest_is_localized(checkpoint, photos, tmp_path, capsys):
     (photos / "bad.jpg").write_bytes(b"")
     assert run(checkpoint, photos, tmp_path / "out") == 3
     assert "bad.jpg: the file is empty" in capsys.readouterr().out
@@ -99,14 +99,14 @@ def test_two_processes_write_what_one_writes(checkpoint, photos, tmp_path):
 
 @pytest.fixture
 def seen(monkeypatch):
-    """Numbers of photos that the student was asked about, call by call."""
+    """Number of photos in each call of the student."""
     counts = []
     localize = Localizer.localize
     monkeypatch.setattr(Localizer, "localize", lambda self, p, **how: counts.append(len(p)) or localize(self, p, **how))
     return counts
 
 
-def test_a_stopped_run_goes_on_where_it_was(checkpoint, photos, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes(checkpoint, photos, tmp_path, monkeypatch):
     run(checkpoint, photos, tmp_path / "whole")
     localize, calls = Localizer.localize, []
 
@@ -125,7 +125,7 @@ def test_a_stopped_run_goes_on_where_it_was(checkpoint, photos, tmp_path, monkey
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_only_what_changed_is_looked_at_again(checkpoint, photos, tmp_path, seen):
+def test_only_changed_photos_are_localized_again(checkpoint, photos, tmp_path, seen):
     run(checkpoint, photos, tmp_path / "out")
     seen.clear()
     assert run(checkpoint, photos, tmp_path / "out") == 0
@@ -136,13 +136,13 @@ def test_only_what_changed_is_looked_at_again(checkpoint, photos, tmp_path, seen
     assert sum(seen) == 2
     assert Image.open(tmp_path / "out/masks/a.png").size == (40, 30)
     seen.clear()
-    assert run(checkpoint, photos, tmp_path / "out", "--threshold", "0.3") == 2  # predictions by another threshold
+    assert run(checkpoint, photos, tmp_path / "out", "--threshold", "0.3") == 2  # predictions with another threshold
     assert seen == []
     run(checkpoint, photos, tmp_path / "out", "--threshold", "0.3", "--overwrite", "true")
     assert sum(seen) == 4
 
 
-def test_lists_hold_the_photos_of_this_run_alone(checkpoint, photos, tmp_path):
+def test_output_lists_contain_only_the_photos_of_this_run(checkpoint, photos, tmp_path):
     run(checkpoint, photos, tmp_path / "out")
     (photos / "a.png").unlink()
     run(checkpoint, photos, tmp_path / "out")
@@ -151,7 +151,7 @@ def test_lists_hold_the_photos_of_this_run_alone(checkpoint, photos, tmp_path):
     assert len(listed) == 3
 
 
-def test_lines_hold_what_the_library_says(checkpoint, photos, tmp_path):
+def test_lines_contain_the_results_of_the_library(checkpoint, photos, tmp_path):
     localizer = Localizer.from_student(Student.from_checkpoint(checkpoint), 0.45, "by hand")
     localizer.save(tmp_path / "model")
     run(tmp_path / "model", photos / "deep/b.jpg", tmp_path / "out")
@@ -190,7 +190,7 @@ def test_coco_masks_are_read_by_pycocotools(checkpoint, photos, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are not text")
-def test_a_file_name_that_is_no_text_is_written_down(checkpoint, photos, tmp_path):
+def test_an_undecodable_file_name_can_be_written(checkpoint, photos, tmp_path):
     (photos / "a.png").rename(photos / os.fsdecode(b"caf\xe9.png"))
     (photos / "c.jpg").write_bytes(b"")
     (photos / "c.jpg").rename(photos / os.fsdecode(b"bad\xe9.jpg"))

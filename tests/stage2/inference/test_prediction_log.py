@@ -1,16 +1,16 @@
-"""Lines that survive whatever stops a run."""
+"""A log of predictions that survives any interruption of a run."""
 
 import json
 
 import pytest
 
 from boxpromptiml.core.records import InputError
-from stage2_distill.inference.prediction_log import PredictionLog, merge, read, take_up
+from stage2_distill.inference.prediction_log import PredictionLog, merge, open_log, read
 
 
 def begin(folder, settings, overwrite=False):
-    """Take a folder up and leave it at once, as a run that is killed does."""
-    with take_up(folder, settings, overwrite):
+    """Open an output folder and leave it at once, as a killed run does."""
+    with open_log(folder, settings, overwrite):
         pass
 
 
@@ -26,7 +26,7 @@ def test_parts_of_several_processes_become_one_sorted_file(tmp_path):
     assert [json.loads(line)["rank"] for line in (tmp_path / "predictions.jsonl").open()] == [0, 1, 0, 1]
 
 
-def test_a_stopped_run_keeps_its_whole_lines(tmp_path):
+def test_an_interrupted_run_keeps_its_complete_lines(tmp_path):
     begin(tmp_path, {})
     log = PredictionLog(tmp_path, 0)
     log.add({"file": "a"})
@@ -38,7 +38,7 @@ def test_a_stopped_run_keeps_its_whole_lines(tmp_path):
     assert set(read(tmp_path)) == {"a", "b"}
 
 
-def test_other_settings_are_refused_or_start_anew(tmp_path):
+def test_other_settings_are_refused_or_start_over(tmp_path):
     begin(tmp_path, {"threshold": 0.5})
     log = PredictionLog(tmp_path, 0)
     log.add({"file": "a"})
@@ -51,7 +51,7 @@ def test_other_settings_are_refused_or_start_anew(tmp_path):
     assert read(tmp_path) == {}
 
 
-def test_a_photo_that_was_seen_again_has_its_new_line(tmp_path):
+def test_a_photo_localized_again_has_its_new_line(tmp_path):
     begin(tmp_path, {})
     for score in (0.1, 0.9):
         log = PredictionLog(tmp_path, 0)

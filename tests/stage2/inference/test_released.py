@@ -1,4 +1,4 @@
-"""The student that comes with the package: small, described truly, taken where none is named, and finding forgeries."""
+"""The packaged student: small, correctly described, used by default, and able to find forgeries."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def test_it_is_small_enough_for_a_package_and_for_the_published_budget(localizer
     localizer.student.image_size = size
 
 
-def test_its_card_and_the_project_say_what_it_is(localizer):
+def test_its_card_and_the_documentation_agree(localizer):
     card = (released.FOLDER / "README.md").read_text()
     facts = json.loads((released.FOLDER / "config.json").read_text())
     assert f"{facts['threshold']:g}" in card
@@ -41,18 +41,18 @@ def test_its_card_and_the_project_say_what_it_is(localizer):
     assert f"SHA-256 `{localizer.weights_sha256()}`" in (ROOT / "MODEL_CARD.md").read_text()
 
 
-def test_its_files_can_be_read_by_everybody():
+def test_its_files_are_world_readable():
     for file in released.FOLDER.iterdir():
         assert file.stat().st_mode & 0o444 == 0o444, file
 
 
-def test_it_finds_the_example_of_the_page(localizer):
+def test_it_finds_the_forgery_of_the_example_photo(localizer):
     photo, truth = forged_photo()
     mask = localizer.predict(photo).mask
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.5
 
 
-def test_predict_takes_it_and_says_so(tmp_path, capsys):
+def test_predict_uses_it_by_default_and_says_so(tmp_path, capsys):
     Image.fromarray(forged_photo()[0]).save(tmp_path / "photo.png")
     words = ["--images", str(tmp_path / "photo.png"), "--out", str(tmp_path / "found"), "--workers", "0"]
     assert main(["predict", *words, "--accelerator", "cpu"]) == 0

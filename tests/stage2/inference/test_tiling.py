@@ -1,4 +1,4 @@
-"""Tiles at a photo's own resolution: nothing is left out, nothing is seen twice, no seam shows."""
+"""Tiling at full resolution: tiles cover every pixel, blend without seams, and run in limited batches."""
 
 from itertools import pairwise
 
@@ -11,13 +11,13 @@ from stage2_distill.inference.tiling import OVERLAP, localize_tiled, starts
 
 
 def red(tiles):
-    """A network that answers each pixel by itself, so that tiling must change nothing."""
+    """A pixel-wise network, whose output tiling must not change."""
     return [tile[..., 0].astype(np.float32) / 255 for tile in tiles]
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 40), st.integers(1, 5))
 @settings(deadline=None)
-def test_a_network_that_sees_single_pixels_answers_as_on_the_whole_photo(height, width, side, batch_size):
+def test_a_pixelwise_network_gives_the_same_as_on_the_whole_photo(height, width, side, batch_size):
     photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     found = localize_tiled(photo, side, red, batch_size)
     assert found.shape == (height, width)
@@ -25,7 +25,7 @@ def test_a_network_that_sees_single_pixels_answers_as_on_the_whole_photo(height,
 
 
 @given(st.integers(8, 3000), st.integers(8, 300))
-def test_neighbours_share_what_was_promised(length, side):
+def test_neighbouring_tiles_have_the_specified_overlap(length, side):
     length = max(length, side)
     places = starts(length, side)
     assert places[0] == 0
@@ -42,7 +42,7 @@ def test_tiles_that_disagree_are_blended_without_a_step():
     assert np.abs(np.diff(found[10])).max() < 0.1
 
 
-def test_batches_are_no_larger_than_asked():
+def test_batches_are_no_larger_than_requested():
     seen = []
     localize_tiled(np.zeros((100, 100, 3), np.uint8), 32, lambda tiles: seen.append(len(tiles)) or red(tiles), 3)
     assert max(seen) == 3

@@ -21,14 +21,14 @@ def batch():
     return logits, target, box_mask
 
 
-def test_bce_by_hand():
+def test_bce_matches_a_hand_computed_case():
     logits = torch.tensor([0.0, math.log(3)]).view(1, 1, 1, 2)
     target = torch.tensor([1.0, 0.25]).view(1, 1, 1, 2)
     soft = -0.25 * math.log(0.75) - 0.75 * math.log(0.25)
     assert bce_per_image(logits, target).item() == pytest.approx((math.log(2) + soft) / 2)
 
 
-def test_dice_by_hand_and_at_its_ends():
+def test_dice_matches_a_hand_computed_case_and_its_limits():
     target = torch.zeros(1, 1, 2, 2)
     target[..., 0, :] = 1
     half = dice_per_image(torch.zeros(1, 1, 2, 2), target)
@@ -37,7 +37,7 @@ def test_dice_by_hand_and_at_its_ends():
     assert dice_per_image(torch.full((1, 1, 2, 2), -100.0), torch.zeros(1, 1, 2, 2)).item() == pytest.approx(0)
 
 
-def test_focal_by_hand():
+def test_focal_matches_a_hand_computed_case():
     logits = torch.tensor([0.0, math.log(3)]).view(1, 1, 1, 2)
     target = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
     expected = (0.5**2 * math.log(2) + 0.75**2 * math.log(4)) / 2
@@ -45,7 +45,7 @@ def test_focal_by_hand():
     torch.testing.assert_close(focal_per_image(logits, target, gamma=0), bce_per_image(logits, target))
 
 
-def test_weights_choose_which_images_count(batch):
+def test_weights_select_which_images_count(batch):
     logits, target, box_mask = batch
     loss = DistillationLoss(bce=1.0, dice=0.5)
     weight = torch.tensor([1.0, 0.0, 3.0])
@@ -56,7 +56,7 @@ def test_weights_choose_which_images_count(batch):
     assert loss(logits, target, torch.zeros(3), box_mask).item() == 0
 
 
-def test_plain_bce_is_the_default_to_the_last_bit(batch):
+def test_the_default_is_exactly_plain_bce(batch):
     logits, target, box_mask = batch
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     plain = DistillationLoss()(logits, target, torch.ones(3), box_mask)
@@ -72,7 +72,7 @@ def test_plain_bce_is_the_default_to_the_last_bit(batch):
         ("tightness", None),
     ],
 )
-def test_each_term_is_added_by_its_weight(batch, name, term):
+def test_each_term_is_added_with_its_weight(batch, name, term):
     logits, target, box_mask = batch
     boxed = {"outside": outside_per_image, "tightness": lambda *given: tightness_per_image(*given, 0.25)}
     each = term(logits, target) if term else boxed[name](logits, box_mask)
@@ -81,7 +81,7 @@ def test_each_term_is_added_by_its_weight(batch, name, term):
     torch.testing.assert_close(with_term(logits, target, torch.ones(3), box_mask), expected)
 
 
-def test_on_an_authentic_image_every_term_lowers_every_pixel_or_is_silent(batch):
+def test_on_an_authentic_image_every_term_lowers_every_pixel_or_is_zero(batch):
     _, target, box_mask = (tensor[2:] for tensor in batch)
     for name in ("bce", "dice", "focal", "outside", "tightness"):
         logits = torch.full((1, 1, 16, 16), 2.0, requires_grad=True)
@@ -90,6 +90,6 @@ def test_on_an_authentic_image_every_term_lowers_every_pixel_or_is_silent(batch)
         assert (logits.grad == 0).all() if name == "tightness" else (logits.grad > 0).all()
 
 
-def test_a_margin_that_leaves_no_line_is_refused():
+def test_a_margin_without_remaining_lines_is_refused():
     with pytest.raises(InputError, match=r"tightness_margin is 0.5; use a share from 0 to below 0.5"):
         DistillationLoss(tightness_margin=0.5)

@@ -1,4 +1,4 @@
-"""What `fit` goes on from and what `validate` and `test` score is named, is there, and fits."""
+"""Checkpoints that `fit` resumes and `validate` and `test` score: given explicitly, present, and compatible."""
 
 import json
 import os
@@ -20,12 +20,12 @@ NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has 
 
 @pytest.fixture
 def run(fitted_config, capsys):
-    """Run a command on the fitted folder; gives its exit code and what it said of itself."""
+    """Function that runs a command in the folder of the fitted student and returns its exit code and messages."""
 
     def run(command, *words):
         code = main([command, "--config", str(fitted_config), *map(str, words)])
-        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(f"boxpromptiml {command}: ")]
-        return code, "\n".join(said)
+        output = [line for line in capsys.readouterr().err.splitlines() if line.startswith(f"boxpromptiml {command}: ")]
+        return code, "\n".join(output)
 
     return run
 
@@ -35,7 +35,7 @@ def best(fitted_config):
     return fitted_config.parent / "checkpoints/best.ckpt"
 
 
-def test_a_checkpoint_names_no_module_and_so_outlives_the_moves_of_all(best):
+def test_a_checkpoint_contains_no_module_path_and_survives_renames(best):
     with zipfile.ZipFile(best) as content:
         (pickled,) = (content.read(name) for name in content.namelist() if name.endswith("data.pkl"))
     assert not [package for package in (b"stage2_distill", b"boxpromptiml") if package in pickled]
@@ -46,16 +46,16 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
     def there():
         return {path: path.stat().st_mtime_ns for path in (fitted_config.parent / command).rglob("*")}
 
-    before = there()  # of other tests
-    code, said = run(command)
+    before = there()  # files of other tests
+    code, output = run(command)
     assert code == 2
-    assert "no checkpoint is given" in said
-    assert "--ckpt_path" in said
+    assert "no checkpoint is given" in output
+    assert "--ckpt_path" in output
     assert there() == before
 
 
 @pytest.mark.parametrize(
-    ("command", "words", "said"),
+    ("command", "words", "output"),
     [
         (
             "fit",
@@ -83,18 +83,18 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
         ("test", ["--ckpt_path", "best.ckpt", f"{STUDENT}.prototypes", 8], "its student has prototypes 4, not 8"),
     ],
 )
-def test_a_mistake_is_one_line(run, fitted_config, best, command, words, said, monkeypatch):
+def test_a_user_error_is_one_line(run, fitted_config, best, command, words, output, monkeypatch):
     shutil.copy(best, fitted_config.parent / "best.ckpt")
     monkeypatch.chdir(fitted_config.parent)
     before = best.read_bytes()
     code, line = run(command, *words)
     assert code == 2
     assert line.count("\n") == 0
-    assert re.search(said, line), line
+    assert re.search(output, line), line
     assert best.read_bytes() == before
 
 
-def test_a_run_is_replaced_only_when_that_is_said(run, fitted_config, capsys, tmp_path):
+def test_a_run_is_replaced_only_on_request(run, fitted_config, capsys, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(fitted_config.parent, folder)
     config = folder / "config.yaml"
@@ -107,10 +107,10 @@ def test_a_run_is_replaced_only_when_that_is_said(run, fitted_config, capsys, tm
     assert "overwrite: false" in max((folder / "fit").glob("version_*/config.yaml")).read_text()
 
 
-def test_a_folder_in_which_a_run_is_at_work_is_refused(run, fitted_config, best):
+def test_the_folder_of_an_active_run_is_refused(run, fitted_config, best):
     script = (
-        "import sys, time; from pathlib import Path; from boxpromptiml.runtime.locks import sole_use\n"
-        "with sole_use(Path(sys.argv[1])), sole_use(Path(sys.argv[2])):\n"
+        "import sys, time; from pathlib import Path; from boxpromptiml.runtime.locks import exclusive_lock\n"
+        "with exclusive_lock(Path(sys.argv[1])), exclusive_lock(Path(sys.argv[2])):\n"
         "    print('there', flush=True); time.sleep(60)"
     )
     folders = [str(fitted_config.parent / name) for name in ("fit", "test")]
@@ -118,28 +118,28 @@ def test_a_folder_in_which_a_run_is_at_work_is_refused(run, fitted_config, best)
     try:
         assert process.stdout.readline() == "there\n"
         for command, words in (("fit", ["--ckpt_path", "last"]), ("test", ["--ckpt_path", best])):
-            code, said = run(command, *words)
+            code, output = run(command, *words)
             assert code == 2
-            assert f"process {process.pid}" in said
+            assert f"process {process.pid}" in output
     finally:
         process.kill()
         process.communicate()
 
 
-def test_scores_of_other_rules_are_not_replaced_unasked(run, fitted_config, best):
+def test_scores_by_other_rules_are_not_replaced_unasked(run, fitted_config, best):
     words = ["--ckpt_path", best]
     assert run("test", *words, "--overwrite", "true")[0] == 3  # a photo is empty on disk
-    assert run("test", *words)[0] == 3  # the same again
-    code, said = run("test", *words, "--model.scoring.threshold", 0.4)
+    assert run("test", *words)[0] == 3  # the same command again
+    code, output = run("test", *words, "--model.scoring.threshold", 0.4)
     assert code == 2
-    assert "scoring.threshold 0.5, now 0.4" in said
+    assert "scoring.threshold 0.5, now 0.4" in output
     scores = fitted_config.parent / "test/scores.json"
     assert json.loads(scores.read_text())["scoring"]["threshold"] == 0.5
     assert run("test", *words, "--model.scoring.threshold", 0.4, "--overwrite", "true")[0] == 3
     assert json.loads(scores.read_text())["scoring"]["threshold"] == 0.4
 
 
-def test_scores_are_in_fp32_whatever_training_was_in_and_say_so(run, fitted_config, best):
+def test_scoring_is_in_fp32_whatever_the_training_precision(run, fitted_config, best):
     scores = fitted_config.parent / "test/scores.json"
     found = {}
     for name, words in {
@@ -154,15 +154,15 @@ def test_scores_are_in_fp32_whatever_training_was_in_and_say_so(run, fitted_conf
         assert content["scoring"]["precision"] == precision
     assert found["trained in bf16"] == found["fp32"]
     assert found["scored in bf16"] != found["fp32"]
-    code, said = run("test", "--ckpt_path", best, "--overwrite", "true", "--trainer.precision", "bf16-true")
+    code, output = run("test", "--ckpt_path", best, "--overwrite", "true", "--trainer.precision", "bf16-true")
     assert code == 2
-    assert "keeps the student in torch.bfloat16" in said
+    assert "keeps the student in torch.bfloat16" in output
 
 
-def test_training_needs_nothing_of_the_home_folder(with_wandb, tmp_path):
+def test_training_does_not_need_the_home_folder(with_wandb, tmp_path):
     config = with_wandb(tmp_path)
     home = tmp_path / "home"
-    home.write_text("")  # no folder, so that nothing can be written below it, not even by root
+    home.write_text("")  # a file, so that not even root can write below it
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "XDG"))}
     environment = {**kept, "HOME": str(home), "WANDB_MODE": "offline"}
     command = command_words(["fit", "--config", str(config), "--trainer.max_epochs", "1"])

@@ -1,4 +1,4 @@
-"""The size of a student, printed."""
+"""The command that prints the size of a student."""
 
 from inspect import signature
 
@@ -15,7 +15,7 @@ def test_budget_command(capsys):
     assert "parameters  1.521 M" in capsys.readouterr().out
 
 
-def test_it_measures_the_student_that_training_makes_by_default():
+def test_the_default_student_is_that_of_training():
     of_student = signature(Student).parameters
     for name, argument in signature(complexity).parameters.items():
         assert argument.default == of_student[name].default, name

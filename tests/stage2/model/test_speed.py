@@ -1,4 +1,4 @@
-"""Faster training is the same training: layouts, kernels, accumulation, freezing, resuming and processes."""
+"""Faster training gives the same result: memory layout, kernels, accumulation, freezing, resuming, processes."""
 
 import functools
 import os
@@ -57,7 +57,7 @@ def plain(cache, tmp_path_factory):
 
 
 @pytest.mark.parametrize("speed", [Speed(fused=False), Speed(channels_last=False), Speed()], ids=str)
-def test_layout_and_kernel_change_nothing_but_rounding(speed, plain, cache, tmp_path):
+def test_memory_layout_and_kernel_change_only_rounding(speed, plain, cache, tmp_path):
     assert largest_difference(fit(distillation(speed=speed), cache, tmp_path, max_epochs=1), plain) < 5e-3
 
 
@@ -88,20 +88,20 @@ def test_slow_depthwise_convolutions_keep_32_bits_under_bf16_and_nothing_changes
     "kernel", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION], ids=str
 )
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=str)
-def test_operations_are_counted_whatever_kernel_torch_would_pick(kernel, layout):
-    """64 positions that read 4 prototypes of 16 channels are two products, beside a convolution for the queries."""
+def test_operations_are_counted_for_any_kernel_that_torch_selects(kernel, layout):
+    """64 positions that attend to 4 prototypes of 16 channels take two products, besides the query convolution."""
     student = distillation().student.train()
     student.lay_out(layout)
     without = Student("mobilenetv3_small_050", False, 64, channels=16, prototypes=4, memory=False)
     with sdpa_kernel(kernel):
         reading = count_macs(student) - count_macs(without)
-    projections = 64 * 16 * 16 + 64 * 16  # to queries, and from what was read to the prior
+    projections = 64 * 16 * 16 + 64 * 16  # to the queries, and from the attention output to the prior
     assert reading == 2 * 64 * 4 * 16 + projections
     assert student.training
 
 
 class GradientNorms(L.Callback):
-    """Norms of the gradients that the steps were made with."""
+    """Callback that records the gradient norm of each optimizer step."""
 
     def __init__(self):
         self.norms = []
@@ -125,14 +125,14 @@ def test_gradients_are_clipped_for_the_fused_optimizer(cache, tmp_path, precisio
         assert norms.norms == pytest.approx([1e-3] * 3, rel=0.01)
 
 
-def test_accumulated_batches_make_fewer_steps_and_the_rate_still_ends_at_zero(cache, tmp_path):
+def test_accumulated_batches_make_fewer_steps_and_the_learning_rate_still_ends_at_zero(cache, tmp_path):
     module = distillation()
     fit(module, cache, tmp_path, accumulate_grad_batches=2)
     assert module.trainer.global_step == 4  # two epochs of four batches
     assert module.lr_schedulers().get_last_lr()[0] == pytest.approx(0, abs=1e-5)
 
 
-def test_a_frozen_backbone_stays_as_it_is_until_it_is_freed(cache, tmp_path):
+def test_a_frozen_backbone_is_unchanged_until_it_is_unfrozen(cache, tmp_path):
     start = {name: tensor.clone() for name, tensor in distillation().student.state_dict().items()}
     every = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
     end = fit(distillation(freeze_backbone=1), cache, tmp_path, [every])
@@ -144,7 +144,7 @@ def test_a_frozen_backbone_stays_as_it_is_until_it_is_freed(cache, tmp_path):
 
 
 @pytest.mark.parametrize("memory_update", ["gradient", "ema"])
-def test_where_one_part_is_trained_the_others_stay_to_the_last_running_mean(memory_update, cache, tmp_path):
+def test_training_one_part_leaves_the_others_unchanged_including_running_means(memory_update, cache, tmp_path):
     shape = {"displacements": 4, "compare_copies": True, "memory_update": memory_update}
     module = Distillation(
         Student("mobilenetv3_small_050", False, 64, channels=16, prototypes=4, **shape),
@@ -157,7 +157,7 @@ def test_where_one_part_is_trained_the_others_stay_to_the_last_running_mean(memo
     assert changed == {"comparison"}
 
 
-def test_a_part_that_the_student_lacks_is_named_with_those_it_has():
+def test_an_unknown_part_is_refused_listing_the_parts_of_the_student():
     with pytest.raises(InputError, match=r"train_only comparison: .* it has backbone, fusion"):
         distillation(train_only="comparison")
 
@@ -166,8 +166,8 @@ def test_a_part_that_the_student_lacks_is_named_with_those_it_has():
     ("backbone", "memory_update"),
     [("mobilenetv3_small_050", "gradient"), ("mobilenetv3_small_050", "ema"), ("tiny_vit_11m_224", "gradient")],
 )
-def test_one_epoch_and_its_resumption_give_the_bits_of_two(cache, tmp_path, backbone, memory_update):
-    draws = 6 if backbone.startswith("tiny_vit_11m") else 24  # it is slow, and here because it drops paths at random
+def test_one_epoch_and_a_resumed_one_equal_two_bit_for_bit(cache, tmp_path, backbone, memory_update):
+    draws = 6 if backbone.startswith("tiny_vit_11m") else 24  # slow, but tests stochastic depth
     every = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
     straight = fit(distillation(backbone, memory_update), cache, tmp_path, [every], epoch_size=draws)
     torch.manual_seed(99)
@@ -194,11 +194,14 @@ for case in CASES:
     torch.save(weights, f"{{out}}/{{case}}-{{rank}}.pt")
 """
 CASES = {"gradient": 1, "ema": 0}
-"""Update of the memory bank → epochs with a frozen backbone."""
+"""Memory bank update → number of epochs with a frozen backbone."""
 
 
 def fit_for_comparison(cache, folder, case, devices):
-    """Rank and weights of two epochs at six images a step. Batch norms are frozen: SyncBatchNorm wants GPUs."""
+    """Train two epochs at six images per step; return rank and weights.
+
+    Batch norms are frozen, since SyncBatchNorm needs GPUs.
+    """
     module = distillation(memory_update=case, freeze_backbone=CASES[case])
     freeze_batch_norm_2d(module.student)
     strategy = "auto" if devices == 1 else "ddp_find_unused_parameters_true" if CASES[case] else "ddp"
@@ -207,7 +210,7 @@ def fit_for_comparison(cache, folder, case, devices):
     return module.global_rank, weights
 
 
-def test_two_processes_train_as_one_with_the_same_images_a_step(cache, tmp_path):
+def test_two_processes_train_like_one_with_the_same_images_per_step(cache, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
     process = subprocess.Popen([sys.executable, script, cache, tmp_path])
@@ -221,7 +224,7 @@ def test_two_processes_train_as_one_with_the_same_images_a_step(cache, tmp_path)
         assert min((weights[name] - start[name]).abs().max() for name in start if ".memory.keys" in name) > 1e-3
 
 
-def test_a_frozen_backbone_on_processes_that_would_wait_for_it_is_refused(tmp_path):
+def test_a_temporarily_frozen_backbone_with_several_processes_is_refused(tmp_path):
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         with pytest.raises(InputError, match="ddp_find_unused_parameters_true"):

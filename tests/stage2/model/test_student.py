@@ -1,4 +1,4 @@
-"""The student: budget, shapes, normalisation, and checkpoints that hold no code."""
+"""The student: budget, shapes, normalisation, and checkpoints that contain no code."""
 
 import pickle
 
@@ -15,18 +15,18 @@ def default_student():
     return Student(pretrained=False).eval()
 
 
-def test_the_default_student_stays_inside_the_published_budget(default_student):
+def test_the_default_student_is_within_the_published_budget(default_student):
     assert count_parameters(default_student) <= 5.5e6
     assert count_macs(default_student) <= 1.4e9
 
 
-def test_the_forensic_branch_stays_inside_it_too(default_student):
+def test_the_noise_residual_branch_is_within_the_budget_too(default_student):
     student = Student(pretrained=False, forensic=3)
     assert count_parameters(student) <= 5.5e6
     assert count_macs(default_student) < count_macs(student) <= 1.4e9
 
 
-def test_the_forensic_branch_decides_with_the_others_and_learns():
+def test_the_noise_residual_branch_affects_the_logits_and_is_trained():
     torch.manual_seed(0)
     student = Student("mobilenetv3_small_050", pretrained=False, channels=16, prototypes=4, forensic=2)
     student(torch.rand(2, 3, 64, 64)).logits.square().mean().backward()
@@ -36,12 +36,12 @@ def test_the_forensic_branch_decides_with_the_others_and_learns():
 def test_macs_agree_with_an_independent_count(default_student):
     counter = FlopCountAnalysis(default_student, torch.zeros(1, 3, 224, 224)).unsupported_ops_warnings(False)
     convolutions_and_linears = sum(counter.by_operator()[name] for name in ("conv", "linear"))
-    attention = count_macs(default_student) - convolutions_and_linears  # fvcore does not know fused attention
+    attention = count_macs(default_student) - convolutions_and_linears  # fvcore does not count fused attention
     assert 0 < attention < 0.15e9
 
 
 @pytest.mark.parametrize("backbone", ["tiny_vit_5m_224", "mobilenetv4_conv_small", "mobilenetv3_small_050", "resnet18"])
-def test_any_backbone_and_any_size_answers_at_the_input_size(backbone):
+def test_any_backbone_and_size_give_logits_at_the_input_size(backbone):
     student = Student(backbone, pretrained=False, channels=16, prototypes=4).eval()
     with torch.no_grad():
         answer = student(torch.rand(2, 3, 96, 72))
@@ -49,7 +49,7 @@ def test_any_backbone_and_any_size_answers_at_the_input_size(backbone):
     assert answer.gate_prior.shape == answer.memory_prior.shape == (2, 1, 12, 9)
 
 
-def test_normalisation_is_inside():
+def test_the_student_normalizes_its_input():
     student = Student("mobilenetv4_conv_small", pretrained=False).eval()
     image = torch.rand(1, 3, 64, 64)
     mean, std = (
@@ -81,7 +81,7 @@ class _Attack:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps({"student": _Attack()}, protocol=2)])
-def test_a_file_that_is_no_checkpoint_is_refused_and_never_run(tmp_path, capsys, content):
+def test_a_file_that_is_not_a_checkpoint_is_refused_and_never_executed(tmp_path, capsys, content):
     path = tmp_path / "bad.ckpt"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"bad.ckpt: not a readable checkpoint"):
@@ -89,7 +89,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_never_run(tmp_path, capsys,
     assert "code ran" not in capsys.readouterr().out
 
 
-def test_a_checkpoint_brings_its_forensic_branch_and_an_older_one_has_none(tmp_path):
+def test_a_checkpoint_restores_its_noise_residual_branch_and_an_older_one_has_none(tmp_path):
     for given in ({"forensic": 2}, {}):
         student = Student("mobilenetv3_small_050", pretrained=False, channels=16, prototypes=4, **given).eval()
         arguments = {name: value for name, value in student.arguments.items() if name != "forensic"} | given
@@ -100,28 +100,28 @@ def test_a_checkpoint_brings_its_forensic_branch_and_an_older_one_has_none(tmp_p
             torch.testing.assert_close(again(image).logits, student(image).logits)
 
 
-def test_a_student_starts_where_an_earlier_one_of_its_shape_stopped(tmp_path):
+def test_a_student_can_start_from_the_weights_of_an_earlier_one(tmp_path):
     shape = {"backbone": "mobilenetv3_small_050", "pretrained": False, "channels": 16}
     earlier, path = Student(**shape, prototypes=4), tmp_path / "earlier.ckpt"
     weights = {f"student.{name}": value for name, value in earlier.state_dict().items()}
     torch.save({"student": earlier.arguments, "state_dict": weights}, path)
     later = Student(**shape, prototypes=4, image_size=96, weights=str(path))
     assert later.training
-    assert (later.arguments | {"image_size": 224}) == earlier.arguments  # its own checkpoint needs no other
+    assert (later.arguments | {"image_size": 224}) == earlier.arguments  # no reference to the earlier checkpoint
     for name, value in earlier.state_dict().items():
         assert torch.equal(later.state_dict()[name], value)
     with pytest.raises(WeightsError, match=r"earlier.ckpt: its student has \{'prototypes': 4\}, unlike this one"):
         Student(**shape, prototypes=5, weights=str(path))
 
 
-def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     path = tmp_path / "other.ckpt"
     torch.save({"student": {"backbone": "mobilenetv3_small_050"}, "state_dict": {}}, path)
     with pytest.raises(WeightsError, match=r"other.ckpt: does not hold a student of this version"):
         Student.from_checkpoint(path)
 
 
-def test_arguments_are_all_that_another_student_of_this_shape_needs():
+def test_the_saved_arguments_rebuild_the_architecture():
     given = {"backbone": "mobilenetv3_small_050", "channels": 16, "prototypes": 4, "forensic": 2, "alpha": 0.7}
     student = Student(**given, pretrained=False)
     assert not {"self", "pretrained", "weights"} & set(student.arguments)

@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 
 from boxpromptiml.apps.ablation.plan import Options, Run, Study, commands, plan, shell_line
-from boxpromptiml.apps.ablation.tables import answer, draw, markdown
+from boxpromptiml.apps.ablation.tables import draw, markdown, study_rows
 from boxpromptiml.apps.ablation.training import input_words, make_inputs, replace_others, train_and_test
 from boxpromptiml.apps.run_results import Ablation
 from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.limits import Count, Seed, within_limits
 from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime import provenance
-from boxpromptiml.runtime.locks import sole_use
+from boxpromptiml.runtime.locks import exclusive_lock
 
 
 @within_limits
@@ -74,7 +74,7 @@ def ablation(
         lines += [" && ".join(shell_line(words) for words in commands(run)) for run in once]
         print("\n".join(lines))
         return 0
-    with sole_use(out):
+    with exclusive_lock(out):
         replace_others(once, overwrite)
         make_inputs(inputs or {}, out / "inputs")
         failures = train_and_test(once, jobs)
@@ -88,7 +88,7 @@ def _write(out: Path, studies: Mapping[str, Study], seeds: list[int], runs: Mapp
     answers = {}
     for name, study in studies.items():
         scores = {label: [runs[name, label, seed].scores for seed in seeds] for label in study.variants}
-        answers[name] = answer(study, scores)
+        answers[name] = study_rows(study, scores)
         if answers[name].rows:
             draw(answers[name], out / f"{name}.png")
     content = Ablation(answers, seeds, provenance.command_line(), {**provenance.environment()})

@@ -24,7 +24,7 @@ GAP = 0.6
 """Gap between two sets in such a figure, in rows."""
 
 
-def answer(study: Study, files: Mapping[str, Sequence[Path]]) -> StudyRows:
+def study_rows(study: Study, files: Mapping[str, Sequence[Path]]) -> StudyRows:
     """Compute a row for each test set (or pool) and variant with scores; no rows if the reference has none.
 
     Args:

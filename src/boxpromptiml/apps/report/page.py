@@ -73,8 +73,7 @@ def report(run: Path, out: Path | None = None, overwrite: bool = False) -> int:
         0, or 3 if an image could not be shown.
 
     Raises:
-        InputError: the folder has no results, a result file is invalid, or a file that this command did not write
-            exists.
+        InputError: the folder has no results, a result file is invalid, or a foreign file would be replaced.
     """
     results = read_results(run)
     if not any((results.index, results.fit, results.scores)):
@@ -83,7 +82,7 @@ def report(run: Path, out: Path | None = None, overwrite: bool = False) -> int:
     cases = case_rows(results)
     samples = pseudo_mask_rows(run / "pseudomasks") if results.index else []
     metrics = flat_metrics(results)
-    _refuse_strangers({page: [TITLE], page.with_name("metrics.json"): [name.encode() for name in TRIVIAL]}, overwrite)
+    _refuse_foreign({page: [TITLE], page.with_name("metrics.json"): [name.encode() for name in TRIVIAL]}, overwrite)
     configs = sorted([*run.glob("fit/**/config.yaml"), *run.glob("pseudomasks/*.yaml")])
     set_name, headline = headline_set(results)
     html = _template().render(
@@ -105,7 +104,7 @@ def report(run: Path, out: Path | None = None, overwrite: bool = False) -> int:
     return _announce(page, results, [*itertools.chain(*cases.values()), *samples])
 
 
-def _refuse_strangers(marks: dict[Path, list[bytes]], overwrite: bool) -> None:
+def _refuse_foreign(marks: dict[Path, list[bytes]], overwrite: bool) -> None:
     """Reject replacing files that lack the words found in every report."""
     for path, words in marks.items():
         content = path.read_bytes() if path.exists() and not overwrite else b""

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from boxpromptiml.apps.http_security import HEADERS, wrong_asker
+from boxpromptiml.apps.http_security import HEADERS, rejection
 
 
 class ServiceMiddleware:
@@ -56,6 +56,6 @@ class ServiceMiddleware:
                         taken += len((await noting_receive()).get("body", b""))
             await send(message)
 
-        reason = wrong_asker(headers, self.hosts)
-        answer: ASGIApp = self.app if reason is None else JSONResponse({"error": reason}, 403)
-        await answer(scope, noting_receive, send_when_read)
+        reason = rejection(headers, self.hosts)
+        handler: ASGIApp = self.app if reason is None else JSONResponse({"error": reason}, 403)
+        await handler(scope, noting_receive, send_when_read)

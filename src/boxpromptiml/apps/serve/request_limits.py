@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from boxpromptiml.core.limits import Count, Positive, hold_fields
+from boxpromptiml.core.limits import Count, Positive, check_fields
 
 
 @dataclass(frozen=True)
@@ -30,4 +30,4 @@ class RequestLimits:
     batch: Count = 16
 
     def __post_init__(self) -> None:
-        hold_fields(self, "limits.")
+        check_fields(self, "limits.")

@@ -169,7 +169,7 @@ class RequestHandler:
             with anyio.fail_after(self.limits.seconds):
                 small, width, height = await run(self._readers, self._seen, upload)
                 found = await self._batcher(small)
-                return await run(self._readers, _told, upload.name, found, width, height, form, probability, limit)
+                return await run(self._readers, _response, upload.name, found, width, height, form, probability, limit)
         except TimeoutError:
             raise _busy(f"the answer took longer than the limit of {self.limits.seconds:g} seconds") from None
         except ImageError as error:
@@ -234,7 +234,7 @@ def service(localizer: Localizer, limits: RequestLimits, hosts: frozenset[str] |
     return app
 
 
-def _told(
+def _response(
     name: str, found: Probability, width: int, height: int, form: Form, probability: bool, threshold: float
 ) -> bytes:
     whole = resize_probability(found, width, height)
@@ -248,7 +248,7 @@ def _told(
             area=float(mask.mean()),
             threshold=threshold,
             regions=[RegionFound(**asdict(region)) for region in find_regions(whole, threshold)],
-            mask=_shown(mask, form),
+            mask=_encoded_mask(mask, form),
             probability=_png(to_uint8(whole)) if probability else None,
         )
         .model_dump_json()
@@ -256,7 +256,7 @@ def _told(
     )
 
 
-def _shown(mask: Mask, form: Form) -> str | RunLengths | None:
+def _encoded_mask(mask: Mask, form: Form) -> str | RunLengths | None:
     if form == "rle":
         return RunLengths.model_validate(run_lengths(mask))
     return _png(mask * np.uint8(255)) if form == "png" else None

@@ -79,7 +79,7 @@ class AnnotateTab:
     resume: Callable[[], Shown]
 
 
-def answer(desk: Desk, photo: Opened, boxes_xyxy: Boxes) -> str:
+def mask_preview(desk: Desk, photo: Opened, boxes_xyxy: Boxes) -> str:
     """Render the teacher's pseudo-mask for some boxes, or a hint if there are none."""
     if not len(boxes_xyxy):
         return markup.notice(DRAW)
@@ -125,7 +125,7 @@ def show(desk: Desk, place: int, said: str = "") -> Shown:
     elif proposed and not len(boxes_xyxy):
         below = markup.notice(NOTHING_PROPOSED)
     else:
-        below = answer(desk, photo, boxes_xyxy)
+        below = mask_preview(desk, photo, boxes_xyxy)
     canvas = on_canvas(photo, boxes_xyxy, proposed)
     return canvas, place, title(session, place, photo), said + below, progress(session)
 
@@ -218,7 +218,7 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
         boxes_xyxy = drawn_boxes(payload, photo)
         if here != session.current or not session.draft(here, boxes_xyxy, tolerance=float(factors(photo).max())):
             return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        return gr.skip(), gr.skip(), title(session, here, photo), answer(desk, photo, boxes_xyxy), gr.skip()
+        return gr.skip(), gr.skip(), title(session, here, photo), mask_preview(desk, photo, boxes_xyxy), gr.skip()
 
     def accepted(here: int, payload: Any) -> Shown:
         photo = desk.previewer.open(session.path(here))

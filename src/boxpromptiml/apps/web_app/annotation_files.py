@@ -10,7 +10,7 @@ import msgspec
 
 from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.core.records import ImageRecord, InputError
-from boxpromptiml.images import look_through
+from boxpromptiml.images import scan_folder
 from boxpromptiml.manifests.manifest import read_manifest, stays_inside
 
 MANIFEST = "manifest.json"
@@ -101,7 +101,7 @@ def list_photos(folder: Path, given: Path, masks: Container[Path | None]) -> Pho
     Raises:
         AnnotationSessionError: there is no photo.
     """
-    content = look_through(folder)
+    content = scan_folder(folder)
     found = PhotoList([], [], content.remark().removeprefix(f"{folder}: "))
     for path in content.images:
         if path not in masks:

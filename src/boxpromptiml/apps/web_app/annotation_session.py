@@ -40,7 +40,7 @@ from boxpromptiml.core.records import ImageRecord, Split
 from boxpromptiml.datasets.splits import in_val
 from boxpromptiml.images import read_size
 from boxpromptiml.manifests.manifest import write_manifest
-from boxpromptiml.runtime.locks import sole_use
+from boxpromptiml.runtime.locks import exclusive_lock
 
 UNDOABLE = 200
 """Maximum number of steps that can be undone."""
@@ -296,5 +296,5 @@ def opened(folder: Path, val_share: float = 0.0, seed: int = 0) -> Iterator[Anno
     """
     if not folder.is_dir():
         raise AnnotationSessionError(f"{folder}: no such folder; choose a folder with photos")
-    with sole_use(folder):
+    with exclusive_lock(folder):
         yield AnnotationSession(folder, val_share, seed)

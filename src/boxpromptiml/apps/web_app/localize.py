@@ -77,8 +77,8 @@ def localize_photo(
     side = localizer.student.image_size
     image = image_tensor(resize_photo(photo, side, side))[None].to(localizer.student.mean.device)
     with torch.inference_mode():
-        answer = localizer.student(image)
-    maps = (torch.sigmoid(answer.logits), answer.gate_prior, answer.memory_prior)
+        localization = localizer.student(image)
+    maps = (torch.sigmoid(localization.logits), localization.gate_prior, localization.memory_prior)
     probability, gate_prior, memory_prior = (of_batch[0, 0].float().cpu().numpy() for of_batch in maps)
     if tiled:
         probability = localize_tiled(photo, side, localizer.localize)
@@ -109,10 +109,10 @@ def drawn(view: LocalizedPhoto, threshold: float) -> str:
     heats = (
         markup.figure(visualization.heat(resize_probability(each, *size)), caption, "small") for caption, each in maps
     )
-    return markup.compare(view.picture, view.answer(threshold), view.caption()) + markup.row(heats)
+    return markup.compare(view.picture, view.overlay_uri(threshold), view.caption()) + markup.row(heats)
 
 
-def told(view: LocalizedPhoto, threshold: float) -> str:
+def result_markup(view: LocalizedPhoto, threshold: float) -> str:
     """Render the score, regions at the photo's own size, and the mask for download."""
     mask, regions = regions_of(view, threshold)
     numbers = [
@@ -191,11 +191,11 @@ def localize_tab(localizer: Localizer | None, student_name: str) -> None:
             seen = consume(localizer, file, str(sent["orig_name"]), in_tiles)
         except InputError as error:
             return None, None, markup.notice(str(error), "error"), "", gr.Button(visible=False), ""
-        return None, seen, drawn(seen, limit), told(seen, limit), gr.Button(visible=True), ""
+        return None, seen, drawn(seen, limit), result_markup(seen, limit), gr.Button(visible=True), ""
 
     def example_asked(limit: float, in_tiles: bool) -> tuple[Any, ...]:
         seen = localize_photo(localizer, forged_photo()[0], EXAMPLE, in_tiles)
-        return seen, drawn(seen, limit), told(seen, limit), gr.Button(visible=True), ""
+        return seen, drawn(seen, limit), result_markup(seen, limit), gr.Button(visible=True), ""
 
     def page_asked(seen: LocalizedPhoto | None, limit: float) -> str:
         if seen is None:
@@ -206,7 +206,7 @@ def localize_tab(localizer: Localizer | None, student_name: str) -> None:
     def threshold_moved(seen: LocalizedPhoto | None, limit: float) -> tuple[object, object]:
         if seen is None:
             return gr.skip(), gr.skip()
-        return drawn(seen, limit), told(seen, limit)
+        return drawn(seen, limit), result_markup(seen, limit)
 
     filled = [view, stage, facts, save, saved]
     upload.upload(

@@ -40,7 +40,7 @@ class LocalizedPhoto:
     tiled: bool = False
     facts: FileFacts | None = None
 
-    def answer(self, threshold: float) -> str:
+    def overlay_uri(self, threshold: float) -> str:
         """Render the region above a threshold as a data URI, to be overlaid on the displayed photo."""
         region = resize_probability(self.probability, self.shown_width, self.shown_height) > threshold
         layer = visualization.overlay_layer(region, border=markup.BORDER)

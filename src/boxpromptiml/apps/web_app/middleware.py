@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from boxpromptiml.apps.http_security import headers_framed_by, too_long, wrong_asker
+from boxpromptiml.apps.http_security import headers_framed_by, rejection, too_long
 
 FILES = "/gradio_api/file="
 UPLOAD = "/gradio_api/upload"
@@ -41,7 +41,7 @@ class PageMiddleware:
         app: the server.
         folder: the only folder from which files are served.
         max_upload: maximum number of bytes of a photo.
-        hosts: accepted host names, as in `wrong_asker`.
+        hosts: accepted host names, as in `rejection`.
         framed_by: sites that may embed the app in a frame.
     """
 
@@ -73,8 +73,8 @@ class PageMiddleware:
                 MutableHeaders(scope=message).update(self.headers)
             await send(message)
 
-        answer: ASGIApp = PlainTextResponse(refusal[1], refusal[0]) if refusal else self.app
-        await answer(scope, receive, send_with_headers)
+        handler: ASGIApp = PlainTextResponse(refusal[1], refusal[0]) if refusal else self.app
+        await handler(scope, receive, send_with_headers)
 
     def refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
         """Return status and reason if a request is rejected, or None.
@@ -84,7 +84,7 @@ class PageMiddleware:
             path: decoded, without the query.
             headers: of the request.
         """
-        if reason := wrong_asker(headers, self.hosts):
+        if reason := rejection(headers, self.hosts):
             return 403, reason
         return self._wrong_route(method, path) or self._too_much(method, path, headers)
 

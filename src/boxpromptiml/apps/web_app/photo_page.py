@@ -41,7 +41,7 @@ def photo_page(view: LocalizedPhoto, threshold: float, student: StudentFacts) ->
         threshold=threshold,
         student=student,
         styles=Markup(styles),  # trusted
-        compare=Markup(markup.compare(view.picture, view.answer(threshold), view.caption())),  # already escaped
+        compare=Markup(markup.compare(view.picture, view.overlay_uri(threshold), view.caption())),  # already escaped
         share=float(mask.mean()),
         pixels=mask.size,
         regions=regions[:LISTED],

@@ -27,7 +27,7 @@ NO_CACHE = """No cache is open, so there is nothing to review.
 $ boxpromptiml app --cache runs/demo/pseudomasks --photos runs/demo/data
 With the folder of its photos, you can redraw the boxes of bad samples."""
 
-Looked = tuple[Any, int, str, str, str]
+SampleView = tuple[Any, int, str, str, str]
 """New values of gallery, rank, heading, images and list."""
 
 
@@ -114,7 +114,7 @@ $ boxpromptiml cache prune --cache {cache} --ids_file {ids} --out {out}"""
     return markup.notice(words, "done")
 
 
-def look(review: CacheReview, order: Order, rank: int, redraw_sheet: bool = True) -> Looked:
+def look(review: CacheReview, order: Order, rank: int, redraw_sheet: bool = True) -> SampleView:
     """Show a sample."""
     row = review.row(order, rank)
     try:
@@ -131,7 +131,7 @@ class ReviewTab:
     """Components to update when the page is loaded, and the function that returns their values."""
 
     outputs: list[Any]
-    start: Callable[[], Looked]
+    start: Callable[[], SampleView]
 
 
 def review_tab(
@@ -173,13 +173,13 @@ def review_tab(
     outputs = [gallery, rank, title, large, listed]
 
     def move(by: int) -> Any:
-        def run(by_order: Order, at: int) -> Looked:
+        def run(by_order: Order, at: int) -> SampleView:
             there = (at + by) % len(review)
             return look(review, by_order, there)
 
         return run
 
-    def ordered(by_order: Order, at: int) -> Looked:
+    def ordered(by_order: Order, at: int) -> SampleView:
         if by_order == "student":
             try:
                 review.ask_student()
@@ -187,10 +187,10 @@ def review_tab(
                 return gr.skip(), at, gr.skip(), markup.notice(str(error), "error"), gr.skip()
         return look(review, by_order, 0)
 
-    def chosen(by_order: Order, at: int, event: gr.SelectData) -> Looked:
+    def chosen(by_order: Order, at: int, event: gr.SelectData) -> SampleView:
         return look(review, by_order, at - at % SHEET + int(event.index), redraw_sheet=False)
 
-    def dropped(by_order: Order, at: int) -> Looked:
+    def dropped(by_order: Order, at: int) -> SampleView:
         try:
             review.toggle(review.row(by_order, at))
         except OSError as error:

@@ -90,14 +90,14 @@ def _corners_for_sides(images: Sequence[DrawnImage]) -> int | None:
     return int(over.sum()) if over.any() and over.mean() >= 0.5 and fit else None
 
 
-def not_counted(images: Sequence[DrawnImage], labels: list[str] | None) -> list[str]:
+def ignored_boxes(images: Sequence[DrawnImage], labels: list[str] | None) -> list[str]:
     """Return a note about boxes that are ignored because of their labels."""
     dropped = [box for image in images for box in image.boxes if labels and set(labels).isdisjoint(box.labels)]
     others = Counter(label for box in dropped for label in box.labels or ("without a label",))
     return [f"{len(dropped):,} boxes with other labels are ignored: {listed(others)}"] if dropped else []
 
 
-def bare_splits(drawings: Drawings, records: Sequence[ImageRecord]) -> list[str]:
+def splits_without_boxes(drawings: Drawings, records: Sequence[ImageRecord]) -> list[str]:
     """Return a note for each split whose images all count as authentic only because they have no boxes."""
     counts = Counter(record.split for record in records if record.authentic) if drawings.inferred else Counter()
     bare = {split: n for split, n in counts.items() if n == sum(record.split == split for record in records)}

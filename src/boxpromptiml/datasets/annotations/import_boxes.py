@@ -18,11 +18,11 @@ from boxpromptiml.core.limits import Seed, ShareBelowOne, within_limits
 from boxpromptiml.core.records import ImageRecord, InputError, Split
 from boxpromptiml.datasets.annotations import coco, label_studio, voc, yolo
 from boxpromptiml.datasets.annotations.ambiguities import (
-    bare_splits,
     cut_off,
-    not_counted,
+    ignored_boxes,
     refuse_ambiguities,
     refuse_foreign_numbers,
+    splits_without_boxes,
 )
 from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnImage
 from boxpromptiml.datasets.annotations.matching import ImageFinder, Match
@@ -119,8 +119,8 @@ def import_boxes(
     boxes = sum(len(record.boxes_xyxy) for record in records)
     for note in [
         *drawings.notes,
-        *not_counted(drawings.images, labels),
-        *bare_splits(drawings, records),
+        *ignored_boxes(drawings.images, labels),
+        *splits_without_boxes(drawings, records),
         *cut_off(sum(cut), boxes),
     ]:
         print(f"note: {note}")

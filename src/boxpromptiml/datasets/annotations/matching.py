@@ -89,7 +89,7 @@ class ImageFinder:
             whole = self._by_path.get(name, [])
             if len(whole) == 1:
                 return Match(whole[0], rank=(literal, True, -place, 0))
-        answer = self._nothing()
+        outcome = self._nothing()
         for place, name in enumerate(spelt):
             namesakes = self._by_name.get(name.rsplit("/", 1)[-1], [])
             ranks = [_shared_folders(name, path) for path in namesakes]
@@ -98,8 +98,8 @@ class ImageFinder:
                 return Match(best[0], rank=(literal, False, -place, max(ranks)))
             if best:
                 reason = f"it could be {best[0]} or {best[1]}; pass a narrower folder with --images"
-                answer = Match(None, reason)
-        return answer
+                outcome = Match(None, reason)
+        return outcome
 
     def _nothing(self) -> Match:
         return Match(None, f"no image with that name in {self._root}; restore it, or remove it from the annotations")

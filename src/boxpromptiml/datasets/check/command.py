@@ -71,9 +71,9 @@ def check(
     folder = out or paths[0].with_name(f"{paths[0].stem}-check")
     settings = {"manifests": [relative_to(path, folder) for path in paths], **asdict(limits), "shown": shown}
     with run_folder(folder, SETTINGS, settings, RESULTS, overwrite):
-        with processes(workers or min(8, os.cpu_count() or 1)) as spread:
+        with processes(workers or min(8, os.cpu_count() or 1)) as parallel_map:
             listed = [(found.path, record) for found in manifests for record in found.records]
-            facts = spread(measure, [record for _, record in listed], "images")
+            facts = parallel_map(measure, [record for _, record in listed], "images")
             entries = [Entry(path, record, seen) for (path, record), seen in zip(listed, facts, strict=True)]
         report = assess(manifests, entries, limits)
         write_json(folder / "check.json", asdict(report))

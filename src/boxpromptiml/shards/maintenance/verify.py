@@ -16,7 +16,7 @@ import numpy as np
 from boxpromptiml.core.limits import Count, within_limits
 from boxpromptiml.core.records import Stamp
 from boxpromptiml.manifests.manifest import read_manifest
-from boxpromptiml.runtime.locks import sole_use
+from boxpromptiml.runtime.locks import exclusive_lock
 from boxpromptiml.runtime.processes import processes
 from boxpromptiml.runtime.provenance import content_hash, file_sha256, json_bytes, write_results
 from boxpromptiml.shards import AGAIN, CacheError, CacheIndex, place_of, read_index, shard_paths
@@ -59,13 +59,13 @@ def verify(
     Returns:
         0 if the cache is intact, 3 if it was repaired and can be completed, 4 if it is damaged or incomplete.
     """
-    with sole_use(cache) if repair else nullcontext():
+    with exclusive_lock(cache) if repair else nullcontext():
         paths = sorted(cache.glob("shard-*-*.h5"))
         if not paths and not (cache / INDEX).exists():
             read_index(cache)  # raises the appropriate error
         settings, index, problems = _beside_shards(cache)
-        with processes(workers or min(8, os.cpu_count() or 1)) as spread:
-            examined: list[ExaminedShard] = list(spread(examine, paths, "shards"))
+        with processes(workers or min(8, os.cpu_count() or 1)) as parallel_map:
+            examined: list[ExaminedShard] = list(parallel_map(examine, paths, "shards"))
         problems += [problem for shard in examined for problem in shard.problems]
         problems += [Problem(path.name, None, what) for path, what in _foreign(examined).items()]
         problems += [

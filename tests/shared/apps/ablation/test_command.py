@@ -51,7 +51,7 @@ def test_an_unknown_study_and_an_empty_list_of_seeds_are_refused(studies, base, 
 def test_failed_runs_set_the_exit_code_and_leave_tables_of_the_others(studies, base, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("boxpromptiml.apps.ablation.training.command_words", lambda words: ["false"])
     assert ablation(base, tmp_path / "out", studies, seeds=[0], only=["alpha"]) == 3
-    said = capsys.readouterr().out
-    assert "Not finished: 0.5, 0.7." in said
-    assert "`fit` exited with 1" in said
+    output = capsys.readouterr().out
+    assert "Not finished: 0.5, 0.7." in output
+    assert "`fit` exited with 1" in output
     assert json.loads((tmp_path / "out/ablation.json").read_text())["studies"]["alpha"]["rows"] == []

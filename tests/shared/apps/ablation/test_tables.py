@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from boxpromptiml.apps.ablation.plan import Study, Variant
-from boxpromptiml.apps.ablation.tables import answer, draw, markdown
+from boxpromptiml.apps.ablation.tables import draw, markdown, study_rows
 from boxpromptiml.apps.run_results import Ablation
 from boxpromptiml.core.records import InputError
 from boxpromptiml.images import read_photo
@@ -41,7 +41,7 @@ def files(tmp_path):
 
 
 def test_rows_are_means_over_images_and_seeds_beside_the_reference(study, files):
-    reference, other = answer(study, files).rows
+    reference, other = study_rows(study, files).rows
     assert reference.f1_difference is None
     assert (other.variant, other.set_name, other.images, len(other.f1_runs)) == ("without", "same", 40, 3)
     assert other.f1 == pytest.approx(np.mean(other.f1_runs))
@@ -54,7 +54,7 @@ def test_rows_are_means_over_images_and_seeds_beside_the_reference(study, files)
 
 
 def test_all_sets_are_rows_unless_some_are_selected(study, files):
-    everything = answer(replace(study, sets=[]), files)
+    everything = study_rows(replace(study, sets=[]), files)
     assert [(row.set_name, row.variant) for row in everything.rows] == [
         ("same", "with"), ("same", "without"), ("other", "with"), ("other", "without"),
     ]  # fmt: skip
@@ -68,27 +68,29 @@ def test_pooled_sets_have_a_row_in_which_every_image_counts_the_same(study, tmp_
         content["per_image"] += [more | {"image_id": image_id} for image_id in range(6)]
         content["sets"]["large"] = {"images": 6}
         file.write_text(json.dumps(content))
-    rows = answer(replace(study, sets=[], pools={"both": ["small", "large"]}), files).rows
+    rows = study_rows(replace(study, sets=[], pools={"both": ["small", "large"]}), files).rows
     assert [(row.set_name, row.images) for row in rows][::2] == [("small", 2), ("large", 6), ("both", 8)]
     assert rows[-1].f1 == pytest.approx((0.2 + 0.4 + 6 * 0.9) / 8)
 
 
 def test_a_set_without_scores_is_refused(study, files):
     with pytest.raises(InputError, match="no scores for smae; the runs have scores for: same, other"):
-        answer(replace(study, pools={"both": ["smae", "other"]}), files)
+        study_rows(replace(study, pools={"both": ["smae", "other"]}), files)
 
 
 def test_variants_not_tested_yet_are_reported(study, files, tmp_path):
     files["without"] = [tmp_path / "nowhere.json"]
-    page = markdown({"worth": study}, Ablation({"worth": answer(study, files)}, [0, 1, 2]))
+    page = markdown({"worth": study}, Ablation({"worth": study_rows(study, files)}, [0, 1, 2]))
     assert "Not finished: without." in page
     files["with"] = files["without"]
-    assert answer(study, files).rows == []
-    assert "Not finished: with, without." in markdown({"worth": study}, Ablation({"worth": answer(study, files)}, [0]))
+    assert study_rows(study, files).rows == []
+    assert "Not finished: with, without." in markdown(
+        {"worth": study}, Ablation({"worth": study_rows(study, files)}, [0])
+    )
 
 
 def test_the_page_has_a_table_and_a_figure_for_each_study(study, files):
-    ablation = Ablation({"worth": answer(study, files)}, [0, 1, 2], "boxpromptiml ablation", {"python": "3.11"})
+    ablation = Ablation({"worth": study_rows(study, files)}, [0, 1, 2], "boxpromptiml ablation", {"python": "3.11"})
     page = markdown({"worth": study}, ablation)
     table = [line for line in page.splitlines() if line.startswith("|")]
     assert table[0] == "| variant | images | runs | F1 | IoU | AUC | F1 − with | AUC − with |"
@@ -104,7 +106,7 @@ def test_the_page_has_a_table_and_a_figure_for_each_study(study, files):
 def test_figures_are_not_empty(files, tmp_path, axis, sets):
     names = {"0": "with", "15": "without"} if axis else {"with": "with", "without": "without"}
     study = Study("?", dict.fromkeys(names, Variant()), next(iter(names)), axis, sets)
-    draw(answer(study, {label: files[name] for label, name in names.items()}), tmp_path / "figure.png")
+    draw(study_rows(study, {label: files[name] for label, name in names.items()}), tmp_path / "figure.png")
     picture = read_photo(tmp_path / "figure.png")
     assert picture.shape[1] > 600
     assert 0.005 < (picture.min(axis=2) < 200).mean() < 0.3

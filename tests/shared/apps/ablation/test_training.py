@@ -148,7 +148,7 @@ def test_a_stopped_ablation_stops_its_runs(studies, base, tmp_path, called):
     while not called() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)  # the stub would sleep for a minute
+    _, output = process.communicate(timeout=30)  # the stub would sleep for a minute
     assert process.returncode != 0
-    assert "KeyboardInterrupt" in said
+    assert "KeyboardInterrupt" in output
     assert len(called()) == 1, "the second run must not start"

@@ -114,7 +114,7 @@ class Page(HTMLParser):
     def handle_data(self, data):
         self.text.append(data)
 
-    def said(self):
+    def output(self):
         return " ".join(" ".join(self.text).split())
 
     def picture(self, title, file):
@@ -122,9 +122,9 @@ class Page(HTMLParser):
         return np.asarray(Image.open(BytesIO(base64.b64decode(uri.split(",", 1)[1]))))
 
 
-def said_of(run):
+def text_of(run):
     report(run)
-    return Page(run / "report.html").said()
+    return Page(run / "report.html").output()
 
 
 def test_the_page_refers_to_nothing_outside_itself(run):
@@ -143,8 +143,8 @@ def test_hostile_names_are_shown_as_text(run):
     report(run)
     page = Page(run / "report.html")
     assert "script" not in page.tags
-    assert HOSTILE in page.said()
-    assert "</pre><script>alert(2)" in page.said(), "a config is shown as it is"
+    assert HOSTILE in page.output()
+    assert "</pre><script>alert(2)" in page.output(), "a config is shown as it is"
 
 
 def test_headline_numbers_and_flat_metrics_agree_with_the_files(run, capsys):
@@ -170,9 +170,9 @@ def test_headline_numbers_and_flat_metrics_agree_with_the_files(run, capsys):
         "seconds_fit": 61.0,
     }
     assert {key: metrics[key] for key in expected} == pytest.approx(expected), "the set named demo is the headline"
-    said = Page(run / "report.html").said()
-    assert "mean F1 of 0.450 (95 % interval 0.400 to 0.500) over the 9 test images of demo" in said
-    assert "1 min 1 s" in said
+    output = Page(run / "report.html").output()
+    assert "mean F1 of 0.450 (95 % interval 0.400 to 0.500) over the 9 test images of demo" in output
+    assert "1 min 1 s" in output
     printed = capsys.readouterr().out
     assert "F1 0.450" in printed
     assert str(run / "report.html") in printed
@@ -180,36 +180,38 @@ def test_headline_numbers_and_flat_metrics_agree_with_the_files(run, capsys):
 
 def test_a_student_no_better_than_a_trivial_predictor_is_marked(run):
     report(run)
-    assert "The whole interval lies above" in Page(run / "report.html").said()
+    assert "The whole interval lies above" in Page(run / "report.html").output()
     scores = json.loads((run / "test/scores.json").read_text())
     scores["sets"]["demo"]["f1_centre_box"] = 0.42  # inside the student's interval
     write_json(run / "test/scores.json", scores)
     report(run)
-    said = Page(run / "report.html").said()
-    assert "not reliably better" in said
-    assert "“a box in the centre” scores 0.420" in said
+    output = Page(run / "report.html").output()
+    assert "not reliably better" in output
+    assert "“a box in the centre” scores 0.420" in output
 
 
 def test_other_sets_are_compared_with_trivial_predictors_too(run):
     report(run)
-    said = Page(run / "report.html").said()
-    assert "On first: a mean F1 of 0.100 over 9 images; that is not reliably better" in said
-    assert "“a box in the centre” scores 0.250" in said
+    output = Page(run / "report.html").output()
+    assert "On first: a mean F1 of 0.100 over 9 images; that is not reliably better" in output
+    assert "“a box in the centre” scores 0.250" in output
     scores = json.loads((run / "test/scores.json").read_text())
     scores["sets"]["first"] |= {**score(0.5), "false_alarm_area": 0.031}
     write_json(run / "test/scores.json", scores)
     report(run)
-    said = Page(run / "report.html").said()
-    assert "On first: a mean F1 of 0.500 over 9 images; the best predictor that looks at no pixel scores 0.250" in said
-    assert "It marks 3.1 % of the pixels of authentic images." in said
+    output = Page(run / "report.html").output()
+    assert (
+        "On first: a mean F1 of 0.500 over 9 images; the best predictor that looks at no pixel scores 0.250" in output
+    )
+    assert "It marks 3.1 % of the pixels of authentic images." in output
 
 
 def test_cases_are_the_best_median_and_worst_forgeries(run):
     report(run)
-    said = Page(run / "report.html").said()
+    output = Page(run / "report.html").output()
     for group, first in {"Best": HOSTILE, "Median": "photo5.jpg", "Worst": "photo0.jpg"}.items():
-        assert f"{group} {first} · demo · copy-move · F1" in said
-    assert "photo9" not in said, "an authentic image has no pixel score"
+        assert f"{group} {first} · demo · copy-move · F1" in output
+    assert "photo9" not in output, "an authentic image has no pixel score"
 
 
 def test_pictures_show_the_box_the_ground_truth_and_the_prediction(run):
@@ -242,7 +244,7 @@ def test_pictures_show_the_box_the_ground_truth_and_the_prediction(run):
 def test_a_missing_part_is_named_with_its_command(run, part, words):
     (run / part).rename(run / "elsewhere")
     assert report(run) == (3 if part == "data" else 0), "photos that are gone are counted as not shown"
-    assert words in Page(run / "report.html").said()
+    assert words in Page(run / "report.html").output()
     assert json.loads((run / "metrics.json").read_text()).keys() >= {"f1", "pseudo_mask_iou", "seconds_fit"}
 
 
@@ -251,7 +253,7 @@ def test_an_unreadable_photo_is_named_and_the_rest_is_shown(run, capsys):
     assert report(run) == 3
     assert "photo7.jpg" in capsys.readouterr().out
     page = Page(run / "report.html")
-    assert "not a readable image" in page.said()
+    assert "not a readable image" in page.output()
     assert page.picture("truth", "photo6").any()
 
 
@@ -264,10 +266,10 @@ def test_each_study_of_an_ablation_has_its_table(run):
     study = {"question": "What is memory worth?", "reference": "full", "axis": None, "rows": [full, less]}
     write_json(run / "ablation/ablation.json", {"studies": {"memory": study}, "seeds": [0, 1]})
     report(run)
-    said = Page(run / "report.html").said()
-    assert "What is memory worth?" in said
-    assert "demo full 9 × 2 0.450 0.400–0.500 0.300 0.800 –" in said
-    assert "no memory 9 × 2 0.400 0.300–0.500 0.300 0.800 -0.050 -0.100 to +0.010 +0.020 +0.010 to +0.030" in said
+    output = Page(run / "report.html").output()
+    assert "What is memory worth?" in output
+    assert "demo full 9 × 2 0.450 0.400–0.500 0.300 0.800 –" in output
+    assert "no memory 9 × 2 0.400 0.300–0.500 0.300 0.800 -0.050 -0.100 to +0.010 +0.020 +0.010 to +0.030" in output
 
 
 def test_area_groups_and_image_level_scores_are_shown_where_available(run):
@@ -276,22 +278,22 @@ def test_area_groups_and_image_level_scores_are_shown_where_available(run):
     whole = {"image_auc": 0.7, "image_auc_ci_low": 0.6, "image_auc_ci_high": 0.8, "image_balanced_accuracy": 0.55}
     content = {"sets": {"demo": score(0.45) | alarms | whole | {"by_area": parts, "f1_best_per_image": 0.61}}}
     write_json(run / "test/scores.json", content)
-    said = said_of(run)
-    assert "0.610 under 1 % 4 0.200" in said
-    assert "9.4 % of the pixels of 5 authentic images are marked by mistake, in 80 % of them" in said
-    assert "AUC 0.700" in said
+    output = text_of(run)
+    assert "0.610 under 1 % 4 0.200" in output
+    assert "9.4 % of the pixels of 5 authentic images are marked by mistake, in 80 % of them" in output
+    assert "AUC 0.700" in output
 
 
 def test_every_validation_set_has_its_row(run):
-    assert "by validation set" not in said_of(run)
+    assert "by validation set" not in text_of(run)
     rows = {name: {"images": n, "f1_pseudo_mask": f1} for name, n, f1 in (("casia1", 9, 0.4), ("nist16", 3, 0.6))}
     rows["casia1"] |= {"f1_truth": 0.3, "f1_truth_ci_low": 0.2, "f1_truth_ci_high": 0.35}
     together = {"images": 12, "f1_pseudo_mask": 0.45}
     write_json(run / "validate/agreement.json", {"sets": rows, "all": together, "checkpoint": None})
-    said = said_of(run)
-    assert "casia1 9 0.400 – 0.300 0.200–0.350 nist16 3 0.600 – – all images 12 0.450" in said
+    output = text_of(run)
+    assert "casia1 9 0.400 – 0.300 0.200–0.350 nist16 3 0.600 – – all images 12 0.450" in output
     write_json(run / "validate/agreement.json", {"sets": {"casia1": together}, "all": together})
-    assert "all images 12" not in said_of(run), "the mean of one set is its own row"
+    assert "all images 12" not in text_of(run), "the mean of one set is its own row"
 
 
 def test_an_empty_folder_is_refused_in_one_line(tmp_path):

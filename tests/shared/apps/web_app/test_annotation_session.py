@@ -149,7 +149,7 @@ def test_new_photos_go_to_val_by_name(folder):
 @pytest.mark.parametrize("failing", range(1, 9))
 def test_a_disk_error_loses_no_decision(folder, monkeypatch, failing):
     session = AnnotationSession(folder)
-    real, calls, told = os.fsync, [0], []
+    real, calls, saved = os.fsync, [0], []
 
     def fsync(descriptor):
         calls[0] += 1
@@ -164,11 +164,11 @@ def test_a_disk_error_loses_no_decision(folder, monkeypatch, failing):
             decide(place)
         except OSError:
             continue
-        told.append(session.names[place])
-    assert set(told) <= set(records(folder) if (folder / MANIFEST).exists() else ())
+        saved.append(session.names[place])
+    assert set(saved) <= set(records(folder) if (folder / MANIFEST).exists() else ())
     after = AnnotationSession(folder)
     for place, name in enumerate(session.names):
-        if name in told:
+        if name in saved:
             assert after.label(place) == session.label(place)
 
 

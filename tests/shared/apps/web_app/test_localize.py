@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.web_app.localize import LocalizedPhoto, consume, drawn, localize_photo, told
+from boxpromptiml.apps.web_app.localize import LocalizedPhoto, consume, drawn, localize_photo, result_markup
 from boxpromptiml.apps.web_app.page import Contents
 from boxpromptiml.images import ImageError, read_mask, read_photo
 
@@ -29,7 +29,7 @@ def test_the_result_agrees_with_the_library(localizer, photo_file):
     assert view.probability.shape == (64, 64)
     assert view.gate_prior.min() >= 0
     assert view.memory_prior.max() <= 1
-    facts = told(view, 0.4)
+    facts = result_markup(view, 0.4)
     assert f"{view.probability.max():.2f}" in facts
     assert f"{found.mask.mean():.1%}" in facts
     assert f"<b>{len(found.regions)}</b>" in facts
@@ -42,7 +42,7 @@ def test_tiled_probabilities_agree_with_the_library_at_full_resolution(localizer
     )
     np.testing.assert_array_equal(view.probability, found.probability)
     assert view.gate_prior.shape == localize_photo(localizer, read_photo(photo_file), photo_file.name).gate_prior.shape
-    assert f"{found.mask.mean():.1%}" in told(view, localizer.threshold)
+    assert f"{found.mask.mean():.1%}" in result_markup(view, localizer.threshold)
 
 
 def test_a_large_photo_is_shown_at_full_size_and_a_huge_one_is_reported_as_shrunk(localizer):
@@ -55,7 +55,7 @@ def test_a_large_photo_is_shown_at_full_size_and_a_huge_one_is_reported_as_shrun
 def test_nothing_above_the_threshold_is_reported():
     empty = np.zeros((8, 8), np.float32)
     view = LocalizedPhoto("a.png", "data:,", 64, 64, 64, 64, empty, empty, empty)
-    assert "Nothing in this photo is above the threshold" in told(view, 0.5)
+    assert "Nothing in this photo is above the threshold" in result_markup(view, 0.5)
 
 
 def encoded(image, kind="PNG", **options):
@@ -116,7 +116,7 @@ def test_unusual_photos_are_accepted(localizer, tmp_path, name):
     upload.write_bytes(ODD[name])
     view = consume(localizer, upload, name)
     assert name in drawn(view, 0.4)
-    assert "of the photo" in told(view, 0.4)
+    assert "of the photo" in result_markup(view, 0.4)
     assert list(tmp_path.iterdir()) == []
 
 

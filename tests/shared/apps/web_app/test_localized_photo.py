@@ -18,7 +18,7 @@ def view(**facts):
 
 
 def test_the_layer_covers_pixels_above_the_threshold_at_the_displayed_size():
-    kind, content = view().answer(0.5).split(",")
+    kind, content = view().overlay_uri(0.5).split(",")
     layer = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA"))
     assert kind == "data:image/png;base64"
     assert layer.shape == (20, 40, 4)

@@ -148,10 +148,10 @@ def test_forged_events_read_and_write_nothing(open_page, localizer, secret, tmp_
             status, _, _ = ask(address, "/gradio_api/queue/join", "POST", body, Content_Type="application/json")
             if status != 200:
                 continue
-            told = ask(address, f"/gradio_api/queue/data?session_hash=s{asked}")[1].decode()
+            response = ask(address, f"/gradio_api/queue/data?session_hash=s{asked}")[1].decode()
             asked += 1
-            assert "process_completed" in told
-            assert base64.b64encode(content)[:60].decode() not in told
+            assert "process_completed" in response
+            assert base64.b64encode(content)[:60].decode() not in response
     assert asked > 50
     assert secret.read_bytes() == content
     assert set(tmp_path.iterdir()) == around

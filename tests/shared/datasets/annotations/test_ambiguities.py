@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from boxpromptiml.core.records import ImageRecord, InputError
-from boxpromptiml.datasets.annotations.ambiguities import bare_splits, cut_off, not_counted, refuse_ambiguities
+from boxpromptiml.datasets.annotations.ambiguities import (
+    cut_off,
+    ignored_boxes,
+    refuse_ambiguities,
+    splits_without_boxes,
+)
 from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnBox, DrawnImage
 
 
@@ -44,10 +49,10 @@ def test_unambiguous_annotations_pass(given):
 
 
 def test_ignored_boxes_are_reported():
-    assert not_counted(drawings(BOX, FACE, NOTHING).images, ["forged"]) == [
+    assert ignored_boxes(drawings(BOX, FACE, NOTHING).images, ["forged"]) == [
         "2 boxes with other labels are ignored: face (1), without a label (1)"
     ]
-    assert not_counted(drawings(BOX, FACE).images, None) == []
+    assert ignored_boxes(drawings(BOX, FACE).images, None) == []
 
 
 def test_a_split_labelled_authentic_only_by_missing_boxes_is_reported():
@@ -58,8 +63,8 @@ def test_a_split_labelled_authentic_only_by_missing_boxes_is_reported():
         ImageRecord(3, Path("c.jpg"), 9, 9, none, "val", "s", authentic=True),
     ]
     inferred = Drawings(Path(), [], inferred=True)
-    assert bare_splits(inferred, records) == ["val: none of its 1 images has a box; they count as authentic"]
-    assert bare_splits(Drawings(Path(), []), records) == []
+    assert splits_without_boxes(inferred, records) == ["val: none of its 1 images has a box; they count as authentic"]
+    assert splits_without_boxes(Drawings(Path(), []), records) == []
 
 
 def test_many_boxes_over_the_border_are_reported():

@@ -138,9 +138,9 @@ def test_boxes_corrected_in_label_studio_come_back(tmp_path, manifest):
 
 def test_the_start_command_of_label_studio_is_printed(tmp_path, manifest, capsys):
     export_boxes(manifest, "label_studio", tmp_path / "tasks.json", label='a "b"')
-    said = capsys.readouterr().out
-    assert "<Label value='a \"b\"'/>" in said
-    assert f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={manifest.parent.parent} and add {manifest.parent}" in said
+    output = capsys.readouterr().out
+    assert "<Label value='a \"b\"'/>" in output
+    assert f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={manifest.parent.parent} and add {manifest.parent}" in output
     export_boxes(manifest, "label_studio", tmp_path / "tasks.json", image_address="https://host/", overwrite=True)
     assert "DOCUMENT_ROOT" not in capsys.readouterr().out
     assert json.loads((tmp_path / "tasks.json").read_text())[2]["data"]["image"] == "https://host/au/a.jpg"
@@ -153,10 +153,10 @@ def test_images_that_cannot_be_exported_are_reported(tmp_path, manifest, capsys)
         export_boxes(manifest, "yolo", manifest.parent)
     (manifest.parent / "images" / "b.png").unlink()
     assert export_boxes(manifest, "voc", tmp_path / "voc") == 3
-    said = capsys.readouterr().out
-    assert "skipped: " in said
-    assert "b.png: no such file" in said
-    assert "2 images, 1 skipped" in said
+    output = capsys.readouterr().out
+    assert "skipped: " in output
+    assert "b.png: no such file" in output
+    assert "2 images, 1 skipped" in output
     content = json.loads(manifest.read_text())
     content["annotations"] = []
     manifest.write_text(json.dumps(content))

@@ -72,23 +72,23 @@ def test_pascal_voc_of_roboflow(tmp_path, pictured, imported):
     names = [f"{split}/{stem}_jpg.rf.0b5c7a" for split, stem in (("train", "a"), ("valid", "b"), ("test", "c"))]
     pictured(tmp_path, *(f"{name}.jpg" for name in names))
     fill(tmp_path, **{f"{n}.xml": XML.format(name=f"{n[6:]}.jpg", label="manipulated") for n in names})
-    code, found, said = imported("voc", tmp_path)
+    code, found, output = imported("voc", tmp_path)
     assert (code, [split for _, split in found.values()]) == (0, ["test", "train", "val"])
-    assert "1 train, 1 val, 1 test" in said
+    assert "1 train, 1 val, 1 test" in output
 
 
 def test_yolo_of_roboflow_without_its_test_split(tmp_path, pictured, imported):
     yaml = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: ['manipulated']\n"
     pictured(tmp_path, "train/images/a.jpg", "valid/images/b.jpg")
     fill(tmp_path, **{"data.yaml": yaml, "train/labels/a.txt": LINE, "valid/labels/b.txt": LINE})
-    code, found, said = imported("yolo", tmp_path)
+    code, found, output = imported("yolo", tmp_path)
     assert (code, found) == (0, {"train/images/a.jpg": ([BOX], "train"), "valid/images/b.jpg": ([BOX], "val")})
-    assert said.startswith("note: ")
-    assert "test names ../test/images, which does not exist" in said
+    assert output.startswith("note: ")
+    assert "test names ../test/images, which does not exist" in output
     (tmp_path / "data.yaml").write_text(yaml.replace("../valid", "../elsewhere"))
-    code, found, said = imported("yolo", tmp_path)
+    code, found, output = imported("yolo", tmp_path)
     assert (code, len(found)) == (3, 1)
-    assert "val names ../elsewhere/images, which does not exist" in said
+    assert "val names ../elsewhere/images, which does not exist" in output
 
 
 def test_pascal_voc_of_cvat(tmp_path, pictured, imported):
@@ -208,10 +208,10 @@ def test_yolo_keypoints_are_not_taken_for_a_polygon(tmp_path, pictured, imported
 def test_both_readers_of_coco_report_damage_alike(tmp_path, pictured, capsys, changes, words):
     path = fill(pictured(tmp_path, "a_jpg.rf.0b5c7a.jpg"), **{"set.json": COCO | changes}) / "set.json"
     try:
-        told = [aside.reason for aside in read_manifest(path).set_aside]
+        reasons = [aside.reason for aside in read_manifest(path).set_aside]
     except InputError as error:
-        told = [str(error)]
-    assert words in told[0]
+        reasons = [str(error)]
+    assert words in reasons[0]
     with pytest.raises(InputError) as caught:
         import_boxes("coco", path, tmp_path / "out.json")
     assert words in str(caught.value) + capsys.readouterr().out
@@ -259,9 +259,9 @@ def test_a_split_without_a_box_is_reported(tmp_path, pictured, imported):
     """If all label files are empty, the export may have lost the boxes."""
     pictured(tmp_path, "train/images/a.jpg", "valid/images/b.jpg", "valid/images/c.jpg")
     fill(tmp_path, **{"train/labels/a.txt": LINE, "valid/labels/b.txt": "", "valid/labels/c.txt": ""})
-    code, found, said = imported("yolo", tmp_path)
+    code, found, output = imported("yolo", tmp_path)
     assert (code, len(found)) == (0, 3)
-    assert "note: val: none of its 2 images has a box; they count as authentic" in said
+    assert "note: val: none of its 2 images has a box; they count as authentic" in output
 
 
 def test_boxes_of_larger_images_are_reported(tmp_path, pictured, imported):
@@ -272,6 +272,6 @@ def test_boxes_of_larger_images_are_reported(tmp_path, pictured, imported):
         "annotations": [{"id": i, "image_id": i, "bbox": box} for i, box in enumerate(boxes)],
     }
     fill(pictured(tmp_path, *(f"{i}.jpg" for i in range(3))), **{"set.json": content})
-    code, found, said = imported("coco", tmp_path / "set.json")
+    code, found, output = imported("coco", tmp_path / "set.json")
     assert (code, len(found)) == (3, 2)
-    assert "note: 2 of 2 boxes extend beyond their images; check that they were drawn on these" in said
+    assert "note: 2 of 2 boxes extend beyond their images; check that they were drawn on these" in output

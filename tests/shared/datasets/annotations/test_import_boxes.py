@@ -39,9 +39,9 @@ def imported(annotations, out, capsys, **more):
     code = import_boxes("coco", annotations, out, overwrite=True, **more)
     manifest = read_manifest(out)
     assert manifest.set_aside == []
-    said = [line.removeprefix("skipped: ") for line in capsys.readouterr().out.splitlines() if "skipped: " in line]
-    assert (code == 3) == bool(said)
-    return code, {record.path.name: record for record in manifest.records}, said
+    output = [line.removeprefix("skipped: ") for line in capsys.readouterr().out.splitlines() if "skipped: " in line]
+    assert (code == 3) == bool(output)
+    return code, {record.path.name: record for record in manifest.records}, output
 
 
 def test_boxes_become_a_manifest(tmp_path, pictured, capsys):
@@ -86,11 +86,11 @@ def test_one_bad_image_is_listed_and_the_others_stay(tmp_path, pictured, capsys,
     (tmp_path / "cut.jpg").touch()
     boxes = [("b.jpg", box, "f"), ("good.jpg", [1, 1, 5, 5], "f"), ("other.jpg", [1, 1, 5, 5], "f")]
     path = coco(tmp_path / "boxes.json", {"b.jpg": image, "good.jpg": {}, "other.jpg": {}}, boxes)
-    _, records, said = imported(path, tmp_path / "out.json", capsys)
+    _, records, output = imported(path, tmp_path / "out.json", capsys)
     assert "other.jpg" in records
-    assert len(records) == 3 - len(said)
-    assert said[0].startswith(f"{image.get('file_name', 'b.jpg')}: ")
-    assert words in said[0]
+    assert len(records) == 3 - len(output)
+    assert output[0].startswith(f"{image.get('file_name', 'b.jpg')}: ")
+    assert words in output[0]
 
 
 def test_sizes_are_those_of_the_upright_image(tmp_path, capsys):
@@ -98,8 +98,8 @@ def test_sizes_are_those_of_the_upright_image(tmp_path, capsys):
     turned[0x0112] = 6
     Image.fromarray(np.zeros((80, 100, 3), np.uint8)).save(tmp_path / "a.jpg", exif=turned)
     path = coco(tmp_path / "boxes.json", {"a.jpg": {"width": 80, "height": 100}}, [("a.jpg", [1, 90, 5, 9], "f")])
-    _, records, said = imported(path, tmp_path / "out.json", capsys)
-    assert said == []
+    _, records, output = imported(path, tmp_path / "out.json", capsys)
+    assert output == []
     assert (records["a.jpg"].width, records["a.jpg"].height) == (80, 100)
 
 
@@ -107,9 +107,9 @@ def test_only_the_named_labels_count(tmp_path, pictured, capsys):
     pictured(tmp_path, "a.jpg", "b.jpg")
     boxes = [("a.jpg", [1, 1, 5, 5], "splice"), ("a.jpg", [9, 9, -1, 1], "face"), ("b.jpg", [1, 1, 5, 5], "face")]
     path = coco(tmp_path / "boxes.json", {"a.jpg": {}, "b.jpg": {}}, boxes)
-    _, records, said = imported(path, tmp_path / "out.json", capsys, labels=["splice"])
+    _, records, output = imported(path, tmp_path / "out.json", capsys, labels=["splice"])
     assert records["a.jpg"].boxes_xyxy.tolist() == [[1, 1, 6, 6]]
-    assert [line.split(":")[0] for line in said] == ["b.jpg"]
+    assert [line.split(":")[0] for line in output] == ["b.jpg"]
     with pytest.raises(InputError, match="no box has the label 'slice'; the labels are: face, splice"):
         import_boxes("coco", path, tmp_path / "out.json", labels=["slice"])
 
@@ -117,11 +117,11 @@ def test_only_the_named_labels_count(tmp_path, pictured, capsys):
 def test_an_image_without_a_box_is_what_the_option_says(tmp_path, pictured, capsys):
     pictured(tmp_path, "a.jpg", "b.jpg", "c.jpg")
     path = coco(tmp_path / "boxes.json", {"a.jpg": {}, "b.jpg": {}}, [("a.jpg", [1, 1, 5, 5], "f")])
-    _, records, said = imported(path, tmp_path / "out.json", capsys)
-    assert (list(records), said[0].split(";")[0]) == (["a.jpg"], "b.jpg: it has no box")
-    _, records, said = imported(path, tmp_path / "out.json", capsys, unboxed="authentic")
+    _, records, output = imported(path, tmp_path / "out.json", capsys)
+    assert (list(records), output[0].split(";")[0]) == (["a.jpg"], "b.jpg: it has no box")
+    _, records, output = imported(path, tmp_path / "out.json", capsys, unboxed="authentic")
     assert {name: record.authentic for name, record in records.items()} == {"a.jpg": False, "b.jpg": True}
-    assert said == []
+    assert output == []
 
 
 @pytest.fixture
@@ -146,8 +146,8 @@ def test_import_into_a_manifest_replaces_only_boxes(tmp_path, before, capsys):
         image.write_bytes(b"")
     boxes = [("Tp/a.jpg", [50, 50, 10, 10], "f"), ("b.jpg", [0, 0, 9, 9], "f"), ("b.jpg", [20, 0, 9, 9], "f")]
     path = coco(tmp_path / "boxes.json", {"Tp/a.jpg": {}, "b.jpg": {}, "Au/a.jpg": {}}, boxes)
-    _, _, said = imported(path, tmp_path / "after.json", capsys, into=before)
-    assert said == []
+    _, _, output = imported(path, tmp_path / "after.json", capsys, into=before)
+    assert output == []
     after = read_manifest(tmp_path / "after.json").records
     old = read_manifest(before).records
     assert [r.boxes_xyxy.tolist() for r in after] == [
@@ -167,17 +167,17 @@ def test_import_into_a_manifest_skips_contradictions(tmp_path, before, capsys):
     boxes = [("Au/a.jpg", [1, 1, 5, 5], "f"), ("Tp/a.jpg", [1, 1, 5, 5], "f"), ("new.jpg", [1, 1, 5, 5], "f")]
     names = {"Au/a.jpg": {}, "Tp/a.jpg": {}, "Tp/b.jpg": {}, "Tp/c.jpg": {"width": 50}, "new.jpg": {}}
     path = coco(tmp_path / "boxes.json", names, boxes)
-    _, records, said = imported(path, tmp_path / "after.json", capsys, into=before)
-    assert [line.split(";")[0] for line in said] == [
+    _, records, output = imported(path, tmp_path / "after.json", capsys, into=before)
+    assert [line.split(";")[0] for line in output] == [
         f"Au/a.jpg: it has a box but is marked authentic in {before}",
         "Tp/b.jpg: it has no box any more",
         "Tp/c.jpg: its boxes were drawn on 50×80 pixels and the image has 100×80",
         f"new.jpg: no image with that name in {before.parent}",
     ]
     assert list(records) == ["a.jpg"]
-    _, records, said = imported(path, tmp_path / "after.json", capsys, into=before, unboxed="authentic")
+    _, records, output = imported(path, tmp_path / "after.json", capsys, into=before, unboxed="authentic")
     assert records["b.jpg"].authentic
-    assert len(said) == 3
+    assert len(output) == 3
 
 
 def test_conflicting_arguments_are_refused(tmp_path, before):
@@ -236,7 +236,7 @@ def test_the_exit_code_tells_complete_partial_and_failed_imports_apart(tmp_path,
     assert "none of its 2 annotated images can be used" in capsys.readouterr().err
     path.write_text('{"images": [],\n"annotations": [}')
     assert main(command) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert "line 2 column 17" in said[0]
+    output = capsys.readouterr().err.splitlines()
+    assert len(output) == 1
+    assert "line 2 column 17" in output[0]
     assert out.read_bytes() == whole

@@ -22,7 +22,7 @@ def test_the_published_archives_with_their_image_without_a_mask(tree, prepared, 
     assert outcome.authentic == {"CASIA 1.0 dataset/Au/Au_pla_0023.jpg"}
     (aside,) = outcome.lines("skipped")
     assert f"{MASKLESS}.jpg: no mask named {MASKLESS}_gt" in aside
-    assert "2 of 920 manipulated images, 1 of 800 authentic; 4 images listed, 1 file" in outcome.said[1]
+    assert "2 of 920 manipulated images, 1 of 800 authentic; 4 images listed, 1 file" in outcome.output[1]
     found = groups(casia_v1.find(tree.root))
     assert found[f"{SPLICE}.jpg"] == found["Au_pla_0023.jpg"] == "pla0023"
 

@@ -9,6 +9,6 @@ def test_inverted_masks_are_inverted_and_macos_files_are_ignored(tree, prepared)
     outcome = prepared("dso1")
     assert set(outcome.forged) == {f"{top}/DSO-1/splicing-01.png", f"{top}/DSO-1/splicing-02.png"}
     assert outcome.authentic == {f"{top}/DSO-1/normal-01.png"}
-    assert "2 of 100 manipulated images, 1 of 100 authentic; 3 images listed, 0 files" in outcome.said[0]
+    assert "2 of 100 manipulated images, 1 of 100 authentic; 3 images listed, 0 files" in outcome.output[0]
     assert outcome.code == 3
     assert prepared("dso1", allow_incomplete=True).code == 0

@@ -14,6 +14,6 @@ def test_originals_versions_and_masks_share_a_folder(tree, prepared, groups):
     assert "nobody_mask.png: a mask without an image" in stray
     assert "00030_fake_mask.png: the mask is 24×20, but its image is 24×16" in mismatch
     assert "00031_fake.jpg: no mask named z15/00031_fake_mask" in maskless
-    assert "2 of 2,010 manipulated images, 2 of 414 authentic" in outcome.said[3]
+    assert "2 of 2,010 manipulated images, 2 of 414 authentic" in outcome.output[3]
     found = groups(imd2020.find(tree.root))
     assert found["c8swtoq_0.jpg"] == found["1a07yi_orig.jpg"] == "1a07yi"

@@ -4,5 +4,5 @@ def test_masks_are_named_after_their_images(tree, prepared):
     outcome = prepared("in_the_wild", allow_incomplete=True)
     assert outcome.code == 0
     assert len(outcome.forged) == 2
-    assert "2 of 201 manipulated images, 0 of 0 authentic" in outcome.said[0]
-    assert "the set is incomplete" in outcome.said[1]
+    assert "2 of 201 manipulated images, 0 of 0 authentic" in outcome.output[0]
+    assert "the set is incomplete" in outcome.output[1]

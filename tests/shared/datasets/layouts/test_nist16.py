@@ -69,7 +69,7 @@ def test_an_invalid_boolean_does_not_count_as_authentic(tree, table, prepared):
     table.write_text(table.read_text().replace("|N||||", "|?||||"))
     outcome = prepared("nist16")
     assert outcome.authentic == set()
-    assert any("NC2016_4.jpg: NC2016-manipulation-ref.csv says '?' for IsTarget" in line for line in outcome.said)
+    assert any("NC2016_4.jpg: NC2016-manipulation-ref.csv says '?' for IsTarget" in line for line in outcome.output)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a|b\n1|2\n", COLUMNS.encode()])

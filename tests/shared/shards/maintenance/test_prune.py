@@ -26,7 +26,7 @@ def test_samples_can_be_removed_by_source_or_low_confidence(cache, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         ({"ids": [77]}, "has no image 77"),
         ({"sources": ["casia"]}, "has no source casia"),
@@ -34,8 +34,8 @@ def test_samples_can_be_removed_by_source_or_low_confidence(cache, tmp_path):
         ({"ids": [0, 1, 2, 3, 4, 5]}, "every sample would be removed"),
     ],
 )
-def test_mistaken_selections_are_refused(cache, tmp_path, arguments, said):
-    with pytest.raises(CacheError, match=said):
+def test_mistaken_selections_are_refused(cache, tmp_path, arguments, output):
+    with pytest.raises(CacheError, match=output):
         prune(cache, tmp_path / "pruned", **arguments)
     assert not (tmp_path / "pruned").exists()
 

@@ -9,7 +9,7 @@ import pytest
 from boxpromptiml.core.boxes import as_boxes
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.manifests.manifest import write_manifest
-from boxpromptiml.runtime.locks import LockedError, sole_use
+from boxpromptiml.runtime.locks import LockedError, exclusive_lock
 from boxpromptiml.runtime.provenance import content_hash, file_sha256
 from boxpromptiml.shards import CacheError, open_shard, read_shard, write_shard
 from boxpromptiml.shards.maintenance import verify
@@ -172,7 +172,7 @@ def test_nothing_is_repaired_during_a_run(cache, tmp_path):
 
 
 def _hold(cache, began, ended):
-    with sole_use(cache):
+    with exclusive_lock(cache):
         began.set()
         ended.wait(60)
 
