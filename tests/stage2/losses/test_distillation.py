@@ -34,7 +34,8 @@ def test_dice_matches_a_hand_computed_case_and_its_limits():
     half = dice_per_image(torch.zeros(1, 1, 2, 2), target)
     assert half.item() == pytest.approx(1 - (2 * 1 + 1) / (2 + 2 + 1))
     assert dice_per_image(100 * (2 * target - 1), target).item() == pytest.approx(0, abs=1e-6)
-    assert dice_per_image(torch.full((1, 1, 2, 2), -100.0), torch.zeros(1, 1, 2, 2)).item() == pytest.approx(0)
+    logits = torch.tensor([-100.0, 100.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+    assert dice_per_image(logits, torch.zeros(2, 1, 2, 2)).tolist() == [0, 0]  # authentic images have no region
 
 
 def test_focal_matches_a_hand_computed_case():
