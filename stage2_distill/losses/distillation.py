@@ -30,8 +30,8 @@ def dice_per_image(logits: Tensor, target: Tensor) -> Tensor:
     """Soft Dice loss 1 − (2 Σ pt + 1) / (Σ p + Σ t + 1) of each image (Milletari et al., V-Net, 2016).
 
     It does not depend on the size of the region, so small regions are not dominated by background as with BCE alone.
-    Without a region, as in authentic images, it is 0 (ours): there, it would be close to 1 for any prediction that marks
-    anything at all, and would pull all logits down.
+    Without a region, as in authentic images, it is 0 (ours): it would be close to 1 for any prediction that marks
+    anything at all, and would lower all logits.
 
     Args:
         logits: (B, 1, H, W).
