@@ -48,10 +48,13 @@ class Step:
         with torch.no_grad(), self.precision():
             self.normalised = _normalised(self.student, self.image)
             self.features = list(self.student.backbone(self.normalised)[-4:])
+            if self.student.forensic is not None:
+                self.features.append(self.student.forensic(self.image))
             if self.student.similarity is not None:
-                self.maps = self.student.similarity.evidence(self.image).maps
-                self.features.append(self.student.similarity(self.maps))
-            self.logits = self._sized(self.student.fusion(self.features, self.grid).logits)
+                self.evidence = self.student.similarity.evidence(self.image)
+                self.features.append(self.student.similarity(self.evidence.maps))
+            self.fused = self.student.fusion(self.features, self.grid)
+            self.logits = self._sized(self.fused.logits)
 
     def precision(self) -> AbstractContextManager[object]:
         """Context manager for the recipe's precision."""
@@ -60,11 +63,20 @@ class Step:
     def parts(self) -> dict[str, Callable[[], Any]]:
         """Name → forward pass."""
         forward: dict[str, Callable[[], Any]] = {"backbone": lambda: self.student.backbone(self.normalised)[-4:]}
-        similarity = self.student.similarity
+        network = self.student
+        forensic, similarity = network.forensic, network.similarity
+        comparison, prior = network.comparison, network.shape_prior
+        if forensic is not None:
+            forward["noise residual"] = lambda: [forensic(self.image)]
         if similarity is not None:
             forward[EVIDENCE] = lambda: similarity.evidence(self.image)
-            forward["self-similarity: features"] = lambda: [similarity(self.maps)]
-        forward["fusion"] = lambda: [self._sized(self.student.fusion(_leaves(self.features), self.grid).logits)]
+            forward["self-similarity: features"] = lambda: [similarity(self.evidence.maps)]
+        forward["fusion"] = lambda: [self._sized(network.fusion(_leaves(self.features), self.grid).logits)]
+        if comparison is not None:
+            inputs = [self.fused.logits, self.fused.fused]
+            forward["comparison of copies"] = lambda: [comparison(*_leaves(inputs), self.evidence)]
+        if prior is not None:
+            forward["shape prior"] = lambda: [prior(*_leaves([self.logits]))]
         forward["loss"] = lambda: [self._loss(*_leaves([self.logits]))]
         return forward
 

@@ -1,12 +1,12 @@
-"""A Dockerfile's steps without Docker: the same lines in a bare Debian, and its command shut in as `docker run` does.
+"""Build and run a Dockerfile without Docker, in a bare Debian, with the restrictions of `docker run`.
 
-    python deploy/container.py build Dockerfile     # COPY and RUN, in a fresh build/containers/NAME
-    python deploy/container.py run Dockerfile ...   # ENTRYPOINT with more arguments, as the file's USER
-    python deploy/container.py probe Dockerfile     # start it once: how it runs, HEALTHCHECK, how it ends
+    python deploy/container.py build Dockerfile     # run COPY and RUN in a fresh build/containers/NAME
+    python deploy/container.py run Dockerfile ...   # run ENTRYPOINT with more arguments, as USER
+    python deploy/container.py probe Dockerfile     # start it once; print user, rights, HEALTHCHECK and end
     python deploy/container.py check Dockerfile     # build; then, without a network, probe and the load benchmark
 
-Needs Linux, root and debootstrap. Unlike in Docker, the base is Debian with its own Python instead of the image that
-FROM names, and nothing limits memory. Environment: TORCH_INDEX and other ARGs; DEBIAN (a suite, bookworm); SHARED
+Needs Linux, root and debootstrap. Unlike Docker, the base is Debian with its own Python, not the image in FROM, and
+memory is not limited. Environment variables: TORCH_INDEX and other ARGs; DEBIAN (a suite, bookworm by default); SHARED
 (folders of this machine that pip needs while building, such as a mirror of packages).
 """
 
@@ -27,15 +27,15 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build/containers"
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOST_FILES = ["/etc/resolv.conf", "/etc/hosts", "/etc/ssl", "/etc/pip.conf", "/etc/xdg/pip", "/root/.config/pip"]
-"""What pip outside would read to find its index, where it exists."""
+"""Files of this machine that pip needs to reach its index."""
 DEVICES = ("null", "zero", "full", "random", "urandom")
 WRITABLE = {"dist/space/Dockerfile"}
-"""Spaces may write to their file system; our service is run with --read-only."""
+"""Dockerfiles whose containers are not run with --read-only: Spaces may write to their file system."""
 
 
 @dataclass
 class Image:
-    """What a Dockerfile says, and where its root is built."""
+    """Contents of a Dockerfile."""
 
     file: Path
     user: str = "root"
@@ -47,7 +47,7 @@ class Image:
 
     @classmethod
     def read(cls, file: Path) -> Image:
-        """Parse the instructions that this project's files use; another one is an error."""
+        """Parse a Dockerfile; instructions that this project does not use are an error."""
         image = cls(file.resolve())
         lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
         for line in re.sub(r"\\\n", " ", "\n".join(lines)).splitlines():
@@ -73,12 +73,12 @@ class Image:
 
     @property
     def root(self) -> Path:
-        """Its file system."""
+        """Folder of the file system."""
         return FOLDER / "-".join(self.file.relative_to(ROOT).parent.parts or ("service",))
 
 
 def build(image: Image) -> None:
-    """A fresh copy of a bare Debian, in which the steps are run one after the other."""
+    """Run the steps in a fresh copy of a bare Debian."""
     base = FOLDER / "debian"
     if not (base / "usr/local/bin/pip").exists():
         shutil.rmtree(base, ignore_errors=True)
@@ -101,7 +101,7 @@ def build(image: Image) -> None:
 
 
 def _building(image: Image, arguments: dict[str, str], line: str) -> str:
-    """Shell text that runs a line in the root, with the network and pip's settings of this machine."""
+    """Shell code that runs a line in the root, with this machine's network and pip settings."""
     root = str(image.root)
     mounts = [f"mount --bind /dev {root}/dev", f"mount -t proc proc {root}/proc"]
     for path in [*HOST_FILES, *os.environ.get("SHARED", "").split()]:
@@ -126,9 +126,9 @@ def _copy(image: Image, rest: str) -> None:
 
 
 def shut_in(image: Image, command: list[str]) -> list[str]:
-    """The command in the image's root: its own processes and mounts, no capabilities, nothing writable but /tmp.
+    """Command line that runs a command in the root, restricted as by `docker run`.
 
-    It shares the caller's network, which `check` takes away before.
+    It has its own processes and mounts, no capabilities, and can write to /tmp only. The network is the caller's.
     """
     root = str(image.root)
     mounts = [
@@ -150,7 +150,7 @@ def shut_in(image: Image, command: list[str]) -> list[str]:
 
 
 def check(image: Image) -> None:
-    """Build it; then, with no network but loopback, look at how it runs, and load it."""
+    """Build the image; then probe it and run the load benchmark, with loopback as the only network."""
     build(image)
     here = [sys.executable, str(Path(__file__).resolve())]
     file = str(image.file)
@@ -162,7 +162,7 @@ def check(image: Image) -> None:
 
 
 def probe(image: Image) -> None:
-    """Start it once, print how it runs, and stop with an error if it is not shut in or does not end when told to."""
+    """Start the command once; print its user, rights, network, health check and end. Too many rights are an error."""
     started = subprocess.Popen(shut_in(image, image.entrypoint), stdout=subprocess.PIPE, text=True)
     begun = time.monotonic()
     try:
@@ -203,7 +203,7 @@ def _call(*words: str) -> None:
 
 
 def main() -> None:
-    """Do what the first word says to the Dockerfile that the second one names."""
+    """Run the action of the first argument on the Dockerfile of the second."""
     missing = [name for name in ("unshare", "chroot", "debootstrap", "ip") if shutil.which(name) is None]
     if os.geteuid() != 0 or missing:
         sys.exit(f"needs root, and the programs {', '.join(missing) or 'that are here'}; where there is Docker, use it")

@@ -1,15 +1,15 @@
-"""The student as a model of IMDLBenCo, the field's benchmark: its trainer, its tester and its metrics take it by name.
+"""The student as a model of IMDLBenCo, the field's benchmark.
 
-Importing this module registers the model. It runs in IMDLBenCo's own environment (numpy below 2), in which this package
-is installed without its dependencies; docs/howto/imdlbenco.md says how.
+Importing this module registers the model `BoxPromptIML` for IMDLBenCo's trainer and tester. Use it in IMDLBenCo's own
+environment (numpy below 2), with this package installed without its dependencies; see docs/howto/imdlbenco.md.
 
     python -m stage2_distill.inference.imdlbenco checkpoints/checkpoint-0.pth
 
-writes the released student's weights as its tester reads them.
+writes the released student's weights in the format of IMDLBenCo's tester.
 """
 
-# IMDLBenCo makes an option of its programs of each argument, with the annotation as the type that converts text: there
-# must be no `from __future__ import annotations` here.
+# No `from __future__ import annotations` here: IMDLBenCo turns each argument of the model into a command line option
+# and calls its annotation to convert the text.
 import sys
 from pathlib import Path
 
@@ -24,19 +24,19 @@ from stage2_distill.inference.localizer import Localizer
 from stage2_distill.losses.distillation import bce_per_image, dice_per_image
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""By which IMDLBenCo's data sets normalise images."""
+"""Normalisation of images in IMDLBenCo's data sets."""
 
 
 @MODELS.register_module()
 class BoxPromptIML(nn.Module):
-    """A student that answers as IMDLBenCo's models do.
+    """A student with the interface of IMDLBenCo's models.
 
-    In evaluation each photo is resized as `boxpromptiml predict` does it. With IMDLBenCo's padding the student so sees
-    photos of any size as always, and is scored at their own size; with its resizing it sees what OpenCV left of them.
-    In training it learns from whole images at its own size, by binary cross-entropy and Dice loss.
+    In evaluation, each photo is resized as by `boxpromptiml predict`. With IMDLBenCo's padding, predictions therefore
+    equal those of `predict` at the photo's own size; with its resizing, the student's input was downscaled by OpenCV.
+    Training uses whole images at the student's size, with binary cross-entropy and Dice loss.
 
     Args:
-        student: what `Localizer.load` takes: ``released``, a checkpoint, a folder or a name on the hub.
+        student: source for `Localizer.load`: ``released``, a checkpoint, a folder or a name on the hub.
     """
 
     mean: Tensor
@@ -59,24 +59,24 @@ class BoxPromptIML(nn.Module):
         shape_mask: Tensor | None = None,
         edge_mask: Tensor | None = None,
     ) -> dict[str, Tensor | dict[str, Tensor]]:
-        """Localize manipulations in a batch of IMDLBenCo's data sets.
+        """Localize manipulations in a batch of an IMDLBenCo data set.
 
         Args:
             image: (B, 3, H, W) normalised by `MEAN` and `STD`.
             mask: (B, 1, H, W), 1 where manipulated.
-            shape: (B, 2) height and width of the photo within the image, which begins in the upper left corner.
-            label: not used, as all that follow: 1 where anything was manipulated.
-            origin_shape: of the photo's file.
-            name: of the photo's file.
-            shape_mask: (B, 1, H, W), 1 within the photo, where photos are padded.
-            edge_mask: edges of the mask.
+            shape: (B, 2) height and width of the photo in the upper left corner of the image.
+            label: (B,), 1 for manipulated images; unused.
+            origin_shape: (B, 2) size of the photo's file; unused.
+            name: name of the photo's file; unused.
+            shape_mask: (B, 1, H, W), 1 inside the photo; only for padded photos.
+            edge_mask: (B, 1, H, W) edges of the mask; unused.
 
         Returns:
-            ``pred_mask`` (B, 1, H, W) and ``pred_label`` (B,), its largest value, in [0, 1]; ``backward_loss`` and
-            what IMDLBenCo plots, while training.
+            ``pred_mask`` (B, 1, H, W) in [0, 1] and ``pred_label`` (B,), its maximum; in training also
+            ``backward_loss`` and ``visual_loss``, the terms that IMDLBenCo plots.
 
         Raises:
-            InputError: images to learn from are padded or not of the student's size.
+            InputError: training images are padded, or do not have the student's size.
         """
         pixels = image * self.std + self.mean
         if self.training:
@@ -91,7 +91,7 @@ class BoxPromptIML(nn.Module):
         side = self.localizer.student.image_size
         if padded or pixels.shape[-2:] != (side, side):
             given = "padded" if padded else f"{pixels.shape[-1]} × {pixels.shape[-2]} pixels"
-            raise InputError(f"images to learn from are {given}; train with --if_resizing --image_size {side}")
+            raise InputError(f"training images are {given}; train with --if_resizing --image_size {side}")
         logits = self.localizer.student(pixels).logits
         losses = {"bce": bce_per_image(logits, mask).mean(), "dice": dice_per_image(logits, mask).mean()}
         probability = torch.sigmoid(logits)
@@ -104,12 +104,12 @@ class BoxPromptIML(nn.Module):
 
 
 def _photo(rgb: Tensor) -> Photo:
-    """(3, H, W) in [0, 1] to the 8-bit pixels (H, W, 3) that were normalised."""
+    """Restore the 8-bit pixels (H, W, 3) from (3, H, W) in [0, 1]."""
     return (rgb * 255).round_().clamp_(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 def main() -> None:
-    """Write a student's weights: FILE, and perhaps the student."""
+    """Write the weights of a student to a file, both named on the command line."""
     path, *student = sys.argv[1:]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     torch.save({"model": BoxPromptIML(*student).state_dict()}, path)

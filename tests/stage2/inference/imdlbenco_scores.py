@@ -1,4 +1,4 @@
-"""Run in IMDLBenCo's environment: its data set, its tester and its metrics on the student, printed as JSON."""
+"""Score the student with IMDLBenCo's data set, tester and metrics, in IMDLBenCo's environment; prints JSON."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ PLAIN = SimpleNamespace(no_model_eval=False, distributed=False, test_batch_size=
 
 
 def scored(model, listed, side, padded):
-    """Means of its metrics over all images and over the manipulated ones, and the AUC of whole images."""
+    """Means of IMDLBenCo's pixel metrics over manipulated images, and image AUC over all images."""
 
     def loader(name):
         dataset = JsonDataset(str(listed / name), padded, not padded, (side, side))
@@ -30,7 +30,7 @@ def scored(model, listed, side, padded):
 
     pixels = [PixelF1(0.5), PixelIOU(0.5), PixelAUC()]
     found = test_one_epoch(model, loader("manipulated.json"), pixels, CPU, 0, args=PLAIN)
-    # Off a GPU its tester takes image-level metrics only as the rest that no process of many got.
+    # Without CUDA, image-level metrics work only as for the remainder that is not distributed over processes.
     whole, logger = ImageAUC(), MetricLogger()
     test_one_loader(model, loader("all.json"), [whole], CPU, logger, if_remain=True, args=PLAIN)
     return {"f1": found["pixel-level F1"], "iou": found["pixel-level IOU"], "auc": found["pixel-level AUC"]} | {
@@ -39,7 +39,7 @@ def scored(model, listed, side, padded):
 
 
 def learned(model, listed, side):
-    """Losses of a few steps on one batch, and the refusal of padded images."""
+    """Train a few steps on one batch; returns the losses and the error for padded images."""
     images = DataLoader(JsonDataset(str(listed / "manipulated.json"), is_resizing=True, output_size=(side, side)), 2)
     batch, losses = next(iter(images)), []
     model.train()
@@ -58,7 +58,7 @@ def learned(model, listed, side):
 
 
 def main():
-    """Print everything that the test compares."""
+    """Print all results that the test compares."""
     listed, padding = Path(sys.argv[1]), int(sys.argv[2])
     with contextlib.redirect_stdout(sys.stderr):
         model = MODELS.get("BoxPromptIML")()

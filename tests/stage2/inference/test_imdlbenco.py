@@ -1,4 +1,4 @@
-"""The student in IMDLBenCo: its own metrics on its own data set give our numbers; for `make interop`."""
+"""The student as a model of IMDLBenCo: IMDLBenCo's tester and metrics give our scores. Run by `make interop`."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.images import resize_mask, resize_photo, write_mask, write_photo
 from boxpromptiml.scoring.protocol import Scoring
 from stage2_distill.evaluation.metrics import ImageScores
-from stage2_distill.evaluation.scores import summarize
+from stage2_distill.evaluation.score_report import summarize
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = Path(os.environ.get("BOXPROMPTIML_INTEROP", ROOT / ".venv-interop/bin/python"))
 PADDED = 640
-"""Side of the square that IMDLBenCo puts photos into, above every photo's."""
+"""Side of the square that IMDLBenCo places photos in; no photo is larger."""
 pytestmark = [
     pytest.mark.skipif(not PYTHON.exists(), reason="no IMDLBenCo here; `make interop` installs it by itself"),
     pytest.mark.timeout(1800),
@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def photos():
-    """Forged photos with their masks, of several sizes, one of the student's own; and authentic ones without."""
+    """Forged photos of several sizes with their masks, and authentic photos."""
     photo, mask = forged_photo()
     forged = [
         (photo, mask),
@@ -64,7 +64,7 @@ def theirs(photos, tmp_path_factory):
 
 
 def ours(photos, resolution):
-    """Means of our scores, at the truth's own size or at the student's."""
+    """Compute our scores at the ground truth's size or at the student's."""
     localizer = Localizer.load()
     scoring = Scoring(resolution=resolution)
     board, records = ImageScores(scoring), []
@@ -89,7 +89,7 @@ def test_padded_photos_get_exactly_our_scores(photos, theirs):
 
 
 def test_resized_photos_get_nearly_the_scores_of_resolution_network(photos, theirs):
-    """OpenCV drops pixels where Pillow averages them, so that the student sees something else."""
+    """OpenCV drops pixels where Pillow averages them, so the student gets another input."""
     scores = ours(photos, "network")
     print({name: (theirs["resized"][name], scores[name]) for name in theirs["resized"]})
     for name in ("f1", "iou", "auc"):
