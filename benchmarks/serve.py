@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -189,13 +190,13 @@ def _timed(case: Case, sender: Sender) -> Done:
 @contextmanager
 def _service(command: list[str]) -> Iterator[tuple[Sender, int, bool]]:
     """Start the service; yields a client, the process id, and whether it listens on all addresses."""
-    served = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    served = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert served.stdout is not None
         address = next(line for line in served.stdout if line.startswith("http://")).split()[0]
         yield Sender(int(address.rsplit(":", 1)[1])), served.pid, "0.0.0.0" in address
     finally:
-        served.terminate()
+        os.killpg(served.pid, signal.SIGTERM)  # a wrapper such as `unshare --fork` does not pass signals on
         served.wait()
 
 
