@@ -5,10 +5,11 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 OLDEST  := .venv-oldest
 OLDEST_PYTHON ?= 3.11
+INTEROP := .venv-interop
 WORKERS ?= 2
 PROFILE ?= $(if $(wildcard data/full/manifest.json),full)
 
-.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test test-oldest faults fuzz lint docs space clean
+.PHONY: help setup demo report pseudomasks fit ablation robustness app bench test test-oldest interop container faults fuzz lint docs space clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -130,7 +131,7 @@ endif
 
 # --------------------------------------------------------------------------------------------------- the benchmarks
 
-SUBJECTS := $(filter-out table training_photos,$(basename $(notdir $(wildcard benchmarks/*.py))))
+SUBJECTS := $(filter-out table training_photos training_recipe,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 bench: $(STAMP) ## compare our code with the obvious alternative; tables in benchmarks/results; ONLY=synthesis for one
 	@for subject in $(or $(ONLY),$(SUBJECTS)); do $(BIN)/python benchmarks/$$subject.py || exit; done
@@ -149,6 +150,19 @@ $(OLDEST)/.installed: pyproject.toml | $(STAMP)
 	$(BIN)/python -m uv venv --clear --python $(OLDEST_PYTHON) $(OLDEST)
 	$(BIN)/python -m uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@
+
+interop: $(INTEROP)/.installed ## compare IMDLBenCo's scores of the released student with ours, in a separate environment
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/stage2/inference/test_imdlbenco.py $(ARGS)
+
+# IMDLBenCo needs numpy below 2, which this project does not support. If it cannot be installed, its test is skipped.
+$(INTEROP)/.installed: pyproject.toml | $(STAMP)
+	@$(BIN)/python -m venv --clear $(INTEROP) && $(INTEROP)/bin/python -m pip install --quiet imdlbenco \
+	  && $(INTEROP)/bin/python -m pip install --quiet --no-deps --editable . && touch $@ \
+	  || { rm -rf $(INTEROP); echo "IMDLBenCo cannot be installed here, for the reason above." >&2; }
+
+container: space ## build and test both Dockerfiles without Docker; needs Linux, root, debootstrap
+	$(BIN)/python deploy/container.py check Dockerfile
+	$(BIN)/python deploy/container.py check dist/space/Dockerfile
 
 faults: $(STAMP) ## kill, starve and damage stage one a few hundred times; fails if anything is lost
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fault_injection/campaign.py --out benchmarks/results/fault_injection.md

@@ -62,7 +62,13 @@ def apart(work: Callable[..., T], *arguments: Any) -> T:
 
 
 def write_table(
-    subject: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str, part: str = ""
+    subject: str,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    note: str,
+    part: str = "",
+    command: str = "",
 ) -> None:
     """Print a table and write it to ``results/<subject>-<cpu|gpu>.md``; quick runs write nothing.
 
@@ -73,14 +79,15 @@ def write_table(
         rows: cells; numbers are shown with three digits.
         note: explanation of the numbers.
         part: name of this table, if a benchmark has several.
+        command: what was run, if not ``make bench`` for this subject.
     """
     cells = [[_shown(cell) for cell in row] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in [list(columns), ["---"] * len(columns), *cells]]
     versions = environment()
     machine = {"cpu": _processor(), "cores": versions.pop("cpus"), **versions}
     named = ", ".join(f"{name} {value}" for name, value in machine.items())
-    command = f"Command: `make bench ONLY={subject}`, {date.today().isoformat()}."
-    text = "\n".join([f"# {title}", "", *lines, "", note, "", command, "", f"Machine and versions: {named}.", ""])
+    run = f"Command: `{command or f'make bench ONLY={subject}'}`, {date.today().isoformat()}."
+    text = "\n".join([f"# {title}", "", *lines, "", note, "", run, "", f"Machine and versions: {named}.", ""])
     print(text)
     if not QUICK:
         RESULTS.mkdir(exist_ok=True)

@@ -11,15 +11,14 @@ from table import QUICK
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
+from training_recipe import SIZE
 
 from boxpromptiml import images
 from boxpromptiml.core.boxes import as_boxes
 from boxpromptiml.core.records import Sample, Split, Stamp
 from boxpromptiml.shards import SCHEMA, write_index, write_shard
 
-SIZE = 64 if QUICK else 224
-"""Side of the student's input in pixels."""
-STORED = 256
+STORED = max(SIZE, 256)
 """Side of a cached sample in pixels."""
 PHOTO = (384, 512)
 """Height and width of a photo file."""

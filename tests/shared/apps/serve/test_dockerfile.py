@@ -1,10 +1,14 @@
 """Everything that the Dockerfile refers to exists. No image is built here."""
 
+import importlib
 import inspect
 import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
+
+import pytest
 
 from boxpromptiml.apps.serve.command import serve
 from boxpromptiml.cli import TOOLS
@@ -52,3 +56,16 @@ def test_the_health_check_requests_a_route_of_the_service(send):
     (port, path) = re.search(r"http://127\.0\.0\.1:(\d+)(/\w+)", check[2]).groups()
     assert port == of("EXPOSE")[0]
     assert send("GET", path).status == 200
+
+
+@pytest.mark.parametrize(("name", "user"), [("Dockerfile", "boxpromptiml"), ("deploy/space/Dockerfile", "user")])
+def test_make_container_understands_the_dockerfile(name, user, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "deploy")
+    container = importlib.import_module("container")
+    image = container.Image.read(ROOT / name)
+    assert image.user == user
+    assert [word for word, _ in image.steps].count("RUN") == 2
+    script = container.shut_in(image, image.entrypoint)[-1]
+    assert f"setpriv --reuid {user}" in script
+    assert script.endswith(shlex.join(image.entrypoint))
+    assert "remount,bind,ro" in script
