@@ -66,7 +66,8 @@ def test_an_old_name_in_a_base_is_refused_too(tmp_path, capsys):
     base.write_text("model: {loss: {class_path: stage2_distill.loss.DistillationLoss}}")
     path = tmp_path / "mine.yaml"
     path.write_text(f"base: {base}")
-    assert f"{base}: stage2_distill.loss.DistillationLoss is now called" in output(capsys, "fit", "--config", str(path))
+    line = output(capsys, "fit", "--config", str(path))
+    assert f"{base}: stage2_distill.loss.DistillationLoss is now called" in line
 
 
 def test_an_old_name_on_the_command_line_is_refused_too(capsys):
