@@ -84,7 +84,7 @@ JSON = {
     "a video": ("label_studio", task("videorectangle", **VIDEO, labels=["forged"]), "draw a box instead"),
     "a video in JSON-MIN": ("label_studio", row(**VIDEO, labels=["forged"]), "draw a box instead"),
     "an ellipse": ("label_studio", task("ellipselabels", **ELLIPSE, ellipselabels=["forged"]), "draw a box instead"),
-    "CSV": ("label_studio", b"image,id,label\n/data/upload/1/a.jpg,1,[]\n", "not JSON"),
+    "CSV": ("label_studio", b"image,id,label\n/data/upload/1/a.jpg,1,[]\n", "not valid JSON"),
 }
 
 

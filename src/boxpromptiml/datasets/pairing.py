@@ -142,7 +142,7 @@ def untouched(images: Iterable[Path], group: Callable[[Path], str] = stem) -> li
 
 def _reason_against(image: Path, partners: Sequence[Path], names: Sequence[str], contested: bool) -> str | None:
     if contested:
-        return f"{image}: {partners[0].name} has the same mask; rename or remove one of the two"
+        return f"{image}: another image has the same mask, {partners[0].name}; rename or remove one of the two"
     if len(partners) > 1:
         found = ", ".join(mask.name for mask in partners)
         return f"{image}: more than one mask with that name ({found}); keep one"

@@ -102,7 +102,7 @@ COMMANDS = {
     "synthesize --authentic_share 10": "authentic_share is 10",
     "check --outside 10": "outside is 10",
     "redraw --min_area 5": "min_area is 5",
-    "serve --port 70000": "port is 70000; name a port",
+    "serve --port 70000": "port is 70000; use a port",
     "serve --limits.requests 0": "limits.requests is 0",
     "app --max_megabytes 0": "max_megabytes is 0",
     "ablation --jobs 0": "jobs is 0",

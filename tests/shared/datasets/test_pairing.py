@@ -32,7 +32,7 @@ def test_ambiguous_names_are_not_paired():
     images, masks = paths("i/a.jpg", "i/a.png", "i/b.jpg"), paths("m/a.png", "m/b.png", "m/b_gt.png")
     paired, strays = pair(images, masks, mask_names=lambda image: [image.stem, f"{image.stem}_gt"])
     reasons = [entry.reason for entry in paired]
-    assert reasons[0] == "i/a.jpg: a.png has the same mask; rename or remove one of the two"
+    assert reasons[0] == "i/a.jpg: another image has the same mask, a.png; rename or remove one of the two"
     assert reasons[1].startswith("i/a.png: another image")
     assert reasons[2] == "i/b.jpg: more than one mask with that name (b.png, b_gt.png); keep one"
     assert strays == []

@@ -66,19 +66,20 @@ def test_an_old_name_in_a_base_is_refused_too(tmp_path, capsys):
     base.write_text("model: {loss: {class_path: stage2_distill.loss.DistillationLoss}}")
     path = tmp_path / "mine.yaml"
     path.write_text(f"base: {base}")
-    assert f"{base}: stage2_distill.loss.DistillationLoss is called" in output(capsys, "fit", "--config", str(path))
+    line = output(capsys, "fit", "--config", str(path))
+    assert f"{base}: stage2_distill.loss.DistillationLoss is now called" in line
 
 
 def test_an_old_name_on_the_command_line_is_refused_too(capsys):
     line = output(capsys, "fit", "--model.loss=stage2_distill.loss.DistillationLoss")
-    assert "the command: stage2_distill.loss.DistillationLoss is called stage2_distill.losses" in line
+    assert "the command: stage2_distill.loss.DistillationLoss is now called stage2_distill.losses" in line
 
 
 def test_an_old_option_is_refused_with_its_new_name(tmp_path, capsys):
-    assert "--rank is called --select_by now" in output(capsys, "pseudomasks", "--rank", "quality")
+    assert "--rank is now called --select_by" in output(capsys, "pseudomasks", "--rank", "quality")
     path = tmp_path / "old.yaml"
     path.write_text("rank: quality")
-    assert f"{path}: rank is called select_by now" in output(capsys, "pseudomasks", "--config", str(path))
+    assert f"{path}: rank is now called select_by" in output(capsys, "pseudomasks", "--config", str(path))
 
 
 def test_an_old_argument_of_the_loss_is_refused_with_its_new_name(tmp_path, capsys):

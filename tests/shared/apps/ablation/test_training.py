@@ -116,7 +116,7 @@ def test_a_test_that_sets_photos_aside_counts_as_finished_and_is_named(studies, 
     run = runs_of(studies, base, tmp_path)[0]
     odd = type(run)(**{f: getattr(run, f) for f in run.__slots__} | {"arguments": (*run.arguments, "aside")})
     (line,) = train_and_test([odd], 1)
-    assert line == f"{odd.folder}: `test` skipped photos; {odd.folder}/log.txt names them"
+    assert line == f"{odd.folder}: `test` skipped photos; {odd.folder}/log.txt lists them"
     assert odd.scores.exists()
 
 

@@ -8,8 +8,8 @@ from boxpromptiml.datasets.annotations.drawn import AnnotationError, named_split
     [
         (b'{"a": 1,\n "b": }', "line 2 column 7"),
         (b'{"a": 1', "line 1"),
-        (b"", "not JSON"),
-        (b"\xff\x00\xfe", "not JSON"),
+        (b"", "not valid JSON"),
+        (b"\xff\x00\xfe", "not valid JSON"),
         (b"[" * 100_000, "not laid out as expected"),
         (b'{"a": "\\ud800"}', "surrogates not allowed"),
         (b'{"a": "\\ud83d\\ude00"}', "$[...]"),

@@ -68,13 +68,13 @@ def test_boxes_become_a_manifest(tmp_path, pictured, capsys):
         ({}, [float("nan"), 30, 1, 5], "not a number"),
         ({}, [1e300, 30, 1, 5], "not a number"),
         ({}, [1, 2, 3], "annotation 0 has a bbox of 3 numbers"),
-        ({"width": 90}, [1, 1, 5, 5], "drawn on 90×80 pixels and the image has 100×80"),
+        ({"width": 90}, [1, 1, 5, 5], "drawn on 90×80 pixels, but the image has 100×80"),
         (
             {"width": 80, "height": 100},
             [1, 1, 5, 5],
             "drawn on 80×100 pixels (swapped, as by a tool that ignores EXIF)",
         ),
-        ({"file_name": ""}, [1, 1, 5, 5], "an image without a name"),
+        ({"file_name": ""}, [1, 1, 5, 5], "an image has no name"),
         ({"file_name": "gone.jpg"}, [1, 1, 5, 5], "no image with that name"),
         ({"file_name": "good.jpg"}, [1, 1, 5, 5], "2 entries refer to this image"),
         ({"file_name": "cut.jpg"}, [1, 1, 5, 5], "the file is empty"),
@@ -171,7 +171,7 @@ def test_import_into_a_manifest_skips_contradictions(tmp_path, before, capsys):
     assert [line.split(";")[0] for line in output] == [
         f"Au/a.jpg: it has a box but is marked authentic in {before}",
         "Tp/b.jpg: it has no box any more",
-        "Tp/c.jpg: its boxes were drawn on 50×80 pixels and the image has 100×80",
+        "Tp/c.jpg: its boxes were drawn on 50×80 pixels, but the image has 100×80",
         f"new.jpg: no image with that name in {before.parent}",
     ]
     assert list(records) == ["a.jpg"]

@@ -93,9 +93,9 @@ KINDS = {
         PLAIN.replaced(size=(200, 160)),
         every("drawn on 200×160", manifest=Never("it opens no image; check does"), yolo=Never("it gives no size")),
     ),
-    "sides exchanged": (
+    "sides swapped": (
         PLAIN.replaced(size=SIZE[::-1]),
-        every("exchanged", manifest=Never("it opens no image; check does"), yolo=Never("it gives no size")),
+        every("swapped", manifest=Never("it opens no image; check does"), yolo=Never("it gives no size")),
     ),
     "one image twice": (
         PLAIN.replaced(twice=True),

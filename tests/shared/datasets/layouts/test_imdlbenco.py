@@ -27,7 +27,7 @@ def test_pairs_are_read_from_the_list_and_only_inside_its_folder(tree, prepared)
     assert outcome.authentic == {"Au/x.jpg"}
     twice, leaves, gone, maskless = outcome.lines("skipped")
     assert "Tp/b.jpg: listed more than once in list.json" in twice
-    assert "../outside.jpg: leaves the folder" in leaves
+    assert "../outside.jpg: points outside the folder" in leaves
     assert "a2.jpg: no such file" in gone
     assert "nowhere.png: no such file" in maskless
 

@@ -47,7 +47,7 @@ def test_the_table_pairs_images_with_masks_and_black_is_manipulated(tree, table,
     assert outcome.authentic == {"NC2016_Test0613/probe/NC2016_4.jpg"}
     duplicate, maskless, gone, outside = outcome.lines("skipped")
     assert "NC2016_1.jpg: listed more than once" in duplicate
-    assert "NC2016_5.jpg: manipulated, but NC2016-manipulation-ref.csv names no mask" in maskless
+    assert "NC2016_5.jpg: manipulated, but NC2016-manipulation-ref.csv lists no mask" in maskless
     assert "NC2016_96.png: no such file" in gone
     assert "secret.jpg: points outside" in outside
     assert outcome.code == 3
