@@ -187,7 +187,7 @@ MASKS = {
         "2 grey values",
     ),
     "unknown ground": (saved("png", np.maximum(MARKED, np.roll(MARKED, 9, 1) // 255 * 128)), "2 grey values"),
-    "pages": (pages, "holds 2 pictures"),
+    "pages": (pages, "contains 2 pictures"),
     "an array": (lambda path: np.save(path, MARKED), "no mask named"),
     "a drawing": (lambda path: path.with_suffix(".svg").write_text("<svg/>"), "no mask named"),
     "two files": (two_files, "more than one mask"),

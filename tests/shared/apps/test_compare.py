@@ -95,7 +95,7 @@ def test_other_photos_under_the_same_ids_are_not_compared(tmp_path):
     paths[1].write_text(content.replace("1.png", "D:\\\\set\\\\1.png"))  # the same photo on another machine
     assert compare(paths[:1], paths[1:]) == 0
     paths[1].write_text(content.replace("1.png", "other.png"))
-    with pytest.raises(InputError, match=r"1\.json: image 1 of casia1 is other\.png, and 1\.png in .*0\.json"):
+    with pytest.raises(InputError, match=r"1\.json: image 1 of casia1 is other\.png here, but 1\.png in .*0\.json"):
         compare(paths[:1], paths[1:])
     assert compare(paths[:1], paths[1:], sets=["own"]) == 0
 
