@@ -9,6 +9,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -111,8 +112,8 @@ def main() -> None:
     step = Step()
     step.whole()
     forward = step.parts()
-    work = {name: lambda f=f: _waited(lambda: step.run(f)) for name, f in forward.items()}
-    work |= {"optimizer": lambda: _waited(step.update), WHOLE: lambda: _waited(step.whole)}
+    work = {name: partial(_waited, partial(step.run, f)) for name, f in forward.items()}
+    work |= {"optimizer": partial(_waited, step.update), WHOLE: partial(_waited, step.whole)}
     seconds = seconds_each(work, TURNS, min)
     operations = {name: _operations(step, f) * (1 if name == EVIDENCE else 3) for name, f in forward.items()}
     operations[WHOLE] = sum(operations.values())

@@ -7,8 +7,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
-import yaml
 from table import QUICK
 
 from boxpromptiml.runtime.configs import chain
@@ -29,7 +29,7 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 _FILES = chain(Path(__file__).parents[1] / f"configs/{NAME}.yaml")
-_CONFIG: dict[str, Any] = reduce(_merged, (yaml.safe_load(file.read_text(encoding="utf-8")) for file in _FILES))
+_CONFIG: dict[str, Any] = reduce(_merged, (msgspec.yaml.decode(file.read_bytes()) for file in _FILES))
 _STUDENT: dict[str, Any] = _CONFIG["model"]["student"]["init_args"] | {"pretrained": False, "weights": None}
 SIZE: int = 64 if QUICK else _CONFIG["data"]["image_size"]
 """Side of the student's input in pixels."""
