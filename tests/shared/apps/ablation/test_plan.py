@@ -58,7 +58,7 @@ def test_settings_depend_on_the_content_of_configs_and_inputs(studies, base, tmp
     ("change", "words"),
     [
         ({"reference": "nothing"}, "no variant 'nothing'.*complete, without memory"),
-        ({"axis": "α"}, "'complete' is no number.*axis"),
+        ({"axis": "α"}, "'complete' is not a number.*axis"),
     ],
 )
 def test_an_invalid_study_is_refused(studies, base, tmp_path, change, words):
