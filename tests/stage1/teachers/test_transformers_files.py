@@ -70,7 +70,7 @@ def test_pickled_weights_are_refused(whole, tmp_path):
     for file in whole.glob("*.json"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     torch.save({}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"no model\.safetensors"):
+    with pytest.raises(InputError, match=r"model\.safetensors is missing"):
         loaded(tmp_path)
 
 
