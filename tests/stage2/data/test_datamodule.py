@@ -78,7 +78,7 @@ def test_a_stream_can_be_added_on_the_command_line(tiny_config, tmp_path, capsys
 
 def test_a_weight_for_an_unknown_source_is_refused_listing_the_sources(cache):
     data = PseudoMaskData([str(cache)], source_weights={"casia2": 0.5})
-    with pytest.raises(InputError, match=r"names casia2, but the training samples come from: squares"):
+    with pytest.raises(InputError, match=r"has casia2, but the training samples come from: squares"):
         data.setup("fit")
 
 

@@ -63,7 +63,7 @@ def test_an_epoch_can_be_shorter_or_longer_than_the_data(epoch_size, least, most
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
-        ({"small": 0.1, "smal": 0.2}, r"names smal, but the training samples come from: large, middle, small"),
+        ({"small": 0.1, "smal": 0.2}, r"has smal, but the training samples come from: large, middle, small"),
         ({"small": 1.2}, r"weights.small is 1.2; use a share from 0 to 1, such as 0.012 for 1.2 %"),
         ({"small": float("nan")}, r"weights.small is nan; use a share"),
         ({"small": 0.8, "large": 0.4}, r"adds up to 1.2; the sum must be at most 1"),
