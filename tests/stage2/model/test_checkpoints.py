@@ -63,7 +63,7 @@ def test_random_weights_are_not_scored(run, command, fitted_config):
             "trained for 2 epochs, but trainer.max_epochs is 1",
         ),
         ("fit", ["--trainer.max_epochs", 0], "trainer.max_epochs is 0; use a whole number from 1"),
-        ("fit", ["--ckpt_path", "last", f"{STUDENT}.channels", 32], "its student has channels 16, not 32; state"),
+        ("fit", ["--ckpt_path", "last", f"{STUDENT}.channels", 32], "its student has channels 16, not 32; set"),
         ("fit", ["--ckpt_path", "absent.ckpt"], "absent.ckpt: no such checkpoint"),
         ("fit", [], "contains a run .* --ckpt_path last, .* --overwrite"),
         pytest.param(
