@@ -158,7 +158,7 @@ def test_training_one_part_leaves_the_others_unchanged_including_running_means(m
 
 
 def test_an_unknown_part_is_refused_listing_the_parts_of_the_student():
-    with pytest.raises(InputError, match=r"train_only comparison: .* it parts are backbone, fusion"):
+    with pytest.raises(InputError, match=r"train_only comparison: .* its parts are backbone, fusion"):
         distillation(train_only="comparison")
 
 
