@@ -1,4 +1,4 @@
-"""A parser whose booleans are flags, and whose errors are short: ``--overwrite`` means ``--overwrite``.
+"""Parser with boolean flags and short errors: ``--overwrite`` is short for ``--overwrite true``.
 
 An option of a class that is chosen by name, such as ``--teacher.multimask_output true``, still needs its value, because
 jsonargparse looks up its type only after argparse has read the value.
@@ -49,7 +49,7 @@ class FlagParser(ArgumentParser):
 
 
 def _shown(action: Action) -> Action:
-    """A copy of a boolean option as the help shows it; other options are returned as they are."""
+    """Return a copy of a boolean option as the help shows it; return other options unchanged."""
     if action.const is not True or action.nargs != "?":
         return action
     shown = copy(action)
@@ -58,7 +58,7 @@ def _shown(action: Action) -> Action:
 
 
 def _plain(message: str) -> str:
-    """Without Python's names of types, and on one line if it is short."""
+    """Drop Python's names of types, and join short messages to one line."""
     message = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", message)
     message = re.sub(r'^Parser key "([^"]+)":', r"--\1:", message)
     return " ".join(message.split()) if message.count("\n") < 2 else message
