@@ -26,8 +26,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build/containers"
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-HOST_FILES = ["/etc/resolv.conf", "/etc/hosts", "/etc/ssl", "/etc/pip.conf", "/etc/xdg/pip", "/root/.config/pip"]
-"""Files of this machine that pip needs to reach its index."""
+HOST_FILES = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/ssl",
+    "/etc/pip.conf",
+    "/etc/xdg/pip",
+    str(Path.home() / ".config/pip"),
+]
+"""Files of the host that pip needs to reach its index."""
 DEVICES = ("null", "zero", "full", "random", "urandom")
 WRITABLE = {"dist/space/Dockerfile"}
 """Dockerfiles whose containers are not run with --read-only: Spaces may write to their file system."""

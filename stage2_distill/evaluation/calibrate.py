@@ -7,7 +7,7 @@ from typing import Literal
 
 from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, Share, Workers, within_limits
-from boxpromptiml.runtime.devices import existing_devices
+from boxpromptiml.runtime.devices import launched
 from boxpromptiml.runtime.provenance import write_json
 from boxpromptiml.runtime.run_folder import run_folder
 from boxpromptiml.shards import read_index
@@ -57,14 +57,12 @@ def calibrate(
     Raises:
         InputError: a cache has no reference masks, or the folder holds another student or is in use.
     """
-    from lightning.fabric import Fabric  # a slow import that --help does not need
-
+    # slow imports that --help does not need
     from stage2_distill.evaluation.threshold_choice import by_threshold, chosen
     from stage2_distill.inference.localizer import Localizer, load_named
 
     localizer = load_named(checkpoint)
-    with existing_devices(accelerator):
-        device = Fabric(accelerator=accelerator, devices=1).device
+    device = launched(accelerator, devices=1, num_nodes=1).device
     settings = {
         "weights_sha256": localizer.weights_sha256(),
         "caches": {str(cache): read_index(cache).stamp.config_hash for cache in caches},
