@@ -107,6 +107,7 @@ def write(
     inner = {record.image_id: _below_split(record, root) for record in records}
     places = {record.image_id: record.split / inner[record.image_id] for record in records}
     refuse_shared_names([*inner.values(), *places.values()])  # both occur when boxes are imported again
+    refuse_shared_names(PurePosixPath(_label_file(Path(place), Path())) for place in places.values())
     set_aside: list[str] = []
     with export_folder(out, overwrite) as folder:
         for split in ("train", "val"):  # Ultralytics requires both

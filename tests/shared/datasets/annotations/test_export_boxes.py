@@ -49,6 +49,23 @@ def images(draw):
     }
 
 
+def test_yolo_refuses_images_with_the_same_label_file(tmp_path):
+    """Ultralytics replaces the last folder ``images``, so ``labels/images/a.jpg`` gets the label file of
+    ``labels/a.jpg``, which is exported as ``images/labels/a.jpg``."""
+    names = ("labels/a.jpg", "labels/images/a.jpg", "a.jpg")
+    records = [
+        ImageRecord(number, tmp_path / "set" / name, 90, 80, as_boxes([(9, 9, 70, 60)]), "train", "s")
+        for number, name in enumerate(names, start=1)
+    ]
+    for record in records:
+        record.path.parent.mkdir(parents=True, exist_ok=True)
+        record.path.touch()
+    write_manifest(tmp_path / "set" / "m.json", records)
+    with pytest.raises(AnnotationError, match="train/labels/labels/a: two images would get this name; rename one"):
+        export_boxes(tmp_path / "set" / "m.json", "yolo", tmp_path / "yolo", prelabels=False)
+    assert not (tmp_path / "yolo").exists()
+
+
 @pytest.mark.parametrize("format", OUT)
 @given(described=st.dictionaries(NAMES, images(), min_size=1, max_size=5))
 @settings(max_examples=30, deadline=None)
