@@ -17,7 +17,13 @@ from boxpromptiml import Localizer, images
 from boxpromptiml.core.records import ImageRecord, Split
 from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.scoring.score_functions import counts_per_image, f1_from_counts
-from stage2_distill.inference.exported_program import PhotoToProbability, exported, onnx_session, quantize, write_onnx
+from stage2_distill.inference.export.student_program import (
+    PhotoToProbability,
+    exported,
+    onnx_session,
+    quantize,
+    write_onnx,
+)
 from stage2_distill.model.student import Student
 
 RUN = Path(os.environ.get("RUN", "runs/demo"))

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from boxpromptiml.core.boxes import Boxes, boxes_from_mask, rasterize
+from boxpromptiml.core.boxes import Boxes, rasterize
+from boxpromptiml.core.boxes_from_mask import boxes_from_mask
 from boxpromptiml.images import Mask, Photo, Probability, visualization
 from stage1_pseudomask.selection import select
 from stage1_pseudomask.teachers.grabcut import GrabCut

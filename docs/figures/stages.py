@@ -15,7 +15,7 @@ from fusion import forged
 from jsonargparse import auto_cli
 from matplotlib.figure import Figure
 
-from boxpromptiml.core.boxes import boxes_from_mask
+from boxpromptiml.core.boxes_from_mask import boxes_from_mask
 from boxpromptiml.images import visualization
 from stage2_distill.inference.localizer import Localizer
 

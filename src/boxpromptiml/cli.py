@@ -50,7 +50,7 @@ TOOLS = {
     ),
     "predict": ("stage2_distill.inference.predict:predict", "masks for new photos from a trained student"),
     "export": (
-        "stage2_distill.inference.export:export",
+        "stage2_distill.inference.export.command:export",
         "write a student as an ONNX or torch.export file",
     ),
     "ablation": (

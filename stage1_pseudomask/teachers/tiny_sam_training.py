@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from boxpromptiml.core.atomic_files import atomic_path
-from boxpromptiml.core.boxes import boxes_from_mask, rasterize
+from boxpromptiml.core.boxes import rasterize
+from boxpromptiml.core.boxes_from_mask import boxes_from_mask
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.images import Mask, Photo, read_record, resize_mask
 from boxpromptiml.manifests.manifest import read_manifest

@@ -32,7 +32,7 @@ from stage2_distill.inference.tiling import localize_tiled
 from stage2_distill.model.student import Student, WeightsError, count_parameters
 
 if TYPE_CHECKING:  # imports this module
-    from stage2_distill.inference.onnx_network import OnnxNetwork
+    from stage2_distill.inference.onnx_backend import OnnxNetwork
 
 UNCALIBRATED = "none was: 0.5"
 
@@ -106,7 +106,7 @@ class Localizer(
         """
         localizer = cls._loaded(source)
         if backend == "onnx":
-            from stage2_distill.inference.onnx_network import OnnxNetwork
+            from stage2_distill.inference.onnx_backend import OnnxNetwork
 
             localizer.onnx = OnnxNetwork.of(localizer, localizer.student.image_size, localizer.weights_sha256()[:16])
         return localizer

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from boxpromptiml import images
-from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.boxes_from_mask import boxes_from_mask
 from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.images import read_photo, resize_photo
 from boxpromptiml.manifests.manifest import write_manifest

@@ -8,7 +8,8 @@ import pytest
 from scipy import ndimage
 
 from boxpromptiml import images
-from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.boxes_from_mask import boxes_from_mask
 from boxpromptiml.core.records import ImageRecord, InputError, Sample, Stamp
 from boxpromptiml.manifests.manifest import write_manifest
 from boxpromptiml.shards import SCHEMA, CacheError, write_index, write_shard

@@ -7,9 +7,7 @@ is ``0 0 1 1``. COCO's ``x y w h`` (XYWH) is used in manifests only.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -17,7 +15,6 @@ from boxpromptiml.core.limits import Share, within_limits
 from boxpromptiml.core.records import InputError
 
 Boxes = NDArray[np.float32]
-BoxMode = Literal["region", "image"]
 Corners = tuple[float, float, float, float]
 PIXEL = 0.9
 """Smallest side of a box in pixels: one pixel, minus a tolerance for float32 rounding."""
@@ -155,43 +152,6 @@ def merge_overlapping(boxes_xyxy: Boxes) -> Boxes:
             merged = [other for i, other in enumerate(merged) if i not in hits]
         merged.append(box)
     return as_boxes(sorted(box.tolist() for box in merged))
-
-
-def boxes_from_mask(
-    mask: NDArray[np.bool_],
-    rng: np.random.Generator,
-    looseness: float = 0.15,
-    min_area: float = 0.0005,
-    mode: BoxMode = "region",
-    looseness_min: float = 0.0,
-) -> Boxes:
-    """Derive coarse boxes from a mask, such as a person would draw around the manipulated regions.
-
-    Each connected region above a minimum area gets a box whose sides are loosened at random; overlapping boxes are
-    merged. If all regions are below the minimum, all of them get a box, so a non-empty mask always has one.
-
-    Args:
-        mask: (H, W) bool, True = manipulated.
-        rng: the only source of randomness.
-        looseness: largest outward move of a side, as a fraction of the box's width or height.
-        min_area: area of the smallest region that gets a box, as a fraction of the image.
-        mode: ``region`` for one box per region, ``image`` for one box around all regions.
-        looseness_min: smallest outward move of a side, as a fraction of the box's width or height.
-
-    Returns:
-        (N, 4) float32 boxes (XYXY); N is 0 only for an empty mask.
-    """
-    height, width = mask.shape
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    if count == 1:
-        return as_boxes([])
-    regions = stats[1:]
-    large = regions[regions[:, cv2.CC_STAT_AREA] >= min_area * mask.size]
-    regions = large if len(large) else regions
-    tight = xywh_to_xyxy(regions[:, :4].astype(np.float32))
-    if mode == "image":
-        tight = np.concatenate([tight[:, :2].min(0), tight[:, 2:].max(0)])[None]
-    return merge_overlapping(loosen(tight, looseness, rng, width, height, looseness_min))
 
 
 def _overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from boxpromptiml.core.boxes import Boxes, as_boxes
+from boxpromptiml.core.boxes_from_mask import Drawing
 from boxpromptiml.core.records import ImageRecord, InputError, Split
-from boxpromptiml.datasets.boxes_from_masks import Drawing
 from boxpromptiml.datasets.layout import Expected, Found, ListedImage, Unpaired
 from boxpromptiml.images import (
     ImageError,

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from boxpromptiml.core.boxes import BoxMode
+from boxpromptiml.core.boxes_from_mask import BoxMode, Drawing
 from boxpromptiml.core.limits import Count, Seed, Share, ShareBelowOne, within_limits
 from boxpromptiml.core.records import ImageRecord, InputError, Split
-from boxpromptiml.datasets.boxes_from_masks import Drawing
 from boxpromptiml.datasets.examine import ExaminedSet, Mismatched, Treatment, common_folder, examine, workers_for
 from boxpromptiml.datasets.layout import Expected, Found, ListedImage
 from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in

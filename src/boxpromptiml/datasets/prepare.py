@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from boxpromptiml.core.boxes import BoxMode
+from boxpromptiml.core.boxes_from_mask import BoxMode, Drawing
 from boxpromptiml.core.limits import Count, Seed, Share, ShareBelowOne, within_limits
 from boxpromptiml.core.records import InputError, Split
-from boxpromptiml.datasets.boxes_from_masks import Drawing
 from boxpromptiml.datasets.examine import Mismatched, Treatment, common_folder, examine, workers_for
 from boxpromptiml.datasets.layout import Expected, Found, MaskForm
 from boxpromptiml.datasets.layouts import LAYOUTS, LayoutName, find_in, folders

@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from boxpromptiml.core.boxes import Boxes, BoxMode
+from boxpromptiml.core.boxes import Boxes
+from boxpromptiml.core.boxes_from_mask import BoxMode, Drawing
 from boxpromptiml.core.limits import Count, Seed, Share, ShareBelowOne, within_limits
 from boxpromptiml.core.records import ImageRecord, InputError
-from boxpromptiml.datasets.boxes_from_masks import Drawing
 from boxpromptiml.datasets.examine import common_folder, workers_for
 from boxpromptiml.images import ImageError, read_record
 from boxpromptiml.manifests.manifest import manifest_bytes, read_manifest

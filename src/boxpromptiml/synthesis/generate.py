@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 
 from boxpromptiml import images
-from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.boxes_from_mask import boxes_from_mask
 from boxpromptiml.core.limits import Count, ForgerySide, Seed, Share, Whole, within_limits
 from boxpromptiml.core.records import ImageRecord, InputError, Split
 from boxpromptiml.manifests.manifest import write_manifest

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from boxpromptiml.core.boxes import as_boxes, boxes_from_mask
+from boxpromptiml.core.boxes import as_boxes
+from boxpromptiml.core.boxes_from_mask import boxes_from_mask
 from boxpromptiml.core.records import InputError, Sample, Split
 from boxpromptiml.synthesis.forger import Forger
 from boxpromptiml.synthesis.plan import PLAN_FILE, SPLITS, read_plan

@@ -2,15 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from scipy import ndimage
 
 from boxpromptiml.core import boxes
 from boxpromptiml.core.records import InputError
 
 WIDTH, HEIGHT = 40, 30
 SEEDS = st.integers(0, 2**32 - 1)
-MASKS = arrays(bool, (HEIGHT, WIDTH), elements=st.booleans(), fill=st.just(False))
 
 
 @st.composite
@@ -115,34 +112,6 @@ def test_merged_boxes_cover_the_same_pixels_without_overlap_in_any_order(xyxy, s
 
 def test_boxes_that_only_touch_stay_apart():
     assert len(boxes.merge_overlapping(boxes.as_boxes([(0, 0, 5, 5), (5, 0, 9, 5)]))) == 2
-
-
-@given(MASKS, SEEDS)
-def test_every_manipulated_pixel_lies_in_a_box_and_every_box_holds_one(mask, seed):
-    found = boxes.boxes_from_mask(mask, np.random.default_rng(seed), min_area=0)
-    assert not (mask & ~boxes.rasterize(found, WIDTH, HEIGHT)).any()
-    for box in found:
-        assert (boxes.rasterize(box[None], WIDTH, HEIGHT) & mask).any()
-
-
-@given(MASKS)
-def test_tight_boxes_equal_those_of_scipy(mask):
-    labels, _ = ndimage.label(mask, np.ones((3, 3)))
-    expected = [(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(labels)]
-    found = boxes.boxes_from_mask(mask, np.random.default_rng(0), looseness=0, min_area=0)
-    np.testing.assert_array_equal(found, boxes.merge_overlapping(boxes.as_boxes(expected)))
-
-
-def test_specks_get_a_box_only_when_there_is_no_larger_region():
-    speck = np.zeros((100, 100), bool)
-    speck[90, 90] = True
-    region = speck.copy()
-    region[10:30, 10:30] = True
-    rng = np.random.default_rng(0)
-    assert boxes.boxes_from_mask(region, rng, 0, min_area=0.01).tolist() == [[10, 10, 30, 30]]
-    assert boxes.boxes_from_mask(speck, rng, 0, min_area=0.01).tolist() == [[90, 90, 91, 91]]
-    assert boxes.boxes_from_mask(region, rng, 0, min_area=0, mode="image").tolist() == [[10, 10, 91, 91]]
-    assert boxes.boxes_from_mask(np.zeros((5, 5), bool), rng).shape == (0, 4)
 
 
 def test_the_box_around_a_polygon():

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boxpromptiml.cli import main
+from boxpromptiml.core.boxes_from_mask import Drawing
 from boxpromptiml.core.limits import Count, NotNegative, Share, Side, Threshold, Workers, check_fields, within_limits
 from boxpromptiml.core.records import InputError
-from boxpromptiml.datasets.boxes_from_masks import Drawing
 from boxpromptiml.scoring.protocol import Scoring
 
 

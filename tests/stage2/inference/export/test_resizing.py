@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from boxpromptiml import images
 from boxpromptiml.synthesis.photos import packaged_photos
-from stage2_distill.inference.exported_resize import resize_probability, shrink_photo
+from stage2_distill.inference.export.resizing import resize_probability, shrink_photo
 
 SIDES = st.sampled_from([17, 32, 64])
 LENGTHS = st.one_of(st.integers(1, 200), st.sampled_from([16, 24, 48, 96, 128, 256, 320]))  # where sums end in .5

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from boxpromptiml import Localizer
-from stage2_distill.inference.exported_program import (
+from stage2_distill.inference.export.student_program import (
     PhotoToProbability,
     compare,
     exported,

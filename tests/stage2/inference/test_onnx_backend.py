@@ -11,8 +11,8 @@ pytest.importorskip("onnxscript")
 from boxpromptiml import Localizer
 from boxpromptiml.cli import main
 from boxpromptiml.core.records import InputError
-from stage2_distill.inference import onnx_network
-from stage2_distill.inference.onnx_network import OnnxNetwork
+from stage2_distill.inference import onnx_backend
+from stage2_distill.inference.onnx_backend import OnnxNetwork
 from stage2_distill.model.student import Student
 
 
@@ -34,7 +34,7 @@ def cache(tmp_path_factory):
     """Cache of converted students, shared by the tests."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnx_network.pooch, "os_cache", lambda name: folder / name)
+        patch.setattr(onnx_backend.pooch, "os_cache", lambda name: folder / name)
         yield folder
 
 
@@ -55,7 +55,7 @@ def test_both_backends_give_the_same(model, photos, flips):
 def test_a_student_is_converted_once(model, photos, monkeypatch, capsys):
     first = Localizer.load(model, backend="onnx").predict(photos[0])
     capsys.readouterr()
-    monkeypatch.setattr(onnx_network, "_converted", lambda network, side: pytest.fail("converted again"))
+    monkeypatch.setattr(onnx_backend, "_converted", lambda network, side: pytest.fail("converted again"))
     again = Localizer.load(model, backend="onnx").predict(photos[0])
     assert np.array_equal(first.probability, again.probability)
     assert not capsys.readouterr().out
@@ -66,7 +66,7 @@ def converted(model, cache, monkeypatch):
     """Replace conversion by a copy of an earlier result, to save time."""
     Localizer.load(model, backend="onnx")
     (path,) = cache.rglob("*.onnx")
-    monkeypatch.setattr(onnx_network, "_converted", lambda network, side: path.read_bytes())
+    monkeypatch.setattr(onnx_backend, "_converted", lambda network, side: path.read_bytes())
 
 
 def test_an_unwritable_cache_is_skipped(model, converted, photos, tmp_path, capsys):

@@ -43,28 +43,28 @@ def export(out: Path, checkpoint: str = released.NAME, int8: Path | None = None,
         raise InputError(f"{out}: unknown suffix; use .onnx (also with int8), or .pt2 for torch.export")
     import torch  # a slow import that --help does not need
 
-    from stage2_distill.inference import exported_program
+    from stage2_distill.inference.export import student_program
     from stage2_distill.inference.localizer import load_named
 
     samples, set_aside = _samples(int8) if int8 else ([], [])
     localizer = load_named(checkpoint)
-    network = exported_program.PhotoToProbability(localizer).eval()
+    network = student_program.PhotoToProbability(localizer).eval()
     if out.suffix == ".onnx":
         require_onnx()
-    program = exported_program.exported(network)
+    program = student_program.exported(network)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder, out.name)
         if out.suffix == ".pt2":
             torch.export.save(program, written)
             run_exported = torch.export.load(written).module()
         else:
-            exported_program.write_onnx(program, localizer, written)
+            student_program.write_onnx(program, localizer, written)
             if int8:
-                exported_program.quantize(written, samples)
-            run_exported = exported_program.onnx_session(written)
+                student_program.quantize(written, samples)
+            run_exported = student_program.onnx_session(written)
         content = written.read_bytes()
-    agreement = exported_program.compare(
-        localizer, run_exported, chain(exported_program.comparison_photos(localizer.student.image_size), samples[:4])
+    agreement = student_program.compare(
+        localizer, run_exported, chain(student_program.comparison_photos(localizer.student.image_size), samples[:4])
     )
     if not int8 and not agreement.difference <= TOLERANCE:
         raise InputError(

@@ -11,7 +11,7 @@ from PIL import Image
 from boxpromptiml import Localizer
 from boxpromptiml.cli import main
 from boxpromptiml.synthesis.photos import packaged_photos
-from stage2_distill.inference import exported_program
+from stage2_distill.inference.export import student_program
 from stage2_distill.model.student import Student
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -47,7 +47,7 @@ def test_batches_of_any_length_and_size_give_the_same_as_pytorch(model, onnx_fil
     photo = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     probability, score = session(onnx_file).run(None, {"photo": photo})
     with torch.no_grad():
-        expected = exported_program.PhotoToProbability(Localizer.load(model))(torch.from_numpy(photo))
+        expected = student_program.PhotoToProbability(Localizer.load(model))(torch.from_numpy(photo))
     np.testing.assert_allclose(probability, expected[0], atol=1e-5)
     np.testing.assert_allclose(score, expected[1], atol=1e-5)
 
@@ -69,7 +69,7 @@ def sensitive(tmp_path_factory):
 def exported_student(request, sensitive, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / f"student{request.param}"
     assert main(["export", "--checkpoint", str(sensitive), "--out", str(path)]) == 0
-    return exported_program.onnx_session(path) if request.param == ".onnx" else torch.export.load(path).module()
+    return student_program.onnx_session(path) if request.param == ".onnx" else torch.export.load(path).module()
 
 
 @pytest.mark.parametrize("index", range(3))
@@ -127,7 +127,7 @@ def test_the_torch_export_program_gives_the_same(model, tmp_path):
     photo = torch.randint(0, 256, (3, 77, 120, 3), dtype=torch.uint8)
     program = torch.export.load(tmp_path / "student.pt2").module()
     with torch.no_grad():
-        expected = exported_program.PhotoToProbability(Localizer.load(model))(photo)
+        expected = student_program.PhotoToProbability(Localizer.load(model))(photo)
     torch.testing.assert_close(program(photo)[0], expected[0])
 
 
@@ -139,12 +139,12 @@ def test_other_suffixes_are_refused(model, tmp_path, capsys, out, more):
 
 @pytest.mark.parametrize("difference", [0.02, float("nan")])
 def test_an_export_with_different_results_is_deleted(model, tmp_path, capsys, monkeypatch, difference):
-    class Other(exported_program.PhotoToProbability):
+    class Other(student_program.PhotoToProbability):
         def forward(self, photo):
             probability, score = super().forward(photo)
             return probability + difference, score
 
-    monkeypatch.setattr(exported_program, "PhotoToProbability", Other)
+    monkeypatch.setattr(student_program, "PhotoToProbability", Other)
     assert main(["export", "--checkpoint", str(model), "--out", str(tmp_path / "student.pt2")]) == 2
     assert f"differ from predict's by {difference:g}" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
