@@ -1,6 +1,7 @@
 """Training speed of a recipe compared with a plain Lightning loop over image files, by setting and by part of a step.
 
-``RECIPE=full`` uses another configuration than the released one, ``BENCH=short`` measures only the two ways compared.
+``RECIPE=full`` uses the full configuration instead of the released one, ``BENCH=short`` measures only the
+two ways compared.
 """
 
 from __future__ import annotations

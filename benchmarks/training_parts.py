@@ -1,6 +1,6 @@
 """Time of each part of a training step, its share of a matrix product's rate, and time by kind of operation.
 
-``RECIPE=full`` uses another configuration than the released one.
+``RECIPE=full`` uses the full configuration instead of the released one.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Step:
         self.target = (torch.rand(BATCH, 1, SIZE, SIZE, device=DEVICE) > 0.8).float()
         self.grid = (-(-SIZE // self.student.fusion_stride),) * 2
         with torch.no_grad(), self.precision():
-            self.normalised = _normalised(self.student, self.image)
-            self.features = list(self.student.backbone(self.normalised)[-4:])
+            self.normalized = _normalized(self.student, self.image)
+            self.features = list(self.student.backbone(self.normalized)[-4:])
             if self.student.forensic is not None:
                 self.features.append(self.student.forensic(self.image))
             if self.student.similarity is not None:
@@ -63,7 +63,7 @@ class Step:
 
     def parts(self) -> dict[str, Callable[[], Any]]:
         """Name → forward pass."""
-        forward: dict[str, Callable[[], Any]] = {"backbone": lambda: self.student.backbone(self.normalised)[-4:]}
+        forward: dict[str, Callable[[], Any]] = {"backbone": lambda: self.student.backbone(self.normalized)[-4:]}
         network = self.student
         forensic, similarity = network.forensic, network.similarity
         comparison, prior = network.comparison, network.shape_prior
@@ -153,7 +153,7 @@ def main() -> None:
     )
 
 
-def _normalised(network: Student, image: Tensor) -> Tensor:
+def _normalized(network: Student, image: Tensor) -> Tensor:
     return ((image - network.mean) / network.std).contiguous(memory_format=network.memory_format)
 
 

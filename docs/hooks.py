@@ -1,4 +1,4 @@
-"""What the site shows that no page in this folder holds: files from elsewhere in the project, and generated lists.
+"""Additions to the site from outside this folder: files from elsewhere in the project, and generated lists.
 
 MkDocs calls the functions named ``on_…``. Links are written as they work in the project's own folders; here they are
 turned to the site's pages.

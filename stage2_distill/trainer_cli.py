@@ -21,7 +21,7 @@ from boxpromptiml.runtime.flags import FlagParser
 from boxpromptiml.runtime.limits_in_help import LimitsInHelp
 from boxpromptiml.runtime.locks import exclusive_lock
 from boxpromptiml.runtime.provenance import file_sha256
-from boxpromptiml.runtime.run_folder import found, replace, run_folder
+from boxpromptiml.runtime.run_folder import refuse_another_training, run_folder
 from stage2_distill.callbacks.run_record import RunRecord
 from stage2_distill.data.datamodule import PseudoMaskData
 from stage2_distill.evaluation.agreement import WriteAgreement
@@ -154,13 +154,7 @@ class TrainerCLI(LightningCLI):
         places = checkpoints.folders(self.trainer)
         if resumed is not None and resumed.parent.resolve() in [place.resolve() for place in places]:
             return
-        there = found(folder, ["fit.json"]) + [path for place in places for path in found(place, ["*.ckpt"])]
-        if there:
-            reason = (
-                f"{folder}: contains a run ({there[-1].name}); continue it with --ckpt_path last, replace it "
-                "with --overwrite, or choose another --trainer.default_root_dir"
-            )
-            replace(reason, there, self.overwrite)
+        refuse_another_training(folder, places, self.overwrite)
 
 
 def run(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""How coarse a box may be: one forgery, three boxes, what GrabCut makes of each, and the IoU of either with the truth.
+"""How coarse a box may be: two forgeries, three boxes for each, GrabCut's masks, and the IoU with the truth.
 
 Command: python docs/figures/boxes.py
 """

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from boxpromptiml.images import Mask, Photo, visualization
 from boxpromptiml.synthesis.forger import Forger
 from boxpromptiml.synthesis.recipe import Kind, Recipe, Traces
-from stage2_distill.data.image_tensor import image_tensor
+from stage2_distill.data.student_input import student_input
 from stage2_distill.model.student import Student
 
 SHOWN: tuple[tuple[str, Kind, int], ...] = (
@@ -56,7 +56,7 @@ def main(checkpoint: Path = Path("runs/demo/fit/checkpoints/best.ckpt")) -> None
         axis.set_title(title, fontsize=10, color=forgeries.INK)
     for row, (scene, kind, seed) in zip(axes, SHOWN, strict=True):
         photo, mask = forged(scene, kind, seed, student.image_size)
-        answer = student(image_tensor(photo)[None])
+        answer = student(student_input(photo, student.image_size)[None])
         maps = [*answer.gates[0], answer.gate_prior[0, 0], answer.memory_prior[0, 0]]
         forgeries.show(row[0], visualization.outlined(photo, mask))
         for axis, values in zip(row[1:7], maps, strict=True):

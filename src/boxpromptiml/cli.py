@@ -188,14 +188,17 @@ def _overview() -> str:
         "calibrate",
         "predict",
         "export",
+        "complexity",
         "ablation",
+        "compare",
         "app",
         "serve",
         "report",
         "workspace",
+        "configs",
     ]
     help_of = {name: text for name, (_, text) in TOOLS.items()} | TRAINER
-    lines += [f"  {name:<12} {help_of[name]}" for name in [*order, *sorted(set(help_of) - set(order))]]
+    lines += [f"  {name:<12} {help_of[name]}" for name in order]
     lines += [
         "",
         "`boxpromptiml COMMAND --help` explains its options; `--print_config` prints them as a config.",

@@ -15,7 +15,7 @@ from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.manifests.manifest import Manifest, ManifestError
 from boxpromptiml.runtime.processes import loader_processes
 from stage2_distill.data.degradations import Degradation
-from stage2_distill.data.image_tensor import image_tensor
+from stage2_distill.data.student_input import student_input
 
 
 class ScoredItem(TypedDict):
@@ -69,7 +69,7 @@ class ScoredDataset(Dataset[ScoredItem]):
         except images.ImageError as error:
             blank = torch.zeros(3, self.size, self.size)
             return ScoredItem(image=blank, truth=None, index=index, problem=_about(self.records[index], error))
-        image = image_tensor(images.resize_photo(photo, self.size, self.size))
+        image = student_input(photo, self.size)
         return ScoredItem(image=image, truth=torch.from_numpy(truth), index=index, problem="")
 
 

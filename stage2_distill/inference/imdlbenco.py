@@ -62,7 +62,7 @@ class BoxPromptIML(nn.Module):
         """Localize manipulations in a batch of an IMDLBenCo data set.
 
         Args:
-            image: (B, 3, H, W) normalised by `MEAN` and `STD`.
+            image: (B, 3, H, W) normalized by `MEAN` and `STD`.
             mask: (B, 1, H, W), 1 where manipulated.
             shape: (B, 2) height and width of the photo in the upper left corner of the image.
             label: (B,), 1 for manipulated images; unused.

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from boxpromptiml.core.atomic_files import move_into_place
 from boxpromptiml.core.limits import Threshold, within_limits
-from boxpromptiml.images import Mask, Photo, Probability, resize_photo, resize_probability
+from boxpromptiml.images import Mask, Photo, Probability, resize_probability
 from boxpromptiml.images.connected_regions import Region, find_regions
-from stage2_distill.data.image_tensor import image_tensor
+from stage2_distill.data.student_input import student_input
 from stage2_distill.inference import released
-from stage2_distill.inference.photo_input import GivenPhoto, pixels_of
+from stage2_distill.inference.given_photo import GivenPhoto, pixels_of
 from stage2_distill.inference.tiling import localize_tiled
 from stage2_distill.model.student import Student, WeightsError, count_parameters
 
@@ -196,7 +196,7 @@ class Localizer(
             flips: average the predictions for each photo and its horizontal and vertical mirror images.
         """
         side = self.student.image_size
-        images = torch.stack([image_tensor(resize_photo(photo, side, side)) for photo in photos])
+        images = torch.stack([student_input(photo, side) for photo in photos])
         images = images.to(self.student.mean.device)
         network = self.onnx or self
         answers = [network(images)]

@@ -19,7 +19,7 @@ WIDTH = 16
 HIDDEN = 16
 """Hidden width of the network that scales and shifts a map as a whole."""
 LEVELS = (-5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-"""Thresholds, as logits, at which a map is summarised."""
+"""Thresholds, as logits, at which a map is summarized."""
 LEAST_AREA = 1e-3
 """Added to areas before taking their logarithm."""
 SCALE = 4.0

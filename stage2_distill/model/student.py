@@ -147,8 +147,8 @@ class Student(nn.Module):
     def forward(self, image: Tensor) -> Localization:
         """Localize manipulations in images (B, 3, H, W), RGB in [0, 1]."""
         height, width = image.shape[-2:]
-        normalised = ((image - self.mean) / self.std).contiguous(memory_format=self.memory_format)
-        features = self.backbone(normalised)[-4:]
+        normalized = ((image - self.mean) / self.std).contiguous(memory_format=self.memory_format)
+        features = self.backbone(normalized)[-4:]
         if self.forensic is not None:
             features = [*features, self.forensic(image)]
         if self.similarity is not None:

@@ -216,7 +216,7 @@ def _sent(port: int, path: Path) -> None:
     """Send the bytes of a file as a raw request.
 
     Raises:
-        InputError: The request was refused or not recognised.
+        InputError: The request was refused or not recognized.
         AssertionError: The service failed.
     """
     with socket.create_connection(("127.0.0.1", port), timeout=0.3) as connection:

@@ -1,7 +1,6 @@
 """Random splits that keep all images of an original photo together.
 
-The paper's lists are not published: the selection of training and test images is ours, only their numbers are the
-paper's.
+The paper's lists are not published. We select training and test images ourselves, in the paper's numbers.
 """
 
 from __future__ import annotations

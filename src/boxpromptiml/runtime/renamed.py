@@ -79,7 +79,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "stage2_distill.evaluation.scores": "stage2_distill.evaluation.score_report",
         "stage2_distill.export": "stage2_distill.inference.export.command",
         "stage2_distill.fusion": "stage2_distill.model.fusion",
-        "stage2_distill.given_photo": "stage2_distill.inference.photo_input",
+        "stage2_distill.given_photo": "stage2_distill.inference.given_photo",
         "stage2_distill.inspection": "stage2_distill.callbacks.gate_statistics",
         "stage2_distill.journal": "stage2_distill.inference.prediction_log",
         "stage2_distill.lineage": "stage2_distill.callbacks.wandb_artifacts",

@@ -1,8 +1,8 @@
 """A folder for the results of one run, protected from concurrent runs and accidental replacement.
 
 All commands follow one rule. A run with the same settings continues or rewrites the results in the folder. A run with
-different settings is rejected unless ``--overwrite`` is given. `provenance.write_results` applies the same rule to
-single files.
+different settings is rejected unless ``--overwrite`` is given. ``fit`` continues a run only from its checkpoint, so it
+rejects every other one. `provenance.write_results` applies the rule to single files.
 """
 
 from __future__ import annotations
@@ -43,6 +43,21 @@ def run_folder(
             replace(f"{folder}: contains results {different}; {REPLACE}", there, overwrite)
         write_json(folder / record, settings)
         yield
+
+
+def refuse_another_training(folder: Path, checkpoint_folders: Sequence[Path], overwrite: bool) -> None:
+    """Make sure that the folder of a new training run holds no other run, neither its record nor its checkpoints.
+
+    Raises:
+        OtherResultsError: it does, and ``overwrite`` is False.
+    """
+    there = found(folder, ["fit.json"]) + [path for place in checkpoint_folders for path in found(place, ["*.ckpt"])]
+    if there:
+        reason = (
+            f"{folder}: contains a run ({there[-1].name}); continue it with --ckpt_path last, replace it with "
+            "--overwrite, or choose another --trainer.default_root_dir"
+        )
+        replace(reason, there, overwrite)
 
 
 def relative_to(path: Path, folder: Path) -> str:

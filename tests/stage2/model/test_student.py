@@ -1,4 +1,4 @@
-"""The student: budget, shapes, normalisation, and checkpoints that contain no code."""
+"""The student: budget, shapes, normalization, and checkpoints that contain no code."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Measurement of the time that photos are shown until they are decided, and the outcomes."""
+"""How long each photo is shown before it is decided, and what was decided."""
 
 from __future__ import annotations
 

@@ -71,11 +71,11 @@ def localize_photo(
         tiled: also process it at its own resolution, in overlapping tiles, which then give the probability.
         facts: of its file.
     """
-    from stage2_distill.data.image_tensor import image_tensor
+    from stage2_distill.data.student_input import student_input
     from stage2_distill.inference.tiling import localize_tiled
 
     side = localizer.student.image_size
-    image = image_tensor(resize_photo(photo, side, side))[None].to(localizer.student.mean.device)
+    image = student_input(photo, side)[None].to(localizer.student.mean.device)
     with torch.inference_mode():
         localization = localizer.student(image)
     maps = (torch.sigmoid(localization.logits), localization.gate_prior, localization.memory_prior)
@@ -134,7 +134,7 @@ def result_markup(view: LocalizedPhoto, threshold: float) -> str:
 
 
 def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) -> LocalizedPhoto:
-    """Run the student on an uploaded photo, as `look` does, and always delete the file.
+    """Run the student on an uploaded photo, as `localize_photo` does, and always delete the file.
 
     Raises:
         ImageError: the photo cannot be read; the message uses its original name.

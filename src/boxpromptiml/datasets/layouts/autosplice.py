@@ -7,8 +7,8 @@
 Source: request form at https://github.com/shanface33/AutoSplice_Dataset. Jia et al., CVPR workshops 2023.
 Terms: for non-commercial academic research.
 
-The root is the data set's folder, of which the JPEG quality 75 is used, the quality of the authentic photos; or the
-folder of one quality, such as Forged_JPEG90. Known bad files: about 16 very large images, which others leave out.
+The root is either the whole data set, of which only quality 75 (that of the authentic photos) is used, or the folder of
+one quality, such as Forged_JPEG90. Known bad files: about 16 very large images, which others leave out.
 """
 
 from __future__ import annotations

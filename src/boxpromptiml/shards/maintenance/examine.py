@@ -1,4 +1,4 @@
-"""Verification of one shard: every byte is read with two readers and all checksums."""
+"""Verification of one shard: every byte is read by two readers, and all checksums are verified."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from boxpromptiml.images import ImageError, read_photo
-from stage2_distill.inference.photo_input import pixels_of
+from stage2_distill.inference.given_photo import pixels_of
 
 
 @pytest.fixture
