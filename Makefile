@@ -139,10 +139,10 @@ bench: $(STAMP) ## compare our code with the obvious alternative; tables in benc
 # ------------------------------------------------------------------------------------------------------- the checks
 
 test: $(STAMP) ## run the tests, without network; ARGS='-k boxes' passes arguments to pytest
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-oldest: $(OLDEST)/.installed ## run the tests with the oldest Python and packages that pyproject.toml allows; ARGS as for test
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 $(OLDEST)/.installed: pyproject.toml | $(STAMP)
 	@rm -f $@

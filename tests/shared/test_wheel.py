@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from boxpromptiml.synthesis.photos import packaged_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
-STUDENT = "--model.student.init_args.pretrained false --data.workers 0 --data.batch_size 2"
+STUDENT = """--model.student.init_args.backbone mobilenetv3_small_050 --model.student.init_args.channels 16
+    --model.student.init_args.pretrained false
+    --data.image_size 64 --data.batch_size 2 --data.workers 0"""  # test_trainer_cli.py trains those of the configs
 STEP = "--trainer.accelerator cpu --trainer.devices 1 --trainer.max_epochs 1 --trainer.limit_train_batches 1"
 QUIET = "--trainer.limit_val_batches 1 --trainer.enable_progress_bar false"
 DATA = "--data.caches [runs/demo/pseudomasks] --data.streams null --data.source_weights null --data.val_sets null"
@@ -68,7 +71,8 @@ def installed(tmp_path_factory):
     subprocess.run(pip, check=True)
     borrowed = [path for path in sys.path if path and ROOT not in [Path(path), *Path(path).parents][:2]]
     (site / "borrowed.pth").write_text("\n".join(borrowed))  # a .pth file does not activate editable installs in there
-    return folder / "environment/bin/python", site / "bin/boxpromptiml", wheel
+    yield folder / "environment/bin/python", site / "bin/boxpromptiml", wheel
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +83,8 @@ def variables(tmp_path_factory):
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     here = dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
     home = str(tmp_path_factory.mktemp("home"))
-    return kept | nowhere | here | {"HOME": home, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    yield kept | nowhere | here | {"HOME": home, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    shutil.rmtree(home)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +98,8 @@ def folder_after_commands(installed, variables, tmp_path_factory):
     )
     assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
     assert Path(answer.stdout.splitlines()[-1]).is_relative_to(installed[0].parents[1])
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 def test_every_configuration_is_in_the_wheel(installed):

@@ -19,6 +19,12 @@ IMAGE = {"id": 1, "file_name": "a.jpg", "width": 100, "height": 80}
 BOX = {"id": 1, "image_id": 1, "bbox": [10, 20, 30, 40], "category_id": 1}
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder for all examples of a property."""
+    return tmp_path_factory.mktemp("manifest")
+
+
 def saved(folder, images=(IMAGE,), annotations=(BOX,), **more):
     path = folder / "manifest.json"
     path.write_text(json.dumps({"images": list(images), "annotations": list(annotations), **more}))
@@ -46,10 +52,9 @@ def test_a_written_manifest_is_read_back(tmp_path):
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 39)] * 2, *[st.integers(40, 80)] * 2), min_size=1, max_size=5))
-def test_boxes_survive_the_round_trip_through_coco(tmp_path_factory, rows):
-    path = tmp_path_factory.mktemp("manifest") / "manifest.json"
-    write_manifest(path, [record(path.parent / "a.png", rows=rows)])
-    np.testing.assert_array_equal(read_manifest(path).records[0].boxes_xyxy, rows)
+def test_boxes_survive_the_round_trip_through_coco(folder, rows):
+    write_manifest(folder / "manifest.json", [record(folder / "a.png", rows=rows)])
+    np.testing.assert_array_equal(read_manifest(folder / "manifest.json").records[0].boxes_xyxy, rows)
 
 
 def test_pycocotools_reads_a_written_manifest(tmp_path):
@@ -182,19 +187,19 @@ def test_names_that_leave_the_folder_are_set_aside(tmp_path, name, field):
 
 
 @given(st.text(r"./\\:ab" + "\0", max_size=8))
-def test_name_checks_agree_with_pathlib(tmp_path_factory, name):
+def test_name_checks_agree_with_pathlib(folder, name):
     plain = PurePosixPath(name.replace("\\", "/"))
     leaves = not plain.parts or plain.is_absolute() or ".." in plain.parts or "\0" in name
     leaves |= bool(splitdrive(name)[0]) or "://" in name
-    manifest = read_manifest(saved(tmp_path_factory.mktemp("manifest"), [IMAGE | {"file_name": name}]))
+    manifest = read_manifest(saved(folder, [IMAGE | {"file_name": name}]))
     assert bool(manifest.set_aside) == leaves
 
 
 @given(st.lists(st.integers(0, 4), max_size=12))
-def test_boxes_are_grouped_by_image_in_file_order(tmp_path_factory, owners):
+def test_boxes_are_grouped_by_image_in_file_order(folder, owners):
     images = [IMAGE | {"id": 50 - i, "file_name": f"{i}.jpg", "authentic": i not in owners} for i in range(5)]
     boxes = [{"id": n, "image_id": 50 - i, "bbox": [n, i, 10, 10]} for n, i in enumerate(owners)]
-    manifest = read_manifest(saved(tmp_path_factory.mktemp("manifest"), images, boxes))
+    manifest = read_manifest(saved(folder, images, boxes))
     assert manifest.set_aside == []
     for i, found in enumerate(manifest.records):
         assert found.boxes_xyxy.tolist() == [[n, i, n + 10, i + 10] for n, owner in enumerate(owners) if owner == i]

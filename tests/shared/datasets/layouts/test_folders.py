@@ -1,3 +1,6 @@
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,11 +37,12 @@ def test_three_folders_form_a_set(tree, prepared):
 
 
 @given(st.sets(st.integers(0, 30), min_size=1), st.sets(st.integers(0, 30), min_size=1))
-def test_a_missing_file_shifts_no_other_pair(tmp_path_factory, image_numbers, mask_numbers):
-    root = tmp_path_factory.mktemp("set")
-    images = touched(root / "images", *(f"{i}.jpg" for i in image_numbers))
-    masks = touched(root / "masks", *(f"{i}.png" for i in mask_numbers))
-    found = listing(images, masks, None, root)
+def test_a_missing_file_shifts_no_other_pair(image_numbers, mask_numbers):
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        images = touched(root / "images", *(f"{i}.jpg" for i in image_numbers))
+        masks = touched(root / "masks", *(f"{i}.png" for i in mask_numbers))
+        found = listing(images, masks, None, root)
     assert pairs(found, images, masks) == {f"{i}.jpg": f"{i}.png" if i in mask_numbers else None for i in image_numbers}
     assert {stray.path.stem for stray in found.strays} == {str(i) for i in mask_numbers - image_numbers}
 
