@@ -18,9 +18,7 @@ from boxpromptiml.synthesis.photos import packaged_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
-STUDENT = """--model.student.init_args.backbone mobilenetv3_small_050 --model.student.init_args.channels 16
-    --model.student.init_args.pretrained false
-    --data.image_size 64 --data.batch_size 2 --data.workers 0"""  # test_trainer_cli.py trains those of the configs
+STUDENT = "--model.student.init_args.pretrained false --data.workers 0 --data.batch_size 2"
 STEP = "--trainer.accelerator cpu --trainer.devices 1 --trainer.max_epochs 1 --trainer.limit_train_batches 1"
 QUIET = "--trainer.limit_val_batches 1 --trainer.enable_progress_bar false"
 DATA = "--data.caches [runs/demo/pseudomasks] --data.streams null --data.source_weights null --data.val_sets null"
