@@ -39,6 +39,10 @@ warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
 warnings.filterwarnings("ignore", message=".*WeightAveraging callback, but loading a checkpoint outside the 'fit'")
 
 
+WANDB_FOLDERS = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache", "WANDB_CONFIG_DIR": "config"}
+"""Environment variables for W&B's folders → subfolders of a run's folder ``wandb``."""
+
+
 class SaveAndLogConfig(SaveConfigCallback):
     """Write the resolved configuration to the run's folder and to each logger, for grouping in W&B."""
 
@@ -161,13 +165,14 @@ def run(arguments: list[str]) -> int:
     """Parse and run ``fit``, ``validate`` or ``test``.
 
     The W&B session is ended, so that the next command in the same process starts a new run configured by the
-    environment.
+    environment, with its files in a folder of its own.
 
     Returns:
         0, or 3 if inputs were skipped; nonzero only in the first process, which Lightning kills if others return
         nonzero.
     """
     exit_code = 1
+    set_by_user = os.environ.keys() & WANDB_FOLDERS.keys()
     try:
         command = TrainerCLI(
             Distillation,
@@ -184,6 +189,8 @@ def run(arguments: list[str]) -> int:
     finally:
         wandb.finish(exit_code)
         wandb.teardown()
+        for variable in WANDB_FOLDERS.keys() - set_by_user:
+            os.environ.pop(variable, None)
     return 3 if command.set_aside and command.trainer.is_global_zero else 0
 
 
@@ -192,11 +199,9 @@ def keep_wandb_in(folder: Path) -> None:
 
     Its defaults are in the home folder, which may be read-only for a job on a cluster.
     """
-    ours = {"WANDB_DATA_DIR": "data", "WANDB_CACHE_DIR": "cache"}
-    if not (Path.home() / ".config/wandb").exists():
-        ours["WANDB_CONFIG_DIR"] = "config"
-    for variable, name in ours.items():
-        os.environ.setdefault(variable, str((folder / "wandb" / name).resolve()))
+    for variable, name in WANDB_FOLDERS.items():
+        if variable != "WANDB_CONFIG_DIR" or not (Path.home() / ".config/wandb").exists():
+            os.environ.setdefault(variable, str((folder / "wandb" / name).resolve()))
 
 
 def _set_aside(trainer: L.Trainer) -> int:

@@ -46,6 +46,7 @@ def printed_config(words, variables):
 @pytest.mark.parametrize("config", TRAINING, ids=lambda path: path.stem)
 def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("WANDB_CACHE_DIR", raising=False)
     on_small_data = [
         *("--trainer.default_root_dir", tmp_path, "--trainer.accelerator", "cpu", "--trainer.devices", 1),
         *("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1, "--trainer.limit_val_batches", 1),
@@ -57,6 +58,7 @@ def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_pat
         on_small_data += ["--model.student.init_args.weights", "null"]
         on_small_data += ["--data.streams", "null", "--data.source_weights", "null", "--data.val_sets", "null"]
     assert main([*map(str, ["fit", "--config", config, *on_small_data])]) == 0
+    assert "WANDB_CACHE_DIR" not in os.environ  # or the files of a next run would be in the folder of this one
     record = json.loads((tmp_path / "fit/fit.json").read_text())
     assert Path(record["checkpoint"]).is_relative_to(tmp_path)
     stated = yaml.safe_load((tmp_path / "fit/version_0/config.yaml").read_text())["data"]["image_size"]
