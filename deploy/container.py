@@ -157,6 +157,7 @@ def shut_in(image: Image, command: list[str]) -> list[str]:
     mounts = [
         f"mount --bind {root} {root}",
         f"mount -t proc proc {root}/proc",
+        f"echo 127.0.0.1 localhost >{root}/etc/hosts",  # as Docker writes it
         f"mount -t tmpfs tmpfs {root}/dev",
         f"mkdir -m 1777 {root}/dev/shm",
         *(f"touch {root}/dev/{name} && mount --bind /dev/{name} {root}/dev/{name}" for name in DEVICES),

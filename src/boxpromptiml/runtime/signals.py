@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,12 @@ def exits_on_sigterm() -> Iterator[None]:
 
     Without a handler Python ends without clean-up, and as the first process of a container not at all.
     """
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+    def stop(*_: object) -> None:
+        gc.freeze()  # at its end Python would go through a million objects of the imported packages
+        sys.exit(0)
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:

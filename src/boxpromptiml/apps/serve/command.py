@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import socket
 import sys
@@ -49,7 +48,6 @@ def serve(
     localizer = load_named(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
     ours = host in LOOPBACK
     app = service(localizer, limits, LOOPBACK if ours else None)
-    gc.freeze()  # a million objects of packages, which garbage collection, and the end of Python, would go through
     with _listening(host, port) as listener:
         if not ours:
             print(
