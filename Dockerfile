@@ -7,6 +7,8 @@
 #
 #   docker run ... -v "$PWD/mine/model:/model:ro" boxpromptiml --checkpoint /model
 #
+# With --cpus 2 add -e OMP_NUM_THREADS=2: torch counts the machine's cores.
+#
 # For a GPU: --build-arg TORCH_INDEX=https://pypi.org/simple, and docker run --gpus all.
 FROM python:3.12-slim
 

@@ -1,4 +1,4 @@
-"""The service under load: valid and invalid requests mixed; checks status codes and memory."""
+"""The service under load: status codes and memory for mixed requests, speed, and its end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -24,17 +22,15 @@ import numpy as np
 from PIL import Image
 from table import QUICK, write_table
 
-from boxpromptiml import Localizer
 from boxpromptiml.apps.serve.request_limits import RequestLimits
 from boxpromptiml.runtime.processes import command_words
-from stage2_distill.model.student import Student
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/fuzz"))
 from bad_inputs import KINDS, photo
 from service_client import Sender
 
-RUN = Path(os.environ.get("RUN", "runs/demo"))
-"""A run whose student is served; if it does not exist, an untrained student."""
+STUDENT = os.environ.get("STUDENT", "released")
+"""The checkpoint that is served."""
 STARTED_BY = shlex.split(os.environ.get("SERVICE", ""))
 """Another command that starts a service with the default limits, such as the one of deploy/container.py."""
 REQUESTS = 60 if QUICK else 2_400
@@ -43,6 +39,12 @@ LIMITS = RequestLimits() if STARTED_BY else RequestLimits(megabytes=4, megapixel
 GROWTH = AT_ONCE * LIMITS.megabytes + LIMITS.readers * LIMITS.megapixels * 25 + 100
 """Allowed growth of the service in MB: uploads, decoded photos, responses, and what the first requests load."""
 
+
+AT_ONCE_FOR_SPEED = (1, 4, AT_ONCE)
+SECONDS = 2 if QUICK else 15
+"""Duration of a measurement of speed."""
+MOST_SECONDS_TO_END = 8
+"""`docker stop` kills after 10."""
 
 Send = Callable[[Sender], int]
 
@@ -65,35 +67,64 @@ class Done:
     seconds: float
 
 
+@dataclass
+class Service:
+    """A service that is being measured."""
+
+    sender: Sender
+    process: subprocess.Popen[str]
+    anywhere: bool
+
+    @classmethod
+    def start(cls, command: list[str]) -> Service:
+        """Start it, and load what the first photos need."""
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        assert process.stdout is not None
+        address = next(line for line in process.stdout if line.startswith("http://")).split()[0]
+        started = cls(Sender(int(address.rsplit(":", 1)[1])), process, "0.0.0.0" in address)
+        for form in ("JPEG", "PNG", "WEBP"):
+            started.sender.photo(photo(form))
+        return started
+
+    def terminate(self) -> None:
+        """Send SIGTERM to all its processes; a wrapper such as `unshare --fork` does not pass signals on."""
+        os.killpg(self.process.pid, signal.SIGTERM)
+
+
 def main() -> None:
     """Send the requests, compare each status with the expected one, and exit with an error if any differs."""
-    checkpoint = RUN / "fit/checkpoints/best.ckpt"
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        _service(STARTED_BY or _command(checkpoint, Path(folder))) as (sender, process, anywhere),
-        ThreadPoolExecutor(AT_ONCE) as pool,
-    ):
-        for form in ("JPEG", "PNG", "WEBP"):
-            sender.photo(photo(form))
-        before = _megabytes(process, "VmHWM")
-        load = os.getloadavg()[0]
-        begun = time.perf_counter()
-        done = list(pool.map(lambda case: _timed(case, sender), _cases(Random(0), anywhere)))
-        seconds = time.perf_counter() - begun
-        grown = _megabytes(process, "VmHWM") - before
-        left = sender("GET", "/health").content["requests"]
-    settings = f"RUN=runs/{RUN.name}" if checkpoint.exists() else "an untrained student"
+    service = Service.start(STARTED_BY or _command())
+    settings = f"STUDENT={STUDENT}"
     if STARTED_BY:
         settings = "the Dockerfile's command with the released student, shut in as deploy/container.py says"
+    try:
+        kept = _mixed(service, settings)
+        _speed(service, settings)
+        ended = _stopped(service)
+    finally:
+        if service.process.poll() is None:
+            service.terminate()
+    if not (kept and ended):
+        sys.exit("the service did not keep what it promises; see above")
+
+
+def _mixed(service: Service, settings: str) -> bool:
+    """Send valid and invalid requests; return whether all got what they must, within the limits of memory."""
+    process, sender = service.process.pid, service.sender
+    before = _megabytes(process, "VmHWM")
+    load = os.getloadavg()[0]
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        done = list(pool.map(lambda case: _timed(case, sender), _cases(Random(0), service.anywhere)))
+    seconds = time.perf_counter() - begun
+    grown = _megabytes(process, "VmHWM") - before
+    left = sender("GET", "/health").content["requests"]
     rows = []
     wrong = sum(request.status != request.case.status for request in done)
     for kind in dict.fromkeys(request.case.kind for request in done):
         some = [request for request in done if request.case.kind == kind]
         right = sum(request.status == request.case.status for request in some)
-        statuses = Counter(request.status for request in some)
-        told = ", ".join(f"{status}: {count:,}" for status, count in sorted(statuses.items()))
-        times = np.percentile([request.seconds * 1000 for request in some], [50, 95, 99, 100])
-        rows.append([kind, len(some), right, told, *map(float, times)])
+        rows.append([kind, len(some), right, _told(some), *_milliseconds(some, 50, 95, 99, 100)])
     write_table(
         "serve",
         f"{len(done):,} requests to the service, {AT_ONCE} at a time",
@@ -105,10 +136,70 @@ def main() -> None:
         f"× 25 bytes, 100 for the rest) over {before:.0f} MB with its student loaded, and had {left} requests left in "
         f"it. Load average of the machine before and after: {load:.1f}, {os.getloadavg()[0]:.1f}. "
         f"Settings: {settings}.",
-        *(["container", "make container"] if STARTED_BY else []),
+        *_container(""),
     )
-    if wrong or grown > GROWTH or left:
-        sys.exit("the service did not keep what it promises; see the table")
+    return not (wrong or grown > GROWTH or left)
+
+
+def _speed(service: Service, settings: str) -> None:
+    """Send photos from several clients at once, each of which sends the next one as soon as it has an answer."""
+    rows = []
+    for clients in AT_ONCE_FOR_SPEED:
+        before, begun = _processor_seconds(service.process.pid), time.perf_counter()
+        with ThreadPoolExecutor(clients) as pool:
+            until = begun + SECONDS
+            by_client = pool.map(partial(_photos_until, service.sender), [until] * clients)
+            done = [each for some in by_client for each in some]
+        seconds = time.perf_counter() - begun
+        each = (_processor_seconds(service.process.pid) - before) * 1000 / len(done)
+        rows.append([clients, len(done) / seconds, each, _told(done), *_milliseconds(done, 50, 95, 100)])
+    write_table(
+        "serve",
+        "Photos to the service from several clients at once",
+        ["clients", "photos/s", "processor time a photo, ms", "statuses", "median, ms", "95 %", "slowest"],
+        rows,
+        f"Photos of 160 × 120, answered with run lengths; {SECONDS} seconds a row. Load average of the machine at the "
+        f"end: {os.getloadavg()[0]:.1f}; the clients run on the same cores. Settings: {settings}.",
+        *_container("speed"),
+    )
+
+
+def _stopped(service: Service) -> bool:
+    """Stop it while clients wait for photos; return whether it ended soon, and answered or refused every photo."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting = [pool.submit(_timed, PHOTO, service.sender) for _ in range(AT_ONCE)]
+        while service.sender("GET", "/health").content["requests"] < AT_ONCE and not any(map(Future.done, waiting)):
+            time.sleep(0.01)
+        begun = time.perf_counter()
+        service.terminate()
+        code = service.process.wait()
+        seconds = time.perf_counter() - begun
+        done = [each.result() for each in waiting]
+    print(
+        f"SIGTERM while {AT_ONCE} clients waited for photos: ended after {seconds:.1f} s with code {code}; they got "
+        f"{_told(done)}. Load average of the machine: {os.getloadavg()[0]:.1f}.\n"
+    )
+    return code == 0 and seconds < MOST_SECONDS_TO_END and {each.status for each in done} <= {200, 503}
+
+
+def _photos_until(sender: Sender, until: float) -> list[Done]:
+    done = []
+    while time.perf_counter() < until:
+        done.append(_timed(PHOTO, sender))
+    return done
+
+
+def _told(done: list[Done]) -> str:
+    return ", ".join(f"{status}: {count:,}" for status, count in sorted(Counter(each.status for each in done).items()))
+
+
+def _milliseconds(done: list[Done], *shares: float) -> list[float]:
+    return [float(number) for number in np.percentile([each.seconds * 1000 for each in done], shares)]
+
+
+def _container(part: str) -> list[str]:
+    """Name of a table and its command, if the service runs in a container."""
+    return ["-".join(filter(None, ("container", part))), "make container"] if STARTED_BY else [part]
 
 
 def _cases(chance: Random, anywhere: bool) -> Iterator[Case]:
@@ -132,6 +223,9 @@ def _cases(chance: Random, anywhere: bool) -> Iterator[Case]:
         else:
             name, send, status = chance.choice(BAD_REQUESTS)
             yield Case(name, send, 200 if name == OTHER_NAME and anywhere else status)
+
+
+PHOTO = Case("photo", lambda s: s("POST", "/localize?mask=rle", photo(), content_type="image/jpeg").status, 200)
 
 
 def _photo_status(content: bytes, sender: Sender) -> int:
@@ -162,13 +256,9 @@ BAD_REQUESTS: list[tuple[str, Send, int]] = [
 ]
 
 
-def _command(checkpoint: Path, folder: Path) -> list[str]:
-    if not checkpoint.exists():
-        student = Student("mobilenetv3_small_050", pretrained=False, image_size=128, channels=16, prototypes=4)
-        checkpoint = folder / "model"
-        Localizer.from_student(student).save(checkpoint)
-    words = [word for name, value in asdict(LIMITS).items() for word in (f"--limits.{name}", str(value))]
-    return command_words(["serve", "--checkpoint", str(checkpoint), "--port", "0", *words])
+def _command() -> list[str]:
+    words = [word for name, value in asdict(LIMITS).items() if value for word in (f"--limits.{name}", str(value))]
+    return command_words(["serve", "--checkpoint", STUDENT, "--port", "0", *words])
 
 
 def _large() -> bytes:
@@ -187,26 +277,20 @@ def _timed(case: Case, sender: Sender) -> Done:
     return Done(case, status, time.perf_counter() - begun)
 
 
-@contextmanager
-def _service(command: list[str]) -> Iterator[tuple[Sender, int, bool]]:
-    """Start the service; yields a client, the process id, and whether it listens on all addresses."""
-    served = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        assert served.stdout is not None
-        address = next(line for line in served.stdout if line.startswith("http://")).split()[0]
-        yield Sender(int(address.rsplit(":", 1)[1])), served.pid, "0.0.0.0" in address
-    finally:
-        os.killpg(served.pid, signal.SIGTERM)  # a wrapper such as `unshare --fork` does not pass signals on
-        served.wait()
+def _processes(process: int) -> list[int]:
+    """A process and all that it started."""
+    started = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [process, *(each for child in started for each in _processes(int(child)))]
 
 
 def _megabytes(process: int, name: str) -> float:
-    """Of a process and all that it started."""
-    folder = Path(f"/proc/{process}")
-    lines = (folder / "status").read_text().splitlines()
-    started = (folder / f"task/{process}/children").read_text().split()
-    own = next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
-    return own + sum(_megabytes(int(child), name) for child in started)
+    lines = [line for each in _processes(process) for line in Path(f"/proc/{each}/status").read_text().splitlines()]
+    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+
+def _processor_seconds(process: int) -> float:
+    fields = [Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split() for each in _processes(process)]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
     python deploy/container.py probe Dockerfile     # start it once; print user, rights, HEALTHCHECK and end
     python deploy/container.py check Dockerfile     # build; then, without a network, probe and the load benchmark
 
+A Space, which has no HEALTHCHECK, gets the hub's environment variables, and a photo instead of the load benchmark.
+
 Needs Linux, root and debootstrap. Unlike Docker, the base is Debian with its own Python, not the image in FROM, and
 memory is not limited. Environment variables: TORCH_INDEX and other ARGs; DEBIAN (a suite, bookworm by default); SHARED
 (folders of this machine that pip needs while building, such as a mirror of packages).
@@ -36,8 +38,17 @@ HOST_FILES = [
 ]
 """Files of the host that pip needs to reach its index."""
 DEVICES = ("null", "zero", "full", "random", "urandom")
-WRITABLE = {"dist/space/Dockerfile"}
-"""Dockerfiles whose containers are not run with --read-only: Spaces may write to their file system."""
+HUB = {
+    "SYSTEM": "spaces",
+    "SPACE_ID": "me/boxpromptiml",
+    "SPACE_HOST": "me-boxpromptiml.hf.space",
+    "SPACE_AUTHOR_NAME": "me",
+    "SPACE_REPO_NAME": "boxpromptiml",
+    "SPACE_TITLE": "BoxPromptIML",
+    "CPU_CORES": "2",
+    "MEMORY": "16Gi",
+}
+"""Environment variables that the Hugging Face hub sets in a Space."""
 
 
 @dataclass
@@ -77,6 +88,11 @@ class Image:
             elif word not in ("FROM", "EXPOSE"):
                 sys.exit(f"{file}: {word} is no instruction that this program knows")
         return image
+
+    @property
+    def is_space(self) -> bool:
+        """Whether it is run by the Hugging Face hub, which does not use HEALTHCHECK."""
+        return not self.health
 
     @property
     def root(self) -> Path:
@@ -141,16 +157,18 @@ def shut_in(image: Image, command: list[str]) -> list[str]:
     mounts = [
         f"mount --bind {root} {root}",
         f"mount -t proc proc {root}/proc",
+        f"echo 127.0.0.1 localhost >{root}/etc/hosts",  # as Docker writes it
         f"mount -t tmpfs tmpfs {root}/dev",
         f"mkdir -m 1777 {root}/dev/shm",
         *(f"touch {root}/dev/{name} && mount --bind /dev/{name} {root}/dev/{name}" for name in DEVICES),
         f"mount -t tmpfs -o noexec,nosuid,nodev,mode=1777 tmpfs {root}/tmp",
     ]
-    if str(image.file.relative_to(ROOT)) not in WRITABLE:
+    if not image.is_space:  # a Space may write to its file system
         mounts.append(f"mount -o remount,bind,ro {root}")
     drop = ["--reuid", image.user, "--regid", image.user, "--init-groups", "--no-new-privs"]
     drop += ["--bounding-set=-all", "--inh-caps=-all"]
-    environment = [f"{name}={value}" for name, value in image.environment.items()]
+    variables = {**image.environment, **(HUB if image.is_space else {})}
+    environment = [f"{name}={value}" for name, value in variables.items()]
     words = ["chroot", root, "setpriv", *drop, "env", "-i", "--chdir", image.folder, *environment, *command]
     inside = " && ".join([*mounts, f"exec {shlex.join(words)}"])
     return ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-c", inside]
@@ -162,7 +180,7 @@ def check(image: Image) -> None:
     here = [sys.executable, str(Path(__file__).resolve())]
     file = str(image.file)
     inside = f"ip link set lo up && {shlex.join([*here, 'probe', file])}"
-    if image.health:  # the service; its benchmark starts it once more
+    if not image.is_space:  # the service's benchmark starts it once more
         os.environ["SERVICE"] = shlex.join([*here, "run", file])
         inside += f" && exec {shlex.join([sys.executable, str(ROOT / 'benchmarks/serve.py')])}"
     _call("unshare", "--net", "sh", "-c", inside)
@@ -185,13 +203,19 @@ def probe(image: Image) -> None:
         print(f"writable: {writable.split()}; routes to other machines: {routes}")
         if held["Uid"] == "0" or int(held["CapEff"], 16) or routes:
             sys.exit("it has rights or a network that it should not have")
-        if image.health:
+        if image.is_space:
+            address = "http://127.0.0.1:" + line.split("http://")[1].split("/")[0].rsplit(":", 1)[1]
+            visitor = str(ROOT / "deploy/space_visitor.py")
+            subprocess.run([sys.executable, visitor, address, HUB["SPACE_HOST"]], check=True)
+        else:
             subprocess.run(shut_in(image, image.health), check=True)
             print("health check: passed")
         begun = time.monotonic()
         os.kill(process, 15)
         started.wait(60)
         print(f"ended in {time.monotonic() - begun:.1f} s with code {started.returncode}")
+        if started.returncode:
+            sys.exit("it did not end as it should")
     finally:
         started.kill()
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from boxpromptiml import Localizer
 from boxpromptiml.apps.http_security import LOOPBACK
-from boxpromptiml.apps.serve.command import server
 from boxpromptiml.apps.serve.request_limits import RequestLimits
+from boxpromptiml.apps.serve.server import server
 from boxpromptiml.apps.serve.service import service
 
 

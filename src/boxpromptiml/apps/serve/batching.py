@@ -6,57 +6,86 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import torch
 
 from boxpromptiml.images import Photo, Probability
 
-Waiting = tuple[Photo, "asyncio.Future[Probability]"]
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A photo that has not been predicted yet."""
+
+    photo: Photo
+    future: asyncio.Future[Probability]
+    started: Callable[[], None]
 
 
 class Batcher:
-    """Collects photos that arrive while the student is busy, and passes them on as a batch.
+    """Collects photos that arrive while the student is busy, and passes them on in batches, first come, first served.
 
     A single photo is thus processed without delay, and batches grow with the load.
 
     Args:
-        localize: maps photos to probabilities; called in a separate thread.
+        localize: maps photos to probabilities; called in other threads.
         size: largest batch.
+        threads: number of batches processed concurrently; they share torch's threads.
     """
 
-    def __init__(self, localize: Callable[[Sequence[Photo]], Sequence[Probability]], size: int) -> None:
+    def __init__(
+        self, localize: Callable[[Sequence[Photo]], Sequence[Probability]], size: int, threads: int = 1
+    ) -> None:
         self.size = size
+        self.threads = threads
         self._localize = localize
-        self._thread = ThreadPoolExecutor(1, "student")
-        self._waiting: deque[Waiting] = deque()
-        self._work: asyncio.Task[None] | None = None
+        share = partial(torch.set_num_threads, max(1, torch.get_num_threads() // threads))
+        self._pool = ThreadPoolExecutor(threads, "student", initializer=share)
+        self._waiting: deque[_Waiting] = deque()
+        self._work: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, photo: Photo) -> Probability:
-        """Predict one photo. If the call is cancelled while it waits, the photo is dropped."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Probability] = loop.create_future()
-        self._waiting.append((photo, future))
-        if self._work is None:
-            self._work = loop.create_task(self._until_done())
+    async def __call__(self, photo: Photo, started: Callable[[], None] = lambda: None) -> Probability:
+        """Predict one photo. If the call is cancelled while it waits, the photo is dropped.
+
+        Args:
+            photo: at any size.
+            started: called when the student starts with it.
+        """
+        future: asyncio.Future[Probability] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(photo, future, started))
+        self._start()
         return await future
 
-    async def _until_done(self) -> None:
-        try:
-            while self._waiting:
-                some = [self._waiting.popleft() for _ in range(min(self.size, len(self._waiting)))]
-                await self._answer([(photo, future) for photo, future in some if not future.done()])
-        finally:
-            self._work = None
+    def _start(self) -> None:
+        while len(self._work) < self.threads and (batch := self._next()):
+            task = asyncio.get_running_loop().create_task(self._answer(batch))
+            self._work.add(task)
+            task.add_done_callback(self._ended)
 
-    async def _answer(self, batch: Sequence[Waiting]) -> None:
-        if not batch:
-            return
-        photos = [photo for photo, _ in batch]
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        self._start()
+
+    def _next(self) -> list[_Waiting]:
+        """Remove and return the photos of the next batch, without those that nobody waits for any more."""
+        batch: list[_Waiting] = []
+        while self._waiting and len(batch) < self.size:
+            first = self._waiting.popleft()
+            if not first.future.done():
+                batch.append(first)
+                first.started()
+        return batch
+
+    async def _answer(self, batch: Sequence[_Waiting]) -> None:
+        photos = [each.photo for each in batch]
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._localize, photos)
+            found = await asyncio.get_running_loop().run_in_executor(self._pool, self._localize, photos)
         except Exception as error:  # pass any error on to the waiting requests
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            for each in batch:
+                if not each.future.done():
+                    each.future.set_exception(error)
             return
-        for (_, future), probability in zip(batch, found, strict=True):
-            if not future.done():
-                future.set_result(probability)
+        for each, probability in zip(batch, found, strict=True):
+            if not each.future.done():
+                each.future.set_result(probability)

@@ -6,30 +6,25 @@ import importlib.util
 import socket
 import sys
 import warnings
-from typing import TYPE_CHECKING
 
 from boxpromptiml.apps.http_security import LOOPBACK
 from boxpromptiml.apps.serve.request_limits import RequestLimits
 from boxpromptiml.core.limits import Port, within_limits
 from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime.signals import exits_on_sigterm
 from stage2_distill.inference import released
-
-if TYPE_CHECKING:  # installed by the extra `serve`
-    import uvicorn
-    from fastapi import FastAPI
-
-CONNECTIONS = 4
-"""Allowed connections, as a multiple of the concurrent requests. Further connections get a bare 503."""
 
 
 @within_limits
+@exits_on_sigterm()
 def serve(
     checkpoint: str = released.NAME, host: str = "127.0.0.1", port: Port = 8000, limits: RequestLimits = RequestLimits()
 ) -> int:
     """Serve a student over HTTP: POST a photo to /localize to get masks, scores and regions.
 
     The service listens on the loopback address, has no authentication and stores nothing: photos are processed in
-    memory. /health reports its status, /docs and /openapi.json describe its interface. Ctrl-C stops it.
+    memory. /health reports its status, /docs and /openapi.json describe its interface. Ctrl-C or SIGTERM
+    stops it: photos that the student has started with are answered, all others refused with status 503.
 
     Args:
         checkpoint: released for the student that comes with the package, a .ckpt file written by `boxpromptiml fit`, a
@@ -45,6 +40,7 @@ def serve(
         raise InputError(f"the service needs {' and '.join(missing)}; install with: pip install 'boxpromptiml[serve]'")
     import torch
 
+    from boxpromptiml.apps.serve.server import server
     from boxpromptiml.apps.serve.service import service
     from stage2_distill.inference.localizer import load_named
 
@@ -66,24 +62,6 @@ def serve(
         except KeyboardInterrupt:  # raised by uvicorn after it has finished pending requests
             print("closed")
     return 0
-
-
-def server(app: FastAPI, limits: RequestLimits) -> uvicorn.Server:
-    """Create the server for a service; its ``run([socket])`` serves until a signal or ``should_exit``."""
-    import uvicorn
-
-    settings = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=int(limits.seconds) + 1,
-        limit_concurrency=CONNECTIONS * limits.requests,
-    )
-    return uvicorn.Server(settings)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from boxpromptiml.apps.http_security import HEADERS, rejection
+from boxpromptiml.apps.serve.shutdown import Shutdown
 
 
 class ServiceMiddleware:
@@ -22,13 +23,17 @@ class ServiceMiddleware:
         hosts: accepted host names; None for any.
         wasted: maximum number of discarded bytes.
         seconds: maximum time for discarding.
+        shutdown: ends the discarding when the service stops.
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, wasted: int, seconds: float) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: frozenset[str] | None, wasted: int, seconds: float, shutdown: Shutdown
+    ) -> None:
         self.app = app
         self.hosts = hosts
         self.wasted = wasted
         self.seconds = seconds
+        self.shutdown = shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reject a request or pass it on."""
@@ -51,7 +56,7 @@ class ServiceMiddleware:
                 await send({**message, "more_body": True})
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
                 taken = 0
-                with anyio.move_on_after(self.seconds):
+                with self.shutdown.interrupts(), anyio.move_on_after(self.seconds):
                     while unread and taken <= self.wasted:
                         taken += len((await noting_receive()).get("body", b""))
             await send(message)

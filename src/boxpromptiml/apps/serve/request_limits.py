@@ -19,7 +19,10 @@ class RequestLimits:
         seconds: time limit for receiving a photo, and again for the response.
         requests: number of concurrent requests; further clients are asked to retry.
         readers: number of photos decoded or encoded concurrently.
-        batch: largest number of photos processed together by the student.
+        batch: largest number of photos in a batch of the student; by default 1 on a CPU, where one thread per photo is
+            faster than a batch shared by several threads, and 16 on a GPU.
+        threads: number of batches processed concurrently; by default torch's number of threads, which OMP_NUM_THREADS
+            sets, on a CPU, but at most 8, and 1 on a GPU.
     """
 
     megabytes: Positive = 32
@@ -27,7 +30,8 @@ class RequestLimits:
     seconds: Positive = 30
     requests: Count = 32
     readers: Count = 2
-    batch: Count = 16
+    batch: Count | None = None
+    threads: Count | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "limits.")

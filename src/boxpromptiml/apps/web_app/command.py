@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
-import sys
 import threading
 import webbrowser
 from contextlib import ExitStack
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from boxpromptiml.core.limits import Count, Port, Share, ShareBelowOne, within_limits
 from boxpromptiml.core.records import InputError
+from boxpromptiml.runtime.signals import exits_on_sigterm
 from stage1_pseudomask.teachers import Teacher
 from stage2_distill.inference import released
 
@@ -67,8 +66,7 @@ def app(
     from stage1_pseudomask.teachers.grabcut import GrabCut
 
     with ExitStack() as stack:
-        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that temporary files are deleted
-        stack.callback(signal.signal, signal.SIGTERM, before)
+        stack.enter_context(exits_on_sigterm())  # so that temporary files are deleted
         localizer = None
         if checkpoint is not None:
             from stage2_distill.inference.localizer import load_named

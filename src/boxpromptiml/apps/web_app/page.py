@@ -150,12 +150,13 @@ def _first_tab(contents: Contents) -> str:
 
 @contextmanager
 def _gradio_settings(folder: Path) -> Iterator[None]:
-    """Make Gradio keep its files in our folder, without telemetry or update checks."""
+    """Make Gradio keep its files in our folder, without telemetry, update checks or code reloading."""
     ours = {
         "GRADIO_TEMP_DIR": str(folder),
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "GRADIO_SHARE": "False",
+        "SYSTEM": "",  # the hub sets it in Spaces, where Gradio then starts a server that reloads code
     }
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)

@@ -48,7 +48,7 @@ def test_the_first_photo_runs_at_once_and_later_ones_as_a_batch():
         return await asyncio.gather(*answers, return_exceptions=True)
 
     found = run(ask())
-    assert student.batches == [[0], [1, 3], [4, 5]]
+    assert student.batches == [[0], [1, 3, 4], [5]]
     assert isinstance(found.pop(2), asyncio.CancelledError)
     assert [int(each[0, 0]) for each in found] == [0, 1, 3, 4, 5]
 
@@ -66,3 +66,23 @@ def test_a_failure_reaches_its_caller_and_later_photos_still_work():
         return await batcher(photo(7))
 
     assert run(ask()).max() == 7
+
+
+def test_as_many_batches_as_threads_run_at_once():
+    student = Student()
+    started = []
+
+    async def ask():
+        batcher = Batcher(student, 1, threads=2)
+        answers = [asyncio.create_task(batcher(photo(i), lambda i=i: started.append(i))) for i in range(4)]
+        while len(student.batches) < 2:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        before = list(started)
+        student.free.set()
+        await asyncio.gather(*answers)
+        return before
+
+    assert run(ask()) == [0, 1]
+    assert sorted(started) == [0, 1, 2, 3]
+    assert sorted(student.batches) == [[0], [1], [2], [3]]

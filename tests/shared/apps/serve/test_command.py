@@ -38,7 +38,7 @@ def test_it_serves_until_it_is_stopped(model):
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])
 def test_opening_it_to_other_machines_prints_a_warning(model, host, warned, capsys, monkeypatch):
-    monkeypatch.setattr("boxpromptiml.apps.serve.command.server", lambda app, limits: SimpleNamespace(run=print))
+    monkeypatch.setattr("boxpromptiml.apps.serve.server.server", lambda app, limits: SimpleNamespace(run=print))
     assert main(["serve", "--checkpoint", str(model), "--host", host, "--port", "0"]) == 0
     assert ("anyone who can reach this machine can use the service" in capsys.readouterr().err) == warned
 

@@ -68,4 +68,5 @@ def test_make_container_understands_the_dockerfile(name, user, monkeypatch):
     script = container.shut_in(image, image.entrypoint)[-1]
     assert f"setpriv --reuid {user}" in script
     assert script.endswith(shlex.join(image.entrypoint))
-    assert "remount,bind,ro" in script
+    assert ("remount,bind,ro" in script) == (not image.is_space)
+    assert ("SPACE_ID=" in script) == image.is_space

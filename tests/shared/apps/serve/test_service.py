@@ -2,15 +2,11 @@
 
 import base64
 import io
-import socket
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from boxpromptiml import Localizer
 from boxpromptiml.apps.serve.request_limits import RequestLimits
@@ -33,14 +29,6 @@ def test_a_response_equals_the_result_of_the_library(send, localizer, photo_file
     np.testing.assert_allclose(picture(answer["probability"]), to_uint8(found.probability), atol=1)
     assert [tuple(region["box_xyxy"]) for region in answer["regions"]] == [r.box_xyxy for r in found.regions]
     assert [[tuple(p) for p in region["outline"]] for region in answer["regions"]] == [r.outline for r in found.regions]
-
-
-def test_rle_masks_are_read_by_pycocotools(send, localizer, photo_file):
-    answer = send.photo(photo_file.read_bytes(), query="?mask=rle&threshold=0.5").content
-    expected = localizer.predict(photo_file, threshold=0.5).mask
-    np.testing.assert_array_equal(coco_mask.decode(answer["mask"]), expected)
-    assert answer["probability"] is None
-    assert send.photo(photo_file.read_bytes(), query="?mask=none").content["mask"] is None
 
 
 @pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "IMAGE/JPEG; q=1", ""])
@@ -94,42 +82,6 @@ def test_concurrent_requests_get_their_own_results(send, localizer, tmp_path):
     assert [answer["file"] for answer in answers] == [path.name for path in paths]
     for path, answer in zip(paths, answers, strict=True):
         assert answer["score"] == pytest.approx(localizer.predict(path).score, abs=1e-5)
-
-
-@pytest.fixture
-def slow(localizer, monkeypatch):
-    """A student that waits for a signal before it processes photos."""
-    go_on = threading.Event()
-    localize = Localizer.localize
-    monkeypatch.setattr(Localizer, "localize", lambda self, photos: go_on.wait(20) and localize(self, photos))
-    yield go_on
-    go_on.set()
-
-
-def test_requests_beyond_the_queue_are_asked_to_retry(start, localizer, slow, photo_file):
-    with start(localizer, RequestLimits(requests=2)) as send, ThreadPoolExecutor(2) as pool:
-        first = [pool.submit(send.photo, photo_file.read_bytes()) for _ in range(2)]
-        while send("GET", "/health").content["requests"] < 2:
-            time.sleep(0.01)
-        refused = send.photo(photo_file.read_bytes())
-        slow.set()
-        assert [reply.result().status for reply in first] == [200, 200]
-        assert refused.status == 503
-        assert refused.headers["retry-after"] == "1"
-        assert "try again" in refused.content["error"]
-        assert send.photo(photo_file.read_bytes()).status == 200
-
-
-def test_a_slow_request_times_out(start, localizer, slow, photo_file):
-    with start(localizer, RequestLimits(seconds=0.3)) as send:
-        late = send.photo(photo_file.read_bytes())
-        assert (late.status, late.headers["retry-after"]) == (503, "1")
-        with socket.create_connection(("127.0.0.1", send.port)) as sending:
-            sending.sendall(b"POST /localize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n\x89PNG")
-            reply = sending.recv(4096)
-        assert reply.startswith(b"HTTP/1.1 408")
-        slow.set()
-        assert send("GET", "/health").content["requests"] == 0
 
 
 def test_a_failure_is_reported_without_its_traceback(start, localizer, photo_file, monkeypatch, capsys):

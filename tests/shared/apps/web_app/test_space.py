@@ -1,6 +1,7 @@
 """The Hugging Face Space: its files refer to existing things, and its command starts the app as on the hub."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -32,7 +33,9 @@ def test_its_command_serves_the_released_student_in_the_frame_of_the_hub(tmp_pat
     assert program == "boxpromptiml"
     words[words.index("--port") + 1] = "0"  # any free port
     command = [sys.executable, "-m", "boxpromptiml.cli", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+    hub = os.environ | {"SYSTEM": "spaces", "SPACE_ID": "me/boxpromptiml", "SPACE_HOST": "me-boxpromptiml.hf.space"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, cwd=tmp_path, env=hub) as process:
         try:
             assert "the released one" in process.stdout.readline()
             port = re.search(r":(\d+)/", process.stdout.readline()).group(1)
@@ -43,5 +46,7 @@ def test_its_command_serves_the_released_student_in_the_frame_of_the_hub(tmp_pat
         finally:
             process.terminate()
             process.stdout.read()
+            complaints = process.stderr.read()
         assert process.wait(timeout=30) == 0
+    assert "Traceback" not in complaints  # Gradio would reload code in Spaces
     assert not any(tmp_path.iterdir())
