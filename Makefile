@@ -147,7 +147,7 @@ test-oldest: $(OLDEST)/.installed ## run the tests with the oldest Python and pa
 $(OLDEST)/.installed: pyproject.toml | $(STAMP)
 	@rm -f $@
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
-	$(BIN)/python -m uv venv --clear --python $(OLDEST_PYTHON) $(OLDEST)
+	$(BIN)/python -m uv venv --seed --clear --python $(OLDEST_PYTHON) $(OLDEST)
 	$(BIN)/python -m uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@
 

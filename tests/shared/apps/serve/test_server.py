@@ -20,37 +20,51 @@ SOON = 20
 """Far below what the load would take, and enough for a busy machine."""
 
 
+class HeldStudent:
+    """A student that does not answer before it is released.
+
+    Attributes:
+        started: photos that it has started with.
+        released: lets it answer.
+    """
+
+    def __init__(self, monkeypatch):
+        self.started = []
+        self.released = threading.Event()
+        localize = Localizer.localize
+
+        def held(localizer, photos):
+            self.started.extend(photos)
+            self.released.wait(60)
+            return localize(localizer, photos)
+
+        monkeypatch.setattr(Localizer, "localize", held)
+
+
 @pytest.fixture
-def slow(monkeypatch):
-    """A student that needs a second for a photo; yields the number of photos that it has started with."""
-    started = []
-    localize = Localizer.localize
-
-    def slowly(localizer, photos):
-        started.extend(photos)
-        time.sleep(1)
-        return localize(localizer, photos)
-
-    monkeypatch.setattr(Localizer, "localize", slowly)
-    return started
+def student(monkeypatch):
+    held = HeldStudent(monkeypatch)
+    yield held
+    held.released.set()
 
 
-def test_photos_being_computed_are_answered_and_all_others_refused_at_once(start, localizer, slow, photo_file):
+def test_photos_being_computed_are_answered_and_all_others_refused_at_once(start, localizer, student, photo_file):
     limits = RequestLimits(requests=32, threads=1)
     with ThreadPoolExecutor(24) as pool, ExitStack() as stack:
         send = stack.enter_context(start(localizer, limits))
         uploading = socket.create_connection(("127.0.0.1", send.port))
         uploading.sendall(b"POST /localize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n\x89PNG")
         replies = [pool.submit(send.photo, photo_file.read_bytes()) for _ in range(24)]
-        while send("GET", "/health").content["requests"] < 25 or not slow:
+        while send("GET", "/health").content["requests"] < 25 or not student.started:
             time.sleep(0.01)
+        threading.Timer(1, student.released.set).start()
         begun = time.monotonic()
         stack.close()
         taken = time.monotonic() - begun
         assert uploading.recv(4096).startswith(b"HTTP/1.1 503")
     counts = Counter(reply.result().status for reply in replies)
-    assert counts == {200: len(slow), 503: 24 - len(slow)}
-    assert len(slow) < 12
+    assert counts == {200: 1, 503: 23}
+    assert len(student.started) == 1
     assert taken < SOON
     refused = next(reply.result() for reply in replies if reply.result().status == 503)
     assert "the service is being stopped" in refused.content["error"]
