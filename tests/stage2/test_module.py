@@ -22,13 +22,7 @@ AVERAGING = ["--trainer.callbacks+", EMA, "--trainer.callbacks.decay", "0.5"]
 
 
 def cli(*words, code=0):
-    """Run a command in this process; starting another costs more than most trainings here."""
-    assert main([*map(str, words)]) == code
-
-
-def two_processes(*words, code=0):
-    """Run a command in two new processes, and return what they print."""
-    command = command_words([*map(str, words), "--trainer.devices", "2"])
+    command = command_words(map(str, words))
     answer = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert answer.returncode == code, answer.stderr[-3000:]
     return answer.stdout
@@ -43,7 +37,7 @@ def columns(folder):
     return last
 
 
-def test_fit_then_test_then_predict(tiny_config, tmp_path, test_manifest, capsys):
+def test_fit_then_test_then_predict(tiny_config, tmp_path, test_manifest):
     cli("fit", "--config", tiny_config, "--trainer.max_epochs", 25)
     metrics = columns(tmp_path / "fit")
     assert metrics["val/f1_pseudo_mask"] > 0.5  # trained from scratch on squares
@@ -53,10 +47,8 @@ def test_fit_then_test_then_predict(tiny_config, tmp_path, test_manifest, capsys
     assert record["seconds_fit"] > 0
     assert Image.open(tmp_path / "panels/epoch-024.png").width > 300
 
-    capsys.readouterr()
-    checkpoint = tmp_path / "checkpoints/best.ckpt"
-    cli("test", "--config", tiny_config, "--ckpt_path", checkpoint, code=3)
-    assert "skipped: 1 photos without a score" in capsys.readouterr().out
+    printed = cli("test", "--config", tiny_config, "--ckpt_path", tmp_path / "checkpoints/best.ckpt", code=3)
+    assert "skipped: 1 photos without a score" in printed
     scores = json.loads((tmp_path / "test/scores.json").read_text())
     row = scores["sets"]["squares"]
     assert row["images"] == 4
@@ -64,7 +56,21 @@ def test_fit_then_test_then_predict(tiny_config, tmp_path, test_manifest, capsys
     assert row["images_authentic"] == 1
     assert {item["image_id"] for item in scores["per_image"]} == set(range(100, 106))
 
-    cli("predict", "--checkpoint", checkpoint, "--images", test_manifest.parent, "--out", tmp_path / "p", code=3)
+    checkpoint = tmp_path / "checkpoints/best.ckpt"
+    assert (
+        main(
+            [
+                "predict",
+                "--checkpoint",
+                str(checkpoint),
+                "--images",
+                str(test_manifest.parent),
+                "--out",
+                str(tmp_path / "p"),
+            ]
+        )
+        == 3
+    )
 
 
 def test_averaged_weights_are_selected_saved_and_tested(tiny_config, tmp_path):
@@ -141,19 +147,24 @@ def test_a_killed_run_resumes_to_the_same_weights(request, tmp_path, workers, co
 
 
 @pytest.mark.parametrize("memory_update", ["gradient", "ema"])
-def test_two_processes_train_on_all_samples(tiny_config, tmp_path, memory_update):
+def test_two_processes_train_on_all_samples_and_agree(tiny_config, tmp_path, memory_update):
     options = ["--model.student.init_args.memory_update", memory_update, "--trainer.max_epochs", 1]
-    options += ["--trainer.strategy", "ddp", "--data.batch_size", 3]
-    two_processes("fit", "--config", tiny_config, *options)
-    last = tmp_path / "checkpoints/last.ckpt"
-    assert read_checkpoint(last)["global_step"] == 4  # 23 samples padded to 24, over two processes, three at a time
-    cli("test", "--config", tiny_config, "--ckpt_path", last, code=3)
-    assert json.loads((tmp_path / "test/scores.json").read_text())["sets"]["squares"]["images"] == 4
-
-
-def test_two_processes_score_the_same_as_one(tiny_config, fitted_config, tmp_path):
-    words = ("test", "--config", tiny_config, "--ckpt_path", fitted_config.parent / "checkpoints/last.ckpt")
-    two_processes(*words, code=3)
+    cli(
+        "fit",
+        "--config",
+        tiny_config,
+        *options,
+        "--trainer.devices",
+        2,
+        "--trainer.strategy",
+        "ddp",
+        "--data.batch_size",
+        3,
+    )
+    checkpoint = read_checkpoint(tmp_path / "checkpoints/last.ckpt")
+    assert checkpoint["global_step"] == 4  # 23 samples padded to 24, over two processes, three at a time
+    words = ("test", "--config", tiny_config, "--ckpt_path", tmp_path / "checkpoints/last.ckpt")
+    cli(*words, "--trainer.devices", 2, code=3)
     two = json.loads((tmp_path / "test/scores.json").read_text())
     cli(*words, "--trainer.devices", 1, code=3)
     one = json.loads((tmp_path / "test/scores.json").read_text())
@@ -163,8 +174,8 @@ def test_two_processes_score_the_same_as_one(tiny_config, fitted_config, tmp_pat
 
 def test_two_processes_draw_the_same_mixture_as_one(mixed_config, tmp_path, cache, made_squares, monkeypatch):
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # as in the configuration
-    halved = ["--data.batch_size", 3, "--trainer.strategy", "ddp", "--trainer.max_epochs", 1]
-    printed = two_processes("fit", "--config", mixed_config, *halved, "--trainer.limit_val_batches", 0)
+    halved = ["--data.batch_size", 3, "--trainer.devices", 2, "--trainer.strategy", "ddp", "--trainer.max_epochs", 1]
+    printed = cli("fit", "--config", mixed_config, *halved, "--trainer.limit_val_batches", 0)
     assert printed.count("share of the 24 draws") == 1
     together = sorted((tmp_path / "drawn").read_text().splitlines())
     (tmp_path / "drawn").unlink()

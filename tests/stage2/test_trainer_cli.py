@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import os
-from functools import cache
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from boxpromptiml.cli import main
+from boxpromptiml.runtime.processes import command_words
 from stage2_distill.model.student import Student, read_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -30,23 +31,15 @@ SWITCHES = {
 
 
 def resolved(*words):
-    """Parse a command; the same words with the same variables only once."""
-    variables = tuple((name, value) for name, value in os.environ.items() if name.startswith("WANDB"))
-    return yaml.safe_load(printed_config(tuple(map(str, words)), variables))
-
-
-@cache
-def printed_config(words, variables):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
-        main([*words, "--print_config"])
-    return printed.getvalue()
+        main([*map(str, words), "--print_config"])
+    return yaml.safe_load(printed.getvalue())
 
 
 @pytest.mark.parametrize("config", TRAINING, ids=lambda path: path.stem)
 def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.delenv("WANDB_CACHE_DIR", raising=False)
     on_small_data = [
         *("--trainer.default_root_dir", tmp_path, "--trainer.accelerator", "cpu", "--trainer.devices", 1),
         *("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1, "--trainer.limit_val_batches", 1),
@@ -57,8 +50,9 @@ def test_one_step_of_every_training_config(config, cache, test_manifest, tmp_pat
     if config.stem.startswith("released"):  # need downloaded sources and the previous stage
         on_small_data += ["--model.student.init_args.weights", "null"]
         on_small_data += ["--data.streams", "null", "--data.source_weights", "null", "--data.val_sets", "null"]
-    assert main([*map(str, ["fit", "--config", config, *on_small_data])]) == 0
-    assert "WANDB_CACHE_DIR" not in os.environ  # or the files of a next run would be in the folder of this one
+    words = command_words(["fit", "--config", config, *on_small_data])
+    trained = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=250)
+    assert trained.returncode == 0, trained.stderr
     record = json.loads((tmp_path / "fit/fit.json").read_text())
     assert Path(record["checkpoint"]).is_relative_to(tmp_path)
     stated = yaml.safe_load((tmp_path / "fit/version_0/config.yaml").read_text())["data"]["image_size"]
@@ -84,6 +78,7 @@ def test_an_interrupted_run_resumes_from_its_last_epoch_even_if_not_the_best(
 
 def test_a_cpu_without_bf16_trains_in_fp32_and_says_so(cache, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    monkeypatch.delenv("WANDB_CACHE_DIR", raising=False)
     words = ["fit", "--config", CONFIGS / "demo.yaml", "--trainer.default_root_dir", tmp_path]
     words += ["--trainer.max_epochs", 1, "--trainer.precision", "bf16-mixed", "--trainer.accelerator", "cpu"]
     words += ["--trainer.limit_train_batches", 1]
@@ -91,6 +86,7 @@ def test_a_cpu_without_bf16_trains_in_fp32_and_says_so(cache, tmp_path, monkeypa
     words += ["--data.caches", f"[{cache}]", "--data.image_size", 64, "--data.workers", 0]
     assert main(list(map(str, words))) == 0
     assert "precision: 32-true" in capsys.readouterr().out
+    assert "WANDB_CACHE_DIR" not in os.environ  # or the files of a next run would be in the folder of this one
     written = yaml.safe_load((tmp_path / "fit/version_0/config.yaml").read_text())
     assert written["trainer"]["precision"] == "32-true"
 
