@@ -231,7 +231,8 @@ def _watch(child: BaseProcess, reports: Connection, current: Path, total: Count)
     child.join()
     if child.exitcode and not (total.failures and total.failures[-1][0].startswith("hung")):
         total.crashes += 1
-        total.failures.append((f"crashed with exit code {child.exitcode}", current.read_bytes()))
+        last = current.read_bytes() if current.exists() else b""  # none if it failed while starting
+        total.failures.append((f"crashed with exit code {child.exitcode}", last))
     return time.monotonic() - (begun or time.monotonic())
 
 

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 from bad_inputs import HEIGHT, WIDTH, photo
 from PIL import Image
 
@@ -195,7 +196,7 @@ def requests(folder: Path) -> Iterator[Target]:
         (folder / name).write_bytes(content)
     student: Any = SimpleNamespace(
         threshold=0.5,
-        student=SimpleNamespace(image_size=16),
+        student=SimpleNamespace(image_size=16, mean=torch.zeros(3)),
         weights_sha256=lambda: "",
         localize=lambda photos: [np.zeros((16, 16), np.float32)] * len(photos),
     )
