@@ -12,16 +12,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
     signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it; tests need Ctrl-C
 
 
-@pytest.fixture(autouse=True)
-def _environment():
-    """Undo what commands set: otherwise a run's folder for W&B's files gets the files of all later runs."""
-    before = dict(os.environ)
-    yield
-    for name in os.environ.keys() - before.keys():
-        del os.environ[name]
-    os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
-
-
 @pytest.fixture(scope="session")
 def lab():
     """Folder of real photos and forgeries, not part of the repository."""

@@ -7,7 +7,6 @@ comment names what a block needs that is not available in a test.
 """
 
 import ast
-import contextlib
 import json
 import os
 import re
@@ -18,7 +17,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 import yaml
@@ -30,7 +28,6 @@ from boxpromptiml.images.visualization import thumbnail
 from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.runtime.configs import with_base_configs
 from boxpromptiml.synthesis.photos import packaged_photos
-from stage2_distill.inference.export import student_program
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = "docs/tutorial.md"
@@ -198,28 +195,15 @@ def tutorial_folder(tmp_path_factory, recorded_commands):
         write_photo(folder / f"photos/{photo.scene}.jpg", thumbnail(read_photo(photo.path), 160))
     shutil.copy(folder / "photos/coffee.jpg", folder / "photo.jpg")
     names = {}
-    with patch.dict(os.environ, WANDB_MODE="disabled"), contextlib.chdir(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("WANDB_MODE", "disabled")
         for block in blocks(TUTORIAL):
             if block.needs is None:
                 run(block, names, recorded_commands)
     shutil.copytree(folder / "mine", folder / "runs/demo")
     yield folder
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def one_conversion(monkeypatch):
-    """Convert each student to ONNX only once, because a conversion takes many seconds."""
-    write, written = student_program.write_onnx, {}
-
-    def write_once(program, localizer, path):
-        weights = tuple(weight.double().sum().item() for weight in localizer.student.state_dict().values())
-        if weights not in written:
-            write(program, localizer, path)
-            written[weights] = path.read_bytes()
-        path.write_bytes(written[weights])
-
-    monkeypatch.setattr(student_program, "write_onnx", write_once)
 
 
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if list(blocks(document))])
@@ -234,7 +218,6 @@ def test_commands_in_a_document_are_valid(document, recorded_commands, tmp_path,
     "document",
     [d for d in DOCUMENTS if d != TUTORIAL and any(b.language in ("sh", "python") and not b.needs for b in blocks(d))],
 )
-@pytest.mark.usefixtures("one_conversion")
 def test_commands_in_a_document_run(document, tutorial_folder, recorded_commands, tmp_path, monkeypatch):
     shutil.copytree(tutorial_folder, tmp_path / "tutorial", symlinks=True)
     monkeypatch.chdir(tmp_path / "tutorial")

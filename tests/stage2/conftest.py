@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -237,8 +236,7 @@ def fitted_config(tmp_path_factory, cache, test_manifest):
         {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": last}
     )
     path.write_text(yaml.safe_dump(config))
-    with patch.dict(os.environ):
-        assert main(["fit", "--config", str(path)]) == 0
+    assert main(["fit", "--config", str(path)]) == 0
     return path
 
 
@@ -280,13 +278,13 @@ def with_wandb(cache, test_manifest):
 @pytest.fixture(scope="module")
 def wandb_offline(tmp_path_factory):
     """W&B in offline mode, without its environment variables, with its artifact cache outside the home folder."""
-    with patch.dict(os.environ), pytest.MonkeyPatch.context() as variables:
+    with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
-            variables.delenv(name)
-        variables.setenv("WANDB_MODE", "offline")
-        variables.setenv("WANDB_DATA_DIR", str(tmp_path_factory.mktemp("staged")))
+            patch.delenv(name)
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_DATA_DIR", str(tmp_path_factory.mktemp("staged")))
         wandb.teardown()  # drops settings read from the environment before
-        yield variables
+        yield patch
 
 
 class OfflineRun:
