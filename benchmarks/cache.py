@@ -31,8 +31,8 @@ from boxpromptiml.shards.shard import PIXELS
 from boxpromptiml.synthesis.generate import synthesize
 from stage1_pseudomask.generate import pseudomasks
 from stage1_pseudomask.teachers.grabcut import GrabCut
-from stage2_distill.data.augmentation import Resize
 from stage2_distill.data.dataset import PseudoMaskDataset
+from stage2_distill.data.preprocessing import Resize
 
 SIZE = 256
 SAMPLES = 16 if QUICK else 512

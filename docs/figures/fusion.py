@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from boxpromptiml.images import Mask, Photo, visualization
 from boxpromptiml.synthesis.forger import Forger
 from boxpromptiml.synthesis.recipe import Kind, Recipe, Traces
-from stage2_distill.data.student_input import student_input
+from stage2_distill.data.preprocessing import student_input
 from stage2_distill.model.student import Student
 
 SHOWN: tuple[tuple[str, Kind, int], ...] = (

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it would otherwise check for updates online
 
 import albumentations as A
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from boxpromptiml.core.limits import Quality, Share, ShareAboveZero, check_fields
 
@@ -62,28 +58,3 @@ def training_transform(size: int, augmentation: Augmentation) -> A.Compose:
     if augmentation.jpeg_quality < 100:
         steps.append(A.ImageCompression(quality_range=(augmentation.jpeg_quality, 100), p=0.5))
     return A.Compose(steps)
-
-
-@dataclass(frozen=True)
-class Resize:
-    """Transform that only resizes; used instead of a Compose, whose overhead exceeds the time to read a sample.
-
-    Args:
-        size: side of the square result in pixels.
-    """
-
-    size: int
-
-    def set_random_seed(self, seed: int) -> None:
-        """Do nothing, because the transform is deterministic."""
-
-    def __call__(self, image: NDArray[np.uint8], masks: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
-        """Resize ``image`` (H, W, 3) and ``masks`` (H, W), all uint8."""
-        return {
-            "image": self._resized(image, cv2.INTER_AREA),
-            "masks": [self._resized(mask, cv2.INTER_LINEAR) for mask in masks],
-        }
-
-    def _resized(self, pixels: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
-        side = (self.size, self.size)
-        return pixels if pixels.shape[:2] == side else np.asarray(cv2.resize(pixels, side, interpolation=interpolation))

@@ -15,7 +15,7 @@ from boxpromptiml.core.records import Batch, ImageRecord, Split
 from boxpromptiml.manifests.manifest import ManifestError, read_manifest
 from boxpromptiml.runtime.processes import loader_processes
 from boxpromptiml.shards import CacheError, ShardReader, read_index
-from stage2_distill.data.augmentation import Augmentation, Resize, training_transform
+from stage2_distill.data.augmentation import Augmentation, training_transform
 from stage2_distill.data.dataset import (
     PackedBatch,
     PackedItem,
@@ -23,6 +23,7 @@ from stage2_distill.data.dataset import (
     SampleStream,
     unpack,
 )
+from stage2_distill.data.preprocessing import Resize
 from stage2_distill.data.sampling import Mixture, SeededDraws
 from stage2_distill.data.target import Target
 from stage2_distill.data.test_set import ScoredBatch, ScoredItem, scorable, scored_loaders, unusable

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from boxpromptiml.core import boxes
 from boxpromptiml.core.records import Batch, Sample
-from stage2_distill.data.augmentation import Resize
+from stage2_distill.data.preprocessing import Resize
 from stage2_distill.data.target import Target, training_mask
 
 if TYPE_CHECKING:  # only augmentation.py imports it, after disabling its online check for updates

@@ -15,7 +15,7 @@ from boxpromptiml.core.records import ImageRecord
 from boxpromptiml.manifests.manifest import Manifest, ManifestError
 from boxpromptiml.runtime.processes import loader_processes
 from stage2_distill.data.degradations import Degradation
-from stage2_distill.data.student_input import student_input
+from stage2_distill.data.preprocessing import student_input
 
 
 class ScoredItem(TypedDict):

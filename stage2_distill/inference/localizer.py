@@ -25,7 +25,7 @@ from boxpromptiml.core.atomic_files import move_into_place
 from boxpromptiml.core.limits import Threshold, within_limits
 from boxpromptiml.images import Mask, Photo, Probability, resize_probability
 from boxpromptiml.images.connected_regions import Region, find_regions
-from stage2_distill.data.student_input import student_input
+from stage2_distill.data.preprocessing import student_input
 from stage2_distill.inference import released
 from stage2_distill.inference.given_photo import GivenPhoto, pixels_of
 from stage2_distill.inference.tiling import localize_tiled

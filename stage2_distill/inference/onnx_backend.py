@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError
-from stage2_distill.inference.conversion import TOLERANCE, require_onnx, traced, translated
+from stage2_distill.inference.onnx_conversion import TOLERANCE, require_onnx, traced, translated
 
 
 class OnnxNetwork:

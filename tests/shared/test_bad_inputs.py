@@ -96,7 +96,7 @@ def test_the_service_refuses_them_and_localizes_the_others(localizer, opened):
 def test_the_web_app_shows_the_reason(folder, localizer, tmp_path):
     pytest.importorskip("gradio", reason="the page is the extra `app`: pip install 'boxpromptiml[app]'")
     from boxpromptiml.apps.web_app import markup
-    from boxpromptiml.apps.web_app.localize import consume
+    from boxpromptiml.apps.web_app.localize_tab import consume
 
     messages = {}
     for kind in KINDS:

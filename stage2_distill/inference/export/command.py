@@ -10,7 +10,7 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.images import ImageError, Photo, read_photo
 from boxpromptiml.runtime.provenance import write_results
 from stage2_distill.inference import released
-from stage2_distill.inference.conversion import TOLERANCE, require_onnx
+from stage2_distill.inference.onnx_conversion import TOLERANCE, require_onnx
 from stage2_distill.inference.photo_paths import photo_names
 
 MAX_CALIBRATION = 100

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from boxpromptiml.images import Photo, read_photo, resize_photo
 from boxpromptiml.scoring.score_functions import counts_per_image, f1_from_counts
 from boxpromptiml.synthesis.photos import packaged_photos
-from stage2_distill.inference.conversion import traced, translated
 from stage2_distill.inference.export.resizing import resize_probability, shrink_photo
 from stage2_distill.inference.localizer import Localizer
+from stage2_distill.inference.onnx_conversion import traced, translated
 
 if TYPE_CHECKING:  # installed by the extra `export`
     import onnx

@@ -9,8 +9,8 @@ from PIL import Image
 from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.shards import ShardReader
 from stage2_distill.callbacks import hardest_images
-from stage2_distill.data.augmentation import Resize
 from stage2_distill.data.dataset import PseudoMaskDataset
+from stage2_distill.data.preprocessing import Resize
 from stage2_distill.data.test_set import scorable
 from stage2_distill.evaluation.metrics import COLUMNS
 from stage2_distill.losses.distillation import DistillationLoss

@@ -8,8 +8,9 @@ import torch
 from torch.utils.data import DataLoader, default_collate
 
 from boxpromptiml.shards import ShardReader
-from stage2_distill.data.augmentation import Augmentation, Resize, training_transform
+from stage2_distill.data.augmentation import Augmentation, training_transform
 from stage2_distill.data.dataset import PseudoMaskDataset, unpack
+from stage2_distill.data.preprocessing import Resize
 from stage2_distill.data.sampling import Mixture, SeededDraws
 
 

@@ -57,7 +57,7 @@ def app(
     _require_gradio()
     if proposals and checkpoint is None:
         raise InputError("proposals need a student; omit --checkpoint to use the released one, or pass another")
-    from boxpromptiml.apps.web_app.annotate import Desk
+    from boxpromptiml.apps.web_app.annotate_tab import AnnotationContext
     from boxpromptiml.apps.web_app.annotation_session import opened
     from boxpromptiml.apps.web_app.cache_review import CacheReview
     from boxpromptiml.apps.web_app.page import Contents, served
@@ -72,14 +72,14 @@ def app(
             from stage2_distill.inference.localizer import load_named
 
             localizer = load_named(checkpoint)
-        desk, review = None, None
+        annotation, review = None, None
         if photos is not None:
             session = stack.enter_context(opened(photos, val_share))
             proposed = Proposals(localizer, session, proposals) if localizer is not None and proposals else None
-            desk = Desk(session, Previewer(teacher or GrabCut()), proposed)
+            annotation = AnnotationContext(session, Previewer(teacher or GrabCut()), proposed)
         if cache is not None:
             review = CacheReview(cache, localizer)
-        contents = Contents(localizer, desk, review, checkpoint or "")
+        contents = Contents(localizer, annotation, review, checkpoint or "")
         address = stack.enter_context(served(contents, host, port, max_megabytes, framed_by or ()))
         print(f"{address}  (Ctrl-C to stop)", flush=True)
         if open_browser:
@@ -88,7 +88,7 @@ def app(
             threading.Event().wait()
         except KeyboardInterrupt:
             print("closed")
-        if desk is not None and (line := summary(desk.session.outcomes())):
+        if annotation is not None and (line := summary(annotation.session.outcomes())):
             print(line)
     return 0
 

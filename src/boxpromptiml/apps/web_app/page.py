@@ -17,11 +17,11 @@ from PIL import Image
 from starlette.middleware import Middleware
 
 from boxpromptiml.apps.http_security import LOOPBACK, headers_framed_by
-from boxpromptiml.apps.web_app.annotate import DRAWING, Desk, annotate_tab
+from boxpromptiml.apps.web_app.annotate_tab import DRAWING, AnnotationContext, annotate_tab
 from boxpromptiml.apps.web_app.cache_review import CacheReview
-from boxpromptiml.apps.web_app.localize import localize_tab
+from boxpromptiml.apps.web_app.localize_tab import localize_tab
 from boxpromptiml.apps.web_app.middleware import PageMiddleware
-from boxpromptiml.apps.web_app.review import review_tab
+from boxpromptiml.apps.web_app.review_tab import review_tab
 from boxpromptiml.core.records import InputError
 
 if TYPE_CHECKING:  # a slow import that is not needed without a student
@@ -39,13 +39,13 @@ class Contents:
 
     Attributes:
         localizer: the student.
-        desk: for the tab Annotate.
+        annotation: the session of the tab Annotate.
         review: for the tab Review.
         student_name: name by which the student was loaded.
     """
 
     localizer: Localizer | None = None
-    desk: Desk | None = None
+    annotation: AnnotationContext | None = None
     review: CacheReview | None = None
     student_name: str = ""
 
@@ -127,12 +127,12 @@ def build(contents: Contents) -> gr.Blocks:
             with gr.Tab("Localize", id="localize"):
                 localize_tab(contents.localizer, contents.student_name)
             with gr.Tab("Annotate", id="annotate") as tab:
-                annotation = annotate_tab(contents.desk)
+                annotating = annotate_tab(contents.annotation)
             with gr.Tab("Review", id="review"):
-                reviewed = review_tab(contents.review, contents.desk, annotation, tabs)
-        if annotation is not None:
+                reviewed = review_tab(contents.review, contents.annotation, annotating, tabs)
+        if annotating is not None:
             came = page.load(
-                annotation.resume, None, annotation.outputs, show_progress="hidden", api_visibility="private"
+                annotating.resume, None, annotating.outputs, show_progress="hidden", api_visibility="private"
             )
             came.then(None, js=DRAWING)
             tab.select(None, js=DRAWING)
@@ -143,7 +143,7 @@ def build(contents: Contents) -> gr.Blocks:
 
 def _first_tab(contents: Contents) -> str:
     """Return the first tab with content, or Annotate if there are proposals to check."""
-    if contents.desk is not None and (contents.localizer is None or contents.desk.proposals is not None):
+    if contents.annotation is not None and (contents.localizer is None or contents.annotation.proposals is not None):
         return "annotate"
     return "review" if contents.localizer is None and contents.review is not None else "localize"
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from boxpromptiml import __version__
 from boxpromptiml.apps.web_app import markup
-from boxpromptiml.apps.web_app.localized_photo import LocalizedPhoto, regions_of
+from boxpromptiml.apps.web_app.localize_photo import LocalizedPhoto, regions_of
 from boxpromptiml.apps.web_app.student_facts import StudentFacts
 
 LISTED = 40

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.web_app.annotate import Desk
+from boxpromptiml.apps.web_app.annotate_tab import AnnotationContext
 from boxpromptiml.apps.web_app.annotation_session import AnnotationSession
 from boxpromptiml.apps.web_app.page import Contents, served
 from boxpromptiml.apps.web_app.teacher_preview import Previewer
@@ -137,7 +137,7 @@ def test_forged_events_read_and_write_nothing(open_page, localizer, secret, tmp_
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.fromarray(disk(np.random.default_rng(0), 60, 80, (40, 30), 12)[0]).save(photos / "a.png")
-    address = open_page(Contents(localizer, Desk(AnnotationSession(photos), Previewer(GrabCut()))))
+    address = open_page(Contents(localizer, AnnotationContext(AnnotationSession(photos), Previewer(GrabCut()))))
     content, around = secret.read_bytes(), set(tmp_path.iterdir())
     events = json.loads(ask(address, "/config")[1])["dependencies"]
     asked = 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from boxpromptiml.apps.web_app.localize import consume, localize_photo
+from boxpromptiml.apps.web_app.localize_tab import consume, localize_photo
 from boxpromptiml.apps.web_app.photo_page import photo_page
 from boxpromptiml.apps.web_app.student_facts import StudentFacts
 

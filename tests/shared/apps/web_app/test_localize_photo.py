@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from boxpromptiml.apps.web_app.localized_photo import LocalizedPhoto, regions_of
+from boxpromptiml.apps.web_app.localize_photo import LocalizedPhoto, regions_of
 
 
 def view(**facts):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from boxpromptiml.core.records import InputError
-from stage2_distill.inference.conversion import require_onnx, traced, translated
+from stage2_distill.inference.onnx_conversion import require_onnx, traced, translated
 
 
 def test_a_program_takes_batches_of_any_size():

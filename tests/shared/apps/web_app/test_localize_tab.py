@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.web_app.localize import LocalizedPhoto, consume, drawn, localize_photo, result_markup
+from boxpromptiml.apps.web_app.localize_photo import LocalizedPhoto, consume, localize_photo
+from boxpromptiml.apps.web_app.localize_tab import drawn, result_markup
 from boxpromptiml.apps.web_app.page import Contents
 from boxpromptiml.images import ImageError, read_mask, read_photo
 

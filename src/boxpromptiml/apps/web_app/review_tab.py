@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 
 from boxpromptiml.apps.web_app import markup
-from boxpromptiml.apps.web_app.annotate import DRAWING, AnnotateTab, Desk
+from boxpromptiml.apps.web_app.annotate_tab import DRAWING, AnnotateTab, AnnotationContext
 from boxpromptiml.apps.web_app.cache_review import DROPPED, CacheReview, Order, student_view
 from boxpromptiml.core.boxes import scale
 from boxpromptiml.core.records import InputError, Sample
@@ -135,14 +135,14 @@ class ReviewTab:
 
 
 def review_tab(
-    review: CacheReview | None, desk: Desk | None, annotation: AnnotateTab | None, tabs: gr.Tabs
+    review: CacheReview | None, annotation: AnnotationContext | None, annotate: AnnotateTab | None, tabs: gr.Tabs
 ) -> ReviewTab | None:
     """Build the tab within the page under construction; without a cache, a tab that explains how to open one.
 
     Args:
         review: the cache.
-        desk: whose photos can be fixed.
-        annotation: the tab Annotate.
+        annotation: the open session, in which boxes can be redrawn.
+        annotate: the tab Annotate.
         tabs: all tabs, to switch to it.
     """
     if review is None:
@@ -206,19 +206,19 @@ def review_tab(
     forth.click(move(1), **listen)
     drop.click(dropped, **listen)
 
-    if desk is None or annotation is None:
+    if annotation is None or annotate is None:
         fix.click(lambda: markup.notice(NO_CACHE.splitlines()[-1], "error"), None, large, api_visibility="private")
     else:
-        fill = annotation
+        fill = annotate
 
         def fixed(by_order: Order, at: int) -> tuple[Any, ...]:
             row = review.row(by_order, at)
             sample = review.reader[row]
-            place = desk.session.place_of(sample.image_id, sample.width, sample.height)
+            place = annotation.session.place_of(sample.image_id, sample.width, sample.height)
             if place is None:
                 words = (
                     f"Image {sample.image_id} ({sample.width} × {sample.height}) is not in the manifest of "
-                    f"{desk.session.folder}; open the folder that the cache was made from with --photos."
+                    f"{annotation.session.folder}; open the folder that the cache was made from with --photos."
                 )
                 return (gr.skip(), markup.notice(words, "error"), *[gr.skip()] * len(fill.outputs))
             return (gr.Tabs(selected="annotate"), gr.skip(), *fill.show(place))

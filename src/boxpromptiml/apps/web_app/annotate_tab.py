@@ -56,7 +56,7 @@ Shown = tuple[Any, int, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class AnnotationContext:
     """An annotation session with a teacher and, optionally, a student's proposals."""
 
     session: AnnotationSession
@@ -79,12 +79,12 @@ class AnnotateTab:
     resume: Callable[[], Shown]
 
 
-def mask_preview(desk: Desk, photo: Opened, boxes_xyxy: Boxes) -> str:
+def mask_preview(context: AnnotationContext, photo: Opened, boxes_xyxy: Boxes) -> str:
     """Render the teacher's pseudo-mask for some boxes, or a hint if there are none."""
     if not len(boxes_xyxy):
         return markup.notice(DRAW)
-    mask, score = desk.previewer.pseudo_mask(photo, boxes_xyxy)
-    caption = f"pseudo-mask of {desk.previewer.teacher.name}, confidence {score:.2f}"
+    mask, score = context.previewer.pseudo_mask(photo, boxes_xyxy)
+    caption = f"pseudo-mask of {context.previewer.teacher.name}, confidence {score:.2f}"
     return markup.figure(visualization.overlay(photo.shown, mask, border=markup.BORDER), caption, "mask")
 
 
@@ -109,12 +109,12 @@ def title(session: AnnotationSession, place: int, photo: Opened | None) -> str:
     return markup.heading(f"{place + 1} of {len(session)}", session.names[place] + size, state)
 
 
-def show(desk: Desk, place: int, said: str = "") -> Shown:
+def show(context: AnnotationContext, place: int, said: str = "") -> Shown:
     """Show a photo with its boxes; ``said`` is displayed above the teacher's pseudo-mask."""
-    session = desk.session
-    session.show(place, desk.proposals.boxes(session.names[place]) if desk.proposals else None)
+    session = context.session
+    session.show(place, context.proposals.boxes(session.names[place]) if context.proposals else None)
     try:
-        photo = desk.previewer.open(session.path(place))
+        photo = context.previewer.open(session.path(place))
     except (ImageError, AnnotationSessionError) as error:
         said += markup.notice(f"{_local(session, error)}\nContinue with the next photo.", "error")
         return None, place, title(session, place, None), said, progress(session)
@@ -125,27 +125,27 @@ def show(desk: Desk, place: int, said: str = "") -> Shown:
     elif proposed and not len(boxes_xyxy):
         below = markup.notice(NOTHING_PROPOSED)
     else:
-        below = mask_preview(desk, photo, boxes_xyxy)
+        below = mask_preview(context, photo, boxes_xyxy)
     canvas = on_canvas(photo, boxes_xyxy, proposed)
     return canvas, place, title(session, place, photo), said + below, progress(session)
 
 
-def show_next(desk: Desk, place: int) -> Shown:
+def show_next(context: AnnotationContext, place: int) -> Shown:
     """Show the next undecided photo, or a message that there is none."""
-    session, said = desk.session, ""
+    session, said = context.session, ""
     while (following := session.next_open(place)) is not None:
         try:
-            desk.previewer.open(session.path(following))
+            context.previewer.open(session.path(following))
         except (ImageError, AnnotationSessionError) as error:
             session.set_aside(following)
             said += markup.notice(f"left out: {_local(session, error)}", "error")
         else:
-            return show(desk, following, said)
+            return show(context, following, said)
     manifest, out = (shlex.quote(str(path)) for path in (session.given / MANIFEST, f"{session.given}-pseudomasks"))
     words = f"""All readable photos are done. {summary(session.outcomes())}
 Stage one is next:
 $ boxpromptiml pseudomasks --config configs/pseudomasks/demo.yaml --manifest {manifest} --out {out}"""
-    return show(desk, place, said + markup.notice(words, "done"))
+    return show(context, place, said + markup.notice(words, "done"))
 
 
 def _local(session: AnnotationSession, error: Exception) -> str:
@@ -156,12 +156,12 @@ def _local(session: AnnotationSession, error: Exception) -> str:
     return str(error).replace(f"{session.folder}/", "")
 
 
-def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
+def annotate_tab(context: AnnotationContext | None) -> AnnotateTab | None:
     """Build the tab within the page under construction; without a folder, a tab that explains how to open one."""
-    if desk is None:
+    if context is None:
         gr.HTML(markup.notice(NO_FOLDER))
         return None
-    session = desk.session
+    session = context.session
     with gr.Row(equal_height=False):
         with gr.Column(scale=8, min_width=400):
             heading = gr.HTML(elem_id="title")
@@ -203,10 +203,10 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
         def run(raw: Any, payload: Any) -> Any:
             try:
                 if raw is None:  # on first display the canvas reports before its photo's index is set
-                    return show(desk, session.current)
+                    return show(context, session.current)
                 here = at(raw)
                 if of_the_photo and here != session.current:  # a second key press, or another browser tab
-                    return show(desk, session.current)
+                    return show(context, session.current)
                 return do(here, payload)
             except (InputError, OSError) as error:  # no decision was made: the boxes on the canvas stay
                 return gr.skip(), gr.skip(), gr.skip(), markup.notice(_local(session, error), "error"), gr.skip()
@@ -214,37 +214,37 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
         return run
 
     def changed(here: int, payload: Any) -> Shown:
-        photo = desk.previewer.open(session.path(here))
+        photo = context.previewer.open(session.path(here))
         boxes_xyxy = drawn_boxes(payload, photo)
         if here != session.current or not session.draft(here, boxes_xyxy, tolerance=float(factors(photo).max())):
             return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        return gr.skip(), gr.skip(), title(session, here, photo), mask_preview(desk, photo, boxes_xyxy), gr.skip()
+        return gr.skip(), gr.skip(), title(session, here, photo), mask_preview(context, photo, boxes_xyxy), gr.skip()
 
     def accepted(here: int, payload: Any) -> Shown:
-        photo = desk.previewer.open(session.path(here))
+        photo = context.previewer.open(session.path(here))
         drawn = drawn_boxes(payload, photo)
         session.accept(here, snapped(drawn, session.offered(here), tolerance=float(factors(photo).max())))
-        return show_next(desk, here)
+        return show_next(context, here)
 
     def authentic(here: int, payload: Any) -> Shown:
         session.authentic(here)
-        return show_next(desk, here)
+        return show_next(context, here)
 
     def cleared(here: int, payload: Any) -> Shown:
         session.draft(here, as_boxes([]))
-        return show(desk, here)
+        return show(context, here)
 
     def undone(here: int, payload: Any) -> Shown:
         before = session.undo()
         words = "There is nothing to undo." if before is None else "The last decision was undone."
-        return show(desk, here if before is None else before, markup.notice(words))
+        return show(context, here if before is None else before, markup.notice(words))
 
     def moved(by: int) -> Callable[[int, Any], Shown]:
-        return lambda here, payload: show(desk, (here + by) % len(session))
+        return lambda here, payload: show(context, (here + by) % len(session))
 
     def nudge(key: str) -> Callable[[int, Any], Shown]:
         def run(here: int, payload: Any) -> Shown:
-            photo = desk.previewer.open(session.path(here))
+            photo = context.previewer.open(session.path(here))
             canvas_value = on_canvas(photo, nudged(drawn_boxes(payload, photo), photo, key))
             return canvas_value, gr.skip(), gr.skip(), gr.skip(), gr.skip()  # triggers the canvas's change event
 
@@ -275,4 +275,4 @@ def annotate_tab(desk: Desk | None) -> AnnotateTab | None:
     ]
     for button, run in on_click:
         button.click(run, show_progress="hidden", **listen).then(None, js=DRAWING)
-    return AnnotateTab(outputs, lambda where: show(desk, where), lambda: show(desk, session.current))
+    return AnnotateTab(outputs, lambda where: show(context, where), lambda: show(context, session.current))

@@ -6,35 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import torch
 
 from boxpromptiml.apps.web_app import markup
 from boxpromptiml.apps.web_app.annotation_files import inside
 from boxpromptiml.apps.web_app.example_photo import NAME as EXAMPLE
 from boxpromptiml.apps.web_app.example_photo import forged_photo
-from boxpromptiml.apps.web_app.localized_photo import LocalizedPhoto, regions_of
+from boxpromptiml.apps.web_app.localize_photo import LocalizedPhoto, consume, localize_photo, regions_of
 from boxpromptiml.apps.web_app.photo_page import photo_page
 from boxpromptiml.apps.web_app.student_facts import StudentFacts
 from boxpromptiml.core.records import InputError
-from boxpromptiml.images import (
-    FileFacts,
-    ImageError,
-    Photo,
-    mask_png,
-    read_facts,
-    read_upright,
-    resize_photo,
-    resize_probability,
-    visualization,
-)
+from boxpromptiml.images import mask_png, resize_probability, visualization
 
 if TYPE_CHECKING:  # a slow import that is not needed without a student
     from stage2_distill.inference.localizer import Localizer
 
-SIDES = (640, 4096)
-"""Smallest and largest length, in pixels, of the displayed photo's longer side."""
-QUALITY = 90
-"""JPEG quality of the displayed photo."""
 MAP_SIDE = 400
 """Length in pixels of a map's longer side."""
 LISTED = 6
@@ -57,44 +42,6 @@ $ boxpromptiml app"""
 NO_PHOTO = """Drop a photo on the left, or choose one.
 You will see which regions the student marks, with what probability, and the priors from its gates and its memory.
 The photo stays on this machine and is deleted as soon as it has been read."""
-
-
-def localize_photo(
-    localizer: Localizer, photo: Photo, name: str, tiled: bool = False, facts: FileFacts | None = None
-) -> LocalizedPhoto:
-    """Run the student on a photo.
-
-    Args:
-        localizer: the student.
-        photo: (H, W, 3) uint8 RGB.
-        name: original file name.
-        tiled: also process it at its own resolution, in overlapping tiles, which then give the probability.
-        facts: of its file.
-    """
-    from stage2_distill.data.student_input import student_input
-    from stage2_distill.inference.tiling import localize_tiled
-
-    side = localizer.student.image_size
-    image = student_input(photo, side)[None].to(localizer.student.mean.device)
-    with torch.inference_mode():
-        localization = localizer.student(image)
-    maps = (torch.sigmoid(localization.logits), localization.gate_prior, localization.memory_prior)
-    probability, gate_prior, memory_prior = (of_batch[0, 0].float().cpu().numpy() for of_batch in maps)
-    if tiled:
-        probability = localize_tiled(photo, side, localizer.localize)
-    (height, width), (shown_width, shown_height) = photo.shape[:2], _shown_size(photo)
-    picture = visualization.data_uri(resize_photo(photo, shown_width, shown_height), QUALITY)
-    return LocalizedPhoto(
-        name, picture, shown_width, shown_height, width, height, probability, gate_prior, memory_prior, tiled, facts
-    )
-
-
-def _shown_size(photo: Photo) -> tuple[int, int]:
-    """Return the display size (width, height): small photos are enlarged, so that outlines stay thin."""
-    height, width = photo.shape[:2]
-    longest = max(height, width)
-    factor = min(max(longest, SIDES[0]), SIDES[1]) / longest
-    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def drawn(view: LocalizedPhoto, threshold: float) -> str:
@@ -131,21 +78,6 @@ def result_markup(view: LocalizedPhoto, threshold: float) -> str:
         below = markup.notice("Nothing in this photo is above the threshold.", "done")
     saved = markup.download(mask_png(mask), f"{Path(view.name).stem}_mask.png", "Download the mask (PNG)")
     return markup.headline(numbers) + below + saved
-
-
-def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) -> LocalizedPhoto:
-    """Run the student on an uploaded photo, as `localize_photo` does, and always delete the file.
-
-    Raises:
-        ImageError: the photo cannot be read; the message uses its original name.
-    """
-    try:
-        upright = read_upright(upload)
-        return localize_photo(localizer, upright.photo(), name, tiled, read_facts(upload, upright.orientation))
-    except ImageError as error:
-        raise ImageError(str(error).replace(str(upload), name)) from None
-    finally:
-        upload.unlink(missing_ok=True)
 
 
 def localize_tab(localizer: Localizer | None, student_name: str) -> None:

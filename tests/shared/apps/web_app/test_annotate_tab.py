@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.web_app.annotate import Desk, show, show_next
+from boxpromptiml.apps.web_app.annotate_tab import AnnotationContext, show, show_next
 from boxpromptiml.apps.web_app.annotation_files import MANIFEST
 from boxpromptiml.apps.web_app.annotation_session import AnnotationSession
 from boxpromptiml.apps.web_app.page import Contents, build
@@ -33,8 +33,8 @@ def folder(tmp_path, disk):
 
 
 @pytest.fixture
-def desk(folder):
-    return Desk(AnnotationSession(folder), Previewer(GrabCut()))
+def context(folder):
+    return AnnotationContext(AnnotationSession(folder), Previewer(GrabCut()))
 
 
 class BrightIsForged:
@@ -53,25 +53,25 @@ def labels(folder):
     return {record.path.name: record for record in read_manifest(folder / MANIFEST).records}
 
 
-def test_unreadable_photos_are_reported_and_skipped(desk):
-    canvas, place, _, reply, _ = show_next(desk, 0)
+def test_unreadable_photos_are_reported_and_skipped(context):
+    canvas, place, _, reply, _ = show_next(context, 0)
     assert place == 2
     assert canvas is not None
     assert "left out: b.png: not a readable image" in reply
-    empty, place, title, reply, _ = show(desk, 1)
+    empty, place, title, reply, _ = show(context, 1)
     assert empty is None
     assert "b.png" in title
     assert "not a readable image" in reply
     for place in (0, 2, 3, 4):
-        desk.session.authentic(place)
-    assert "boxpromptiml pseudomasks" in show_next(desk, 4)[3]
+        context.session.authentic(place)
+    assert "boxpromptiml pseudomasks" in show_next(context, 4)[3]
 
 
 def test_names_are_escaped(folder):
     name = "<img src=x onerror=alert(1)>.png"
     Image.new("RGB", (9, 9)).save(folder / name)
-    desk = Desk(AnnotationSession(folder), Previewer(GrabCut()))
-    assert "<img src=x" not in "".join(show(desk, desk.session.names.index(name))[2:])
+    context = AnnotationContext(AnnotationSession(folder), Previewer(GrabCut()))
+    assert "<img src=x" not in "".join(show(context, context.session.names.index(name))[2:])
 
 
 def draw(page, corners, photo=(600, 400)):
@@ -94,8 +94,8 @@ def wait_for(page, place, name):
     page.wait_for_timeout(300)  # the canvas receives its photo after the title
 
 
-def test_the_tab_opens_without_an_error_message(visit, serve, desk):
-    with serve(Contents(desk=desk)) as address:
+def test_the_tab_opens_without_an_error_message(visit, serve, context):
+    with serve(Contents(annotation=context)) as address:
         page = visit(address)
         page.get_by_role("tab", name="Localize").click()
         page.get_by_role("tab", name="Annotate").click()
@@ -104,8 +104,8 @@ def test_the_tab_opens_without_an_error_message(visit, serve, desk):
         assert page.locator("#reply .error").count() == 0
 
 
-def test_a_canvas_that_arrives_before_the_photo_number_shows_the_photo(desk):
-    page = build(Contents(desk=desk))
+def test_a_canvas_that_arrives_before_the_photo_number_shows_the_photo(context):
+    page = build(Contents(annotation=context))
     listeners = [fn.fn for fn in page.fns.values() if any(event == "change" for _, event in fn.targets)]
     assert listeners
     for listener in listeners:
@@ -115,10 +115,10 @@ def test_a_canvas_that_arrives_before_the_photo_number_shows_the_photo(desk):
         assert "reload" not in reply
 
 
-def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, serve, folder, desk):
+def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, serve, folder, context):
     tight = ((CENTRE[0] - RADIUS, CENTRE[1] - RADIUS), (CENTRE[0] + RADIUS, CENTRE[1] + RADIUS))
     loose = ((tight[0][0] - 10, tight[0][1] - 8), (tight[1][0] + 9, tight[1][1] + 12))
-    with serve(Contents(desk=desk)) as address:
+    with serve(Contents(annotation=context)) as address:
         page = visit(address)
         wait_for(page, 1, "a")
         draw(page, loose)
@@ -134,8 +134,8 @@ def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, serve, folder, 
         page.wait_for_selector("#reply figure.mask")
         assert "1 of 5" in page.inner_text("#progress")
         assert page.left == []
-    again = Desk(AnnotationSession(folder), Previewer(GrabCut()))
-    with serve(Contents(desk=again)) as address:  # as after a crash
+    again = AnnotationContext(AnnotationSession(folder), Previewer(GrabCut()))
+    with serve(Contents(annotation=again)) as address:  # as after a crash
         page = visit(address)
         wait_for(page, 3, "c")
         page.wait_for_selector("#reply figure.mask")
@@ -147,8 +147,8 @@ def test_draw_a_box_see_a_mask_reload_and_nothing_is_lost(visit, serve, folder, 
     assert all(0 < each < 60 for each in seconds.values())
 
 
-def test_the_keyboard_alone_is_enough(visit, serve, until, folder, desk):
-    with serve(Contents(desk=desk)) as address:
+def test_the_keyboard_alone_is_enough(visit, serve, until, folder, context):
+    with serve(Contents(annotation=context)) as address:
         page = visit(address)
         wait_for(page, 1, "a")
         page.keyboard.press("Enter")
@@ -156,7 +156,7 @@ def test_the_keyboard_alone_is_enough(visit, serve, until, folder, desk):
         page.keyboard.press("b")
         page.wait_for_selector("#reply figure.mask")
         page.keyboard.press("Shift+ArrowLeft")
-        until(page, lambda: abs(desk.session.boxes(0)[0, 0] - 168) < 1)
+        until(page, lambda: abs(context.session.boxes(0)[0, 0] - 168) < 1)
         page.keyboard.press("Enter")
         page.keyboard.press("n")  # too early: it must not apply to the photo just accepted
         wait_for(page, 3, "c")
@@ -179,9 +179,9 @@ def test_the_keyboard_alone_is_enough(visit, serve, until, folder, desk):
 
 def test_proposed_boxes_are_accepted_with_one_key_or_corrected(visit, serve, until, folder):
     session = AnnotationSession(folder)
-    desk = Desk(session, Previewer(GrabCut()), Proposals(BrightIsForged(), session))
+    context = AnnotationContext(session, Previewer(GrabCut()), Proposals(BrightIsForged(), session))
     names = [name.removesuffix(".png") for name in session.names]
-    with serve(Contents(desk=desk)) as address:
+    with serve(Contents(annotation=context)) as address:
         page = visit(address)
         wait_for(page, 1, names[0])
         page.wait_for_selector("#title >> text=proposed")
@@ -190,7 +190,7 @@ def test_proposed_boxes_are_accepted_with_one_key_or_corrected(visit, serve, unt
         assert labels(folder) == {}
         page.keyboard.press("Enter")
         wait_for(page, 2, names[1])
-        (offered,) = desk.proposals.boxes(session.names[0])
+        (offered,) = context.proposals.boxes(session.names[0])
         np.testing.assert_array_equal(labels(folder)[session.names[0]].boxes_xyxy, [offered])
         page.keyboard.press("Shift+ArrowRight")
         until(page, lambda: not session.is_proposal(1))
@@ -205,11 +205,11 @@ def test_proposed_boxes_are_accepted_with_one_key_or_corrected(visit, serve, unt
         assert "boxpromptiml pseudomasks" in page.inner_text("#reply")
 
 
-def test_a_full_disk_is_reported_and_the_box_stays(visit, serve, folder, desk, monkeypatch):
+def test_a_full_disk_is_reported_and_the_box_stays(visit, serve, folder, context, monkeypatch):
     def full(path, records, description):
         raise OSError(28, "No space left on device", str(path))
 
-    with serve(Contents(desk=desk)) as address:
+    with serve(Contents(annotation=context)) as address:
         page = visit(address)
         wait_for(page, 1, "a")
         draw(page, ((200, 100), (380, 280)))

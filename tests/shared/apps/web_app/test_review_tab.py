@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from boxpromptiml.apps.web_app.annotate import Desk
+from boxpromptiml.apps.web_app.annotate_tab import AnnotationContext
 from boxpromptiml.apps.web_app.annotation_files import MANIFEST
 from boxpromptiml.apps.web_app.annotation_session import AnnotationSession
 from boxpromptiml.apps.web_app.cache_review import DROPPED, CacheReview
 from boxpromptiml.apps.web_app.page import Contents
-from boxpromptiml.apps.web_app.review import SHEET, heading, look, pair, sheet
+from boxpromptiml.apps.web_app.review_tab import SHEET, heading, look, pair, sheet
 from boxpromptiml.apps.web_app.teacher_preview import Previewer
 from boxpromptiml.core.boxes import as_boxes
 from boxpromptiml.core.records import ImageRecord
@@ -91,9 +91,9 @@ def test_the_student_runs_only_when_its_ranking_is_selected(visit, serve, cache,
 
 def test_drop_and_fix_in_a_browser(visit, serve, until, cache, photos):
     review = CacheReview(cache)
-    desk = Desk(AnnotationSession(photos), Previewer(GrabCut()))
+    context = AnnotationContext(AnnotationSession(photos), Previewer(GrabCut()))
     worst, second = (int(review.reader.image_ids[review.row("agreement", rank)]) for rank in range(2))
-    with serve(Contents(desk=desk, review=review)) as address:
+    with serve(Contents(annotation=context, review=review)) as address:
         page = visit(address)
         page.click("role=tab[name=Review]")
         page.wait_for_selector(f"#sample >> text=1 of 6 image {worst},")
@@ -108,7 +108,7 @@ def test_drop_and_fix_in_a_browser(visit, serve, until, cache, photos):
         page.wait_for_selector("#reply figure.mask")
         page.wait_for_timeout(400)
         page.keyboard.press("b")
-        until(page, lambda: len(desk.session.boxes(second)) == 2)
+        until(page, lambda: len(context.session.boxes(second)) == 2)
         page.keyboard.press("Enter")
         page.wait_for_selector("#reply >> text=boxpromptiml pseudomasks")
         assert page.left == []
