@@ -46,7 +46,7 @@ class SegFormer(nn.Module):
     """SegFormer from `transformers` (Xie et al., 2021) with one class.
 
     Args:
-        depths: of its four stages: 3, 4, 6, 3 for B2, and 3, 4, 18, 3 for B3.
+        depths: number of blocks in each of the four stages: 3, 4, 6, 3 for B2, and 3, 4, 18, 3 for B3.
     """
 
     def __init__(self, depths: Sequence[int]) -> None:

@@ -55,7 +55,7 @@ def apart(work: Callable[..., T], *arguments: Any) -> T:
 
     Args:
         work: a module-level function, so that the process can import it.
-        arguments: of the function, picklable.
+        arguments: arguments of the function, picklable.
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as executor:
         return executor.submit(work, *arguments).result()

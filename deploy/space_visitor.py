@@ -59,7 +59,7 @@ class Visitor:
     """A browser's requests as they leave the hub's proxy.
 
     Args:
-        address: of the Space, as host and port.
+        address: host and port of the Space.
         host: name of its site on the hub.
     """
 

@@ -53,7 +53,7 @@ class MaskBatch:
         piece: the shard that it belongs to.
         loaded: output of the loader for each image.
         masks: (P, S, S) uint8 for the P prompts among them, on the teacher's device, possibly still being computed.
-        scores: for each prompt the scores of its boxes; likewise.
+        scores: scores of the boxes of each prompt; likewise.
         completes: True for the last batch of its shard.
     """
 

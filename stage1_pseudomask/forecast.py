@@ -42,8 +42,8 @@ def forecast(records: Sequence[ImageRecord], job: Job, accelerator: str, precisi
     Args:
         records: all images of the complete cache.
         job: as for `compute`; its teacher is loaded if no image is finished yet.
-        accelerator: for the teacher.
-        precision: of the teacher's network.
+        accelerator: accelerator for the teacher, such as cuda.
+        precision: numerical precision of the teacher's network.
         processes: number of processes that will share the work.
 
     Raises:

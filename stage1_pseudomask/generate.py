@@ -71,7 +71,7 @@ def pseudomasks(
         accelerator: cpu, cuda, mps or auto.
         devices: processes per machine, or auto for one per GPU. torchrun and SLURM are detected.
         num_nodes: number of machines. They need a shared folder.
-        precision: of the teacher's network.
+        precision: numerical precision of the teacher's network.
         retry: read images again that an earlier run skipped, after their files were repaired.
         dry_run: only print how many images, boxes, bytes and hours remain, estimated from finished images or from a few
             that are computed and discarded; write nothing.

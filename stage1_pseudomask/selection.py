@@ -26,7 +26,7 @@ def select(
     in a box, the whole box counts, because its annotator saw something there.
 
     Args:
-        candidates: for the N boxes of one image.
+        candidates: candidate masks for the N boxes of one image.
         boxes_xyxy: (N, 4) boxes in the frame of the candidates.
         margin: how far a mask may extend beyond each side of its box, as a fraction of the box.
         select_by: criterion for the best candidate.

@@ -38,7 +38,7 @@ class Distillation(L.LightningModule):
         backbone_lr_scale: factor on the backbone's learning rate; below 1 for a pretrained one.
         freeze_backbone: number of initial epochs during which a pretrained backbone is frozen.
         train_only: name of the only part of the student that is trained, such as comparison; None trains all of it.
-        weight_decay: of AdamW.
+        weight_decay: weight decay of AdamW.
         warmup: fraction of the steps during which the learning rate rises linearly; afterwards it follows a cosine to
             zero.
         scoring: options of `boxpromptiml test`.

@@ -75,5 +75,5 @@ class Teacher(ABC):
         Args:
             embedding: result of ``embed``.
             boxes: (N, 4) boxes (XYXY) of each image; N may be 0 and differ between images.
-            frames: for each image the size of the frame of its boxes and of the resulting masks.
+            frames: size of the frame of each image's boxes and of the resulting masks.
         """

@@ -36,7 +36,7 @@ class GrabCut(Teacher):
     Args:
         longest_side: photos are shrunk to this size in pixels before segmentation, never enlarged.
         context: width of the surroundings used as background, as a fraction of the box on each side.
-        iterations: of GrabCut.
+        iterations: number of GrabCut iterations.
         least_share: if the first result covers a smaller fraction of the box, the second one is used.
         core: width and height of the foreground ellipse of the second run, as a fraction of the box.
         threads: images processed in parallel; 0 for one per core. Does not affect the masks.

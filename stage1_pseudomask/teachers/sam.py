@@ -51,7 +51,7 @@ class SegmentAnything(Teacher):
         download_folder: where downloads are kept; by default the user's cache folder.
         multimask_output: three candidates per box instead of one. SAM's authors advise against it for boxes.
         boxes_at_once: boxes decoded together, over all images; memory grows with it.
-        kernel: of the encoder's attention: torch's scaled_dot_product_attention, its flex_attention, or
+        kernel: implementation of the encoder's attention: torch's scaled_dot_product_attention, its flex_attention, or
             segment-anything's own code. Like ``boxes_at_once`` it affects masks only by rounding.
         compiled: run the encoder through torch.compile, which takes a minute at the start. Worthwhile on a GPU.
     """

@@ -32,7 +32,7 @@ def encode(encoder: ImageEncoderViT, pixels: Tensor, kernel: Kernel = "sdpa", co
     """Compute ``encoder(pixels)`` faster.
 
     Args:
-        encoder: of Segment Anything, with relative positions, frozen.
+        encoder: frozen image encoder of Segment Anything, with relative positions.
         pixels: (B, 3, S, S) normalized and padded to the encoder's side S.
         kernel: ``sdpa`` for torch's scaled_dot_product_attention, ``flex`` for its flex_attention, which is compiled at
             the first call on a GPU and slow elsewhere, or ``shipped`` for the encoder's own forward.
@@ -118,7 +118,7 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, from_rows: Tensor, from_columns: Tens
         v: likewise.
         from_rows: (G, N, R), bias of each query for each of the R rows of keys.
         from_columns: (G, N, N / R), bias for each column.
-        scale: of the products of q and k.
+        scale: factor on the products of q and k.
     """
     groups, places, _ = q.shape
     limit = BIAS_BYTES.get(q.device.type, BIAS_BYTES_ON_A_GPU) // q.element_size()

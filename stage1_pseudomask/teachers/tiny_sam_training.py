@@ -34,10 +34,10 @@ def train(manifest: Path, out: Path, steps: int = 2400, batch_size: int = 16, lr
     Args:
         manifest: COCO JSON of images with masks, whose train split is used.
         out: file for the weights.
-        steps: of AdamW, with a cosine schedule.
+        steps: number of AdamW steps, with a cosine schedule.
         batch_size: images per step, each with one box.
         lr: peak learning rate.
-        seed: of weights, order, boxes and flips; the same seed on the same machine gives the same weights.
+        seed: random seed for weights, order, boxes and flips; the same seed on the same machine gives the same weights.
     """
     torch.manual_seed(seed)
     model = tiny_sam().train()

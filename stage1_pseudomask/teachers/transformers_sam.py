@@ -37,7 +37,7 @@ class TransformersEmbedding:
     """Encoded photos.
 
     Attributes:
-        arguments: for the model's ``forward``: tensors, or lists of them, whose first axis is the B photos.
+        arguments: arguments of the model's ``forward``: tensors, or lists of them, whose first axis is the B photos.
         sizes: (height, width) of each photo at the encoder's input, before padding.
     """
 
@@ -162,7 +162,7 @@ class TransformersSam(Teacher):
         """Decode every box of a batch with the features of its image, ``boxes_at_once`` at a time.
 
         Args:
-            arguments: of the images, see `TransformersEmbedding`.
+            arguments: encoded images, see `TransformersEmbedding`.
             prompts: (N, 4) boxes (XYXY) at the encoder's input, image by image.
             counts: number of boxes of each image.
 

@@ -124,7 +124,7 @@ class FusionStatistics:
 
     Args:
         fusion: the module.
-        device: of its outputs.
+        device: device of its outputs.
     """
 
     def __init__(self, fusion: MemoryGuidedGatedFusion, device: torch.device) -> None:

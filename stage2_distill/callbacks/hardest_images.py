@@ -56,7 +56,7 @@ def of_validation(pl_module: Distillation, dataset: PseudoMaskDataset, rows: Row
     """Collect the validation images that agree least with their teacher.
 
     Args:
-        pl_module: in evaluation mode.
+        pl_module: the module, in evaluation mode.
         dataset: the validation set.
         rows: as returned by `TeacherAgreement.compute`.
         count: maximum number of images.
@@ -84,7 +84,7 @@ def of_test(
     """Collect manipulated test images with the lowest F1, and authentic ones with the largest false alarms, if any.
 
     Args:
-        pl_module: in evaluation mode.
+        pl_module: the module, in evaluation mode.
         sets: name → records, in the order of the set indices.
         rows: as returned by `ImageScores.compute`.
         size: side of the student's input in pixels.

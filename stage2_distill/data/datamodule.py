@@ -46,7 +46,7 @@ class PseudoMaskData(L.LightningDataModule):
         batch_size: images per step and process.
         workers: loader processes; 0 loads in the training process.
         authentic: also train on authentic images, with an empty target.
-        augmentation: of training samples.
+        augmentation: settings for augmenting the training samples.
         confidence_power: exponent of the teacher's confidence in a training sample, which gives its weight in the loss;
             0 weights all samples equally.
         target: mask used as training target; validation always compares with the teacher's mask.

@@ -65,7 +65,7 @@ class PackedItem(TypedDict):
         pseudo_mask: training target, (H, W) uint8, probability × 255.
         box_mask: (H, W) uint8, 128 or more inside any box.
         truth: ground truth, (H, W) uint8, 128 or more where manipulated; all 0 if there is none.
-        weight: of the sample in the loss.
+        weight: weight of the sample in the loss.
         has_truth: whether there is ground truth.
         image_id: COCO image id.
         position: index in the dataset; unlike image ids, unique across several sets.
@@ -116,7 +116,7 @@ class PseudoMaskDataset(Dataset[PackedItem]):
 
     Args:
         readers: caches, already restricted to a split; their samples come first.
-        transform: of ``image`` and ``masks`` to the student's size; see `augmentation`.
+        transform: transformation of ``image`` and ``masks`` to the student's size; see `augmentation`.
         authentic: include authentic images.
         streams: sources of generated samples, a new one for every seed.
         names: one name per reader and stream, replacing the sources of its samples.

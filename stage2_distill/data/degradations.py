@@ -124,7 +124,7 @@ class Degradation:
         """Degrade a photo (H, W, 3) uint8 and its ground truth (H, W) bool; both keep the same size, which may change.
 
         Args:
-            photo: at its own resolution.
+            photo: the photo at its own resolution.
             truth: ground truth.
             image_id: seeds the noise, together with kind and level.
         """

@@ -106,8 +106,8 @@ class SeededDraws(DistributedSampler[Batch]):
     Args:
         mixture: distribution of an epoch's samples.
         world_size: number of processes that share the samples.
-        rank: of this process.
-        seed: of the run.
+        rank: index of this process among them.
+        seed: the run's seed.
         first_epoch: first epoch to draw; every further pass draws the next one.
 
     Attributes:

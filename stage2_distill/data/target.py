@@ -52,7 +52,7 @@ def displace(mask: GreyMask, sigma: float, seed: int) -> GreyMask:
     Args:
         mask: (H, W) uint8.
         sigma: standard deviation of the displacements, as a fraction of the longer side.
-        seed: of the field.
+        seed: random seed for the field.
     """
     height, width = mask.shape
     shifts = np.random.default_rng(seed).normal(0, sigma * max(height, width), (GRID, GRID, 2))

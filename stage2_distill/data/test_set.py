@@ -24,7 +24,7 @@ class ScoredItem(TypedDict):
     Attributes:
         image: (3, S, S) float in [0, 1] at the student's size; zeros if the photo cannot be scored.
         truth: ground truth, (H, W) bool at the size of the (degraded) photo; None if the photo cannot be scored.
-        index: in the test set's records.
+        index: position in the test set's records.
         problem: why the photo cannot be scored, or an empty string.
     """
 
@@ -48,7 +48,7 @@ class ScoredDataset(Dataset[ScoredItem]):
 
     Args:
         records: images to score. An authentic image needs no mask.
-        size: of the student's input in pixels.
+        size: side of the student's input in pixels.
         degradation: applied to each photo at its own resolution, before it is resized.
     """
 

@@ -26,12 +26,12 @@ class DegradedTest(L.LightningModule):
     """Scores a localizer on test photos; one progress bar counts the images of all runs.
 
     Args:
-        localizer: to be tested.
+        localizer: the localizer to test.
         scoring: options.
         bar: progress bar, advanced for each image.
 
     Attributes:
-        rows: of the last run, from all processes; see `ImageScores.compute`.
+        rows: scores of the last run, one row per photo, from all processes; see `ImageScores.compute`.
     """
 
     rows: Rows

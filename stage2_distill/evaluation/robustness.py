@@ -50,7 +50,7 @@ def robustness(
         out: output folder.
         checkpoint: released for the student that comes with the package, a .ckpt file written by `boxpromptiml fit`, a
             saved student, or its OWNER/NAME on the Hugging Face hub.
-        levels: of each kind of degradation.
+        levels: levels to score for each kind of degradation.
         scoring: options, as for `boxpromptiml test`; the threshold stored with the student is not used.
         batch_size: images per step and process.
         workers: loader processes.

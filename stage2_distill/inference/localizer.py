@@ -142,7 +142,7 @@ class Localizer(
         """Write ``model.safetensors``, ``config.json`` and, unless it exists, a model card ``README.md``.
 
         Args:
-            folder: to write to.
+            folder: folder to write to.
             half: save weights in 16 bits, which halves the size. Inference still uses 32 bits.
         """
         folder = Path(folder)

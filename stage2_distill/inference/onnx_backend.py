@@ -21,7 +21,7 @@ class OnnxNetwork:
     """A network from images to probabilities in ONNX Runtime on the CPU, with torch's number of threads.
 
     Args:
-        content: of an ONNX file.
+        content: bytes of an ONNX file.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -34,11 +34,11 @@ class OnnxNetwork:
         """Convert a network, which takes half a minute, or load it from the cache.
 
         Args:
-            network: from images (B, 3, side, side) to probabilities (B, 1, side, side); on the CPU, in evaluation mode.
-            side: of the images in pixels.
-            name: under which the conversion is cached; other weights need another name.
-            folder: of the cache; by default in the user's cache folder. If it is read-only, the network is converted
-                each time.
+            network: maps images (B, 3, side, side) to probabilities (B, 1, side, side); on the CPU, in evaluation mode.
+            side: side of the images in pixels.
+            name: name under which the conversion is cached; other weights need another name.
+            folder: folder of the cache; by default in the user's cache folder. If it is read-only, the network is
+                converted each time.
 
         Raises:
             InputError: packages are missing, or the network cannot be converted with the same results.

@@ -34,8 +34,8 @@ def traced(network: nn.Module, example: Tensor, any_size: Sequence[str]) -> torc
     """Export a network with `torch.export`.
 
     Args:
-        network: with a single input.
-        example: of the input.
+        network: a network with a single input.
+        example: an example of its input.
         any_size: names of the input's leading axes whose size is dynamic.
     """
     import torch

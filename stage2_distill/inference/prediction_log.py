@@ -21,8 +21,8 @@ class PredictionLog:
     """One process's part of ``predictions.jsonl``; `merge` combines the parts.
 
     Args:
-        folder: of the results.
-        rank: of the process.
+        folder: folder of the results.
+        rank: global rank of the process.
     """
 
     def __init__(self, folder: Path, rank: int) -> None:

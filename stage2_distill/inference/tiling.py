@@ -23,7 +23,7 @@ def localize_tiled(
 
     Args:
         photo: (H, W, 3) uint8.
-        side: of the square tiles in pixels.
+        side: side of the square tiles in pixels.
         localize: maps tiles (side, side, 3) to probabilities (side, side).
         batch_size: number of tiles per call.
     """

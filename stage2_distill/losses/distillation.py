@@ -72,8 +72,8 @@ class DistillationLoss(nn.Module):
         focal_gamma: focusing parameter, which down-weights well-classified pixels.
         outside: weight of the cross-entropy over pixels outside all boxes, which are certainly authentic.
         tightness: weight of the term that requires lines through a box to intersect the manipulated region.
-        tightness_margin: of that term: fraction of a box's side, at each end, whose lines may miss the region because
-            boxes are loose. Unrelated to the margin of `boxpromptiml pseudomasks`.
+        tightness_margin: fraction of a box's side, at each end, whose lines may miss the region because boxes are
+            loose. Unrelated to the margin of `boxpromptiml pseudomasks`.
 
     Raises:
         InputError: a weight is negative, or ``tightness_margin`` is out of range.

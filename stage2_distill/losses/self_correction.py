@@ -40,7 +40,7 @@ def corrected_target(target: Tensor, logits: Tensor, box_mask: Tensor, share: fl
         target: (B, 1, H, W) in [0, 1].
         logits: (B, 1, H, W), the student's.
         box_mask: (B, 1, H, W), 1 inside any box.
-        share: of the student, in [0, 1].
+        share: weight of the student's prediction, in [0, 1].
     """
     if not share:
         return target

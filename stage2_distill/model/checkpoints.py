@@ -19,7 +19,7 @@ def to_score(trainer: L.Trainer, module: L.LightningModule, named: str | None) -
 
     Args:
         trainer: its checkpoint callbacks locate ``last``.
-        module: that the checkpoint is loaded into.
+        module: module that the checkpoint is loaded into.
         named: value of ``--ckpt_path``, None if not given. The released student is not accepted here.
 
     Raises:
@@ -42,8 +42,8 @@ def to_resume(trainer: L.Trainer, module: L.LightningModule, named: str | None) 
     """Return the checkpoint from which `fit` resumes; None for a new run.
 
     Args:
-        trainer: of the run.
-        module: that the checkpoint is loaded into.
+        trainer: the run's trainer; its checkpoint callbacks locate ``last``.
+        module: module that the checkpoint is loaded into.
         named: value of ``--ckpt_path``; ``last`` for the newest in the run's folder.
 
     Raises:
@@ -85,8 +85,8 @@ def require_same_student(module: L.LightningModule, path: Path, checkpoint: dict
     """Reject a checkpoint of a different student, naming the differences in the config, before Lightning does.
 
     Args:
-        module: with the config's student.
-        path: of the checkpoint.
+        module: module with the config's student.
+        path: the checkpoint file.
         checkpoint: its content.
         otherwise: alternative remedy, for the message.
 

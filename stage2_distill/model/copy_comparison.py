@@ -54,7 +54,7 @@ class CopyComparison(nn.Module):
         Args:
             logits: (B, 1, h, w), the student's.
             fused: (B, C, h, w) features.
-            evidence: of the photo (B, 3, H, W).
+            evidence: measurements on the photos (B, 3, H, W).
         """
         size = evidence.maps.shape[-2:]
         if logits.shape[-2:] != size:

@@ -45,7 +45,7 @@ class MemoryBank(nn.Module):
         prototypes: K.
         update: ``gradient`` learns the prototypes by back-propagation (our default reading of the paper); ``ema`` moves
             them towards features pooled under the teacher's mask, by `ema_update` (ours).
-        decay: of the moving average, in [0, 1); only for ``ema``.
+        decay: decay of the moving average, in [0, 1); only for ``ema``.
     """
 
     def __init__(self, channels: int, prototypes: int, update: MemoryUpdate, decay: float) -> None:

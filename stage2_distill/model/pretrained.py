@@ -43,7 +43,7 @@ def create_backbone(name: str, pretrained: bool) -> nn.Module:
     """Create a timm backbone that returns its features.
 
     Args:
-        name: of any timm model with ``features_only``.
+        name: name of any timm model with ``features_only``.
         pretrained: load ImageNet weights: from an installed package in `PACKAGED`, else from timm's hub. The source is
             printed.
 

@@ -62,7 +62,7 @@ class Student(nn.Module):
         alpha: weight of the gate prior relative to the memory prior.
         learn_alpha: learn that weight.
         memory_update: ``gradient`` or ``ema``.
-        memory_decay: of the moving average.
+        memory_decay: decay of the moving average for ``ema``.
         forensic: number of high-pass filters per colour channel in an additional branch, whose features are fused as
             well; 0 for none (ours).
         displacements: number of displacements in an additional self-similarity branch that detects copies, whose

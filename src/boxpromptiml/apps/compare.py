@@ -47,7 +47,7 @@ def compare(
         sets: test sets to compare on; by default all.
         pool: test sets that are additionally pooled in one row, such as [casia1, imd2020], with equal weight per image.
         out: also write the comparison as JSON, with the score of every run.
-        seed: of the bootstrap.
+        seed: random seed for the bootstrap.
         overwrite: replace an existing file with different content.
 
     Raises:
@@ -140,7 +140,7 @@ def difference(before: Rows, after: Rows, rng: np.random.Generator) -> dict[str,
     Args:
         before: (runs, images) scores of the baseline.
         after: (runs, images) scores of the candidate, on the same images.
-        rng: of the bootstrap.
+        rng: random generator for the bootstrap.
     """
     drawn_before, drawn_after = np.empty(DRAWS), np.empty(DRAWS)
     for draw in range(DRAWS):

@@ -43,7 +43,7 @@ def rejection(headers: Mapping[str, str], hosts: frozenset[str] | None) -> str |
     """Return why a request with these headers is rejected, or None.
 
     Args:
-        headers: of the request, looked up in lower case.
+        headers: request headers, looked up in lower case.
         hosts: accepted host names, without port; None for any. Accepting only names of this machine prevents web pages
             from reaching the server through a domain that resolves to it (DNS rebinding).
     """

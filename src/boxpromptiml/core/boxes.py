@@ -92,8 +92,8 @@ def with_margin(boxes_xyxy: Boxes, margin: float, width: float, height: float) -
     Args:
         boxes_xyxy: (N, 4) boxes.
         margin: fraction of the box's width (left, right) and height (top, bottom); 0 leaves the box unchanged.
-        width: of the image in pixels.
-        height: of the image in pixels.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
     """
     sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) * margin
     return clip(boxes_xyxy + np.concatenate([-sides, sides], axis=1), width, height)
@@ -122,8 +122,8 @@ def loosen(
         boxes_xyxy: (N, 4) tight boxes.
         looseness: largest fraction of the box's width or height; each side is drawn uniformly and independently.
         rng: the only source of randomness.
-        width: of the image in pixels.
-        height: of the image in pixels.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
         looseness_min: smallest fraction, at most ``looseness``.
 
     Raises:

@@ -64,7 +64,7 @@ class Drawing:
         looseness_min: smallest outward move of a side.
         mode: ``region`` for a box around each manipulated region, ``image`` for one box around all of them.
         min_area: area of the smallest region that gets its own box, as a fraction of the image.
-        seed: of the random looseness.
+        seed: seed of the random looseness.
 
     Raises:
         InputError: a value is out of range.

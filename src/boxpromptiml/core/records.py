@@ -73,8 +73,8 @@ class Sample:
         split: train, val or test.
         authentic: True if nothing was manipulated; the pseudo-mask is then empty.
         kind: type of manipulation, or an empty string.
-        width: of the original image in pixels.
-        height: of the original image in pixels.
+        width: width of the original image in pixels.
+        height: height of the original image in pixels.
     """
 
     image_id: int

@@ -97,7 +97,7 @@ class ExaminedSet:
 
     Attributes:
         listed: number of images of the data set.
-        usable: by id. Ids count all images, so that an unusable file does not change the ids of others.
+        usable: usable images by id. Ids count all images, so that an unusable file does not change the ids of others.
         set_aside: one message per unusable file.
         changed: one message per resized or rotated mask.
         doubtful: one message per nearly empty or nearly full mask.

@@ -28,13 +28,13 @@ class SourceSet:
     """One data set of a mixture.
 
     Attributes:
-        name: of the data set in manifests, scores and reports.
+        name: name of the data set in manifests, scores and reports.
         layout: its native layout.
         root: folder that it was unpacked to; for imdlbenco the JSON file.
-        use: for training, for testing, or for both with separate parts.
-        distribution: of a test set: in-distribution (in) or out-of-distribution (out).
+        use: purpose of the data set: training, testing, or both with separate parts.
+        distribution: whether a test set is in-distribution (in) or out-of-distribution (out).
         mismatched: skip masks of a different size than their image, or resize them if the aspect ratio is the same.
-        test_images: for use both, number of manipulated images drawn for testing; by default that of the paper.
+        test_images: number of manipulated images drawn for testing if use is both; by default that of the paper.
     """
 
     name: str
@@ -93,7 +93,7 @@ def mixture(
         looseness_min: smallest outward move of a side; set it to looseness for boxes that are all equally loose.
         mode: region derives a box around each manipulated region, image one box around all of them.
         min_area: area of the smallest region that gets its own box, as a fraction of the image.
-        seed: of the test draw, the validation split and the looseness.
+        seed: random seed for the test draw, the validation split and the looseness.
         allow_incomplete: continue without missing data sets, and accept data sets with fewer images than expected.
         workers: number of processes; by default one per core, at most 8.
         overwrite: replace existing manifests and masks with different content.

@@ -41,8 +41,8 @@ def pair(
         masks: mask files.
         mask_names: possible mask names of an image.
         mask_name: name of a mask file, to be compared with them.
-        group: of an image, see `ListedImage`.
-        kind: of an image, see `ListedImage`.
+        group: function that returns the group of an image, see `ListedImage`.
+        kind: function that returns the kind of an image, see `ListedImage`.
         shared: whether several images may share a mask.
 
     Returns:

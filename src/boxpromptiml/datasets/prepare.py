@@ -60,7 +60,7 @@ def prepare(
         looseness_min: smallest outward move of a side; set it to looseness for boxes that are all equally loose.
         mode: region derives a box around each manipulated region, image one box around all of them.
         min_area: area of the smallest region that gets its own box, as a fraction of the image.
-        seed: of the looseness and of the validation split.
+        seed: random seed for the looseness and the validation split.
         allow_incomplete: accept fewer images than the layout's data set is known to have.
         workers: number of processes; by default one per core, at most 8.
         overwrite: replace an existing manifest, or masks beside it, with different content.

@@ -40,7 +40,7 @@ def redraw(
         looseness_min: smallest outward move of a side; set it to looseness for boxes that are all equally loose.
         mode: region derives a box around each manipulated region, image one box around all of them.
         min_area: area of the smallest region that gets its own box, as a fraction of the image.
-        seed: of the looseness.
+        seed: random seed for the looseness.
         workers: number of processes; by default one per core, at most 8.
         overwrite: replace an existing file with different content.
 

@@ -23,7 +23,7 @@ def draw_groups(entries: Iterable[ListedImage], wanted: int, seed: int) -> set[s
     Args:
         entries: usable images of a data set.
         wanted: number of manipulated images to draw.
-        seed: of the draw.
+        seed: random seed for the draw.
     """
     sizes: Counter[str] = Counter()
     for entry in entries:

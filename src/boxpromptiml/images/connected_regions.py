@@ -39,7 +39,7 @@ def find_regions(
     """Find the connected regions of an (H, W) probability map above a threshold, the largest first.
 
     Args:
-        probability: in [0, 1].
+        probability: probability map with values in [0, 1].
         threshold: pixels strictly above it belong to a region.
         min_area: smallest area of a region as a fraction of the image; if no region reaches it, all are returned.
         tolerance: largest deviation in pixels when polygons are simplified; 0 keeps them exact.

@@ -73,7 +73,7 @@ def read_upright(path: Path, single: bool = False) -> Upright:
     """Read a photo or mask together with its EXIF orientation.
 
     Args:
-        path: of the file.
+        path: the image file.
         single: reject files with several images, of which only the first would be read.
 
     Raises:
@@ -87,7 +87,7 @@ def decode_photo(content: bytes, name: str, limit: int) -> Photo:
     """Decode the bytes of an image file like `read_photo`, without accessing the disk.
 
     Args:
-        content: of the file.
+        content: bytes of the file.
         name: used in error messages.
         limit: largest number of pixels.
 

@@ -42,8 +42,8 @@ class FileFacts:
         format: Pillow's name, such as JPEG.
         bytes: file size.
         sha256: hash of the content, 64 hexadecimal digits.
-        width: of the stored image in pixels, before the EXIF orientation is applied.
-        height: of the stored image in pixels.
+        width: width of the stored image in pixels, before the EXIF orientation is applied.
+        height: height of the stored image in pixels.
         mode: Pillow's name of the pixel format, such as RGB or CMYK.
         orientation: EXIF orientation and its meaning; empty if the file has none.
         compression: description; empty if unknown.

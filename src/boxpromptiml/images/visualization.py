@@ -34,7 +34,7 @@ def overlay(
         photo: (H, W, 3) uint8 RGB.
         probability: (H, W) in [0, 1].
         threshold: pixels above it are tinted.
-        opacity: of the tint, in [0, 1].
+        opacity: opacity of the tint, in [0, 1].
         border: RGB colour of the outline.
     """
     region = probability > threshold

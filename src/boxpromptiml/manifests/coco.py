@@ -79,8 +79,8 @@ class Coco(msgspec.Struct):
     """Content of a COCO file. Ids that are integers stored as strings are converted to int.
 
     Attributes:
-        images: with unique ids.
-        annotations: of these images or of others.
+        images: the listed images, with unique ids.
+        annotations: all annotations, of these images or of others.
         label_of: category id → name.
         image_root: folder that file names are relative to, itself relative to the file; empty if not given.
     """

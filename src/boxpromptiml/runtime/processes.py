@@ -19,7 +19,7 @@ def command_words(words: Iterable[str]) -> list[str]:
     """Return a command of this program for `subprocess`, run with the same interpreter and packages.
 
     Args:
-        words: of the command, without the program's name.
+        words: command-line arguments, without the program's name.
     """
     return [sys.executable, "-m", "boxpromptiml.cli", *words]
 

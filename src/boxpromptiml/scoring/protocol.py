@@ -54,7 +54,7 @@ class Published:
     Attributes:
         method: name of the detector.
         supervision: type of annotation it was trained with.
-        f1: at threshold 0.5, mean over images.
+        f1: F1 at threshold 0.5, mean over images.
     """
 
     method: str

@@ -30,7 +30,7 @@ class CacheIndex:
 
     Attributes:
         stamp: what produced the shards.
-        shards: in the manifest's order.
+        shards: name and number of samples of each shard, in the manifest's order.
         samples: total number of samples.
         set_aside: all skipped images.
         seconds: computing time, summed over processes and interrupted runs.

@@ -48,7 +48,7 @@ def read(file: BinaryIO, offset: int, count: int) -> NDArray[np.uint8]:
 
     Args:
         file: the shard, open for reading; its position changes.
-        offset: of the chunk.
+        offset: position of the chunk in the file, in bytes.
         count: number of bytes, including HDF5's checksum.
     """
     stored = np.empty(count - FLETCHER_BYTES, np.uint8)

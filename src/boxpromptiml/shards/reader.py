@@ -30,7 +30,7 @@ class ShardReader:
         splits: splits to load; None for all.
 
     Attributes:
-        index: of the cache.
+        index: content of the cache's ``index.json``.
         image_ids: (n,) int64, in the order of the samples.
         splits: (n,) str.
         sources: (n,) str.

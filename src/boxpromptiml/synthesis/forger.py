@@ -42,7 +42,7 @@ class Forger:
         """Create one image and its exact mask.
 
         Args:
-            kind: of forgery; None leaves the image authentic, with the same traces.
+            kind: kind of forgery; None leaves the image authentic, with the same traces.
             host: the photo to forge.
             rng: the only source of randomness.
 

@@ -87,7 +87,7 @@ def synthesize(
         format: png keeps all traces; jpg is written with quality 92.
         stream_train: write no training images. The photos are split as usual, and a ForgeryStream creates images from
             them during training (boxpromptiml.synthesis.stream).
-        seed: of all randomness.
+        seed: random seed for the whole run.
         workers: number of processes; by default one per core, at most 8.
 
     Returns:

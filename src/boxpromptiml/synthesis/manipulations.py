@@ -44,7 +44,7 @@ def forge(kind: Kind, host: Photo, donor: Photo | Cutout | None, rng: np.random.
     """Forge one region, preferably a visible one: black pasted on black has no training value.
 
     Args:
-        kind: of forgery.
+        kind: kind of forgery.
         host: (H, W, 3) uint8 RGB.
         donor: source of a splice, a photo or an object; ignored by other kinds.
         rng: the only source of randomness.

@@ -93,10 +93,10 @@ def split_objects(
     """Assign photos with objects to splits; a photo that is also in ``known`` keeps its split.
 
     Args:
-        found: in an order that does not depend on the machine.
+        found: photos with objects, in an order that does not depend on the machine.
         known: scene → split of the photos to forge.
         wanted: number of images to create per split; photos are assigned in proportion.
-        seed: of the shuffle.
+        seed: random seed for the shuffle.
     """
     scenes = [scene for scene in dict.fromkeys(source.scene for source in found) if scene not in known]
     np.random.default_rng([seed, 1]).shuffle(scenes)

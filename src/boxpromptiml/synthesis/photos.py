@@ -87,7 +87,7 @@ def split_photos(
         examined: photos in an order that does not depend on the machine; those with a defect are skipped.
         wanted: number of images to create per split.
         least: minimum number of scenes per split with images.
-        seed: of the shuffle.
+        seed: random seed for the shuffle.
 
     Raises:
         InputError: there are too few photos.

@@ -54,7 +54,7 @@ class Plan:
     """The plan of a `synthesize` run.
 
     Attributes:
-        version: of this package.
+        version: version of this package that made the plan.
         settings: the arguments.
         photos: hosts and donors, each in one split.
         objects: photos with objects to splice, each in one split.

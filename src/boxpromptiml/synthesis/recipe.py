@@ -37,7 +37,7 @@ class Traces:
         resample: probability that the image is shrunk and enlarged again.
         resample_factor: scale of the shrunk image.
         brightness: probability of a different exposure with a slight colour cast.
-        brightness_factor: of the exposure; each colour channel deviates from it by up to 5 %.
+        brightness_factor: factor on the exposure; each colour channel deviates from it by up to 5 %.
         noise: probability of sensor noise, Gaussian and independent for each pixel and channel.
         noise_sigma: its standard deviation in grey levels.
         jpeg: probability of a JPEG compression.
@@ -63,8 +63,8 @@ class Recipe:
     """Parameters of a forgery (ours). Probabilities and fractions lie in [0, 1].
 
     Attributes:
-        area: of the forged region as a fraction of the image. Copy-moves, removals and retouched regions use at most
-            half of the upper bound, up to which they are plausible.
+        area: area of the forged region as a fraction of the image. Copy-moves, removals and retouched regions use at
+            most half of the upper bound, up to which they are plausible.
         objects: probability that a splice is an object, if a folder of objects is given.
         segments: probability that any other region is a segment of the photo instead of a random outline.
         transform: probability that the pasted piece is scaled, rotated and possibly mirrored.
@@ -72,7 +72,7 @@ class Recipe:
         rotation: largest rotation in degrees.
         flip: probability that a transformed piece is mirrored.
         feather: probability of a soft edge.
-        feather_width: of a soft edge as a fraction of the image's shorter side.
+        feather_width: width of a soft edge as a fraction of the image's shorter side.
         poisson: probability that the piece is blended in the gradient domain (Poisson, OpenCV's seamlessClone). All
             other pieces are pasted with a hard edge.
         colour_match: probability that a donor's mean and spread of colour are moved towards the host's.

@@ -46,8 +46,8 @@ def random_region(height: int, width: int, rng: np.random.Generator, area_min: f
     """Draw one connected region of random shape, area and position.
 
     Args:
-        height: of the image in pixels.
-        width: of the image in pixels.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
         rng: the only source of randomness.
         area_min: smallest area as a fraction of the image.
         area_max: largest area. Areas are drawn uniformly on a logarithmic scale, so small regions are as common as

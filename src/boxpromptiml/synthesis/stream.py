@@ -22,7 +22,7 @@ class ForgeryStream:
     Args:
         folder: written by `boxpromptiml synthesize`; with `--stream_train` it contains no training images.
         length: number of samples per epoch.
-        split: whose photos and objects are used.
+        split: split whose photos and objects are used.
 
     Attributes:
         authentic: (length,) bool, the same for every seed.

@@ -139,7 +139,7 @@ class ExportDifference:
     Attributes:
         photos: number of photos compared.
         difference: largest difference in probability at any pixel.
-        f1: of the export's masks against those of ``predict``, both above the localizer's threshold; mean over photos.
+        f1: mean F1 over photos of the export's masks against ``predict``'s, both above the localizer's threshold.
     """
 
     photos: int

@@ -36,7 +36,7 @@ class Study:
     """One question, answered by comparing variants.
 
     Args:
-        question: that the table answers.
+        question: the question that the table answers.
         variants: name → difference from the other runs. A variant shared by two studies is trained once.
         reference: variant that the others are compared with.
         axis: quantity on the x-axis if the variants' names are numbers; otherwise the figure has a row per variant.
@@ -58,11 +58,11 @@ class Run:
 
     Attributes:
         folder: output folder.
-        arguments: of both ``fit`` and ``test``.
+        arguments: command-line arguments of both ``fit`` and ``test``.
         settings: what determines its result, as JSON.
         study: first study that needs it.
         variant: its name in that study.
-        seed: of data order, augmentation and initial weights.
+        seed: random seed for data order, augmentation and initial weights.
         shared_by: names of all studies that need it.
     """
 
@@ -91,10 +91,10 @@ def plan(
     """Return the run of every study, variant and seed; identical runs are shared.
 
     Args:
-        studies: by name.
+        studies: name → study.
         seeds: each variant is trained once per seed.
         base: config of every run.
-        options: of every run.
+        options: options of `boxpromptiml fit` for every run.
         made: hash of the commands that create the runs' inputs.
         out: folder of the runs.
 

@@ -37,8 +37,8 @@ class Chart:
     Attributes:
         title: quantity on the y-axis.
         lines: name of each series → its vertices as SVG ``points``, x to the right, y downwards.
-        x_ticks: from left to right.
-        y_ticks: of the y-axis.
+        x_ticks: ticks of the x-axis, from left to right.
+        y_ticks: ticks of the y-axis, from bottom to top.
     """
 
     title: str

@@ -55,11 +55,11 @@ def encoded_answer(
     """Encode an `Answer` as JSON.
 
     Args:
-        name: of the photo.
+        name: file name of the photo.
         found: probability map (h, w) of any size.
-        width: of the photo.
-        height: of the photo.
-        form: of the mask.
+        width: width of the photo in pixels.
+        height: height of the photo in pixels.
+        form: encoding of the mask.
         probability: whether to add the probability map.
         threshold: pixels with a probability strictly above it are manipulated.
     """

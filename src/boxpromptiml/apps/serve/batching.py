@@ -49,7 +49,7 @@ class Batcher:
         """Predict one photo. If the call is cancelled while it waits, the photo is dropped.
 
         Args:
-            photo: at any size.
+            photo: (H, W, 3) uint8 RGB of any size.
             started: called when the student starts with it.
         """
         future: asyncio.Future[Probability] = asyncio.get_running_loop().create_future()

@@ -35,7 +35,7 @@ class RequestHandler:
 
     Args:
         localizer: the student.
-        limits: of requests.
+        limits: limits on photos, time and number of requests.
     """
 
     def __init__(self, localizer: Localizer, limits: RequestLimits) -> None:

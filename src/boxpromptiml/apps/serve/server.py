@@ -20,8 +20,8 @@ class Server(uvicorn.Server):
     """Server that answers the photos being computed when it stops, and refuses all others at once.
 
     Args:
-        config: of the server.
-        ending: of its service.
+        config: uvicorn's configuration of the server.
+        ending: shutdown of its service, begun when the server stops.
     """
 
     def __init__(self, config: uvicorn.Config, ending: Shutdown) -> None:

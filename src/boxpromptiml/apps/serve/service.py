@@ -64,7 +64,7 @@ def service(localizer: Localizer, limits: RequestLimits, hosts: frozenset[str] |
 
     Args:
         localizer: the student.
-        limits: of requests.
+        limits: limits on photos, time and number of requests.
         hosts: accepted host names; None for any.
     """
     app = FastAPIOffline(  # serves the scripts of /docs itself

@@ -30,7 +30,7 @@ async def read_upload(request: Request, limit: int) -> Upload:
     """Read the photo of a request: the file ``photo`` of a form, or the whole body.
 
     Args:
-        request: whose body has not been read.
+        request: a request whose body has not been read.
         limit: largest size of a photo in bytes.
 
     Raises:

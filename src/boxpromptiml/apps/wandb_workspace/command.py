@@ -21,9 +21,9 @@ def workspace(
     """Save a view of a W&B project with panels for everything that training and testing log, grouped by study.
 
     Args:
-        project: of the runs, as named by the config's logger.
+        project: W&B project of the runs, as named by the config's logger.
         entity: user or team that owns the project; by default the account's.
-        name: of the view in the project's list of saved views.
+        name: name of the view in the project's list of saved views.
         out: also write the content of the view as JSON.
         dry_run: only print and write the content of the view; needs neither account nor network.
         overwrite: replace an existing file with different content.

@@ -94,7 +94,7 @@ def list_photos(folder: Path, given: Path, masks: Container[Path | None]) -> Pho
     """List the photos of a folder, without masks.
 
     Args:
-        folder: with links resolved.
+        folder: the folder with links resolved.
         given: the folder as given by the user, for messages.
         masks: files to exclude.
 

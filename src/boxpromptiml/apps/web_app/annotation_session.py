@@ -50,15 +50,15 @@ class AnnotationSession:
     """The photos of a folder and their annotations. Thread-safe.
 
     Args:
-        folder: of photos, with or without a manifest.
+        folder: folder of photos, with or without a manifest.
         val_share: fraction of newly annotated photos assigned to val, by name; the others are assigned to train.
-        seed: of that choice.
+        seed: random seed for that assignment.
         clock: monotonic time in seconds.
 
     Attributes:
-        folder: with links resolved.
+        folder: the folder with links resolved.
         given: the folder as given by the user.
-        names: of the photos, relative to the folder; a photo's index in this list is its ``place``.
+        names: paths of the photos, relative to the folder; a photo's index in this list is its ``place``.
         left_out: why some photos cannot be annotated.
         not_looked_at: summary of other files in the folder; empty if there are none.
 

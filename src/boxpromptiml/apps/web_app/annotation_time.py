@@ -40,7 +40,7 @@ class SightClock:
     """Measures how long photos are shown. The times are stored in the notes, so they continue after a restart.
 
     Args:
-        notes: of the folder.
+        notes: notes of the annotated folder.
         clock: monotonic time in seconds.
     """
 

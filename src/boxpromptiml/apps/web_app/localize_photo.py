@@ -38,17 +38,17 @@ class LocalizedPhoto:
     """A photo with the student's prediction; maps are at the student's own resolution.
 
     Attributes:
-        name: of the file.
+        name: file name of the photo.
         picture: the displayed photo as a data URI.
-        shown_width: of the displayed photo in pixels.
-        shown_height: of the displayed photo in pixels.
-        width: of the whole photo in pixels.
-        height: of the whole photo in pixels.
-        probability: of manipulation, in [0, 1]; at the photo's own resolution if it was tiled.
+        shown_width: width of the displayed photo in pixels.
+        shown_height: height of the displayed photo in pixels.
+        width: width of the whole photo in pixels.
+        height: height of the whole photo in pixels.
+        probability: probability of manipulation, in [0, 1]; at the photo's own resolution if it was tiled.
         gate_prior: G_avg, in [0, 1].
         memory_prior: Ā_mem, in [0, 1].
         tiled: whether it was processed in tiles.
-        facts: of its file; None for a photo without a file.
+        facts: facts about the photo's file; None for a photo without a file.
     """
 
     name: str
@@ -92,7 +92,7 @@ def localize_photo(
         photo: (H, W, 3) uint8 RGB.
         name: original file name.
         tiled: also process it at its own resolution, in overlapping tiles, which then give the probability.
-        facts: of its file.
+        facts: facts about the photo's file, if it has one.
     """
     from stage2_distill.data.preprocessing import student_input
     from stage2_distill.inference.tiling import localize_tiled

@@ -82,7 +82,7 @@ class PageMiddleware:
         Args:
             method: GET, HEAD, POST, …
             path: decoded, without the query.
-            headers: of the request.
+            headers: request headers.
         """
         if reason := rejection(headers, self.hosts):
             return 403, reason

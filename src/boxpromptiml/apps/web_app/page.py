@@ -40,7 +40,7 @@ class Contents:
     Attributes:
         localizer: the student.
         annotation: the session of the tab Annotate.
-        review: for the tab Review.
+        review: the cache shown on the tab Review.
         student_name: name by which the student was loaded.
     """
 

@@ -22,8 +22,8 @@ def photo_page(view: LocalizedPhoto, threshold: float, student: StudentFacts) ->
 
     Args:
         view: the photo with its prediction.
-        threshold: above which pixels count as manipulated; may differ from the student's own.
-        student: that made the prediction.
+        threshold: pixels above it count as manipulated; may differ from the student's own.
+        student: facts about the student that made the prediction.
     """
     mask, regions = regions_of(view, threshold)
     environment = jinja2.Environment(

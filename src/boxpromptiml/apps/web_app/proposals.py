@@ -54,7 +54,7 @@ class Proposals:
 
     Args:
         localizer: the student; its threshold defines the regions.
-        session: of the folder; its order changes.
+        session: annotation session of the folder; its order changes.
         share: fraction of the photos, by name, for which proposals are shown. The others are annotated without, so that
             the annotation times can be compared.
     """

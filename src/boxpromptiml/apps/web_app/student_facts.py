@@ -29,9 +29,9 @@ class StudentFacts:
     """Identity and limitations of a student.
 
     Attributes:
-        name: by which it was loaded.
-        sha256: of its arguments and weights, see `Localizer.weights_sha256`.
-        side: of its input in pixels.
+        name: name by which the student was loaded.
+        sha256: hash of its arguments and weights, see `Localizer.weights_sha256`.
+        side: side of its input in pixels.
         threshold: its own.
         calibration: how the threshold was chosen.
         limits: its limitations, one text each.

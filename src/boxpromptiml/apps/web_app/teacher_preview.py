@@ -26,8 +26,8 @@ class Opened:
 
     Attributes:
         shown: (h, w, 3) at the size at which boxes are drawn.
-        width: of the whole photo in pixels.
-        height: of the whole photo in pixels.
+        width: width of the whole photo in pixels.
+        height: height of the whole photo in pixels.
         prepared: resized for the teacher.
         embedding: returns the teacher's embedding, computed on the first call.
     """

@@ -45,7 +45,7 @@ class DrawnImage:
 
     Attributes:
         names: possible relative paths, the most reliable first, with suffix ``.*`` if the format omits suffixes.
-        boxes: in the order of the file.
+        boxes: drawn boxes, in the order of the file.
         size: (width, height) in pixels if given.
         shares: True if boxes are relative to width and height (0 to 1), False for pixels.
         authentic: True if the annotations state that nothing in the image was manipulated.
@@ -76,7 +76,7 @@ class Drawings:
 
     Attributes:
         folder: default folder of the images.
-        images: in an order independent of the file system.
+        images: described images, in an order independent of the file system.
         problems: one message per part that belongs to no image.
         notes: one message per part that was ignored although it is valid.
         inferred: True if images count as authentic only because they have no boxes.

@@ -75,14 +75,14 @@ def import_boxes(
         labels: names of the categories whose boxes mean manipulated; required if the boxes have several.
         unboxed: what an image without boxes is. By default it is skipped, unless the annotations mark it as authentic,
             as an empty YOLO label file does if other label files are not empty.
-        units: of the numbers in coco and voc; shares are relative to the image's width and height, from 0 to 1, as they
-            always are in yolo and label_studio.
+        units: unit of the numbers in coco and voc; shares are relative to the image's width and height, from 0 to 1, as
+            they always are in yolo and label_studio.
         split: train, val or test for every image; by default given by the layout, else train.
         source: name of the data set in scores and reports; by default given by the annotations, else the manifest's
             name.
         val_share: fraction of the train images that is moved to val, chosen by file name without suffix, so that images
             with the same name stay together.
-        seed: of that choice.
+        seed: random seed for that choice.
         overwrite: replace an existing file with different content.
 
     Returns:

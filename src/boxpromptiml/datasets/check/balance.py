@@ -32,8 +32,8 @@ class Balance:
         twins: number of authentic images with a forgery of the same photo in the split.
         sources: number of images by data set.
         kinds: number of manipulated images by kind, "" if unknown.
-        width: in pixels.
-        height: in pixels.
+        width: width of an image in pixels.
+        height: height of an image in pixels.
         boxes: number of boxes of a manipulated image.
         box_share: fraction of a manipulated image covered by its boxes.
         mask_share: fraction of a manipulated image covered by its mask.

@@ -86,11 +86,11 @@ class Finding:
     """A finding about an image or a split.
 
     Attributes:
-        severity: of its code.
+        severity: severity that the code defines.
         code: key of `CODES`.
         manifest: manifest that lists the image; empty for a finding about a split.
-        split: of the image; empty if unknown.
-        image_id: in the manifest; None for a finding about a split.
+        split: split of the image, or the split that the finding is about; empty if unknown.
+        image_id: id of the image in the manifest; None for a finding about a split.
         file: the image.
         text: what was found.
         remedy: what to do.
@@ -124,7 +124,7 @@ class Report:
 
     Attributes:
         schema: version of this layout.
-        version: of the package that wrote it.
+        version: version of the package that wrote it.
         verdict: whether the data is fit for training; determines the exit code.
         manifests: the checked manifests.
         limits: thresholds for findings.

@@ -19,8 +19,8 @@ class Facts:
     Attributes:
         problem: code of the finding if a file does not match the manifest, else an empty string.
         detail: description of that problem.
-        sha256: of the image file; empty if it could not be read.
-        fingerprint: of the image; None if it could not be read.
+        sha256: hash of the image file; empty if it could not be read.
+        fingerprint: perceptual fingerprint of the image; None if it could not be read.
         box_share: fraction of the image covered by boxes.
         mask_share: fraction of the image covered by its mask; None without a valid mask.
         outside_share: fraction of the manipulated pixels outside all boxes; 0 without a valid mask.

@@ -62,7 +62,7 @@ def look_alikes(fingerprints: Sequence[Fingerprint], limit: int, mirrored: bool)
     """Group images that show the same photo; the relation is transitive.
 
     Args:
-        fingerprints: of N images.
+        fingerprints: fingerprints of the N images to group.
         limit: largest Hamming distance of two hashes.
         mirrored: also find mirrored copies.
 

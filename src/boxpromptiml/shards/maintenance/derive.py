@@ -31,7 +31,7 @@ def derive(
         out: folder for the new cache, which must not exist or be empty.
         shards: source shards, in order.
         keep: predicate that selects samples.
-        stamp: of the new cache.
+        stamp: what produced the new cache.
         set_aside: skipped images of the source caches.
         settings: content of the new cache's settings.json.
 

@@ -19,7 +19,7 @@ class Problem:
 
     Attributes:
         file: name of the shard or of another file.
-        image_id: of the affected sample; None if it concerns the whole file.
+        image_id: id of the affected sample; None if the problem concerns the whole file.
         what: description.
     """
 
@@ -37,7 +37,7 @@ class ExaminedShard:
         image_ids: (n,) int64, of all samples, damaged or not; empty if the shard cannot be opened.
         set_aside: skipped images in the shard's part of the manifest.
         stamp: what produced the shard, or None if it cannot be opened.
-        problems: in the order of the samples.
+        problems: problems found, in the order of the samples.
         damaged: True if the content is damaged, False if at most the schema differs.
     """
 
