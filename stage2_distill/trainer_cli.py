@@ -92,7 +92,7 @@ class TrainerCLI(LightningCLI):
             read_checkpoint(Path(named))
 
     def before_instantiate_classes(self) -> None:
-        """Keep W&B's files in the run's folder, ``overwrite`` out of the saved config, and bf16 off CPUs without it."""
+        """Store W&B's files in the run's folder, omit ``overwrite`` from the saved config, reject bf16 on CPUs without it."""
         config = self.config[cast(str, self.subcommand)]
         self.overwrite, config["overwrite"], config["base"] = config["overwrite"], False, None
         if config["trainer"]["precision"] == "bf16-mixed" and not trains_in_bf16(config["trainer"]["accelerator"]):
@@ -168,8 +168,8 @@ def run(arguments: list[str]) -> int:
     environment, with its files in a folder of its own.
 
     Returns:
-        0, or 3 if inputs were skipped; nonzero only in the first process, which Lightning kills if others return
-        nonzero.
+        0, or 3 if inputs were skipped. Processes other than the first return 0, because Lightning would kill the first
+        one otherwise.
     """
     exit_code = 1
     set_by_user = os.environ.keys() & WANDB_FOLDERS.keys()

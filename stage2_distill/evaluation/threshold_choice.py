@@ -67,13 +67,13 @@ def chosen(scores: Tensor, alarms: Tensor, against: Reference, false_alarms: flo
     best = int(torch.where(allowed, means, -1.0).argmax())
     plain = means[THRESHOLDS.sub(0.5).abs().argmin()].item()
     calibration = (
-        f"best mean F1 over {len(scores)} {'truths' if against == 'truth' else 'pseudo-masks'} of the val split: "
-        f"{means[best].item():.3f}, where 0.5 has {plain:.3f}"
+        f"best mean F1 over {len(scores)} {'ground-truth masks' if against == 'truth' else 'pseudo-masks'} of the val split: "
+        f"{means[best].item():.3f}; at 0.5 it is {plain:.3f}"
     )
     if false_alarms < 1:
         calibration += (
-            f"; it marks {marked[best].item():.1%} of the pixels of {len(alarms)} authentic images, "
-            f"at most {false_alarms:.1%} being allowed"
+            f"; it marks {marked[best].item():.1%} of the pixels of {len(alarms)} authentic images "
+            f"(at most {false_alarms:.1%} were allowed)"
         )
     return round(THRESHOLDS[best].item(), 2), calibration
 

@@ -47,7 +47,7 @@ def test_the_threshold_is_the_best_of_the_val_split_and_is_stored(checkpoint, ca
     by_hand = {round(t, 2): mean_f1(t) for t in THRESHOLDS.tolist()}
     assert by_hand[localizer.threshold] == pytest.approx(max(by_hand.values()), abs=1e-6)
     assert f"over {images} " in localizer.calibration
-    assert f"{max(by_hand.values()):.3f}, where 0.5 has {by_hand[0.5]:.3f}" in capsys.readouterr().out
+    assert f"{max(by_hand.values()):.3f}; at 0.5 it is {by_hand[0.5]:.3f}" in capsys.readouterr().out
 
 
 def test_an_empty_ground_truth_of_a_manipulated_image_is_named_and_never_counted(checkpoint, cache, tmp_path, capsys):

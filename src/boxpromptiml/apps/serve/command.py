@@ -24,7 +24,7 @@ def serve(
 
     The service listens on the loopback address, has no authentication and stores nothing: photos are processed in
     memory. /health reports its status, /docs and /openapi.json describe its interface. Ctrl-C or SIGTERM
-    stops it: photos that the student has started with are answered, all others refused with status 503.
+    stops it: photos already being processed are answered; all others are refused with status 503.
 
     Args:
         checkpoint: released for the student that comes with the package, a .ckpt file written by `boxpromptiml fit`, a

@@ -31,7 +31,7 @@ class RequestHandler:
     """Processes requests.
 
     A photo is processed only while its client waits for it: not after the client has left, not after the time limit,
-    and, unless the student has started with it, not when the service stops.
+    and, unless the student has already started on it, not when the service stops.
 
     Args:
         localizer: the student.

@@ -21,8 +21,8 @@ class RequestLimits:
         readers: number of photos decoded or encoded concurrently.
         batch: largest number of photos in a batch of the student; by default 1 on a CPU, where one thread per photo is
             faster than a batch shared by several threads, and 16 on a GPU.
-        threads: number of batches processed concurrently; by default torch's number of threads, which OMP_NUM_THREADS
-            sets, on a CPU, but at most 8, and 1 on a GPU.
+        threads: number of batches processed concurrently; by default 1 on a GPU, and on a CPU torch's number of threads
+            (set by OMP_NUM_THREADS), at most 8.
     """
 
     megabytes: Positive = 32

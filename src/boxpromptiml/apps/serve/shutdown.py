@@ -1,4 +1,4 @@
-"""Shutdown of the service: what is being computed is finished, everything else is broken off."""
+"""Shutdown of the service: photos being processed are finished, all other requests are cancelled."""
 
 from __future__ import annotations
 
