@@ -141,7 +141,7 @@ def _obvious(photos: list[Path], localizer: Localizer) -> None:
             photo = Image.open(path).convert("RGB")
             small = np.array(photo.resize((side, side), Image.Resampling.BILINEAR))
             image = torch.from_numpy(small).permute(2, 0, 1)[None].to(DEVICE) / 255
-            levels = (localizer(image)[0, 0] * 255).round().byte().cpu().numpy()
+            levels = (localizer(image)[0][0, 0] * 255).round().byte().cpu().numpy()
             Image.fromarray(levels).resize(photo.size, Image.Resampling.BILINEAR).save(Path(out, f"{path.stem}.png"))
 
 
@@ -163,7 +163,7 @@ def _change_by_draft(path: Path, localizer: Localizer) -> float:
         image.draft("RGB", (2 * side, 2 * side))
         shrunk = resize_picture(image.convert("RGB"), side, side)
     whole, other = localizer.localize([resize_picture(read_upright(path).rgb(), side, side), shrunk])
-    return float(np.abs(whole - other).max())
+    return float(np.abs(whole.probability - other.probability).max())
 
 
 def _ours(photos: list[Path], localizer: Localizer, out: Path, outputs: Outputs) -> None:

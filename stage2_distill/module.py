@@ -146,8 +146,9 @@ class Distillation(L.LightningModule):
 
     def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Score each photo against its ground truth."""
-        probability = torch.sigmoid(self._forward_for_scoring(batch["image"]).logits.float())
-        self.image_scores.update_batch(dataloader_idx, batch, probability)
+        prediction = self._forward_for_scoring(batch["image"])
+        probability = torch.sigmoid(prediction.logits.float())
+        self.image_scores.update_batch(dataloader_idx, batch, probability, prediction.score)
         for problem in filter(None, batch["problem"]):
             print(f"skipped: {problem}")
 

@@ -92,7 +92,7 @@ class TrainerCLI(LightningCLI):
             read_checkpoint(Path(named))
 
     def before_instantiate_classes(self) -> None:
-        """Store W&B's files in the run's folder, omit ``overwrite`` from the saved config, reject bf16 on CPUs without it."""
+        """Store W&B's files with the run, omit ``overwrite`` from the saved config, reject bf16 on CPUs without it."""
         config = self.config[cast(str, self.subcommand)]
         self.overwrite, config["overwrite"], config["base"] = config["overwrite"], False, None
         if config["trainer"]["precision"] == "bf16-mixed" and not trains_in_bf16(config["trainer"]["accelerator"]):

@@ -46,7 +46,7 @@ def main(checkpoint: Path = Path("runs/demo/fit/checkpoints/best.ckpt")) -> None
     """Draw the figure.
 
     Args:
-        checkpoint: that `boxpromptiml fit` wrote, of a student with gates and memory.
+        checkpoint: checkpoint of a student with gates and memory, written by `boxpromptiml fit`.
     """
     student = Student.from_checkpoint(checkpoint)
     figure = Figure(figsize=(11.6, 4.6), layout="constrained")

@@ -24,7 +24,7 @@ def main(checkpoint: Path = Path("runs/demo/fit/checkpoints/best.ckpt")) -> None
     """Draw the figure.
 
     Args:
-        checkpoint: that `boxpromptiml fit` wrote.
+        checkpoint: checkpoint written by `boxpromptiml fit`.
     """
     photo, truth = forgeries.flying_saucer()
     localizer = Localizer.load(checkpoint)

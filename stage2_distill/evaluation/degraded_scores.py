@@ -45,8 +45,8 @@ class DegradedTest(L.LightningModule):
     def test_step(self, batch: ScoredBatch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Score each photo against its ground truth."""
         with in_precision(self.image_scores.scoring.precision, self.device):
-            probability = self.localizer(batch["image"])
-        self.image_scores.update_batch(dataloader_idx, batch, probability)
+            probability, score = self.localizer(batch["image"])
+        self.image_scores.update_batch(dataloader_idx, batch, probability, score)
         self.bar.update(len(batch["index"]) * self.trainer.world_size)
 
     def on_test_epoch_end(self) -> None:

@@ -78,12 +78,16 @@ class ImageScores(RowPerImage):
         super().__init__(scoring.threshold)
         self.scoring = scoring
 
-    def update_batch(self, set_index: int, batch: ScoredBatch, probability: Tensor) -> None:
-        """Score a batch of one test set; ``probability`` is (B, 1, S, S) in [0, 1]."""
-        for index, of_image, truth in zip(batch["index"], probability[:, 0], batch["truth"], strict=True):
-            self.update(set_index, index, of_image, truth)
+    def update_batch(self, set_index: int, batch: ScoredBatch, probability: Tensor, score: Tensor) -> None:
+        """Score a batch of one test set; ``probability`` is (B, 1, S, S) and ``score`` (B,), both in [0, 1]."""
+        for index, of_image, its_score, truth in zip(
+            batch["index"], probability[:, 0], score, batch["truth"], strict=True
+        ):
+            self.update(set_index, index, of_image, truth, its_score)
 
-    def update(self, set_index: int, index: int, probability: Tensor, truth: Tensor | None) -> None:
+    def update(
+        self, set_index: int, index: int, probability: Tensor, truth: Tensor | None, score: Tensor | None = None
+    ) -> None:
         """Score one image.
 
         Args:
@@ -92,17 +96,19 @@ class ImageScores(RowPerImage):
             probability: (h, w) in [0, 1], at the size of the student or of the ground truth.
             truth: ground truth, (H, W) bool, True = manipulated; None for an image that could not be read. If it
                 vanishes at the scoring resolution, the scores are NaN too, because the image is not authentic.
+            score: () in [0, 1], of the whole image; by default the largest probability.
         """
         scores = [float("nan")] * (len(COLUMNS) - 2)
         if truth is not None:
             with in_precision("32-true", probability.device):  # resizing uses matrix products
                 sized = _at_one_size(probability.float(), truth, self.scoring)
             if sized[1].any() or not truth.any():
-                scores = self._score(*sized, truth.double().mean())  # double, so that 1 % falls into the bin from 0.01
+                area = truth.double().mean()  # double, so that 1 % falls into the bin from 0.01
+                scores = self._score(*sized, sized[0].max() if score is None else score, area)
         self.rows.append(torch.tensor([[set_index, index, *scores]], dtype=torch.float64, device=self.device))
 
-    def _score(self, probability: Tensor, truth: Tensor, manipulated_area: Tensor) -> list[float]:
-        whole = [(probability > self.threshold).float().mean(), probability.max(), manipulated_area]
+    def _score(self, probability: Tensor, truth: Tensor, score: Tensor, manipulated_area: Tensor) -> list[float]:
+        whole = [(probability > self.threshold).float().mean(), score, manipulated_area]
         if self.scoring.stretch:
             low, high = probability.aminmax()
             probability = (probability - low) / (high - low + 1e-8)  # as in SCAF's etest.py

@@ -41,7 +41,7 @@ def summarize(
 
     Pixel scores are averaged over manipulated images; authentic ones yield ``false_alarm_area`` (mean fraction of
     pixels above the threshold) and ``false_alarm_rate`` (fraction of images with any such pixel). If a set has both,
-    image-level scores use the largest probability of each image.
+    image-level scores use the score of each image.
 
     Args:
         rows: as returned by `ImageScores.compute`.

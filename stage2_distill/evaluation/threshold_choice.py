@@ -44,7 +44,7 @@ def by_threshold(
                 empty = target_of(batch, "pseudo_mask")[1] & batch["has_truth"] & ~counted
                 found = zip(batch["image_id"][empty].tolist(), batch["position"][empty].tolist(), strict=True)
                 lost += [f"image {image_id} of {sources[position]}" for image_id, position in found]
-            probability = localizer(batch["image"].to(localizer.student.mean.device)).cpu()
+            probability = localizer(batch["image"].to(localizer.student.mean.device))[0].cpu()
             scores += [f1_by_threshold(probability[counted], target[counted])] if counted.any() else []
             alarms += [marked_by_threshold(probability[clean])] if clean.any() else []
     none = torch.zeros(0, len(THRESHOLDS))
@@ -66,9 +66,9 @@ def chosen(scores: Tensor, alarms: Tensor, against: Reference, false_alarms: flo
         )
     best = int(torch.where(allowed, means, -1.0).argmax())
     plain = means[THRESHOLDS.sub(0.5).abs().argmin()].item()
+    masks = "ground-truth masks" if against == "truth" else "pseudo-masks"
     calibration = (
-        f"best mean F1 over {len(scores)} {'ground-truth masks' if against == 'truth' else 'pseudo-masks'} of the val split: "
-        f"{means[best].item():.3f}; at 0.5 it is {plain:.3f}"
+        f"best mean F1 over {len(scores)} {masks} of the val split: {means[best].item():.3f}; at 0.5 it is {plain:.3f}"
     )
     if false_alarms < 1:
         calibration += (

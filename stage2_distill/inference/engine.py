@@ -20,10 +20,8 @@ from boxpromptiml.images import (
     ImageError,
     Mask,
     Photo,
-    Probability,
     read_upright,
     resize_picture,
-    resize_probability,
     visualization,
     write_photo,
     write_probability,
@@ -33,6 +31,7 @@ from stage2_distill.inference.localizer import Localizer
 from stage2_distill.inference.outputs import Outputs, holds, pictures, state
 from stage2_distill.inference.photo_paths import printable
 from stage2_distill.inference.prediction_log import PredictionLog, read
+from stage2_distill.inference.scored_map import ScoredMap
 from stage2_distill.inference.tiling import localize_tiled
 
 if TYPE_CHECKING:
@@ -68,13 +67,13 @@ class _Work:
                 read_ones.append((file, read_upright(file).rgb()))
             except ImageError as error:
                 self.log.add({"file": printable(str(file)), "reason": printable(str(error))})
-        for file, picture, probability in self._localized(read_ones):
-            self.log.add(self._write(file, picture, probability))
+        for file, picture, found in self._localized(read_ones):
+            self.log.add(self._write(file, picture, found))
         return len(files)
 
-    def _localized(self, read_ones: list[tuple[Path, Image.Image]]) -> Iterator[tuple[Path, Image.Image, Probability]]:
-        """Yield photos with their probability maps at their own size."""
-        localize: Callable[[list[Photo]], list[Probability]] = partial(
+    def _localized(self, read_ones: list[tuple[Path, Image.Image]]) -> Iterator[tuple[Path, Image.Image, ScoredMap]]:
+        """Yield photos with their maps at their own size."""
+        localize: Callable[[list[Photo]], list[ScoredMap]] = partial(
             self.localizer.localize, flips=self.settings["flips"]
         )
         side = self.localizer.student.image_size
@@ -83,12 +82,12 @@ class _Work:
                 yield file, picture, localize_tiled(np.asarray(picture), side, localize, self.batch_size)
         elif read_ones:
             small = localize([resize_picture(picture, side, side) for _, picture in read_ones])
-            for (file, picture), probability in zip(read_ones, small, strict=True):
-                yield file, picture, resize_probability(probability, *picture.size)
+            for (file, picture), found in zip(read_ones, small, strict=True):
+                yield file, picture, found.resized(*picture.size)
 
-    def _write(self, file: Path, picture: Image.Image, probability: Probability) -> dict[str, Any]:
+    def _write(self, file: Path, picture: Image.Image, scored: ScoredMap) -> dict[str, Any]:
         """Write a photo's pictures and return its log entry."""
-        threshold = self.settings["threshold"]
+        probability, threshold = scored.probability, self.settings["threshold"]
         mask, overlay = pictures(self.names[file], self.outputs)
         for path in (mask, overlay):
             if path is not None:
@@ -104,7 +103,7 @@ class _Work:
             "file": printable(str(file)),
             "mask": mask,
             "overlay": overlay,
-            "score": float(probability.max()),
+            "score": scored.score,
             "area": float(found.mean()),
             "width": picture.width,
             "height": picture.height,

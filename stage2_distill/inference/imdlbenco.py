@@ -72,7 +72,7 @@ class BoxPromptIML(nn.Module):
             edge_mask: (B, 1, H, W) edges of the mask; unused.
 
         Returns:
-            ``pred_mask`` (B, 1, H, W) in [0, 1] and ``pred_label`` (B,), its maximum; in training also
+            ``pred_mask`` (B, 1, H, W) in [0, 1] and ``pred_label`` (B,), the score; in training also
             ``backward_loss`` and ``visual_loss``, the terms that IMDLBenCo plots.
 
         Raises:
@@ -81,24 +81,25 @@ class BoxPromptIML(nn.Module):
         pixels = image * self.std + self.mean
         if self.training:
             return self._learn(pixels, mask, padded=shape_mask is not None)
-        predicted = torch.zeros_like(image[:, :1])
+        predicted, scores = torch.zeros_like(image[:, :1]), torch.zeros_like(image[:, 0, 0, 0])
         photos = [_photo(rgb[:, :height, :width]) for rgb, (height, width) in zip(pixels, shape.tolist(), strict=True)]
-        for of_image, found in zip(predicted, self.localizer.localize(photos), strict=True):
-            of_image[0, : found.shape[0], : found.shape[1]] = torch.from_numpy(found)
-        return {"pred_mask": predicted, "pred_label": predicted.amax((1, 2, 3))}
+        for i, (found, score) in enumerate(self.localizer.localize(photos)):
+            predicted[i, 0, : found.shape[0], : found.shape[1]] = torch.from_numpy(found)
+            scores[i] = score
+        return {"pred_mask": predicted, "pred_label": scores}
 
     def _learn(self, pixels: Tensor, mask: Tensor, padded: bool) -> dict[str, Tensor | dict[str, Tensor]]:
         side = self.localizer.student.image_size
         if padded or pixels.shape[-2:] != (side, side):
             given = "padded" if padded else f"{pixels.shape[-1]} × {pixels.shape[-2]} pixels"
             raise InputError(f"training images are {given}; train with --if_resizing --image_size {side}")
-        logits = self.localizer.student(pixels).logits
+        localization = self.localizer.student(pixels)
+        logits = localization.logits
         losses = {"bce": bce_per_image(logits, mask).mean(), "dice": dice_per_image(logits, mask).mean()}
-        probability = torch.sigmoid(logits)
         return {
             "backward_loss": losses["bce"] + losses["dice"],
-            "pred_mask": probability,
-            "pred_label": probability.amax((1, 2, 3)),
+            "pred_mask": torch.sigmoid(logits),
+            "pred_label": localization.score,
             "visual_loss": losses,
         }
 

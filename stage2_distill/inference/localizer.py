@@ -23,11 +23,12 @@ from torch import Tensor, nn
 
 from boxpromptiml.core.atomic_files import move_into_place
 from boxpromptiml.core.limits import Threshold, within_limits
-from boxpromptiml.images import Mask, Photo, Probability, resize_probability
+from boxpromptiml.images import Mask, Photo, Probability
 from boxpromptiml.images.connected_regions import Region, find_regions
 from stage2_distill.data.preprocessing import student_input
 from stage2_distill.inference import released
 from stage2_distill.inference.given_photo import GivenPhoto, pixels_of
+from stage2_distill.inference.scored_map import ScoredMap
 from stage2_distill.inference.tiling import localize_tiled
 from stage2_distill.model.student import Student, WeightsError, count_parameters
 
@@ -44,7 +45,7 @@ class Prediction:
     Attributes:
         probability: (H, W) float32 in [0, 1] at the photo's own size.
         mask: (H, W) bool, True where the probability is above the threshold.
-        score: largest probability in the photo.
+        score: in [0, 1], for ranking photos; see `Localization`.
         regions: connected regions of the mask as boxes and polygons, the largest first.
     """
 
@@ -181,15 +182,16 @@ class Localizer(
         """
         pixels = pixels_of(photo)
         if tiled:
-            probability = localize_tiled(pixels, self.student.image_size, partial(self.localize, flips=flips))
+            found = localize_tiled(pixels, self.student.image_size, partial(self.localize, flips=flips))
         else:
-            probability = self.localize([pixels], flips=flips)[0]
+            found = self.localize([pixels], flips=flips)[0]
         limit = self.threshold if threshold is None else threshold
-        return Prediction(probability, probability > limit, float(probability.max()), find_regions(probability, limit))
+        mask = found.probability > limit
+        return Prediction(found.probability, mask, found.score, find_regions(found.probability, limit))
 
     @torch.inference_mode()
-    def localize(self, photos: Sequence[Photo], flips: bool = False) -> list[Probability]:
-        """Predict probability maps (H, W) of photos (H, W, 3) of any size, in one batch at the student's size.
+    def localize(self, photos: Sequence[Photo], flips: bool = False) -> list[ScoredMap]:
+        """Predict maps (H, W) and scores of photos (H, W, 3) of any size, in one batch at the student's size.
 
         Args:
             photos: RGB, 8 bits per channel.
@@ -199,12 +201,16 @@ class Localizer(
         images = torch.stack([student_input(photo, side) for photo in photos])
         images = images.to(self.student.mean.device)
         network = self.onnx or self
-        answers = [network(images)]
-        if flips:
-            answers += [network(images.flip(axis)).flip(axis) for axis in (-1, -2)]
-        small = torch.stack(answers).mean(0)[:, 0].cpu().numpy()
-        sizes = [(photo.shape[1], photo.shape[0]) for photo in photos]
-        return [resize_probability(each, *size) for each, size in zip(small, sizes, strict=True)]
+        probability, score = network(images)
+        for axis in (-1, -2) if flips else ():
+            flipped, its_score = network(images.flip(axis))
+            probability, score = probability + flipped.flip(axis), score + its_score
+        views = 3 if flips else 1
+        maps, scores = (probability[:, 0] / views).cpu().numpy(), (score / views).tolist()
+        return [
+            ScoredMap(small, score).resized(photo.shape[1], photo.shape[0])
+            for photo, small, score in zip(photos, maps, scores, strict=True)
+        ]
 
     def weights_sha256(self) -> str:
         """Return the SHA-256 of the student's arguments and weights, independent of where they were loaded from."""
@@ -213,9 +219,10 @@ class Localizer(
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Map images (B, 3, H, W), RGB in [0, 1], to probabilities (B, 1, H, W)."""
-        return torch.sigmoid(self.student(image).logits.float())
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (B, 3, H, W), RGB in [0, 1], to probabilities (B, 1, H, W) and scores (B,)."""
+        localization = self.student(image)
+        return torch.sigmoid(localization.logits.float()), localization.score
 
 
 def load_named(checkpoint: str, backend: released.Backend = "torch") -> Localizer:

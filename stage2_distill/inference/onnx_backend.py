@@ -16,9 +16,11 @@ from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError
 from stage2_distill.inference.onnx_conversion import TOLERANCE, require_onnx, traced, translated
 
+OUTPUTS = ("probability", "score")
+
 
 class OnnxNetwork:
-    """A network from images to probabilities in ONNX Runtime on the CPU, with torch's number of threads.
+    """A network from images to probabilities and scores in ONNX Runtime on the CPU, with torch's number of threads.
 
     Args:
         content: bytes of an ONNX file.
@@ -34,7 +36,8 @@ class OnnxNetwork:
         """Convert a network, which takes half a minute, or load it from the cache.
 
         Args:
-            network: maps images (B, 3, side, side) to probabilities (B, 1, side, side); on the CPU, in evaluation mode.
+            network: maps images (B, 3, side, side) to probabilities (B, 1, side, side) and scores (B,); on the CPU, in
+                evaluation mode.
             side: side of the images in pixels.
             name: name under which the conversion is cached; other weights need another name.
             folder: folder of the cache; by default in the user's cache folder. If it is read-only, the network is
@@ -45,7 +48,7 @@ class OnnxNetwork:
         """
         require_onnx()
         folder = folder or Path(pooch.os_cache("boxpromptiml")) / "onnx"
-        path = folder / f"{name}-torch-{torch.__version__}.onnx"
+        path = folder / f"{name}-{'-'.join(OUTPUTS)}-torch-{torch.__version__}.onnx"
         with suppress(Exception):  # a missing file, or a damaged one, for which ONNX Runtime raises many types
             cached = cls(path.read_bytes())
             cached._session()
@@ -60,10 +63,13 @@ class OnnxNetwork:
             print(f"{path}: the converted student cannot be saved ({error.strerror})")
         return converted
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) in [0, 1] at the student's size to probabilities (B, 1, H, W), both on the CPU."""
-        (probability,) = self._session().run(None, {"image": image.numpy(force=True)})
-        return torch.from_numpy(probability)
+    def __call__(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (B, 3, H, W) in [0, 1] at the student's size to probabilities (B, 1, H, W) and scores (B,).
+
+        All tensors are on the CPU.
+        """
+        probability, score = self._session().run(None, {"image": image.numpy(force=True)})
+        return torch.from_numpy(probability), torch.from_numpy(score)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OnnxNetwork:
         return self  # immutable, and sessions cannot be copied
@@ -84,7 +90,7 @@ class OnnxNetwork:
 def _converted(network: nn.Module, side: int) -> bytes:
     images = torch.zeros(2, 3, side, side)
     try:
-        model = translated(traced(network, images, ["batch"]), ["image"], ["probability"]).model_proto
+        model = translated(traced(network, images, ["batch"]), ["image"], OUTPUTS).model_proto
     except Exception as error:  # torch and onnxscript raise many types
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"the student cannot be converted to ONNX ({reason}); use the backend torch") from None
@@ -94,7 +100,8 @@ def _converted(network: nn.Module, side: int) -> bytes:
 def _compare(network: nn.Module, converted: OnnxNetwork, side: int) -> None:
     noise = torch.from_numpy(np.random.default_rng(0).random((2, 3, side, side), np.float32))
     with torch.inference_mode():
-        difference = (network(noise) - converted(noise)).abs().max().item()
+        outputs = zip(network(noise), converted(noise), strict=True)
+        difference = max((ours - theirs).abs().max().item() for ours, theirs in outputs)
     if not difference <= TOLERANCE:
         raise InputError(
             f"in ONNX Runtime the student's probabilities differ by {difference:.2g}, more than {TOLERANCE:g}; "

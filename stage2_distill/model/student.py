@@ -37,6 +37,8 @@ class Localization(NamedTuple):
         memory_prior: (B, 1, h, w) in [0, 1] at the fusion stride.
         fused: (B, C, h, w) features, for the memory bank's moving average.
         gates: (B, L, h, w) in [0, 1] at the fusion stride, one for each of the L fused features.
+        score: (B,) in [0, 1], for ranking images: the largest probability before the shape prior, which brings the
+            maps of all images to the same scale and thus hides how certain the student is (ours).
     """
 
     logits: Tensor
@@ -44,6 +46,7 @@ class Localization(NamedTuple):
     memory_prior: Tensor
     fused: Tensor
     gates: Tensor
+    score: Tensor
 
 
 class Student(nn.Module):
@@ -160,9 +163,10 @@ class Student(nn.Module):
         if self.comparison is not None:
             correction = self.comparison(fusion.logits, fusion.fused, evidence)
             logits = logits + F.interpolate(correction, (height, width), mode="bilinear", align_corners=False)
+        score = torch.sigmoid(logits.float().amax((1, 2, 3)))
         if self.shape_prior is not None:
             logits = self.shape_prior(logits)
-        return Localization(logits, *fusion[1:])
+        return Localization(logits, fusion.gate_prior, fusion.memory_prior, fusion.fused, fusion.gates, score)
 
     def _start_from(self, path: Path) -> None:
         earlier = Student.from_checkpoint(path)

@@ -27,6 +27,7 @@ from boxpromptiml.core.records import ImageRecord, InputError, Sample, Stamp
 from boxpromptiml.datasets.annotations.import_boxes import import_boxes
 from boxpromptiml.manifests.manifest import read_manifest, write_manifest
 from boxpromptiml.shards import SCHEMA, ShardReader, read_index, read_shard, write_index, write_shard
+from stage2_distill.inference.scored_map import ScoredMap
 
 Read = Callable[[Path], Any]
 BOUNDARY = "limit"
@@ -198,7 +199,7 @@ def requests(folder: Path) -> Iterator[Target]:
         threshold=0.5,
         student=SimpleNamespace(image_size=16, mean=torch.zeros(3)),
         weights_sha256=lambda: "",
-        localize=lambda photos: [np.zeros((16, 16), np.float32)] * len(photos),
+        localize=lambda photos: [ScoredMap(np.zeros((16, 16), np.float32), 0.0)] * len(photos),
     )
     with served(student, RequestLimits(megabytes=1, megapixels=1, seconds=0.1)) as sender:
         yield Target([Path(name) for name in contents], [partial(_sent, sender.port)])

@@ -20,7 +20,7 @@ class Scoring:
 
     Args:
         threshold: pixels with a probability above it are predicted as manipulated.
-        image_threshold: images whose largest probability is above it are predicted as manipulated.
+        image_threshold: images whose score is above it are predicted as manipulated.
         resolution: score at the resolution of the ground truth (truth) or of the student's input (network, as in
             IMDLBenCo).
         mode: score the prediction (origin), its inverse (reverse), or the better of the two per image (double, as in

@@ -47,9 +47,8 @@ class PhotoToProbability(nn.Module):
 
     def forward(self, photo: Tensor) -> tuple[Tensor, Tensor]:
         """Map photos (B, H, W, 3) uint8 RGB to probability (B, H, W) and score (B,), both in [0, 1]."""
-        small = self.localizer(shrink_photo(photo, self.side) / 255)
-        probability = resize_probability(small, photo.shape[1], photo.shape[2])[:, 0]
-        return probability, probability.amax((1, 2))
+        small, score = self.localizer(shrink_photo(photo, self.side) / 255)
+        return resize_probability(small, photo.shape[1], photo.shape[2])[:, 0], score
 
 
 def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
@@ -138,7 +137,7 @@ class ExportDifference:
 
     Attributes:
         photos: number of photos compared.
-        difference: largest difference in probability at any pixel.
+        difference: largest difference of a probability, at any pixel, or of a score.
         f1: mean F1 over photos of the export's masks against ``predict``'s, both above the localizer's threshold.
     """
 
@@ -148,7 +147,7 @@ class ExportDifference:
 
     def __str__(self) -> str:
         return (
-            f"on {self.photos} photos of many sizes, probabilities differ from predict's by at most "
+            f"on {self.photos} photos of many sizes, probabilities and scores differ from predict's by at most "
             f"{self.difference:.2g}, and its masks have F1 {self.f1:.4f} against predict's"
         )
 
@@ -157,10 +156,11 @@ def compare(localizer: Localizer, run_exported: Any, photos: Iterable[Photo]) ->
     """Compare a localizer with an export, as returned by `onnx_session`, on photos (H, W, 3)."""
     differences, scores = [], []
     for photo in photos:
-        expected = torch.from_numpy(localizer.predict(photo).probability)[None]
+        predicted = localizer.predict(photo)
+        expected = torch.from_numpy(predicted.probability)[None]
         with torch.inference_mode():
-            probability = run_exported(torch.from_numpy(photo)[None])[0]
-        differences.append((probability - expected).abs().max())
+            probability, score = run_exported(torch.from_numpy(photo)[None])
+        differences.append(torch.maximum((probability - expected).abs().max(), (score - predicted.score).abs().max()))
         counts = counts_per_image(probability, expected > localizer.threshold, localizer.threshold)
         scores.append(f1_from_counts(*counts))
     return ExportDifference(len(scores), torch.stack(differences).max().item(), torch.cat(scores).mean().item())

@@ -22,7 +22,7 @@ def fusion_and_output(**arguments):
     } | arguments
     fusion = MemoryGuidedGatedFusion([3, 4], channels=8, prototypes=5, **given).eval()
     features = [torch.randn(2, 3, 6, 6), torch.randn(2, 4, 3, 3)]
-    return fusion, Localization(*fusion(features, (6, 6)))
+    return fusion, Localization(*fusion(features, (6, 6)), score=torch.zeros(2))
 
 
 def test_gate_statistics_are_over_all_pixels():

@@ -53,6 +53,18 @@ def test_adding_it_to_a_trained_student_does_not_change_predictions(tmp_path):
     assert student.shape_prior.whole[-1].weight.grad.abs().max() > 0
 
 
+def test_the_score_of_an_image_does_not_depend_on_it():
+    torch.manual_seed(0)
+    student, photos = Student(**SHAPE, shape_prior=True).eval(), torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        untrained = student(photos)
+        torch.testing.assert_close(untrained.score, torch.sigmoid(untrained.logits.amax((1, 2, 3))))
+        student.shape_prior.whole[-1].bias[1] = 3  # shifts every map
+        shifted = student(photos)
+    assert (shifted.logits - untrained.logits).min() > 5
+    torch.testing.assert_close(shifted.score, untrained.score)
+
+
 def test_a_checkpoint_with_it_needs_a_student_with_it(tmp_path):
     path = _checkpoint(Student(**SHAPE, shape_prior=True), tmp_path)
     with pytest.raises(WeightsError, match="shape_prior"):

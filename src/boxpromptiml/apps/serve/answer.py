@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from boxpromptiml.images import Mask, Probability, resize_probability, to_uint8
+from boxpromptiml.images import Mask, to_uint8
 from boxpromptiml.images.connected_regions import Polygon, find_regions, run_lengths
+from stage2_distill.inference.scored_map import ScoredMap
 
 Form = Literal["png", "rle", "none"]
 """Encoding of a mask."""
@@ -50,26 +51,26 @@ class Answer(BaseModel):
 
 
 def encoded_answer(
-    name: str, found: Probability, width: int, height: int, form: Form, probability: bool, threshold: float
+    name: str, found: ScoredMap, width: int, height: int, form: Form, probability: bool, threshold: float
 ) -> bytes:
     """Encode an `Answer` as JSON.
 
     Args:
         name: file name of the photo.
-        found: probability map (h, w) of any size.
+        found: map (h, w) of any size, and score.
         width: width of the photo in pixels.
         height: height of the photo in pixels.
         form: encoding of the mask.
         probability: whether to add the probability map.
         threshold: pixels with a probability strictly above it are manipulated.
     """
-    whole = resize_probability(found, width, height)
+    whole = found.resized(width, height).probability
     mask = whole > threshold
     answer = Answer(
         file=name,
         width=width,
         height=height,
-        score=float(whole.max()),
+        score=found.score,
         area=float(mask.mean()),
         threshold=threshold,
         regions=[RegionFound(**asdict(region)) for region in find_regions(whole, threshold)],

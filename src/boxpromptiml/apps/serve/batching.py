@@ -11,7 +11,8 @@ from functools import partial
 
 import torch
 
-from boxpromptiml.images import Photo, Probability
+from boxpromptiml.images import Photo
+from stage2_distill.inference.scored_map import ScoredMap
 
 
 @dataclass(slots=True, eq=False)
@@ -19,7 +20,7 @@ class _Waiting:
     """A photo that has not been predicted yet."""
 
     photo: Photo
-    future: asyncio.Future[Probability]
+    future: asyncio.Future[ScoredMap]
     started: Callable[[], None]
 
 
@@ -29,14 +30,12 @@ class Batcher:
     A single photo is thus processed without delay, and batches grow with the load.
 
     Args:
-        localize: maps photos to probabilities; called in other threads.
+        localize: maps photos to maps with scores; called in other threads.
         size: largest batch.
         threads: number of batches processed concurrently; they share torch's threads.
     """
 
-    def __init__(
-        self, localize: Callable[[Sequence[Photo]], Sequence[Probability]], size: int, threads: int = 1
-    ) -> None:
+    def __init__(self, localize: Callable[[Sequence[Photo]], Sequence[ScoredMap]], size: int, threads: int = 1) -> None:
         self.size = size
         self.threads = threads
         self._localize = localize
@@ -45,14 +44,14 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._work: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, photo: Photo, started: Callable[[], None] = lambda: None) -> Probability:
+    async def __call__(self, photo: Photo, started: Callable[[], None] = lambda: None) -> ScoredMap:
         """Predict one photo. If the call is cancelled while it waits, the photo is dropped.
 
         Args:
             photo: (H, W, 3) uint8 RGB of any size.
             started: called when the student starts with it.
         """
-        future: asyncio.Future[Probability] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[ScoredMap] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(photo, future, started))
         self._start()
         return await future
@@ -86,6 +85,6 @@ class Batcher:
                 if not each.future.done():
                     each.future.set_exception(error)
             return
-        for each, probability in zip(batch, found, strict=True):
+        for each, result in zip(batch, found, strict=True):
             if not each.future.done():
-                each.future.set_result(probability)
+                each.future.set_result(result)

@@ -44,6 +44,7 @@ class LocalizedPhoto:
         shown_height: height of the displayed photo in pixels.
         width: width of the whole photo in pixels.
         height: height of the whole photo in pixels.
+        score: score of the whole photo, in [0, 1].
         probability: probability of manipulation, in [0, 1]; at the photo's own resolution if it was tiled.
         gate_prior: G_avg, in [0, 1].
         memory_prior: Ā_mem, in [0, 1].
@@ -57,6 +58,7 @@ class LocalizedPhoto:
     shown_height: int
     width: int
     height: int
+    score: float
     probability: Probability
     gate_prior: Probability
     memory_prior: Probability
@@ -103,12 +105,24 @@ def localize_photo(
         localization = localizer.student(image)
     maps = (torch.sigmoid(localization.logits), localization.gate_prior, localization.memory_prior)
     probability, gate_prior, memory_prior = (of_batch[0, 0].float().cpu().numpy() for of_batch in maps)
+    score = localization.score.item()
     if tiled:
-        probability = localize_tiled(photo, side, localizer.localize)
+        probability, score = localize_tiled(photo, side, localizer.localize)
     (height, width), (shown_width, shown_height) = photo.shape[:2], _shown_size(photo)
     picture = visualization.data_uri(resize_photo(photo, shown_width, shown_height), QUALITY)
     return LocalizedPhoto(
-        name, picture, shown_width, shown_height, width, height, probability, gate_prior, memory_prior, tiled, facts
+        name,
+        picture,
+        shown_width,
+        shown_height,
+        width,
+        height,
+        score,
+        probability,
+        gate_prior,
+        memory_prior,
+        tiled,
+        facts,
     )
 
 

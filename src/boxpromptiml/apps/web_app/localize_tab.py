@@ -63,7 +63,7 @@ def result_markup(view: LocalizedPhoto, threshold: float) -> str:
     """Render the score, regions at the photo's own size, and the mask for download."""
     mask, regions = regions_of(view, threshold)
     numbers = [
-        (f"{view.probability.max():.2f}", "largest probability"),
+        (f"{view.score:.2f}", "score of the photo"),
         (f"{mask.mean():.1%}", "of the photo"),
         (f"{len(regions)}", "region" if len(regions) == 1 else "regions"),
     ]

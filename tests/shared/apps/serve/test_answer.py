@@ -10,12 +10,13 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from boxpromptiml.apps.serve.answer import encoded_answer
+from stage2_distill.inference.scored_map import ScoredMap
 
 FOUND = np.linspace(0, 1, 80, dtype=np.float32).reshape(8, 10)
 
 
 def answer(form, probability=False, size=(10, 8)):
-    return json.loads(encoded_answer("photo.png", FOUND, *size, form, probability, 0.5))
+    return json.loads(encoded_answer("photo.png", ScoredMap(FOUND, 0.75), *size, form, probability, 0.5))
 
 
 def test_masks_in_run_lengths_are_read_by_pycocotools():
@@ -33,6 +34,6 @@ def test_pictures_are_8_bit_pngs_at_the_size_of_the_photo():
 def test_what_was_not_asked_for_is_left_out():
     told = answer("none")
     assert (told["mask"], told["probability"]) == (None, None)
-    assert told["score"] == pytest.approx(1)
+    assert told["score"] == 0.75
     assert told["area"] == pytest.approx(0.5)
     assert [region["box_xyxy"] for region in told["regions"]] == [[0, 4, 10, 8]]

@@ -14,7 +14,7 @@ def view(**facts):
     probability = np.zeros((10, 20), np.float32)
     probability[:, :10] = 1
     prior = np.zeros((5, 10), np.float32)
-    return LocalizedPhoto("photo.jpg", "data:,", 40, 20, 80, 40, probability, prior, prior, **facts)
+    return LocalizedPhoto("photo.jpg", "data:,", 40, 20, 80, 40, 0.9, probability, prior, prior, **facts)
 
 
 def test_the_layer_covers_pixels_above_the_threshold_at_the_displayed_size():

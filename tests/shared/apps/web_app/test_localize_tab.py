@@ -31,7 +31,8 @@ def test_the_result_agrees_with_the_library(localizer, photo_file):
     assert view.gate_prior.min() >= 0
     assert view.memory_prior.max() <= 1
     facts = result_markup(view, 0.4)
-    assert f"{view.probability.max():.2f}" in facts
+    assert view.score == pytest.approx(found.score)
+    assert f"{view.score:.2f}" in facts
     assert f"{found.mask.mean():.1%}" in facts
     assert f"<b>{len(found.regions)}</b>" in facts
 
@@ -55,7 +56,7 @@ def test_a_large_photo_is_shown_at_full_size_and_a_huge_one_is_reported_as_shrun
 
 def test_nothing_above_the_threshold_is_reported():
     empty = np.zeros((8, 8), np.float32)
-    view = LocalizedPhoto("a.png", "data:,", 64, 64, 64, 64, empty, empty, empty)
+    view = LocalizedPhoto("a.png", "data:,", 64, 64, 64, 64, 0.1, empty, empty, empty)
     assert "Nothing in this photo is above the threshold" in result_markup(view, 0.5)
 
 
