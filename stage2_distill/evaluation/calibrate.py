@@ -58,7 +58,7 @@ def calibrate(
         InputError: a cache has no reference masks, or the folder holds another student or is in use.
     """
     # slow imports that --help does not need
-    from stage2_distill.evaluation.threshold_choice import by_threshold, chosen
+    from stage2_distill.evaluation.threshold_choice import choose_threshold, scores_by_threshold
     from stage2_distill.inference.localizer import Localizer, load_named
 
     localizer = load_named(checkpoint)
@@ -73,8 +73,8 @@ def calibrate(
     }
     with run_folder(out, SETTINGS, settings, RESULTS, overwrite):
         localizer.to(device)
-        scores, alarms, lost = by_threshold(localizer, caches, against, batch_size, workers)
-        threshold, calibration = chosen(scores, alarms, against, false_alarms)
+        scores, alarms, lost = scores_by_threshold(localizer, caches, against, batch_size, workers)
+        threshold, calibration = choose_threshold(scores, alarms, against, false_alarms)
         Localizer.from_student(localizer.student.cpu(), threshold, calibration).save(out, half)
         write_json(out / CHOICE, {"threshold": threshold, "calibration": calibration, "set_aside": lost})
         for image in lost:

@@ -18,7 +18,7 @@ from stage2_distill.inference.localizer import Localizer
 THRESHOLDS = torch.linspace(0.01, 0.99, 99)
 
 
-def by_threshold(
+def scores_by_threshold(
     localizer: Localizer, caches: Sequence[Path], against: Reference, batch_size: int, workers: int
 ) -> tuple[Tensor, Tensor, list[str]]:
     """Evaluate each of `THRESHOLDS` on the val splits.
@@ -51,7 +51,7 @@ def by_threshold(
     return torch.cat([none, *scores]), torch.cat([none, *alarms]), lost
 
 
-def chosen(scores: Tensor, alarms: Tensor, against: Reference, false_alarms: float) -> tuple[float, str]:
+def choose_threshold(scores: Tensor, alarms: Tensor, against: Reference, false_alarms: float) -> tuple[float, str]:
     """Return the best threshold, and a description of how it was chosen."""
     if not len(scores):
         raise InputError(f"no manipulated image of the val split has a {against}; use the other choice for --against")

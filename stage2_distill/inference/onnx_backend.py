@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.records import InputError
-from stage2_distill.inference.onnx_conversion import TOLERANCE, require_onnx, traced, translated
+from stage2_distill.inference.onnx_conversion import TOLERANCE, convert_to_onnx, export_program, require_onnx
 
 OUTPUTS = ("probability", "score")
 
@@ -90,7 +90,7 @@ class OnnxNetwork:
 def _converted(network: nn.Module, side: int) -> bytes:
     images = torch.zeros(2, 3, side, side)
     try:
-        model = translated(traced(network, images, ["batch"]), ["image"], OUTPUTS).model_proto
+        model = convert_to_onnx(export_program(network, images, ["batch"]), ["image"], OUTPUTS).model_proto
     except Exception as error:  # torch and onnxscript raise many types
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"the student cannot be converted to ONNX ({reason}); use the backend torch") from None

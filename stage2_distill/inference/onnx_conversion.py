@@ -30,7 +30,7 @@ def require_onnx() -> None:
         raise InputError(f"ONNX needs {', '.join(missing)}; install them with: pip install 'boxpromptiml[export]'")
 
 
-def traced(network: nn.Module, example: Tensor, any_size: Sequence[str]) -> torch.export.ExportedProgram:
+def export_program(network: nn.Module, example: Tensor, any_size: Sequence[str]) -> torch.export.ExportedProgram:
     """Export a network with `torch.export`.
 
     Args:
@@ -46,7 +46,7 @@ def traced(network: nn.Module, example: Tensor, any_size: Sequence[str]) -> torc
         return torch.export.export(network, (example,), dynamic_shapes=(sizes,), strict=False)
 
 
-def translated(
+def convert_to_onnx(
     program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]
 ) -> torch.onnx.ONNXProgram:
     """Convert a program to ONNX, with names for its inputs and outputs."""

@@ -96,14 +96,14 @@ def test_the_service_refuses_them_and_localizes_the_others(localizer, opened):
 def test_the_web_app_shows_the_reason(folder, localizer, tmp_path):
     pytest.importorskip("gradio", reason="the page is the extra `app`: pip install 'boxpromptiml[app]'")
     from boxpromptiml.apps.web_app import markup
-    from boxpromptiml.apps.web_app.localize_tab import consume
+    from boxpromptiml.apps.web_app.localize_photo import localize_upload
 
     messages = {}
     for kind in KINDS:
         upload = tmp_path / "upload.bin"
         upload.write_bytes(kind.content())
         with pytest.raises(ImageError) as caught:
-            consume(localizer, upload, kind.name)
+            localize_upload(localizer, upload, kind.name)
         messages[kind.name] = str(caught.value)
         assert not upload.exists()
     assert {

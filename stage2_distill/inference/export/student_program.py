@@ -20,7 +20,7 @@ from boxpromptiml.scoring.score_functions import counts_per_image, f1_from_count
 from boxpromptiml.synthesis.photos import packaged_photos
 from stage2_distill.inference.export.resizing import resize_probability, shrink_photo
 from stage2_distill.inference.localizer import Localizer
-from stage2_distill.inference.onnx_conversion import traced, translated
+from stage2_distill.inference.onnx_conversion import convert_to_onnx, export_program
 
 if TYPE_CHECKING:  # installed by the extra `export`
     import onnx
@@ -54,12 +54,12 @@ class PhotoToProbability(nn.Module):
 def exported(network: PhotoToProbability) -> torch.export.ExportedProgram:
     """Export the network as a program for batches and photos of any size."""
     example = torch.zeros(2, 2 * network.side - 1, 3 * network.side + 1, 3, dtype=torch.uint8)
-    return traced(network, example, ("batch", "height", "width"))
+    return export_program(network, example, ("batch", "height", "width"))
 
 
 def write_onnx(program: torch.export.ExportedProgram, localizer: Localizer, path: Path) -> None:
     """Write an ONNX file including its weights, with the threshold and the student's arguments in the metadata."""
-    onnx_program = translated(program, ["photo"], ["probability", "score"])
+    onnx_program = convert_to_onnx(program, ["photo"], ["probability", "score"])
     facts = {
         "threshold": f"{localizer.threshold:g}",
         "calibration": localizer.calibration,

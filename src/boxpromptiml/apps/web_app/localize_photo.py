@@ -126,7 +126,7 @@ def localize_photo(
     )
 
 
-def consume(localizer: Localizer, upload: Path, name: str, tiled: bool = False) -> LocalizedPhoto:
+def localize_upload(localizer: Localizer, upload: Path, name: str, tiled: bool = False) -> LocalizedPhoto:
     """Run the student on an uploaded photo, as `localize_photo` does, and always delete the file.
 
     Raises:

@@ -11,7 +11,7 @@ from boxpromptiml.apps.web_app import markup
 from boxpromptiml.apps.web_app.annotation_files import inside
 from boxpromptiml.apps.web_app.example_photo import NAME as EXAMPLE
 from boxpromptiml.apps.web_app.example_photo import forged_photo
-from boxpromptiml.apps.web_app.localize_photo import LocalizedPhoto, consume, localize_photo, regions_of
+from boxpromptiml.apps.web_app.localize_photo import LocalizedPhoto, localize_photo, localize_upload, regions_of
 from boxpromptiml.apps.web_app.photo_page import photo_page
 from boxpromptiml.apps.web_app.student_facts import StudentFacts
 from boxpromptiml.core.records import InputError
@@ -120,7 +120,7 @@ def localize_tab(localizer: Localizer | None, student_name: str) -> None:
     def photo_dropped(sent: dict[str, Any], limit: float, in_tiles: bool) -> tuple[Any, ...]:
         try:
             file = inside(Path(upload.GRADIO_CACHE).resolve(), sent["path"])  # checked, because it will be deleted
-            seen = consume(localizer, file, str(sent["orig_name"]), in_tiles)
+            seen = localize_upload(localizer, file, str(sent["orig_name"]), in_tiles)
         except InputError as error:
             return None, None, markup.notice(str(error), "error"), "", gr.Button(visible=False), ""
         return None, seen, drawn(seen, limit), result_markup(seen, limit), gr.Button(visible=True), ""

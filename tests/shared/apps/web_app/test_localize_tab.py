@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boxpromptiml.apps.web_app.localize_photo import LocalizedPhoto, consume, localize_photo
+from boxpromptiml.apps.web_app.localize_photo import LocalizedPhoto, localize_photo, localize_upload
 from boxpromptiml.apps.web_app.localize_tab import drawn, result_markup
 from boxpromptiml.apps.web_app.page import Contents
 from boxpromptiml.images import ImageError, read_mask, read_photo
@@ -106,7 +106,7 @@ def test_bad_files_are_refused_in_one_line_and_deleted(localizer, tmp_path, name
     upload = tmp_path / "upload"
     upload.write_bytes(content)
     with pytest.raises(ImageError, match=words) as refused:
-        consume(localizer, upload, name)
+        localize_upload(localizer, upload, name)
     assert str(refused.value).startswith(f"{name}: ")  # not the path on the server
     assert "\n" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
@@ -116,7 +116,7 @@ def test_bad_files_are_refused_in_one_line_and_deleted(localizer, tmp_path, name
 def test_unusual_photos_are_accepted(localizer, tmp_path, name):
     upload = tmp_path / "upload"
     upload.write_bytes(ODD[name])
-    view = consume(localizer, upload, name)
+    view = localize_upload(localizer, upload, name)
     assert name in drawn(view, 0.4)
     assert "of the photo" in result_markup(view, 0.4)
     assert list(tmp_path.iterdir()) == []

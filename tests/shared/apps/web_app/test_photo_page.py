@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from boxpromptiml.apps.web_app.localize_tab import consume, localize_photo
+from boxpromptiml.apps.web_app.localize_tab import localize_photo, localize_upload
 from boxpromptiml.apps.web_app.photo_page import photo_page
 from boxpromptiml.apps.web_app.student_facts import StudentFacts
 
@@ -26,7 +26,7 @@ def upload(tmp_path):
 
 def test_it_describes_the_photo_the_student_and_the_limits(localizer, upload):
     digest = hashlib.sha256(upload.read_bytes()).hexdigest()
-    view = consume(localizer, upload, "mine.jpg")
+    view = localize_upload(localizer, upload, "mine.jpg")
     page = photo_page(view, 0.0, StudentFacts.of(localizer, "released"))
     facts = ("mine.jpg", "60 × 80 pixels", "80 × 60 pixels, RGB", "6, to be rotated clockwise", "quality 83, 4:4:4")
     for words in (*facts, digest, localizer.weights_sha256(), "of a test", "generated images", "0.40"):
@@ -36,12 +36,12 @@ def test_it_describes_the_photo_the_student_and_the_limits(localizer, upload):
 
 
 def test_no_text_becomes_markup(localizer, upload):
-    page = photo_page(consume(localizer, upload, HOSTILE), 0.4, StudentFacts.of(localizer, HOSTILE))
+    page = photo_page(localize_upload(localizer, upload, HOSTILE), 0.4, StudentFacts.of(localizer, HOSTILE))
     assert "<script" not in page
 
 
 def test_it_loads_no_other_file(localizer, upload):
-    page = photo_page(consume(localizer, upload, "mine.jpg"), 0.4, StudentFacts.of(localizer, "mine"))
+    page = photo_page(localize_upload(localizer, upload, "mine.jpg"), 0.4, StudentFacts.of(localizer, "mine"))
     assert "default-src 'none'" in page
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert len(sources) == 2
