@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import lightning as L
 import wandb
@@ -56,6 +57,24 @@ class SaveAndLogConfig(SaveConfigCallback):
         content = self.config.as_dict()
         for logger in trainer.loggers:
             logger.log_hyperparams({key: content[key] for key in ("model", "data", "seed_everything")})
+
+
+def read_whole_numbers_as_counts(function: Callable[..., Any]) -> None:
+    """Let jsonargparse read 1 as a number of batches, not as 1.0, the share of all batches.
+
+    `typing` keeps one order of int and float for the whole process, whichever package asks for it first, and
+    jsonargparse tries types in that order.
+
+    Args:
+        function: its annotations are changed in place.
+    """
+    annotations = inspect.unwrap(function).__annotations__
+    for name, annotation in annotations.items():
+        if set(get_args(annotation)) == {int, float, type(None)}:
+            annotations[name] = int | float | None
+
+
+read_whole_numbers_as_counts(L.Trainer.__init__)
 
 
 class TrainerParser(LimitsInHelp, FlagParser, LightningArgumentParser):

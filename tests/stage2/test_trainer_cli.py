@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Union
 
 import pytest
 import torch
 import yaml
+from jsonargparse import ArgumentParser
 
 from boxpromptiml.cli import main
 from boxpromptiml.runtime.processes import command_words
@@ -180,3 +182,19 @@ def test_predict_is_not_a_lightning_subcommand(capsys):
         main(["predict", "--model", "x"])
     assert stopped.value.code == 2
     assert "boxpromptiml predict" in capsys.readouterr().err
+
+
+def trained(batches: Union[float, int, None] = None) -> object:  # noqa: UP007 (`|` cannot have the cached order)
+    """Stand in for Lightning's Trainer, in a process in which typing has cached the other order."""
+    return batches
+
+
+@pytest.mark.parametrize(("word", "value"), [("1", 1), ("1.0", 1.0), ("0.5", 0.5), ("null", None)])
+def test_a_whole_number_of_batches_is_a_count_in_any_process(word, value):
+    from stage2_distill.trainer_cli import read_whole_numbers_as_counts
+
+    read_whole_numbers_as_counts(trained)
+    parser = ArgumentParser()
+    parser.add_function_arguments(trained)
+    found = parser.parse_args(["--batches", word]).batches
+    assert (type(found), found) == (type(value), value)

@@ -101,8 +101,8 @@ class PageMiddleware:
 
     def _is_ours(self, name: str) -> bool:
         try:
-            return Path(name).is_absolute() and Path(name).resolve().is_relative_to(self.folder)
-        except (OSError, ValueError, RuntimeError):  # a name that is too long or contains a null byte, a symlink loop
+            return Path(name).is_absolute() and Path(name).resolve(strict=True).is_relative_to(self.folder)
+        except (OSError, ValueError, RuntimeError):  # no such file, a null byte in the name, a symlink loop
             return False
 
     def _too_much(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:

@@ -1,5 +1,6 @@
 """A service that is stopped under load ends within seconds."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ from boxpromptiml.runtime.processes import command_words
 
 SOON = 20
 """Far below what the load would take, and enough for a busy machine."""
+OTHERS = re.compile(r"nanobind| - leaked | - \.\.\. ")
+"""Lines that triton, a dependency of torch, prints at the end of every process on Python 3.14."""
 
 
 class HeldStudent:
@@ -109,5 +112,5 @@ def test_sigterm_under_load_ends_the_command_with_code_0(localizer, photo_file, 
     finally:
         served.kill()
     assert served.returncode == 0
-    assert complaints == ""
+    assert [line for line in complaints.splitlines() if not OTHERS.search(line)] == []
     assert set(statuses) <= {200, 503}
