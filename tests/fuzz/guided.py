@@ -21,6 +21,7 @@ import atheris
 
 with atheris.instrument_imports(include=["boxpromptiml", "PIL", "yaml", "xml"]):
     import fuzz
+    import mutations
     from readers import TARGETS
 
 
@@ -33,7 +34,7 @@ def main() -> None:
         folder, corpus, words = (Path(holder) / each for each in ("files", "corpus", "words"))
         folder.mkdir()
         corpus.mkdir()
-        words.write_text("".join(f'"{_escaped(word)}"\n' for word in fuzz.ODD + fuzz.NUMBERS))
+        words.write_text("".join(f'"{_escaped(word)}"\n' for word in mutations.ODD + mutations.NUMBERS))
         with TARGETS[name](folder) as target:
             good = {path: (folder / path).read_bytes() for path in target.files}
             for i, path in enumerate(target.files):  # the first two bytes select the file and the reader

@@ -1,15 +1,13 @@
 """The report page: self-contained, safe against hostile names, explicit about missing parts and weak results."""
 
-import base64
 import json
 import subprocess
 import sys
-from html.parser import HTMLParser
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from parsed_page import Page
 from PIL import Image
 
 from boxpromptiml import images, shards
@@ -91,35 +89,6 @@ def run(tmp_path, monkeypatch):
     write_json(run / "test/scores.json", {"sets": sets, "per_image": cases, "environment": {}, "checkpoint": None})
     write_json(run / "predictions/predictions.json", {"images": predictions})
     return run
-
-
-class Page(HTMLParser):
-    """Parsed page: tags, the URLs they contain, and text."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.tags, self.addresses, self.text, self.images = [], [], [], {}
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        values = dict(attrs)
-        self.addresses += [
-            values[key] for key in ("src", "href", "srcset", "action", "data", "poster") if key in values
-        ]
-        if tag == "img":
-            self.images[values["alt"]] = values["src"]
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def output(self):
-        return " ".join(" ".join(self.text).split())
-
-    def picture(self, title, file):
-        uri = next(src for alt, src in self.images.items() if alt.startswith(title) and file in alt)
-        return np.asarray(Image.open(BytesIO(base64.b64decode(uri.split(",", 1)[1]))))
 
 
 def text_of(run):
