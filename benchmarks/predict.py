@@ -163,7 +163,7 @@ def _change_by_draft(path: Path, localizer: Localizer) -> float:
         image.draft("RGB", (2 * side, 2 * side))
         shrunk = resize_picture(image.convert("RGB"), side, side)
     whole, other = localizer.localize([resize_picture(read_upright(path).rgb(), side, side), shrunk])
-    return float(np.abs(whole.probability - other.probability).max())
+    return float(np.abs(whole - other).max())
 
 
 def _ours(photos: list[Path], localizer: Localizer, out: Path, outputs: Outputs) -> None:

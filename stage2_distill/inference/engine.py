@@ -74,7 +74,7 @@ class _Work:
     def _localized(self, read_ones: list[tuple[Path, Image.Image]]) -> Iterator[tuple[Path, Image.Image, ScoredMap]]:
         """Yield photos with their maps at their own size."""
         localize: Callable[[list[Photo]], list[ScoredMap]] = partial(
-            self.localizer.localize, flips=self.settings["flips"]
+            self.localizer.localize_scored, flips=self.settings["flips"]
         )
         side = self.localizer.student.image_size
         if self.settings["tiled"]:

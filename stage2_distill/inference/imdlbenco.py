@@ -83,7 +83,7 @@ class BoxPromptIML(nn.Module):
             return self._learn(pixels, mask, padded=shape_mask is not None)
         predicted, scores = torch.zeros_like(image[:, :1]), torch.zeros_like(image[:, 0, 0, 0])
         photos = [_photo(rgb[:, :height, :width]) for rgb, (height, width) in zip(pixels, shape.tolist(), strict=True)]
-        for i, (found, score) in enumerate(self.localizer.localize(photos)):
+        for i, (found, score) in enumerate(self.localizer.localize_scored(photos)):
             predicted[i, 0, : found.shape[0], : found.shape[1]] = torch.from_numpy(found)
             scores[i] = score
         return {"pred_mask": predicted, "pred_label": scores}

@@ -182,15 +182,15 @@ class Localizer(
         """
         pixels = pixels_of(photo)
         if tiled:
-            found = localize_tiled(pixels, self.student.image_size, partial(self.localize, flips=flips))
+            found = localize_tiled(pixels, self.student.image_size, partial(self.localize_scored, flips=flips))
         else:
-            found = self.localize([pixels], flips=flips)[0]
+            found = self.localize_scored([pixels], flips=flips)[0]
         limit = self.threshold if threshold is None else threshold
         mask = found.probability > limit
         return Prediction(found.probability, mask, found.score, find_regions(found.probability, limit))
 
     @torch.inference_mode()
-    def localize(self, photos: Sequence[Photo], flips: bool = False) -> list[ScoredMap]:
+    def localize_scored(self, photos: Sequence[Photo], flips: bool = False) -> list[ScoredMap]:
         """Predict maps (H, W) and scores of photos (H, W, 3) of any size, in one batch at the student's size.
 
         Args:
@@ -211,6 +211,10 @@ class Localizer(
             ScoredMap(small, score).resized(photo.shape[1], photo.shape[0])
             for photo, small, score in zip(photos, maps, scores, strict=True)
         ]
+
+    def localize(self, photos: Sequence[Photo], flips: bool = False) -> list[Probability]:
+        """Predict the maps of `localize_scored` without the scores."""
+        return [found.probability for found in self.localize_scored(photos, flips)]
 
     def weights_sha256(self) -> str:
         """Return the SHA-256 of the student's arguments and weights, independent of where they were loaded from."""

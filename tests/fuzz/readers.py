@@ -199,7 +199,7 @@ def requests(folder: Path) -> Iterator[Target]:
         threshold=0.5,
         student=SimpleNamespace(image_size=16, mean=torch.zeros(3)),
         weights_sha256=lambda: "",
-        localize=lambda photos: [ScoredMap(np.zeros((16, 16), np.float32), 0.0)] * len(photos),
+        localize_scored=lambda photos: [ScoredMap(np.zeros((16, 16), np.float32), 0.0)] * len(photos),
     )
     with served(student, RequestLimits(megabytes=1, megapixels=1, seconds=0.1)) as sender:
         yield Target([Path(name) for name in contents], [partial(_sent, sender.port)])

@@ -34,7 +34,7 @@ def test_the_threshold_is_the_best_of_the_val_split_and_is_stored(checkpoint, ca
     ]
     assert len(samples) == images
 
-    probabilities = {sample.image_id: localizer.localize([sample.image])[0].probability for sample in samples}
+    probabilities = {sample.image_id: localizer.localize([sample.image])[0] for sample in samples}
 
     def mean_f1(threshold):
         scores = []
@@ -85,11 +85,11 @@ def test_false_alarms_can_be_limited_and_weights_saved_in_half_precision(checkpo
     free, limited = tmp_path / "free", tmp_path / "limited"
     assert main(["calibrate", *arguments, "--out", str(free)]) == 0
     localizer = Localizer.load(free)
-    most = np.mean([(p > localizer.threshold).mean() for p, _ in localizer.localize(authentic)])
+    most = np.mean([(p > localizer.threshold).mean() for p in localizer.localize(authentic)])
     limit = most / 2
     assert main(["calibrate", *arguments, "--out", str(limited), "--false_alarms", f"{limit}", "--half", "true"]) == 0
     chosen = Localizer.load(limited)
-    assert np.mean([(p > chosen.threshold).mean() for p, _ in chosen.localize(authentic)]) <= limit + 0.01 < most
+    assert np.mean([(p > chosen.threshold).mean() for p in chosen.localize(authentic)]) <= limit + 0.01 < most
     assert f"of the pixels of {len(authentic)} authentic images" in chosen.calibration
     large, small = ((folder / "model.safetensors").stat().st_size for folder in (free, limited))
     assert small < 0.6 * large

@@ -39,8 +39,10 @@ def localized(localizer, photo, out, outputs=None, batch_size=8, **how):
 
 def test_tiled_results_equal_those_of_the_library(localizer, photo, tmp_path, monkeypatch):
     expected = localizer.predict(photo, tiled=True).probability
-    localize, asked = Localizer.localize, []
-    monkeypatch.setattr(Localizer, "localize", lambda self, p, **how: asked.append(len(p)) or localize(self, p, **how))
+    inner, asked = Localizer.localize_scored, []
+    monkeypatch.setattr(
+        Localizer, "localize_scored", lambda self, p, **how: asked.append(len(p)) or inner(self, p, **how)
+    )
     _, mask = localized(localizer, photo, tmp_path / "out", batch_size=2, tiled=True)
     assert max(asked) == 2
     assert np.abs(mask - expected).max() < 0.003

@@ -71,7 +71,7 @@ def ours(photos, resolution):
     side = localizer.student.image_size
     for index, (photo, mask) in enumerate(photos):
         seen = resize_photo(photo, side, side) if resolution == "network" else photo
-        found = localizer.localize([seen])[0]
+        found = localizer.localize_scored([seen])[0]
         truth = np.zeros(photo.shape[:2], bool) if mask is None else mask
         board.update(0, index, *map(torch.tensor, (found.probability, truth, found.score)))
         nothing = np.zeros((0, 4), np.float32)

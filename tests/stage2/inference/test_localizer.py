@@ -60,6 +60,16 @@ def test_one_line_gives_mask_score_and_regions(saved, student, photo):
     assert sum(region.area for region in found.regions) <= found.mask.sum()
 
 
+def test_photos_of_several_sizes_give_one_array_each(saved, photo):
+    localizer, photos = Localizer.load(saved), [np.array(Image.open(photo)), np.zeros((30, 20, 3), np.uint8)]
+    for flips in (False, True):
+        maps, scored = localizer.localize(photos, flips), localizer.localize_scored(photos, flips)
+        assert [found.shape for found in maps] == [(50, 70), (30, 20)]
+        assert all(np.array_equal(found, other.probability) for found, other in zip(maps, scored, strict=True))
+        for given, found in zip(photos, scored, strict=True):
+            assert localizer.predict(given, flips=flips).score == pytest.approx(found.score, abs=1e-5)
+
+
 def test_a_saved_localizer_is_loaded_unchanged(saved, student, photo):
     first, second = Localizer.from_student(student, 0.4, "by hand"), Localizer.load(str(saved))
     assert second.threshold == 0.4

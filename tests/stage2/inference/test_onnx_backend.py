@@ -48,7 +48,8 @@ def photos():
 def test_both_backends_give_the_same(model, photos, flips):
     in_pytorch, in_onnx = Localizer.load(model), Localizer.load(model, backend="onnx")
     for some in (photos, photos[:1]):
-        for ours, theirs in zip(in_onnx.localize(some, flips), in_pytorch.localize(some, flips), strict=True):
+        both = in_onnx.localize_scored(some, flips), in_pytorch.localize_scored(some, flips)
+        for ours, theirs in zip(*both, strict=True):
             assert np.abs(ours.probability - theirs.probability).max() < 1e-3
             assert ours.score == pytest.approx(theirs.score, abs=1e-3)
 

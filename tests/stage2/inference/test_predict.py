@@ -101,24 +101,28 @@ def test_two_processes_write_what_one_writes(checkpoint, photos, tmp_path):
 def seen(monkeypatch):
     """Number of photos in each call of the student."""
     counts = []
-    localize = Localizer.localize
-    monkeypatch.setattr(Localizer, "localize", lambda self, p, **how: counts.append(len(p)) or localize(self, p, **how))
+    inner = Localizer.localize_scored
+    monkeypatch.setattr(
+        Localizer, "localize_scored", lambda self, p, **how: counts.append(len(p)) or inner(self, p, **how)
+    )
     return counts
 
 
 def test_an_interrupted_run_resumes(checkpoint, photos, tmp_path, monkeypatch):
     run(checkpoint, photos, tmp_path / "whole")
-    localize, calls = Localizer.localize, []
+    inner, calls = Localizer.localize_scored, []
 
     def stopping(self, some, **how):
         if len(calls) >= 2:
             raise KeyboardInterrupt
         calls.append(len(some))
-        return localize(self, some, **how)
+        return inner(self, some, **how)
 
-    monkeypatch.setattr(Localizer, "localize", stopping)
+    monkeypatch.setattr(Localizer, "localize_scored", stopping)
     assert run(checkpoint, photos, tmp_path / "out", "--batch_size", "1") == 130
-    monkeypatch.setattr(Localizer, "localize", lambda self, p, **how: calls.append(len(p)) or localize(self, p, **how))
+    monkeypatch.setattr(
+        Localizer, "localize_scored", lambda self, p, **how: calls.append(len(p)) or inner(self, p, **how)
+    )
     assert run(checkpoint, photos, tmp_path / "out", "--batch_size", "1") == 0
     assert calls == [1, 1, 1, 1]
     for name in ("predictions.jsonl", "masks/deep/b.png"):

@@ -46,7 +46,7 @@ class RequestHandler:
         on_cpu = localizer.student.mean.device.type == "cpu"
         self._readers = ThreadPoolExecutor(limits.readers, "reader")
         self._batcher = Batcher(
-            localizer.localize,
+            localizer.localize_scored,
             limits.batch or (1 if on_cpu else GPU_BATCH),
             limits.threads or (min(torch.get_num_threads(), MOST_THREADS) if on_cpu else 1),
         )

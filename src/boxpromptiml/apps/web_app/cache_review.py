@@ -131,8 +131,8 @@ def agreement(sample: Sample) -> float:
 
 def student_view(localizer: Localizer, sample: Sample) -> tuple[Probability, float]:
     """Predict a sample, (S, S) in [0, 1], and compute the IoU of the student's mask with the pseudo-mask."""
-    (found,) = localizer.localize([sample.image])
-    return found.probability, _iou(found.probability, sample, localizer.threshold)
+    (probability,) = localizer.localize([sample.image])
+    return probability, _iou(probability, sample, localizer.threshold)
 
 
 def _agreements(reader: ShardReader, localizer: Localizer) -> NDArray[np.float64]:
@@ -141,8 +141,8 @@ def _agreements(reader: ShardReader, localizer: Localizer) -> NDArray[np.float64
     for first in tqdm(range(0, len(reader), BATCH), desc="agreement with the student", unit="batch"):
         samples = [reader[row] for row in range(first, min(first + BATCH, len(reader)))]
         answers = localizer.localize([sample.image for sample in samples])
-        for row, (answer, sample) in enumerate(zip(answers, samples, strict=True), first):
-            found[row] = _iou(answer.probability, sample, localizer.threshold)
+        for row, (probability, sample) in enumerate(zip(answers, samples, strict=True), first):
+            found[row] = _iou(probability, sample, localizer.threshold)
     return found
 
 

@@ -107,7 +107,7 @@ def localize_photo(
     probability, gate_prior, memory_prior = (of_batch[0, 0].float().cpu().numpy() for of_batch in maps)
     score = localization.score.item()
     if tiled:
-        probability, score = localize_tiled(photo, side, localizer.localize)
+        probability, score = localize_tiled(photo, side, localizer.localize_scored)
     (height, width), (shown_width, shown_height) = photo.shape[:2], _shown_size(photo)
     picture = visualization.data_uri(resize_photo(photo, shown_width, shown_height), QUALITY)
     return LocalizedPhoto(

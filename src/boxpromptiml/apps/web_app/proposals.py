@@ -83,12 +83,12 @@ class Proposals:
 def propose(localizer: Localizer, photo: Photo) -> Proposal:
     """Convert a student's regions in a photo (H, W, 3) to boxes, and compute its uncertainty."""
     side, (height, width) = localizer.student.image_size, photo.shape[:2]
-    (found,) = localizer.localize([resize_photo(photo, side, side)])
-    regions = find_regions(found.probability, localizer.threshold, SMALLEST)[:MOST]
+    (probability,) = localizer.localize([resize_photo(photo, side, side)])
+    regions = find_regions(probability, localizer.threshold, SMALLEST)[:MOST]
     tight = scale(as_boxes([region.box_xyxy for region in regions]), width / side, height / side)
     loose = with_margin(tight, MARGIN, width, height)
     whole = np.concatenate([np.floor(loose[:, :2]), np.ceil(loose[:, 2:])], axis=1)
-    return Proposal(merge_overlapping(clip(as_boxes(whole), width, height)), uncertainty(found.probability))
+    return Proposal(merge_overlapping(clip(as_boxes(whole), width, height)), uncertainty(probability))
 
 
 def uncertainty(probability: Probability) -> float:

@@ -34,14 +34,14 @@ class HeldStudent:
     def __init__(self, monkeypatch):
         self.started = []
         self.released = threading.Event()
-        localize = Localizer.localize
+        localize = Localizer.localize_scored
 
         def held(localizer, photos):
             self.started.extend(photos)
             self.released.wait(60)
             return localize(localizer, photos)
 
-        monkeypatch.setattr(Localizer, "localize", held)
+        monkeypatch.setattr(Localizer, "localize_scored", held)
 
 
 @pytest.fixture

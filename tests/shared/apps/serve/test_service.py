@@ -85,7 +85,7 @@ def test_concurrent_requests_get_their_own_results(send, localizer, tmp_path):
 
 
 def test_a_failure_is_reported_without_its_traceback(start, localizer, photo_file, monkeypatch, capsys):
-    monkeypatch.setattr(Localizer, "localize", lambda self, photos: [][0])
+    monkeypatch.setattr(Localizer, "localize_scored", lambda self, photos: [][0])
     with start(localizer, RequestLimits()) as send:
         reply = send.photo(photo_file.read_bytes())
     assert reply.status == 500

@@ -6,7 +6,6 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.provenance import write_json
 from boxpromptiml.shards import ShardReader
 from boxpromptiml.shards.maintenance import prune
-from stage2_distill.inference.scored_map import ScoredMap
 
 
 def test_the_worst_comes_first(cache):
@@ -33,7 +32,7 @@ class Student:
     threshold = 0.6
 
     def localize(self, photos):
-        return [ScoredMap(photo[..., 0].astype(np.float32) / 255, 0.5) for photo in photos]
+        return [photo[..., 0].astype(np.float32) / 255 for photo in photos]
 
 
 def test_the_largest_disagreement_of_student_and_teacher_comes_first_and_is_marked(cache):

@@ -84,7 +84,7 @@ def test_the_difference_of_masks_and_probabilities_is_printed():
     photos = [np.full((10, 10, 3), level, np.uint8) for level in (0, 200)]
     truths = [np.zeros((10, 10), np.float32), np.pad(np.ones((10, 4), np.float32), ((0, 0), (0, 6)))]
     answers = [truths[0], np.roll(truths[1], 2, 1) * 0.75]
-    localizer.localize = lambda asked, **how: [ScoredMap(truths[int(asked[0].max() > 0)], 0.5)]
+    localizer.localize_scored = lambda asked, **how: [ScoredMap(truths[int(asked[0].max() > 0)], 0.5)]
     found = compare(
         localizer, lambda photo: (torch.from_numpy(answers[int(photo.max() > 0)])[None], torch.tensor([0.25])), photos
     )
