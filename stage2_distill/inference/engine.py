@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.images import (
     JPEG_SIDE,
     ImageError,
@@ -136,8 +137,12 @@ def localize_photos(
             shared by several threads, and `GPU_BATCH` elsewhere.
         workers: number of threads, each with its own batch; by default one more than torch's threads, because they also
             wait for the disk, and at most `MOST_WORKERS`.
+
+    Raises:
+        InputError: the folder holds the pictures of another photo under one of the names.
     """
     before = read(out)
+    _refuse_foreign(before, names, outputs, out)
     mine = list(names)[fabric.global_rank :: fabric.world_size]
     left = [file for file in mine if not holds(before.get(printable(str(file))), file, names[file], outputs, out)]
     fabric.barrier()  # all processes have read the log before any of them writes
@@ -152,6 +157,21 @@ def localize_photos(
             bar.update(done.result())
     log.close()
     fabric.barrier()
+
+
+def _refuse_foreign(before: dict[str, dict[str, Any]], names: dict[Path, str], outputs: Outputs, out: Path) -> None:
+    """Reject an earlier photo whose pictures this run would replace, because its log entry would remain."""
+    files = {printable(str(file)): file for file in names}
+    owner = {picture: file for file, name in names.items() for picture in pictures(name, outputs) if picture}
+    for earlier, entry in before.items():
+        if earlier in files:
+            continue
+        for picture in (entry.get("mask"), entry.get("overlay")):
+            if picture in owner and owner[picture].resolve() != Path(earlier).resolve():
+                raise InputError(
+                    f"{out / picture}: belongs to {earlier}, which was localized earlier; choose another --out folder "
+                    f"for {owner[picture]}, or pass --overwrite true to start again"
+                )
 
 
 @contextmanager

@@ -38,7 +38,9 @@ def _as_file(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     try:
         upright = ImageOps.exif_transpose(image)
-        if upright.mode not in ("1", "L", "P", "RGB", "RGBA", "I", "I;16", "F", "CMYK"):
+        if upright.mode.startswith("I;16"):  # Pillow's conversion of the other byte orders clips at 255
+            upright = Image.fromarray(np.asarray(upright).astype(np.uint16))
+        elif upright.mode not in ("1", "L", "P", "RGB", "RGBA", "I", "F", "CMYK"):
             upright = upright.convert("RGB")
         clean = Image.new(upright.mode, upright.size)  # without EXIF and profiles
         clean.paste(upright)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from boxpromptiml.core.atomic_files import move_into_place
 from boxpromptiml.core.limits import Threshold, within_limits
-from boxpromptiml.images import Mask, Photo, Probability
+from boxpromptiml.images import Mask, Probability
 from boxpromptiml.images.connected_regions import Region, find_regions
 from stage2_distill.data.preprocessing import student_input
 from stage2_distill.inference import released
@@ -190,15 +190,21 @@ class Localizer(
         return Prediction(found.probability, mask, found.score, find_regions(found.probability, limit))
 
     @torch.inference_mode()
-    def localize_scored(self, photos: Sequence[Photo], flips: bool = False) -> list[ScoredMap]:
-        """Predict maps (H, W) and scores of photos (H, W, 3) of any size, in one batch at the student's size.
+    def localize_scored(self, photos: Sequence[GivenPhoto], flips: bool = False) -> list[ScoredMap]:
+        """Predict maps (H, W) and scores of photos of any size, in one batch at the student's size.
 
         Args:
-            photos: RGB, 8 bits per channel.
+            photos: each as for `predict`, such as (H, W, 3) uint8 RGB.
             flips: average the predictions for each photo and its horizontal and vertical mirror images.
+
+        Raises:
+            ImageError: a photo cannot be read, or is an array of another type.
         """
+        if not photos:
+            return []
         side = self.student.image_size
-        images = torch.stack([student_input(photo, side) for photo in photos])
+        pixels = [pixels_of(photo) for photo in photos]
+        images = torch.stack([student_input(photo, side) for photo in pixels])
         images = images.to(self.student.mean.device)
         network = self.onnx or self
         probability, score = network(images)
@@ -209,10 +215,10 @@ class Localizer(
         maps, scores = (probability[:, 0] / views).cpu().numpy(), (score / views).tolist()
         return [
             ScoredMap(small, score).resized(photo.shape[1], photo.shape[0])
-            for photo, small, score in zip(photos, maps, scores, strict=True)
+            for photo, small, score in zip(pixels, maps, scores, strict=True)
         ]
 
-    def localize(self, photos: Sequence[Photo], flips: bool = False) -> list[Probability]:
+    def localize(self, photos: Sequence[GivenPhoto], flips: bool = False) -> list[Probability]:
         """Predict the maps of `localize_scored` without the scores."""
         return [found.probability for found in self.localize_scored(photos, flips)]
 

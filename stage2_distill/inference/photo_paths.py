@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from boxpromptiml.core.records import InputError
 from boxpromptiml.core.text_decoding import decode_text
-from boxpromptiml.images import IMAGE_SUFFIXES, named, scan_folder
-from boxpromptiml.images.files import suffix_of
+from boxpromptiml.images import IMAGE_SUFFIXES, FolderContent, scan_folder
+from boxpromptiml.images.files import suffix_of, without_results
 
 
 def photo_names(given: list[Path]) -> tuple[dict[Path, str], list[str]]:
@@ -65,9 +65,11 @@ def _photos(given: Path) -> tuple[dict[Path, PurePosixPath], str]:
     found = sorted(Path(path) for path in glob.glob(str(given), recursive=True))  # noqa: PTH207 (given may be absolute)
     files = [path for path in found if path.is_file()]
     others = Counter(suffix_of(path.name) for path in files if path.suffix.lower() not in IMAGE_SUFFIXES)
-    photos = (path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
-    remark = f"{given}: ignored: {named(others)}" if others else ""
-    return {path: _below(Path(*given.parts[:plain]), path) for path in photos}, remark
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    top = Path(*given.parts[:plain])
+    photos = without_results(images, top)
+    remark = FolderContent(given, photos, others, len(images) - len(photos)).remark()
+    return {path: _below(top, path) for path in photos}, remark
 
 
 def _below(folder: Path, file: Path) -> PurePosixPath:

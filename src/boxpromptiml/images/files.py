@@ -6,6 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, features
@@ -123,6 +124,28 @@ def scan_folder(folder: Path) -> FolderContent:
     passed_over = +passed_over  # drops zero counts
     found.sort(key=lambda path: path.relative_to(folder).as_posix())
     return FolderContent(folder, found, passed_over, results)
+
+
+def without_results(images: Iterable[Path], top: Path) -> list[Path]:
+    """Drop images written by our own commands from files below a folder, as `scan_folder` does.
+
+    Args:
+        images: paths that start with ``top``.
+        top: a folder; itself and its parents are never regarded as results.
+    """
+
+    @cache
+    def files_in(folder: Path) -> set[str]:
+        return {entry.name for entry in os.scandir(folder) if not entry.is_dir()}
+
+    @cache
+    def is_result(folder: Path) -> bool:
+        if folder == top or not folder.is_relative_to(top):
+            return False
+        ours = "synthesis.json" in files_in(folder) or bool(_result_folders([folder.name], files_in(folder.parent)))
+        return ours or is_result(folder.parent)
+
+    return [p for p in images if not (is_result(p.parent) or _is_picture_of_ours(p.name, files_in(p.parent)))]
 
 
 def beside(listed: Iterable[Path]) -> Counter[str]:

@@ -7,6 +7,7 @@ from lightning.fabric import Fabric
 from PIL import Image
 
 from boxpromptiml import Localizer
+from boxpromptiml.core.records import InputError
 from boxpromptiml.images import ImageError
 from stage2_distill.inference.engine import localize_photos
 from stage2_distill.inference.outputs import Outputs
@@ -99,3 +100,21 @@ def test_an_error_ends_the_run_and_keeps_finished_lines(localizer, photo, tmp_pa
     with pytest.raises(ImageError, match="cannot be written"), open_log(out, settings, True):
         localize_photos(Fabric(accelerator="cpu", devices=1), localizer, names, out, Outputs(), settings, 1, 1)
     assert [line["file"] for line in merge(out)] == [str(photo)]
+
+
+def test_pictures_of_an_earlier_photo_are_not_replaced(localizer, photo, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    line, mask = localized(localizer, photo, out)
+    other = tmp_path / "other" / photo.name
+    other.parent.mkdir()
+    Image.new("RGB", (40, 30)).save(other)
+    with pytest.raises(InputError, match=rf"belongs to {photo}, which was localized earlier"):
+        localized(localizer, other, out)
+    np.testing.assert_array_equal(np.asarray(Image.open(out / line["mask"])) / 255, mask)
+    monkeypatch.chdir(tmp_path)  # the same photo by another path
+    settings = {"threshold": 0.5, "tiled": False, "flips": False}
+    relative = photo.relative_to(tmp_path)
+    with open_log(out, settings, False):
+        fabric = Fabric(accelerator="cpu", devices=1)
+        localize_photos(fabric, localizer, {relative: photo.stem}, out, Outputs(), settings, 8, 0)
+        assert len({entry["mask"] for entry in merge(out)}) == 1

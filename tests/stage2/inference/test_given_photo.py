@@ -102,3 +102,11 @@ def test_a_truncated_pil_image_is_refused(tmp_path):
     image.save(stream, "PNG")
     with pytest.raises(ImageError, match="cannot be decoded"):
         pixels_of(Image.open(io.BytesIO(stream.getvalue()[:150])))
+
+
+@pytest.mark.parametrize("mode", ["I;16B", "I;16L", "I;16N"])
+def test_every_byte_order_of_16_bits_is_read_alike(mode):
+    values = np.linspace(0, 60000, 600).reshape(20, 30).astype(np.uint16)
+    order = {"I;16B": ">u2", "I;16L": "<u2", "I;16N": "=u2"}[mode]
+    given = Image.frombytes(mode, (30, 20), values.astype(order).tobytes())
+    np.testing.assert_array_equal(pixels_of(given), pixels_of(Image.fromarray(values)))

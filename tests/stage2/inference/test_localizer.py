@@ -207,3 +207,14 @@ def test_an_unreachable_hub_is_reported_in_one_line(monkeypatch):
     monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", offline)
     with pytest.raises(WeightsError, match=r"somebody/students: .*no route to host"):
         Localizer.load("somebody/students")
+
+
+def test_a_batch_takes_photos_in_any_form(saved, photo):
+    localizer, pixels = Localizer.load(saved), np.asarray(Image.open(photo))
+    transparent = np.dstack([pixels, np.full(pixels.shape[:2], 40, np.uint8)])
+    first, *others = localizer.localize([pixels, transparent, photo, Image.open(photo)])
+    for found in others:
+        np.testing.assert_allclose(found, first, atol=1e-5)
+    assert localizer.localize([]) == []
+    with pytest.raises(ImageError, match="an array"):
+        localizer.localize([pixels / 255])

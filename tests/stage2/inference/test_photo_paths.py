@@ -91,3 +91,13 @@ def test_two_photos_with_the_same_output_are_refused(photos):
 def test_undecodable_file_names_can_be_written():
     assert printable(os.fsdecode(b"caf\xe9.png")) == "caf\\xe9.png"
     assert printable("café.png") == "café.png"
+
+
+def test_our_own_results_do_not_match_a_pattern(photos):
+    for name in ("found/predictions.jsonl", "found/masks/a.png", "found/overlays/deep/a.jpg", "masks/own.png"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).touch()
+    found, remarks = photo_names([photos / "**" / "*"])
+    assert sorted(found.values()) == ["a", "b.PNG", "b.jpg", "deep/c", "deep/er/d", "masks/own"]
+    assert "2 × result of boxpromptiml" in remarks[0]
+    assert names(photos / "found/masks/*.png") == ["a"]  # named as photos
