@@ -134,7 +134,7 @@ class ExaminedSet:
 
     def report(self) -> None:
         """Print a line for each file that was skipped, changed or is doubtful, and the ignored files."""
-        for word, lines in (("skipped", self.set_aside), ("changed", self.changed), ("look at", self.doubtful)):
+        for word, lines in (("skipped", self.set_aside), ("changed", self.changed), ("please check", self.doubtful)):
             for line in lines:
                 print(f"{word}: {line}")
         if remark := self._inverted():
@@ -234,4 +234,6 @@ def _look(treatment: Treatment, entry: ListedImage) -> Usable | str:
 def _converted_path(treatment: Treatment, image: Path) -> Path:
     """Return the path of the converted mask: a PNG with the image's name in the corresponding subfolder."""
     name = treatment.converted / image.relative_to(treatment.root)
-    return name if name.suffix.lower() == ".png" else name.with_name(f"{name.name}.png")
+    # beside photo.jpg, the mask of photo.jpg.png needs another name than photo.jpg's
+    same = name.suffix.lower() == ".png" and not image.with_suffix("").exists()
+    return name if same else name.with_name(f"{name.name}.png")

@@ -6,6 +6,7 @@ Pairing by sorted order fails silently if a file is missing: every later image g
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,11 @@ MAC_EXTRAS = "__MACOSX"
 def stem(path: Path) -> str:
     """Return a file's name without its suffix."""
     return path.stem
+
+
+def composed(name: str) -> str:
+    """Return a name with composed accents; macOS stores decomposed ones, which look the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def pair(
@@ -50,8 +56,8 @@ def pair(
     """
     named: dict[str, list[Path]] = defaultdict(list)
     for mask in masks:
-        named[mask_name(mask)].append(mask)
-    found = [[mask for name in mask_names(image) for mask in named.get(name, [])] for image in images]
+        named[composed(mask_name(mask))].append(mask)
+    found = [[mask for name in mask_names(image) for mask in named.get(composed(name), [])] for image in images]
     taken = Counter(mask for partners in found for mask in partners)
     paired: list[ListedImage | Unpaired] = []
     for image, partners in zip(images, found, strict=True):
@@ -60,16 +66,21 @@ def pair(
     return paired, [Unpaired(mask, f"{mask}: a mask without an image") for mask in masks if mask not in taken]
 
 
-def images_in(folder: Path | None, outside: Path | None = None) -> list[Path]:
-    """List the image files below a folder (none for None), except those below ``outside`` and extras of Mac archives.
+def images_in(folder: Path | None, *without: Path | None) -> list[Path]:
+    """List the image files below a folder, without extras of Mac archives.
+
+    Args:
+        folder: the folder; None has no files.
+        without: folders whose files are left out where they lie inside ``folder``.
 
     Raises:
         ImageError: the folder does not exist.
     """
     if folder is None:
         return []
+    inner = [other for other in without if other is not None and other != folder and other.is_relative_to(folder)]
     files = (path for path in list_images(folder) if path.name[0] != "." and MAC_EXTRAS not in path.parts)
-    return [path for path in files if outside is None or not path.is_relative_to(outside)]
+    return [path for path in files if not any(path.is_relative_to(other) for other in inner)]
 
 
 def find_folder(root: Path, *names: str) -> Path | None:

@@ -21,6 +21,7 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin, TiffImagePlugin
 from boxpromptiml.images.arrays import Instances, Photo
 from boxpromptiml.images.errors import ImageError, NotAnImageError, PixelRangeError, TooLargeError
 from boxpromptiml.images.files import FORMATS
+from boxpromptiml.images.late_exif import has_late_exif
 
 DEFAULT_MAX_PIXELS = 120_000_000
 """Default pixel limit: above today's cameras, below a decompression bomb (30,000 × 30,000)."""
@@ -109,10 +110,12 @@ def read_size(path: Path) -> tuple[int, int]:
         if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow >= 11 gives the upright size
             width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
         try:
-            exif = Image.Image.getexif(image)  # PNG's own getexif would decode all pixels
+            early = isinstance(image, PngImagePlugin.PngImageFile) and not has_late_exif(path)
+            exif = Image.Image.getexif(image) if early else {}  # PNG's own getexif would decode all pixels
+            orientation = exif.get(ExifTags.Base.Orientation) if early else _orientation(image)
         except Exception as error:  # as in _decode
             raise ImageError(f"{path}: its EXIF cannot be read ({error}); save the image again") from None
-    return (height, width) if exif.get(ExifTags.Base.Orientation) in (5, 6, 7, 8) else (width, height)
+    return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
 
 
 def read_numbers(path: Path) -> tuple[Instances, int | None]:
@@ -248,9 +251,8 @@ def _eight_bit(image: Image.Image, path: Path, raw: str, top: int | None) -> Ima
     if image.mode == "F":
         return _from_floats(np.asarray(image), path)
     if image.mode not in PLAIN:
-        raise PixelRangeError(
-            f"{path}: pixels of type {_named(image.mode)} are not supported; save it as RGB with 8 or 16 bits"
-        )
+        mode = "32-bit integer (white is undefined)" if image.mode == "I" else image.mode
+        raise PixelRangeError(f"{path}: pixels of type {mode} are not supported; save it as RGB with 8 or 16 bits")
     if ";16" in raw and 0 < _brightest(image) < DARKEST >> 8:
         raise PixelRangeError(
             f"{path}: has 16 bits per channel but uses only the lower twelve or fewer, so it would look almost "
@@ -294,7 +296,3 @@ def _grey(levels: NDArray[Any]) -> Image.Image:
 def _brightest(image: Image.Image) -> int:
     """Return the largest value of any channel except alpha."""
     return int(max(np.asarray(image.getchannel(band)).max() for band in image.getbands() if band != "A"))
-
-
-def _named(mode: str) -> str:
-    return {"I": "32-bit integer (white is undefined)"}.get(mode, mode)

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from boxpromptiml.datasets.prepare import prepare
 from boxpromptiml.images import read_mask, read_record
@@ -142,3 +142,16 @@ def test_several_processes_give_the_result_of_one(tree, tmp_path):
     for workers in (1, 2):
         assert prepare(tmp_path / str(workers) / "m.json", "tp_gt", tree.root, workers=workers) == 3
     assert (tmp_path / "1/m.json").read_bytes() == (tmp_path / "2/m.json").read_bytes()
+
+
+def test_names_that_differ_by_a_second_suffix_have_masks_of_their_own(tree, prepared):
+    """photo.jpg and photo.jpg.png, with masks that are converted because they are turned."""
+    tree.photos("images/a.jpg", "images/a.jpg.png")
+    tree.masks("masks/a.png", "masks/a.jpg.png")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for folder, options in (("images", {"exif": exif}), ("masks", {})):
+        for path in (tree.root / folder).iterdir():
+            Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, **options)
+    masks = {record.mask_path for record in prepared("folders").forged.values()}
+    assert sorted(path.name for path in masks) == ["a.jpg.png", "a.jpg.png.png"]

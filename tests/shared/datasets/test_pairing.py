@@ -60,7 +60,15 @@ def test_images_are_listed_without_extras(tmp_path):
     for name in ("a.JPG", "._a.JPG", "notes.txt", "masks/b.png", "__MACOSX/c.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert images_in(tmp_path, outside=tmp_path / "masks") == [tmp_path / "a.JPG"]
+    assert images_in(tmp_path, tmp_path / "masks") == [tmp_path / "a.JPG"]
     assert images_in(None) == []
     with pytest.raises(ImageError, match="no such folder"):
         images_in(tmp_path / "nowhere")
+
+
+def test_accents_match_however_they_are_stored():
+    composed, decomposed = Path("caf\u00e9.png"), Path("cafe\u0301.jpg")
+    (found,), strays = pair([decomposed], [composed], mask_names=lambda image: [image.stem])
+    assert isinstance(found, ListedImage)
+    assert found.mask == composed
+    assert strays == []

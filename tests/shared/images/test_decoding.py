@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from boxpromptiml import images
 from boxpromptiml.images import ImageError, read_mask, read_photo, read_size
@@ -124,6 +124,19 @@ def test_sizes_are_read_without_decoding(tmp_path, photo):
     assert read_size(path) == (240, 160)
     path.write_bytes(b"")
     refused(path, "the file is empty", read=read_size)
+
+
+def test_orientation_after_the_pixels_of_a_png_counts(tmp_path, photo):
+    path = saved(tmp_path / "late.png", photo)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    body = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    late = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    content = path.read_bytes()
+    path.write_bytes(content[:-12] + late + content[-12:])  # before the last chunk
+    height, width = read_photo(path).shape[:2]
+    assert (height, width) == photo.shape[1::-1]
+    assert read_size(path) == (width, height)
 
 
 def test_a_photo_of_one_pixel_is_read(tmp_path):

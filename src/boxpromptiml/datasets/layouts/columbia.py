@@ -34,7 +34,7 @@ def find(root: Path) -> Found:
     spliced = need_folder(root, "4cam_splc")
     truth = find_folder(spliced, "edgemask") or need_folder(root, "edgemask")
     masks = [mask for mask in images_in(truth) if mask.stem.endswith("_edgemask")]
-    splices, copies = _without_copies(images_in(spliced, outside=truth))
+    splices, copies = _without_copies(images_in(spliced, truth))
     paired, strays = pair(
         splices,
         masks,

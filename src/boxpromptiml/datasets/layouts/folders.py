@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layout import Expected, Found, MaskForm
 from boxpromptiml.datasets.pairing import find_folder, images_in, need_folder, pair, untouched
 
@@ -29,25 +30,28 @@ def listing(images: Path, masks: Path, authentic: Path | None, root: Path) -> Fo
     """Pair images below one folder with masks below another by their relative paths without suffix.
 
     Args:
-        images: folder of manipulated images. Masks and authentic images inside it are excluded.
+        images: folder of manipulated images.
         masks: folder of masks; may be the same folder if the masks' names have a suffix such as _gt.
         authentic: folder of authentic images, or None.
-        root: common parent folder.
+        root: common parent folder. A folder may lie inside another one, whose files then do not include it.
 
     Raises:
         ImageError: a folder does not exist.
+        InputError: the authentic images' folder is that of the images or of the masks.
     """
+    if authentic is not None and authentic.resolve() in (images.resolve(), masks.resolve()):
+        raise InputError(f"{authentic}: given for authentic and for manipulated images; give each a folder of its own")
     mixed = images.resolve() == masks.resolve()
-    mask_files = [path for path in images_in(masks, authentic) if not mixed or _has_ending(path)]
+    mask_files = [path for path in images_in(masks, authentic, images) if not mixed or _has_ending(path)]
     known = {path.resolve() for path in mask_files}
-    image_files = [path for path in images_in(images, authentic) if path.resolve() not in known]
+    image_files = [path for path in images_in(images, authentic, masks) if path.resolve() not in known]
     paired, strays = pair(
         image_files,
         mask_files,
         mask_names=lambda image: [_name(image, images) + ending for ending in MASK_ENDINGS],
         mask_name=lambda mask: _name(mask, masks),
     )
-    return Found(root, [*paired, *untouched(images_in(authentic))], strays)
+    return Found(root, [*paired, *untouched(images_in(authentic, images, masks))], strays)
 
 
 def _has_ending(path: Path) -> bool:

@@ -28,12 +28,17 @@ def find(root: Path) -> Found:
     for name, mask_name in _rows(root):
         names = [name] if mask_name == AUTHENTIC else [name, mask_name]
         image, mask = folder / name, folder / mask_name if len(names) > 1 else None
-        reason = f"{image}: listed more than once in {root.name}; using the first row" if image in listed else None
+        target = image.resolve()
+        reason = f"{image}: listed more than once in {root.name}; using the first row" if target in listed else None
         reason = next((r for given in names if (r := _reason_against(folder, given))), reason)
         images.append(Unpaired(image, reason) if reason else ListedImage(image, mask, image.stem))
-        listed.add(image)
+        listed.add(target)
     folders = {
-        file.parent for entry in images if isinstance(entry, ListedImage) for file in (entry.image, entry.mask) if file
+        file.parent.resolve()
+        for entry in images
+        if isinstance(entry, ListedImage)
+        for file in (entry.image, entry.mask)
+        if file
     }
     return Found(Path(os.path.commonpath(folders)) if folders else folder, images, [])
 

@@ -39,7 +39,7 @@ def find(root: Path) -> Found:
         truth = _masks_of(folder)
         of_set = folder.name.lower().partition("_")[0]
         paired, unused = pair(
-            images_in(folder, outside=truth),
+            images_in(folder, truth),
             images_in(truth),
             mask_names=lambda image: [f"{image.stem}_gt", image.stem],
             group=casia_v1.original if of_set == "casia" else lambda image: image.stem,

@@ -1,9 +1,11 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from boxpromptiml.core.records import InputError
 from boxpromptiml.datasets.layout import Unpaired
 from boxpromptiml.datasets.layouts.folders import find, listing
 
@@ -60,3 +62,22 @@ def test_one_folder_may_contain_everything(tmp_path):
     assert pairs(nested, images, images / "masks") == {"a.jpg": None, "a_mask.png": None, "b.jpg": "b.png"}
     beside = listing(images, images, images / "authentic", images)
     assert pairs(beside, images, images) == {"a.jpg": "a_mask.png", "b.jpg": None, "masks/b.png": None}
+
+
+def test_folders_may_lie_inside_each_other(tmp_path):
+    photos = touched(tmp_path / "photos", "x.jpg", "forged/a.jpg", "forged/masks/a.png")
+    forged = photos / "forged"
+    found = listing(forged, forged / "masks", photos, photos)
+    assert pairs(found, forged, forged / "masks") == {"a.jpg": "a.png"}
+    assert [entry.image.name for entry in found.images if entry.mask is None] == ["x.jpg"]
+    inside_masks = touched(tmp_path / "masks", "a.png", "images/a.jpg")
+    found = listing(inside_masks / "images", inside_masks, None, inside_masks)
+    assert pairs(found, inside_masks / "images", inside_masks) == {"a.jpg": "a.png"}
+    assert found.strays == []
+
+
+def test_authentic_images_need_a_folder_of_their_own(tmp_path):
+    images, masks = touched(tmp_path / "images", "a.jpg"), touched(tmp_path / "masks", "a.png")
+    for folder in (images, masks):
+        with pytest.raises(InputError, match="give each a folder of its own"):
+            listing(images, masks, folder, tmp_path)

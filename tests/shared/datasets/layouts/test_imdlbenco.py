@@ -46,3 +46,15 @@ def test_a_list_written_on_windows_is_read(tree, encoding):
     (tree.root / "list.json").write_bytes(json.dumps([["Au/ü.jpg", "Negative"]], ensure_ascii=False).encode(encoding))
     (only,) = imdlbenco.find(tree.root / "list.json").images
     assert only.image.name == "ü.jpg"
+
+
+def test_a_linked_folder_is_the_folder_it_links_to(tree, prepared, tmp_path):
+    tree.photos("Tp/a.jpg")
+    tree.masks("Gt/a.png")
+    linked = tmp_path / "linked"
+    linked.symlink_to(tree.root)
+    rows = [[str(linked / "Tp/a.jpg"), str(linked / "Gt/a.png")], [str(tree.root / "Tp/a.jpg"), "Negative"]]
+    (tree.root / "list.json").write_text(json.dumps(rows))
+    outcome = prepared("imdlbenco", tree.root / "list.json")
+    assert set(outcome.forged) == {"Tp/a.jpg"}
+    assert "listed more than once" in outcome.lines("skipped")[0]
