@@ -18,6 +18,8 @@ Boxes = NDArray[np.float32]
 Corners = tuple[float, float, float, float]
 PIXEL = 0.9
 """Smallest side of a box in pixels: one pixel, minus a tolerance for float32 rounding."""
+SLACK = 0.01
+"""How far outside [0, 1] a share of an image's side may lie due to rounding."""
 
 
 def as_boxes(rows: ArrayLike | Iterable[ArrayLike]) -> Boxes:
@@ -57,6 +59,16 @@ def scale(boxes_xyxy: Boxes, factor_x: float, factor_y: float) -> Boxes:
     return (boxes_xyxy * np.array([factor_x, factor_y, factor_x, factor_y], np.float32)).astype(np.float32)
 
 
+def look_like_shares(boxes_xyxy: Boxes) -> NDArray[np.bool_]:
+    """Return for each of (N, 4) boxes whether it ends inside the first pixel and has fractions.
+
+    A box of nearly the whole image in shares of its sides looks like this; the first pixel itself has no fractions.
+    """
+    with np.errstate(invalid="ignore"):  # infinite coordinates
+        within = (boxes_xyxy[:, 2:] <= 1 + SLACK).all(1) & (boxes_xyxy[:, :2] >= -SLACK).all(1)
+        return np.asarray(within & (boxes_xyxy != boxes_xyxy.round()).any(1))
+
+
 def defect(box_xyxy: NDArray[np.float32], width: int, height: int) -> str | None:
     """Describe why one box of an image is unusable; None for a usable box."""
     x1, y1, x2, y2 = (float(v) for v in box_xyxy)
@@ -66,7 +78,7 @@ def defect(box_xyxy: NDArray[np.float32], width: int, height: int) -> str | None
         return f"a reversed box (width {x2 - x1:g}, height {y2 - y1:g})"
     if x2 == x1 or y2 == y1:
         return f"a box without area at x={x1:g} y={y1:g}"
-    if x2 - x1 < PIXEL and y2 - y1 < PIXEL:
+    if (x2 - x1 < PIXEL and y2 - y1 < PIXEL) or look_like_shares(box_xyxy[None])[0]:
         return (
             f"a box smaller than a pixel ({x2 - x1:.3g}×{y2 - y1:.3g}; boxes are in pixels, not in shares of the image)"
         )

@@ -21,13 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boxpromptiml.core import boxes as box_geometry
-from boxpromptiml.core.boxes import Boxes, Corners
+from boxpromptiml.core.boxes import SLACK, Boxes, Corners
 from boxpromptiml.core.records import InputError
 from boxpromptiml.core.text_decoding import decode_json
 
 Id = int | str
-SLACK = 0.01
-"""How far outside [0, 1] a fraction may lie due to rounding."""
 FEW = 3
 """Up to this many boxes may all be the first pixel of their images; more are whole images given as fractions."""
 
@@ -149,7 +147,9 @@ def read_coco(path: Path, remedy: str) -> Coco:
             raise CocoError(f"{path}: {what} contains id {twice[0]} more than once; give every entry a unique id")
     named = {entry.id: entry.name.strip() or str(entry.id) for entry in categories if entry.name is not None}
     root = file.info.get("image_root") if isinstance(file.info, dict) else None
-    return Coco(file.images, annotations, named, root if isinstance(root, str) else "")
+    if not isinstance(root, str | None):
+        raise CocoError(f"{path}: info.image_root is {root!r}; write a folder relative to the file, as a text")
+    return Coco(file.images, annotations, named, root or "")
 
 
 def box_xywh(annotation: Annotation) -> Corners | str:
@@ -197,6 +197,7 @@ def box_table(path: Path, coco: Coco) -> BoxTable:
     usable = (
         (sides > 0).all(1)
         & (sides >= box_geometry.PIXEL).any(1)
+        & ~box_geometry.look_like_shares(corners)
         & np.isfinite(corners).all(1)
         & (box_geometry.area(inside) > 0)
     )
@@ -215,6 +216,15 @@ def size_reason(image: Image) -> str | None:
         return "its size is missing; add it in pixels, or let `boxpromptiml import_boxes` read it from the file"
     if not (1 <= width < 2**31 and 1 <= height < 2**31 and width == int(width) and height == int(height)):
         return f"its size is given as {width:g}×{height:g}; write the size in pixels"
+    return None
+
+
+def authentic_reason(image: Image) -> str | None:
+    """Return why it is unclear whether an image is authentic, or None."""
+    if not isinstance(image.authentic, bool | None):  # 1 equals True, but nothing else treats it so
+        return f"its authentic is {image.authentic!r}; write true or false"
+    if image.kind == "authentic" and not image.authentic:  # reports use this name for images without manipulation
+        return "its kind is authentic, but it is not marked so; name the kind of manipulation, or mark it authentic"
     return None
 
 

@@ -23,7 +23,16 @@ from boxpromptiml.core import boxes as box_geometry
 from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.boxes import Boxes
 from boxpromptiml.core.records import LARGEST_ID, ImageRecord, InputError, SetAside, Split
-from boxpromptiml.manifests.coco import BoxTable, Coco, CocoError, Image, box_table, read_coco, size_reason
+from boxpromptiml.manifests.coco import (
+    BoxTable,
+    Coco,
+    CocoError,
+    Image,
+    authentic_reason,
+    box_table,
+    read_coco,
+    size_reason,
+)
 from boxpromptiml.manifests.labels import label_ambiguity
 
 CATEGORY: dict[str, str | int] = {"id": 1, "name": "manipulated"}
@@ -229,8 +238,11 @@ def _reason_against(image: Image, boxes: int) -> str | None:
             )
     if image.split not in (None, *get_args(Split)):
         return f"its split is {image.split!r}; write train, val or test"
-    if image.authentic not in (None, True, False):
-        return f"its authentic is {image.authentic!r}; write true or false"
+    if reason := authentic_reason(image):
+        return reason
+    for name, text in (("source", image.source), ("kind", image.kind)):
+        if not isinstance(text, str | None):
+            return f"its {name} is {text!r}; write a text in quotes"
     if reason := size_reason(image):
         return reason
     if not boxes and not image.authentic:
@@ -242,7 +254,7 @@ def _reason_against(image: Image, boxes: int) -> str | None:
 
 def _record(image: Image, boxes_xyxy: Boxes, root: Path) -> ImageRecord:
     """Convert a checked image to a record."""
-    source, kind = (value if isinstance(value, str) else "" for value in (image.source, image.kind))
+    source, kind = image.source or "", image.kind or ""
     return ImageRecord(
         image_id=cast(int, image.id),
         path=root / image.file_name,

@@ -234,6 +234,11 @@ def test_garbage_collection_is_enabled_again_after_reading(tmp_path):
         ({"split": "train2017"}, [[1, 1, 5, 5]], "its split is 'train2017'"),
         ({"authentic": "no"}, [[1, 1, 5, 5]], "its authentic is 'no'"),
         ({"mask_file": 7}, [[1, 1, 5, 5]], "the file name 7"),
+        ({"authentic": 1}, [], "its authentic is 1"),
+        ({"source": 2021}, [[1, 1, 5, 5]], "its source is 2021"),
+        ({"kind": ["splice"]}, [[1, 1, 5, 5]], "its kind is ['splice']"),
+        ({"kind": "authentic"}, [[1, 1, 5, 5]], "its kind is authentic"),
+        ({}, [[1, 1, 5, 5], [0.02, 0.03, 0.96, 0.95]], "smaller than a pixel"),  # of the image in shares
     ],
 )
 def test_one_bad_image_is_set_aside_and_the_others_stay(tmp_path, image, boxes, words):
@@ -255,3 +260,15 @@ def test_an_authentic_image_must_not_have_a_box(tmp_path):
     (only,) = read_manifest(saved(tmp_path, [IMAGE | {"authentic": True}], [])).records
     assert only.authentic
     assert only.boxes_xyxy.shape == (0, 4)
+
+
+def test_the_first_pixel_is_a_box(tmp_path):
+    boxes = [BOX, BOX | {"id": 2, "bbox": [0, 0, 1, 1]}]
+    assert len(read_manifest(saved(tmp_path, annotations=boxes)).records[0].boxes_xyxy) == 2
+
+
+def test_a_folder_of_images_that_is_no_text_is_refused(tmp_path):
+    path = saved(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"info": {"image_root": ["photos"]}}))
+    with pytest.raises(ManifestError, match=r"info\.image_root is \['photos'\]"):
+        read_manifest(path)

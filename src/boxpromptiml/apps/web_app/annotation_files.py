@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
@@ -132,7 +133,12 @@ def read_records(folder: Path) -> dict[str, ImageRecord]:
         )
     if manifest.root.resolve() != folder:
         raise AnnotationSessionError(f"{path}: its image_root is {manifest.root}; open that folder instead")
-    return {record.path.relative_to(manifest.root).as_posix(): record for record in manifest.records}
+    records = {record.path.relative_to(manifest.root).as_posix(): record for record in manifest.records}
+    if len(records) < len(manifest.records):
+        names = Counter(record.path.relative_to(manifest.root).as_posix() for record in manifest.records)
+        twice = names.most_common(1)[0][0]
+        raise AnnotationSessionError(f"{path}: lists {twice} more than once; keep one entry, or move the manifest away")
+    return records
 
 
 def read_notes(folder: Path) -> Notes:

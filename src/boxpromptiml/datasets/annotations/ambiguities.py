@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from boxpromptiml.core.boxes import Boxes
+from boxpromptiml.core.boxes import SLACK, Boxes
 from boxpromptiml.core.records import ImageRecord, InputError
 from boxpromptiml.datasets.annotations.drawn import Drawings, DrawnImage
-from boxpromptiml.manifests.coco import SLACK, foreign_numbers
+from boxpromptiml.manifests.coco import foreign_numbers
 from boxpromptiml.manifests.labels import label_ambiguity, listed
 
 

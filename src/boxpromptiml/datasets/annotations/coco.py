@@ -10,12 +10,19 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from boxpromptiml.core.boxes import xyxy_to_xywh
-from boxpromptiml.core.records import LARGEST_ID, ImageRecord, Split
-from boxpromptiml.datasets.annotations.drawn import AnnotationError, Drawings, DrawnBox, DrawnImage, unreadable
-from boxpromptiml.manifests.coco import Annotation, Coco, CocoError, Id, Image, box_xywh, read_coco
+from boxpromptiml.core.records import LARGEST_ID, ImageRecord
+from boxpromptiml.datasets.annotations.drawn import (
+    AnnotationError,
+    Drawings,
+    DrawnBox,
+    DrawnImage,
+    named_split,
+    unreadable,
+)
+from boxpromptiml.manifests.coco import Annotation, Coco, CocoError, Id, Image, authentic_reason, box_xywh, read_coco
 
 
 def read(path: Path) -> Drawings:
@@ -95,16 +102,21 @@ def _box(annotation: Annotation, coco: Coco) -> DrawnBox:
 
 
 def _drawn(image: Image, boxes: list[DrawnBox], numbered: bool) -> DrawnImage:
+    split = named_split(image.split.strip()) if isinstance(image.split, str) else None
+    defect = authentic_reason(image)
+    if isinstance(image.split, str) and image.split.strip() and split is None:
+        defect = defect or f"its split is {image.split!r}; write train, val or test"
     return DrawnImage(
         names=(image.file_name,),
         boxes=boxes,
         size=_size(image),
         authentic=image.authentic is True,
-        split=cast(Split, image.split) if image.split in get_args(Split) else None,
+        split=split,
         source=_text(image.source),
         mask_file=_text(image.mask_file),
         kind=_text(image.kind),
         image_id=cast(int, image.id) if numbered else None,
+        defect=defect,
     )
 
 

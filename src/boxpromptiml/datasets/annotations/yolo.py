@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
@@ -80,7 +81,13 @@ def read(path: Path) -> Drawings:
             split_of.setdefault(image, split)
     lines = _Lines(_class_names(data, root), keypoints=data.kpt_shape is not None)
     images = [_drawn(image, _label_file(image, root), root, lines, split) for image, split in split_of.items()]
-    used = {_label_file(image, root) for image in split_of}
+    used = Counter(_label_file(image, root) for image in split_of)
+    images = [
+        replace(drawn, defect=f"{image}: another image has the same label file, {file.name}; rename one of the two")
+        if used[file := _label_file(image, root)] > 1 and file.is_file()
+        else drawn
+        for image, drawn in zip(split_of, images, strict=True)
+    ]
     for folder, split in folders.items():
         for file in _labels_below(root / _swapped(folder.relative_to(root), "images", "labels")):
             if file not in used:

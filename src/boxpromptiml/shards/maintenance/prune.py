@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from boxpromptiml.core.limits import Share, within_limits
+from boxpromptiml.core.text_decoding import decode_text
 from boxpromptiml.runtime.provenance import content_hash
 from boxpromptiml.shards import CacheError, ShardReader
 from boxpromptiml.shards.maintenance.derive import derive, read_settings
@@ -59,6 +60,6 @@ def prune(
 
 def _read_ids(path: Path) -> Sequence[int]:
     try:
-        return [int(line) for line in path.read_text(encoding="utf-8").split()]
+        return [int(line) for line in decode_text(path.read_bytes()).split()]
     except (OSError, ValueError) as error:
         raise CacheError(f"{path}: cannot be read ({error}); write one image id on each line") from None

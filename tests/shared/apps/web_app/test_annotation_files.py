@@ -103,3 +103,12 @@ def test_a_manifest_of_another_folders_photos_is_refused(folder, tmp_path):
     write_manifest(folder / MANIFEST, [ImageRecord(1, folder / "a.png", 40, 30, BOX, "train", "x")], root=tmp_path)
     with pytest.raises(AnnotationSessionError, match="image_root is"):
         AnnotationSession(folder)
+
+
+def test_a_manifest_with_a_photo_twice_is_refused(folder):
+    path = folder / MANIFEST
+    images = [{"id": i, "file_name": name, "width": 40, "height": 30} for i, name in enumerate(["a.png", "./a.png"])]
+    boxes = [{"id": i, "image_id": i, "bbox": [5, 6, 15, 12]} for i in range(2)]
+    path.write_text(json.dumps({"images": images, "annotations": boxes}))
+    with pytest.raises(AnnotationSessionError, match=r"lists a\.png more than once"), opened(folder):
+        pass

@@ -51,7 +51,7 @@ def test_incomplete_files_are_read(tmp_path):
     ]
     boxes = [{"image_id": "b7", "bbox": [1, 2, 3, 4], "category_id": 77}, {"image_id": 9, "bbox": [1.5, 2, 3, 4]}]
     first, second = read(written(tmp_path, boxes, images)).images
-    assert (first.size, first.split, first.source, first.image_id) == ((640, 480), None, None, None)
+    assert (first.size, first.split, first.source, first.image_id) == ((640, 480), "train", None, None)
     assert (second.size, second.kind, second.authentic, second.image_id) == (None, None, False, None)
     assert [box.labels for box in first.boxes + second.boxes] == [("77",), ()]
     assert second.boxes[0].corners == (1.5, 2, 4.5, 6)
@@ -113,3 +113,20 @@ def test_written_files_open_in_pycocotools_and_have_every_field_that_cvat_reads(
     first, second = read(tmp_path / "out.json").images
     assert (first.split, first.source, first.mask_file, first.kind) == ("val", "casia1", "Gt/a.png", "splice")
     assert (first.image_id, first.authentic, second.image_id, second.authentic) == (4, False, 9, True)
+
+
+@pytest.mark.parametrize(
+    ("field", "split", "defect"),
+    [
+        ({"split": " Valid"}, "val", None),
+        ({"split": ""}, None, None),
+        ({"split": "holdout"}, None, "its split is 'holdout'; write train, val or test"),
+        ({"authentic": 1}, None, "its authentic is 1; write true or false"),
+        ({"kind": "authentic"}, None, "its kind is authentic, but it is not marked so"),
+    ],
+)
+def test_a_field_of_ours_is_understood_or_a_defect(tmp_path, field, split, defect):
+    (image,) = read(written(tmp_path, [], [{"id": 1, "file_name": "a.jpg", **field}])).images
+    assert image.split == split
+    assert (image.defect or "").startswith(defect or "")
+    assert (image.defect is None) == (defect is None)

@@ -192,3 +192,11 @@ def test_images_whose_labels_would_collide_are_refused(tmp_path, pictured):
     with pytest.raises(AnnotationError, match="images/a: two images"):
         write(tmp_path / "yolo", records, root, "forged", copy_images=False)
     assert not (tmp_path / "yolo").exists()
+
+
+def test_two_images_with_one_label_file_are_a_defect(tmp_path, pictured):
+    root = filled(pictured(tmp_path, "a.jpg", "a.png", "b.jpg"), a="0 .5 .5 .2 .2", b="0 .5 .5 .2 .2")
+    images = by_name(read(root))
+    for name in ("a.jpg", "a.png"):
+        assert "another image has the same label file, a.txt" in images[name].defect
+    assert images["b.jpg"].defect is None

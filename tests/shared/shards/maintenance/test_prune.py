@@ -6,7 +6,7 @@ from boxpromptiml.shards.maintenance.derive import read_settings
 
 
 def test_listed_samples_are_removed_and_the_rest_is_unchanged(cache, tmp_path, make_sample, same):
-    (tmp_path / "bad.txt").write_text("1\n5\n")
+    (tmp_path / "bad.txt").write_text("1\n5\n", encoding="utf-8-sig")
     assert prune(cache, tmp_path / "pruned", ids=[3], ids_file=tmp_path / "bad.txt") == 0
     reader = ShardReader(tmp_path / "pruned")
     assert reader.image_ids.tolist() == [0, 2, 4]
