@@ -58,7 +58,7 @@ def pseudomasks(
         manifest: COCO JSON with the images and their boxes.
         out: folder for the cache.
         teacher: model that makes the masks, such as stage1_pseudomask.teachers.sam.SegmentAnything or
-            stage1_pseudomask.teachers.grabcut.GrabCut.
+            stage1_pseudomask.teachers.box_segmenter.BoxSegmenter.
         size: side of stored images and masks in pixels.
         margin: how far a mask may extend beyond each side of its box, as a fraction of the box.
         select_by: criterion for selecting one of the teacher's candidates, also stored as its confidence: score, the

@@ -41,7 +41,7 @@ def app(
         photos: folder for the tab Annotate. Every decision is saved to manifest.json there; an existing manifest is
             extended.
         teacher: model that makes the pseudo-masks shown beside the boxes, as for `boxpromptiml pseudomasks`; by default
-            stage1_pseudomask.teachers.grabcut.GrabCut.
+            stage1_pseudomask.teachers.box_segmenter.BoxSegmenter.
         val_share: fraction of newly annotated photos that goes to the val split, by name.
         proposals: fraction of the photos, by name, for which the tab Annotate starts with the student's regions as
             boxes; photos with the largest uncertainty are shown first. 1 for all; with 0.5 the annotation times with
@@ -63,7 +63,7 @@ def app(
     from boxpromptiml.apps.web_app.page import Contents, served
     from boxpromptiml.apps.web_app.proposals import Proposals, summary
     from boxpromptiml.apps.web_app.teacher_preview import Previewer
-    from stage1_pseudomask.teachers.grabcut import GrabCut
+    from stage1_pseudomask.teachers.box_segmenter import BoxSegmenter
 
     with ExitStack() as stack:
         stack.enter_context(exits_on_sigterm())  # so that temporary files are deleted
@@ -76,7 +76,7 @@ def app(
         if photos is not None:
             session = stack.enter_context(opened(photos, val_share))
             proposed = Proposals(localizer, session, proposals) if localizer is not None and proposals else None
-            annotation = AnnotationContext(session, Previewer(teacher or GrabCut()), proposed)
+            annotation = AnnotationContext(session, Previewer(teacher or BoxSegmenter()), proposed)
         if cache is not None:
             review = CacheReview(cache, localizer)
         contents = Contents(localizer, annotation, review, checkpoint or "")
