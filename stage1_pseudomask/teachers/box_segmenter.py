@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from hashlib import sha256
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +21,7 @@ from boxpromptiml.core.limits import Count, within_limits
 from boxpromptiml.core.records import InputError
 from boxpromptiml.images import Photo, resize_photo, resize_probability
 from stage1_pseudomask.teachers import Candidates, Size, Teacher
-from stage1_pseudomask.teachers.grabcut import shrink
+from stage1_pseudomask.teachers.grabcut import shrink, window_of
 
 if TYPE_CHECKING:  # slow imports
     import torch
@@ -34,8 +33,6 @@ SIDE = 160
 """Side of the network's input in pixels."""
 CONTEXT = 0.25
 """Width of the surroundings that the network sees, as a fraction of the box on each side."""
-MIN_CONTEXT = 8
-"""The same in pixels, at least."""
 PACKAGED = Path(__file__).with_name("box_segmenter.safetensors")
 
 
@@ -163,17 +160,10 @@ class Crop(NamedTuple):
     def around(cls, photo: Photo, box_xyxy: NDArray[np.float32]) -> Crop:
         """Crop a photo around a box given in its pixels, with context as far as the photo has some."""
         height, width = photo.shape[:2]
-        window = left, top, right, bottom = window_of(box_xyxy, width, height)
+        window = left, top, right, bottom = window_of(box_xyxy, CONTEXT, width, height)
         pixels = resize_photo(np.ascontiguousarray(photo[top:bottom, left:right]), SIDE, SIDE)
         corner, sides = np.array([left, top] * 2), np.array([right - left, bottom - top] * 2)
         return cls(pixels, ((box_xyxy - corner) / sides).astype(np.float32), window, box_xyxy)
-
-
-def window_of(box_xyxy: NDArray[np.float32], width: int, height: int) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of the crop around a box, inside the photo."""
-    x1, y1, x2, y2 = box_xyxy.tolist()
-    dx, dy = max(MIN_CONTEXT, CONTEXT * (x2 - x1)), max(MIN_CONTEXT, CONTEXT * (y2 - y1))
-    return max(0, int(x1 - dx)), max(0, int(y1 - dy)), min(width, ceil(x2 + dx)), min(height, ceil(y2 + dy))
 
 
 def _candidates(found: Sequence[tuple[Crop, NDArray[np.float32]]], shape: tuple[int, int], frame: Size) -> Candidates:

@@ -16,7 +16,7 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.images import Mask, Photo, jpeg_round_trip, read_instances, read_record, resize_mask, resize_photo
 from boxpromptiml.manifests.manifest import read_manifest
 from boxpromptiml.synthesis.objects import list_objects
-from stage1_pseudomask.teachers.box_segmenter import SIDE, Crop, window_of
+from stage1_pseudomask.teachers.box_segmenter import SIDE, Crop
 
 LOOSENESS = 0.35
 """Largest outward move of a box's side, as a fraction of the box."""
@@ -122,8 +122,8 @@ def drawn(region: Region, rng: np.random.Generator) -> Sample:
     height, width = mask.shape
     box = _coarse(tight, rng, width, height)
     area = rasterize(with_margin(box[None], MARGIN, width, height), width, height)
-    left, top, right, bottom = window_of(box, width, height)
     crop = Crop.around(_recoloured(photo, rng), box)
+    left, top, right, bottom = crop.window
     window = slice(top, bottom), slice(left, right)
     truth, counts = (resize_mask(np.ascontiguousarray(grid[window]), SIDE, SIDE) for grid in (mask & area, area))
     pixels, place = crop.pixels, crop.box_xyxy

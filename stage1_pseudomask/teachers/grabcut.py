@@ -105,9 +105,8 @@ class GrabCut(Teacher):
         """
         height, width = photo.shape[:2]
         x1, y1, x2, y2 = box_xyxy.tolist()
-        dx, dy = max(MIN_CONTEXT, self.context * (x2 - x1)), max(MIN_CONTEXT, self.context * (y2 - y1))
-        left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
-        window = slice(top, ceil(y2 + dy)), slice(left, ceil(x2 + dx))
+        left, top, right, bottom = window_of(box_xyxy, self.context, width, height)
+        window = slice(top, bottom), slice(left, right)
         crop = np.ascontiguousarray(photo[window])
         inside = box_geometry.rasterize(box_xyxy[None], width, height)[window]
 
@@ -142,6 +141,20 @@ def shrink(photo: Photo, longest_side: int) -> Photo:
     height, width = photo.shape[:2]
     factor = min(1.0, longest_side / max(height, width))
     return resize_photo(photo, max(1, round(width * factor)), max(1, round(height * factor)))
+
+
+def window_of(box_xyxy: NDArray[np.float32], context: float, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom in pixels of a box with its surroundings, as far as the photo has some.
+
+    Args:
+        box_xyxy: (4,) box in pixels.
+        context: width of the surroundings as a fraction of the box on each side; at least `MIN_CONTEXT` pixels.
+        width: width of the photo in pixels.
+        height: height of the photo in pixels.
+    """
+    x1, y1, x2, y2 = box_xyxy.tolist()
+    dx, dy = max(MIN_CONTEXT, context * (x2 - x1)), max(MIN_CONTEXT, context * (y2 - y1))
+    return max(0, int(x1 - dx)), max(0, int(y1 - dy)), min(width, ceil(x2 + dx)), min(height, ceil(y2 + dy))
 
 
 def _iou(a: Mask, b: Mask) -> float:
