@@ -7,7 +7,6 @@ drives or ``..``, or URLs.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path, PurePath
 from urllib.parse import unquote
 
 from boxpromptiml.datasets.annotations.image_urls import UPLOADED
+from boxpromptiml.datasets.pairing import composed
 
 Rank = tuple[bool, bool, int, int]
 """How well a name matches an image, larger is better: taken literally, whole relative path, index among several names
@@ -138,7 +138,7 @@ def _literal(name: str) -> str:
 
 def _spelt(path: PurePath) -> str:
     """Normalize accents, which macOS stores as two code points and other systems as one."""
-    return unicodedata.normalize("NFC", path.as_posix())
+    return composed(path.as_posix())
 
 
 def _any_suffix(relative: str) -> str:
