@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from boxpromptiml import __version__
 from boxpromptiml.runtime.configs import with_base_configs, with_packaged_paths
+from boxpromptiml.runtime.imports import quick_imports
 from boxpromptiml.runtime.library_errors import user_error_message
 from boxpromptiml.runtime.renamed import refuse_old_names
 from boxpromptiml.runtime.wandb_account import has_account
@@ -131,12 +132,13 @@ def _similar(error: UnicodeError) -> tuple[str, int]:
 
 
 def _run_tool(command: str, rest: list[str]) -> int:
-    from jsonargparse import auto_cli
+    with quick_imports():
+        from jsonargparse import auto_cli
 
-    from boxpromptiml.runtime.limits_in_help import CommandParser
+        from boxpromptiml.runtime.limits_in_help import CommandParser
 
-    module, function = TOOLS[command][0].split(":")
-    tool = getattr(importlib.import_module(module), function)
+        module, function = TOOLS[command][0].split(":")
+        tool = getattr(importlib.import_module(module), function)
     program = f"boxpromptiml {command}"
     return auto_cli(tool, args=rest, as_positional=False, prog=program, parser_class=CommandParser) or 0
 
@@ -151,8 +153,8 @@ def _run_trainer(command: str, words: list[str]) -> int:
     _keep_wandb_quiet()
     if os.environ.get("WANDB_JOB_TYPE") in (None, *TRAINER):  # keep a job type that the user has set
         os.environ["WANDB_JOB_TYPE"] = command
-    from stage2_distill.trainer_cli import run
-
+    with quick_imports():
+        from stage2_distill.trainer_cli import run
     return run(words)
 
 

@@ -11,6 +11,7 @@ from boxpromptiml import __version__
 from boxpromptiml.core.limits import Count, Threshold, Workers, within_limits
 from boxpromptiml.runtime import provenance
 from boxpromptiml.runtime.devices import launched
+from boxpromptiml.runtime.imports import quick_imports
 from stage2_distill.inference import released
 from stage2_distill.inference.outputs import Outputs
 from stage2_distill.inference.photo_paths import photo_names, printable
@@ -74,9 +75,9 @@ def predict(
     """
     names, remarks = photo_names(images if isinstance(images, list) else [images])
 
-    from stage2_distill.inference.engine import localize_photos
-    from stage2_distill.inference.localizer import load_named
-
+    with quick_imports():
+        from stage2_distill.inference.engine import localize_photos
+        from stage2_distill.inference.localizer import load_named
     localizer = load_named(checkpoint, backend)
     limit = localizer.threshold if threshold is None else threshold
     settings = {
