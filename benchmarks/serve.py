@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from random import Random
 
@@ -38,8 +39,7 @@ AT_ONCE = 16
 LIMITS = RequestLimits() if STARTED_BY else RequestLimits(megabytes=4, megapixels=12, seconds=20, requests=64)
 GROWTH = AT_ONCE * LIMITS.megabytes + LIMITS.readers * LIMITS.megapixels * 25 + 100
 """Allowed growth of the service in MB: uploads, decoded photos, responses, and what the first requests load."""
-
-
+BACKENDS = ("PyTorch", "ONNX Runtime")
 AT_ONCE_FOR_SPEED = (1, 4, AT_ONCE)
 SECONDS = 2 if QUICK else 15
 """Duration of a measurement of speed."""
@@ -93,17 +93,20 @@ class Service:
 
 def main() -> None:
     """Send the requests, compare each status with the expected one, and exit with an error if any differs."""
-    service = Service.start(STARTED_BY or _command())
+    services = [service := Service.start(STARTED_BY or _command())]
     settings = f"STUDENT={STUDENT}"
     if STARTED_BY:
         settings = "the Dockerfile's command with the released student, shut in as deploy/container.py says"
     try:
         kept = _mixed(service, settings)
-        _speed(service, settings)
+        if not STARTED_BY:
+            services.append(Service.start(_command("--backend", "onnx")))
+        _speed(services, settings)
         ended = _stopped(service)
     finally:
-        if service.process.poll() is None:
-            service.terminate()
+        for each in services:
+            if each.process.poll() is None:
+                each.terminate()
     if not (kept and ended):
         sys.exit("the service did not keep what it promises; see above")
 
@@ -141,10 +144,10 @@ def _mixed(service: Service, settings: str) -> bool:
     return not (wrong or grown > GROWTH or left)
 
 
-def _speed(service: Service, settings: str) -> None:
+def _speed(services: list[Service], settings: str) -> None:
     """Send photos from several clients at once, each of which sends the next one as soon as it has an answer."""
     rows = []
-    for clients in AT_ONCE_FOR_SPEED:
+    for clients, (backend, service) in product(AT_ONCE_FOR_SPEED, zip(BACKENDS, services, strict=False)):
         before, begun = _processor_seconds(service.process.pid), time.perf_counter()
         with ThreadPoolExecutor(clients) as pool:
             until = begun + SECONDS
@@ -152,11 +155,11 @@ def _speed(service: Service, settings: str) -> None:
             done = [each for some in by_client for each in some]
         seconds = time.perf_counter() - begun
         each = (_processor_seconds(service.process.pid) - before) * 1000 / len(done)
-        rows.append([clients, len(done) / seconds, each, _told(done), *_milliseconds(done, 50, 95, 100)])
+        rows.append([backend, clients, len(done) / seconds, each, _told(done), *_milliseconds(done, 50, 95, 100)])
     write_table(
         "serve",
         "Photos to the service from several clients at once",
-        ["clients", "photos/s", "processor time a photo, ms", "statuses", "median, ms", "95 %", "slowest"],
+        ["network in", "clients", "photos/s", "processor ms a photo", "statuses", "median, ms", "95 %", "slowest"],
         rows,
         f"Photos of 160 × 120, answered with run lengths; {SECONDS} seconds a row. Load average of the machine at the "
         f"end: {os.getloadavg()[0]:.1f}; the clients run on the same cores. Settings: {settings}.",
@@ -256,9 +259,9 @@ BAD_REQUESTS: list[tuple[str, Send, int]] = [
 ]
 
 
-def _command() -> list[str]:
+def _command(*more: str) -> list[str]:
     words = [word for name, value in asdict(LIMITS).items() if value for word in (f"--limits.{name}", str(value))]
-    return command_words(["serve", "--checkpoint", STUDENT, "--port", "0", *words])
+    return command_words(["serve", "--checkpoint", STUDENT, "--port", "0", *words, *more])
 
 
 def _large() -> bytes:

@@ -1,5 +1,8 @@
 """The student in ONNX Runtime against PyTorch."""
 
+import io
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -108,6 +111,31 @@ def test_predict_can_use_it_and_writes_the_same(model, photos, tmp_path):
         assert main(["predict", *arguments]) == 0
         masks.append(np.asarray(Image.open(out / "masks/photo.png")).astype(int))
     assert np.abs(masks[0] - masks[1]).max() <= 1
+
+
+def test_the_service_can_use_it(model, photos, monkeypatch):
+    for needed in ("fastapi", "fastapi_offline", "uvicorn", "python_multipart"):
+        pytest.importorskip(needed)
+    from service_client import served
+
+    from boxpromptiml.apps.serve import server, service
+    from boxpromptiml.apps.serve.request_limits import RequestLimits
+
+    loaded = []
+    monkeypatch.setattr(service, "service", lambda localizer, *_: loaded.append(localizer))
+    monkeypatch.setattr(server, "server", lambda *_: SimpleNamespace(run=lambda _: None))
+    for backend in ("torch", "onnx"):
+        assert main(["serve", "--checkpoint", str(model), "--port", "0", "--backend", backend]) == 0
+    monkeypatch.undo()
+    stream = io.BytesIO()
+    Image.fromarray(photos[0]).save(stream, "PNG")
+    answers = []
+    for localizer in loaded:
+        with served(localizer, RequestLimits()) as sender:
+            answers.append(sender.photo(stream.getvalue()).content)
+    assert [localizer.onnx is not None for localizer in loaded] == [False, True]
+    assert answers[1]["score"] == pytest.approx(answers[0]["score"], abs=1e-3)
+    assert answers[1]["mask"] == answers[0]["mask"]
 
 
 def test_it_can_be_saved_in_half_precision(model, photos, tmp_path):

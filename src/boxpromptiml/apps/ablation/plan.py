@@ -14,7 +14,9 @@ from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.configs import chain, found
 from boxpromptiml.runtime.provenance import file_sha256
 
-Options = dict[str, Any]
+Value = str | bool | int | float | list[str | bool | int | float | dict[str, Any]] | dict[str, Any] | None
+"""A value of an option; not any, because jsonargparse would create the object that a ``class_path`` in it names."""
+Options = dict[str, Value]
 """Options of `boxpromptiml fit`, such as ``{"model.student.init_args.alpha": 0.3}``."""
 
 
@@ -161,13 +163,8 @@ def _arguments(base: Path, variant: Variant, options: Options, folder: Path, see
     return tuple(words + [word for option, value in merged.items() for word in (f"--{option}", _written(value))])
 
 
-def _written(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    """Convert a namespace, to which jsonargparse converts mappings with ``class_path``, back to a dict."""
-    return value.as_dict()
+def _written(value: Value) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _settings(base: Path, variant: Variant, arguments: Sequence[str], made: str) -> str:
@@ -179,7 +176,7 @@ def _settings(base: Path, variant: Variant, arguments: Sequence[str], made: str)
 
 
 def _key(variant: Variant) -> str:
-    return json.dumps([variant.options, str(variant.overlay)], sort_keys=True, default=_plain)
+    return json.dumps([variant.options, str(variant.overlay)], sort_keys=True)
 
 
 def _file_name(label: str) -> str:

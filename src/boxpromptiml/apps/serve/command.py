@@ -18,7 +18,11 @@ from stage2_distill.inference import released
 @within_limits
 @exits_on_sigterm()
 def serve(
-    checkpoint: str = released.NAME, host: str = "127.0.0.1", port: Port = 8000, limits: RequestLimits = RequestLimits()
+    checkpoint: str = released.NAME,
+    host: str = "127.0.0.1",
+    port: Port = 8000,
+    backend: released.Backend = "torch",
+    limits: RequestLimits = RequestLimits(),
 ) -> int:
     """Serve a student over HTTP: POST a photo to /localize to get masks, scores and regions.
 
@@ -32,6 +36,8 @@ def serve(
         host: address to listen on. With any other than 127.0.0.1, everyone who can reach this machine can use the
             service.
         port: port to listen on; 0 for any free one.
+        backend: torch, or onnx for ONNX Runtime (extra `export`), which is faster on a CPU and converts each student
+            once.
         limits: limits of requests.
     """
     needed = ("fastapi", "fastapi_offline", "uvicorn", "python_multipart")
@@ -45,7 +51,9 @@ def serve(
     from stage2_distill.inference.localizer import load_named
 
     warnings.filterwarnings("ignore", module="PIL")  # warnings about users' photos would fill the log
-    localizer = load_named(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu")
+    localizer = load_named(checkpoint, backend)
+    if backend == "torch" and torch.cuda.is_available():
+        localizer = localizer.to("cuda")
     ours = host in LOOPBACK
     app = service(localizer, limits, LOOPBACK if ours else None)
     with _listening(host, port) as listener:

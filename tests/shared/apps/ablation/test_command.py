@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def test_the_study_of_real_forgeries_trains_shared_variants_once(monkeypatch, ca
     runs = [line for line in capsys.readouterr().out.splitlines() if " && boxpromptiml test " in line]
     assert len(runs) == 3 * (4 + 3 + 4 + 1 + 3 + 7)
     assert len([line for line in runs if "ForgeryStream" in line]) == len(runs) - 3 * 4
+
+
+def test_a_class_in_an_option_is_passed_on_and_not_created(base, tmp_path, capsys):
+    spec = {"class_path": "boxpromptiml.synthesis.recipe.Traces", "init_args": {"jpeg": 0.5}}
+    studies = {"streams": {"question": "?", "reference": "one", "variants": {"one": {"options": {"data.one": spec}}}}}
+    config = tmp_path / "study.yaml"
+    options = {"data.streams": [spec], "trainer.max_epochs": 2, "model.lr": 0.1, "data.authentic": True}
+    config.write_text(json.dumps({"base": str(base), "out": "runs", "options": options, "studies": studies}))
+    assert main(["ablation", "--config", str(config), "--dry_run", "true", "--seeds", "[0]"]) == 0
+    fit = shlex.split(capsys.readouterr().out.split(" && ")[0])
+    passed = {name: fit[fit.index(f"--{name}") + 1] for name in ("data.streams", "data.one")}
+    assert {name: json.loads(value) for name, value in passed.items()} == {"data.streams": [spec], "data.one": spec}
+    assert " ".join(fit).count("--trainer.max_epochs 2 --model.lr 0.1 --data.authentic true") == 1
 
 
 def test_an_unknown_study_and_an_empty_list_of_seeds_are_refused(studies, base, tmp_path):
