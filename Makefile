@@ -157,7 +157,7 @@ interop: $(INTEROP)/.installed ## compare IMDLBenCo's scores of the released stu
 # IMDLBenCo needs numpy below 2, which this project does not support. If it cannot be installed, its test is skipped.
 $(INTEROP)/.installed: pyproject.toml | $(STAMP)
 	@$(BIN)/python -m venv --clear $(INTEROP) && $(INTEROP)/bin/python -m pip install --quiet imdlbenco \
-	  && $(INTEROP)/bin/python -m pip install --quiet --no-deps --editable . && touch $@ \
+	  && $(INTEROP)/bin/python -m pip install --quiet --no-deps . && touch $@ \
 	  || { rm -rf $(INTEROP); echo "IMDLBenCo cannot be installed here, for the reason above." >&2; }
 
 container: space ## build and test both Dockerfiles without Docker; needs Linux, root, debootstrap

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -37,6 +38,10 @@ IMAGE_SUFFIXES = frozenset(
 UNSEEN = frozenset({"thumbs.db", "desktop.ini"})
 """Files of file managers; like hidden files, they are not counted."""
 PREDICTED = ("masks", "overlays")
+TRAINED = ("panels", "worst")
+"""Folders of pictures that `fit` and `test` write, beside the checkpoints."""
+WANDB_RUN = re.compile(r"(offline-)?run-\d{8}_\d{6}-\w+")
+"""Name of a run's folder in W&B's folder, which contains the pictures that were logged."""
 RECORDS = frozenset(
     {
         "manifest.json",
@@ -135,17 +140,18 @@ def without_results(images: Iterable[Path], top: Path) -> list[Path]:
     """
 
     @cache
-    def files_in(folder: Path) -> set[str]:
-        return {entry.name for entry in os.scandir(folder) if not entry.is_dir()}
+    def inside(folder: Path) -> tuple[set[str], set[str]]:
+        is_folder = {entry.name: entry.is_dir() for entry in os.scandir(folder)}
+        return {name for name in is_folder if is_folder[name]}, {name for name in is_folder if not is_folder[name]}
 
     @cache
     def is_result(folder: Path) -> bool:
         if folder == top or not folder.is_relative_to(top):
             return False
-        ours = "synthesis.json" in files_in(folder) or bool(_result_folders([folder.name], files_in(folder.parent)))
+        ours = "synthesis.json" in inside(folder)[1] or folder.name in _result_folders(*inside(folder.parent))
         return ours or is_result(folder.parent)
 
-    return [p for p in images if not (is_result(p.parent) or _is_picture_of_ours(p.name, files_in(p.parent)))]
+    return [p for p in images if not (is_result(p.parent) or _is_picture_of_ours(p.name, inside(p.parent)[1]))]
 
 
 def beside(listed: Iterable[Path]) -> Counter[str]:
@@ -178,14 +184,16 @@ def suffix_of(name: str) -> str:
     return Path(name).suffix.lower() or "without suffix"
 
 
-def _result_folders(folders: Iterable[str], there: set[str]) -> list[str]:
-    """Select the folders of images written by `predict`, `synthesize` or `prepare`, given the files beside them."""
+def _result_folders(folders: Collection[str], there: set[str]) -> list[str]:
+    """Select the folders of images written by our commands or by W&B, given all folders and files in one place."""
     ours = {name.removesuffix(".json") + "-masks" for name in there if name.endswith(".json")}
     if there & {"predictions.jsonl", "predictions.settings.json"}:
         ours.update(PREDICTED)
     if "synthesis.json" in there:
         ours.add("masks")
-    return [name for name in folders if name in ours]
+    if "fit.json" in there or "checkpoints" in folders:
+        ours.update(TRAINED)
+    return [name for name in folders if name in ours or WANDB_RUN.fullmatch(name)]
 
 
 def _is_unseen(name: str) -> bool:

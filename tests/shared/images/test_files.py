@@ -6,6 +6,7 @@ from PIL import Image
 
 from boxpromptiml import images
 from boxpromptiml.images import ImageError, list_images, read_photo, scan_folder
+from boxpromptiml.images.files import without_results
 
 
 def test_folders_are_listed_with_subfolders_in_a_fixed_order(tmp_path, photo):
@@ -83,6 +84,9 @@ OURS = {
     "prepare": ["set.json", "set-masks/images/b.jpg.png"],
     "check": ["set-check/check.json", "set-check/check.png"],
     "audit": ["cache/audit.json", "cache/audit.png"],
+    "fit": ["fit/fit.json", "fit/panels/epoch-000.png", "fit/worst/val-worst.png"],
+    "a fit that was stopped": ["fit/checkpoints/last.ckpt", "fit/panels/epoch-000.png"],
+    "W&B": ["wandb/offline-run-20261201_033130-8tiqvy9m/files/media/images/panels_18_ae62.png"],
     "a killed command": [".a.png.partial.png"],
 }
 
@@ -94,11 +98,13 @@ def test_our_own_results_are_not_listed_as_photos(folder, command):
     pictures = [name for name in OURS[command] if name.endswith(("png", "jpg"))]
     assert content.results == len(pictures)
     assert f"{len(pictures)} × result of boxpromptiml" in content.remark()
+    listed = [path for path in content.folder.rglob("*") if path.suffix in (".jpg", ".png")]
+    assert sorted(without_results(listed, content.folder)) == content.images
 
 
 def test_folders_with_such_names_are_listed_unless_a_command_wrote_them(folder):
-    content = scan_folder(folder("masks/a.png", "overlays/a.jpg", "set-masks/b.png", "check.png"))
-    assert len(content.images) == 4
+    content = scan_folder(folder("masks/a.png", "overlays/a.jpg", "set-masks/b.png", "check.png", "panels/a.png"))
+    assert len(content.images) == 5
 
 
 def test_results_are_listed_when_their_own_folder_is_given(folder):
