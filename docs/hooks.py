@@ -96,7 +96,7 @@ def _heading(path: Path) -> str:
 
 
 def _results() -> str:
-    lines = ["# Results", "", "Every number was printed by a command, which stands beside it.", ""]
+    lines = ["# Results", "", "Numbers come from the commands beside them; those of ad-hoc scripts are marked.", ""]
     lines += ["What the demo's student scores, and how to reproduce it, is in the [model card](../model_card.md).", ""]
     lines += ["## Experiments", ""]
     for path in _experiments():
