@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from boxpromptiml import __version__
-from boxpromptiml.core.limits import Count, Share, Workers, within_limits
+from boxpromptiml.core.limits import Count, Share, Side, Whole, Workers, within_limits
 from boxpromptiml.runtime.devices import launched
 from boxpromptiml.runtime.provenance import write_json
 from boxpromptiml.runtime.run_folder import run_folder
@@ -25,6 +25,8 @@ def calibrate(
     checkpoint: str = released.NAME,
     against: Literal["pseudo_mask", "truth"] = "pseudo_mask",
     false_alarms: Share = 1.0,
+    image_size: Side | None = None,
+    second_size: Whole | None = None,
     half: bool = False,
     batch_size: Count = 16,
     workers: Workers = 2,
@@ -45,6 +47,9 @@ def calibrate(
         against: reference masks: pseudo_mask, or truth, which skips images without ground truth.
         false_alarms: largest allowed fraction of marked pixels, averaged over the authentic images of the val splits.
             Thresholds that exceed it are not chosen, even if their F1 is better.
+        image_size: side of the saved student's input in pixels; by default the checkpoint's.
+        second_size: side of its second, smaller input, whose prediction is averaged with the first; 0 for none; by
+            default the checkpoint's.
         half: save weights in 16 bits.
         batch_size: images per step.
         workers: loader processes.
@@ -55,13 +60,16 @@ def calibrate(
         0, or 3 if manipulated images were skipped because their ground truth is empty.
 
     Raises:
-        InputError: a cache has no reference masks, or the folder holds another student or is in use.
+        InputError: a cache has no reference masks, the second size is not the smaller one, or the folder holds another
+            student or is in use.
     """
     # slow imports that --help does not need
     from stage2_distill.evaluation.threshold_choice import choose_threshold, scores_by_threshold
     from stage2_distill.inference.localizer import Localizer, load_named
 
     localizer = load_named(checkpoint)
+    sizes = {"image_size": image_size, "second_size": second_size}
+    localizer = localizer.resized({name: size for name, size in sizes.items() if size is not None})
     device = launched(accelerator, devices=1, num_nodes=1).device
     settings = {
         "weights_sha256": localizer.weights_sha256(),

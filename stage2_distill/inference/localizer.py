@@ -132,6 +132,16 @@ class Localizer(
             )
             raise WeightsError(f"{source}: {remedy} ({reason}); pass a checkpoint, or save it again") from None
 
+    def resized(self, sizes: dict[str, int]) -> Localizer:
+        """Return a localizer with the same weights and threshold for other input sizes.
+
+        Args:
+            sizes: ``image_size``, ``second_size`` or both, as in `Student`.
+        """
+        other = Localizer(self.student.arguments | sizes, self.threshold, self.calibration)
+        other.student.load_state_dict(self.student.state_dict())
+        return other.eval()
+
     @classmethod
     def from_student(cls, student: Student, threshold: float = 0.5, calibration: str = UNCALIBRATED) -> Localizer:
         """Create a localizer with a copy of a student's weights, in evaluation mode."""

@@ -9,6 +9,7 @@ from boxpromptiml.core.limits import Count, Side, Whole, within_limits
 def complexity(
     backbone: str = "tiny_vit_5m_224",
     image_size: Side = 224,
+    second_size: Whole = 0,
     fusion_stride: Count = 8,
     channels: Count = 96,
     prototypes: Count = 64,
@@ -24,6 +25,7 @@ def complexity(
     Args:
         backbone: any timm model with `features_only`.
         image_size: side of the input in pixels.
+        second_size: side of a second, smaller input; 0 for none.
         fusion_stride: stride of the fusion grid.
         channels: width of the fusion module.
         prototypes: size of the memory bank.
@@ -40,6 +42,7 @@ def complexity(
         backbone,
         False,
         image_size,
+        second_size,
         fusion_stride,
         channels,
         gating,

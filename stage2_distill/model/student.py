@@ -24,6 +24,8 @@ from stage2_distill.model.shape_prior import ShapePrior
 
 FIRST_WEIGHTS = ("pretrained", "weights")
 """Arguments that determine a student's initial weights, not its architecture."""
+EPSILON = 1e-6
+"""Smallest distance of a score from 0 and 1 before its logit is taken."""
 LATE_PARTS = ("comparison", "shape_prior")
 """Parts that start without effect, so they can be added to a trained student."""
 
@@ -38,7 +40,8 @@ class Localization(NamedTuple):
         fused: (B, C, h, w) features, for the memory bank's moving average.
         gates: (B, L, h, w) in [0, 1] at the fusion stride, one for each of the L fused features.
         score: (B,) in [0, 1], for ranking images: the largest probability before the shape prior, which brings the
-            maps of all images to the same scale and thus hides how certain the student is (ours).
+            maps of all images to the same scale and thus hides how certain the student is (ours). With a second size,
+            the two scores' logits are averaged.
     """
 
     logits: Tensor
@@ -57,6 +60,8 @@ class Student(nn.Module):
         pretrained: initialize the backbone with ImageNet weights, from an installed package if there is one, else from
             the Hugging Face hub, downloaded once.
         image_size: side in pixels that images are resized to.
+        second_size: side in pixels of a second, smaller input, made from the first; except in training, the student
+            localizes in both and averages the logits; 0 for none (ours).
         fusion_stride: stride of the grid on which features are fused; 8 gives 28 × 28 at 224 pixels (ours).
         channels: see `MemoryGuidedGatedFusion`, also for the following arguments.
         gating: use gates.
@@ -93,6 +98,7 @@ class Student(nn.Module):
         backbone: str = "tiny_vit_5m_224",
         pretrained: bool = True,
         image_size: Side = 224,
+        second_size: Whole = 0,
         fusion_stride: Count = 8,
         channels: Count = 96,
         gating: bool = True,
@@ -113,7 +119,10 @@ class Student(nn.Module):
         self.arguments: dict[str, Any] = {
             name: given[name] for name in signature(Student).parameters if name not in FIRST_WEIGHTS
         }
+        if second_size >= image_size:
+            raise InputError(f"second_size {second_size} is not below image_size {image_size}; set 0 for none")
         self.image_size = image_size
+        self.second_size = second_size
         self.fusion_stride = fusion_stride
         self.backbone = create_backbone(backbone, pretrained and weights is None)
         data = timm.data.resolve_model_data_config(self.backbone)
@@ -149,6 +158,19 @@ class Student(nn.Module):
 
     def forward(self, image: Tensor) -> Localization:
         """Localize manipulations in images (B, 3, H, W), RGB in [0, 1]."""
+        found = self._at_one_size(image)
+        if not self.second_size or self.training:
+            return found
+        height, width = image.shape[-2:]
+        factor = self.second_size / self.image_size
+        smaller = F.interpolate(image, (round(height * factor), round(width * factor)), mode="bilinear", antialias=True)
+        again = self._at_one_size(smaller)
+        logits = F.interpolate(again.logits, (height, width), mode="bilinear", align_corners=False)
+        scores = torch.stack([found.score, again.score])
+        score = torch.sigmoid(torch.logit(scores, EPSILON).mean(0))
+        return found._replace(logits=(found.logits + logits) / 2, score=score)
+
+    def _at_one_size(self, image: Tensor) -> Localization:
         height, width = image.shape[-2:]
         normalized = ((image - self.mean) / self.std).contiguous(memory_format=self.memory_format)
         features = self.backbone(normalized)[-4:]

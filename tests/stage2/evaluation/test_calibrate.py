@@ -95,3 +95,15 @@ def test_false_alarms_can_be_limited_and_weights_saved_in_half_precision(checkpo
     assert small < 0.6 * large
     for name, value in localizer.student.state_dict().items():
         torch.testing.assert_close(chosen.student.state_dict()[name], value, rtol=1e-3, atol=1e-3)
+
+
+def test_a_student_can_be_saved_for_other_input_sizes(checkpoint, cache, tmp_path, capsys):
+    arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--workers", "0", "--accelerator", "cpu"]
+    sizes = ["--image_size", "96", "--second_size", "64"]
+    assert main(["calibrate", *arguments, *sizes, "--out", str(tmp_path / "both")]) == 0
+    saved, trained = Localizer.load(tmp_path / "both").student, Student.from_checkpoint(checkpoint)
+    assert saved.arguments == trained.arguments | {"image_size": 96, "second_size": 64}
+    for name, value in trained.state_dict().items():
+        assert torch.equal(saved.state_dict()[name], value)
+    assert main(["calibrate", *arguments, "--second_size", "64", "--out", str(tmp_path / "wrong")]) == 2
+    assert "second_size 64 is not below image_size 64" in capsys.readouterr().err

@@ -100,4 +100,4 @@ def test_it_learns_in_imdlbencos_trainer_and_refuses_padded_images(theirs):
     losses = theirs["learned"]["losses"]
     assert losses[-1] < losses[0]
     assert theirs["learned"]["plots"] == ["bce", "dice"]
-    assert "train with --if_resizing --image_size 384" in theirs["learned"]["refused"]
+    assert "train with --if_resizing --image_size 512" in theirs["learned"]["refused"]

@@ -23,7 +23,7 @@ from stage2_distill.model.student import Student
 def model(tmp_path_factory):
     """Folder of a small student with the same parts as the released one."""
     torch.manual_seed(0)
-    parts = {"displacements": 2, "compare_copies": True, "shape_prior": True}
+    parts = {"second_size": 48, "displacements": 2, "compare_copies": True, "shape_prior": True}
     student = Student("mobilenetv3_small_050", False, image_size=64, channels=16, prototypes=4, **parts)
     for last in (student.comparison.correction[-1], student.shape_prior.change, student.shape_prior.whole[-1]):
         torch.nn.init.normal_(last.weight, std=0.1)  # they start at zero, without effect

@@ -6,7 +6,9 @@ import pytest
 import timm
 import torch
 from fvcore.nn import FlopCountAnalysis
+from torch.nn import functional
 
+from boxpromptiml.core.records import InputError
 from stage2_distill.model.student import Student, WeightsError, count_macs, count_parameters
 
 
@@ -59,6 +61,35 @@ def test_the_student_normalizes_its_input():
         features = student.backbone((image - mean) / std)[-4:]
         expected = student.fusion(features, (8, 8)).fused
         torch.testing.assert_close(student(image).fused, expected)
+
+
+SMALL = {"backbone": "mobilenetv3_small_050", "pretrained": False, "channels": 16, "prototypes": 4}
+
+
+def test_a_second_size_averages_the_logits_of_both_sizes_except_in_training():
+    torch.manual_seed(0)
+    student = Student(**SMALL, image_size=64, second_size=48, shape_prior=True).eval()
+    one = Student(**SMALL, image_size=64, shape_prior=True).eval()
+    one.load_state_dict(student.state_dict())
+    photos = torch.rand(2, 3, 64, 64)
+    smaller = functional.interpolate(photos, (48, 48), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        both, first, second = student(photos), one(photos), one(smaller)
+        enlarged = functional.interpolate(second.logits, (64, 64), mode="bilinear")
+        torch.testing.assert_close(both.logits, (first.logits + enlarged) / 2)
+        scores = torch.stack([first.score, second.score])
+        torch.testing.assert_close(both.score, torch.sigmoid(torch.logit(scores).mean(0)))
+        torch.testing.assert_close(both.gate_prior, first.gate_prior)
+        torch.manual_seed(1)
+        trained = student.train()(photos).logits
+        torch.manual_seed(1)
+        torch.testing.assert_close(trained, one.train()(photos).logits)
+    assert count_macs(student) > count_macs(one)
+
+
+def test_a_second_size_that_is_not_smaller_is_refused():
+    with pytest.raises(InputError, match="second_size 64 is not below image_size 64; set 0 for none"):
+        Student(**SMALL, image_size=64, second_size=64)
 
 
 def test_an_unknown_backbone_is_named():
