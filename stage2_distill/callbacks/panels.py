@@ -10,6 +10,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import default_collate
 
 from boxpromptiml import images
@@ -37,8 +38,8 @@ class PicturePanels(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the student's output for the fixed samples, in the first process."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
+        if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != TrainerFn.FITTING:
+            return  # `validate` has no epoch
         assert isinstance(pl_module, Distillation)
         dataset = trainer.datamodule.val_set  # type: ignore[attr-defined]
         chosen = torch.linspace(0, len(dataset) - 1, min(self.samples, len(dataset))).long().tolist()

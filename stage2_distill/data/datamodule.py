@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import lightning as L
 import torch
@@ -27,6 +28,8 @@ from stage2_distill.data.preprocessing import Resize
 from stage2_distill.data.sampling import Mixture, SeededDraws
 from stage2_distill.data.target import Target
 from stage2_distill.data.test_set import ScoredBatch, ScoredItem, scorable, scored_loaders, unusable
+
+V = TypeVar("V")
 
 
 class PseudoMaskData(L.LightningDataModule):
@@ -72,10 +75,10 @@ class PseudoMaskData(L.LightningDataModule):
         super().__init__()
         self.caches = caches
         self.streams = streams or []
-        self.source_weights = source_weights
+        self.source_weights = _by_text(source_weights)
         self.epoch_size = epoch_size
-        self.val_sets = val_sets
-        self.test_manifests = test_sets or {}
+        self.val_sets = _by_text(val_sets)
+        self.test_manifests = _by_text(test_sets) or {}
         self.image_size = image_size
         self.batch_size = batch_size
         self.workers = workers
@@ -205,3 +208,8 @@ def _no_sample(caches: Sequence[str], split: Split) -> CacheError:
         f"{', '.join(caches)}: no sample in the {split} split; mark some images of the manifest "
         f'"split": "{split}" and run `boxpromptiml pseudomasks` on it'
     )
+
+
+def _by_text(named: dict[str, V] | None) -> dict[str, V] | None:
+    """Convert names to texts: in YAML they may be numbers."""
+    return None if named is None else {str(name): value for name, value in named.items()}

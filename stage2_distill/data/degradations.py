@@ -144,7 +144,7 @@ class Degradation:
                 photo = jpeg_round_trip(photo, SHARED_QUALITY)
             return photo, truth
         deviation = self.level**0.5 if self.kind == "noise_variance" else self.level
-        rng = np.random.default_rng([image_id, zlib.crc32(str(self).encode())])
+        rng = np.random.default_rng([image_id % 2**64, zlib.crc32(str(self).encode())])
         noisy = photo + rng.normal(0, deviation, photo.shape)
         return np.clip(np.rint(noisy), 0, 255).astype(np.uint8), truth
 

@@ -55,7 +55,7 @@ def displace(mask: GreyMask, sigma: float, seed: int) -> GreyMask:
         seed: random seed for the field.
     """
     height, width = mask.shape
-    shifts = np.random.default_rng(seed).normal(0, sigma * max(height, width), (GRID, GRID, 2))
+    shifts = np.random.default_rng(seed % 2**64).normal(0, sigma * max(height, width), (GRID, GRID, 2))
     field = cv2.resize(shifts.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     moved = cv2.remap(mask, x + field[..., 0], y + field[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)

@@ -88,4 +88,6 @@ def calibrate(
         for image in lost:
             print(f"skipped: {image}: manipulated, but its ground truth is empty; correct its mask")
         print(f"threshold {threshold:g}: {calibration}\nsaved: {out}")
+        if f"| threshold | {threshold:g} |" not in (card := out / "README.md").read_text(encoding="utf-8"):
+            print(f"{card}: describes the student that was here before; correct it, or delete it and calibrate again")
         return 3 if lost else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,10 @@ def _kept(kind: str, clean: Rows, levels: Mapping[float, Rows]) -> dict[str, flo
     """Compute the area under the F1 and AUC curves relative to the original scores, with bootstrap intervals."""
     neutral = KINDS[kind].neutral
     curve = {**levels, **({} if neutral is None else {neutral: clean})}
+    index = COLUMNS.index("index")
+    everywhere = reduce(np.intersect1d, [rows[:, index] for rows in (clean, *curve.values())])
+    clean, *curves = (rows[np.isin(rows[:, index], everywhere)] for rows in (clean, *curve.values()))
+    curve = dict(zip(curve, curves, strict=True))  # a region can vanish at some levels, and with it the image's row
     kept: dict[str, float] = {}
     for name in DRAWN:
         column = COLUMNS.index(name)

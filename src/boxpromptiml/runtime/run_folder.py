@@ -57,7 +57,8 @@ def refuse_another_training(folder: Path, checkpoint_folders: Sequence[Path], ov
             f"{folder}: contains a run ({there[-1].name}); continue it with --ckpt_path last, replace it with "
             "--overwrite, or choose another --trainer.default_root_dir"
         )
-        replace(reason, there, overwrite)
+        curves = found(folder, ["version_*/metrics.csv", "version_*/config.yaml"])  # of the same run
+        replace(reason, [*there, *curves], overwrite)
 
 
 def relative_to(path: Path, folder: Path) -> str:

@@ -52,8 +52,15 @@ def shard_paths(cache: Path) -> dict[int, Path]:
 
 
 def place_of(path: Path) -> int:
-    """Return position NNNNN from a shard's file name."""
-    return int(path.stem.rsplit("-", 1)[1])
+    """Return position NNNNN from a shard's file name.
+
+    Raises:
+        CacheError: it has another form, such as that of a copy.
+    """
+    position = path.stem.rsplit("-", 1)[1]
+    if not position.isdecimal():
+        raise CacheError(f"{path}: not the name of a shard (shard-RRR-NNNNN.h5); move it elsewhere or delete it")
+    return int(position)
 
 
 def index_of(shards: Sequence[Shard], stamp: Stamp, set_aside: Sequence[SetAside] = ()) -> CacheIndex:

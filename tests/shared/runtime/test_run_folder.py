@@ -7,7 +7,7 @@ import pytest
 
 from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.locks import LockedError
-from boxpromptiml.runtime.run_folder import run_folder
+from boxpromptiml.runtime.run_folder import refuse_another_training, run_folder
 
 HOLDS = """
 import sys, time
@@ -72,3 +72,17 @@ def test_two_runs_never_write_to_one_folder(tmp_path):
         process.kill()
         process.communicate()
     run(tmp_path, {})
+
+
+def test_a_new_training_replaces_the_curves_of_the_old_one_too(tmp_path):
+    old = [tmp_path / name for name in ("fit.json", "version_0/metrics.csv", "version_0/config.yaml", "last.ckpt")]
+    other = tmp_path / "version_0/notes.txt"
+    other.parent.mkdir()
+    for path in (*old, other):
+        path.touch()
+    with pytest.raises(InputError, match="contains a run"):
+        refuse_another_training(tmp_path, [tmp_path], overwrite=False)
+    assert all(path.exists() for path in old)
+    refuse_another_training(tmp_path, [tmp_path], overwrite=True)
+    assert not any(path.exists() for path in old)
+    assert other.exists()

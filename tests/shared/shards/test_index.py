@@ -54,3 +54,9 @@ def test_a_cache_of_another_schema_says_to_make_it_again(cache):
     write_json(cache / "index.json", {})
     with pytest.raises(CacheError, match="not a valid index"):
         read_index(cache)
+
+
+def test_a_copied_shard_is_named_with_a_remedy(cache):
+    (cache / "shard-000-00001 (1).h5").write_bytes(b"")
+    with pytest.raises(CacheError, match=r"shard-000-00001 \(1\)\.h5: not the name of a shard .* move it elsewhere"):
+        shard_paths(cache)

@@ -55,3 +55,7 @@ def test_displacement_keeps_values_and_has_the_stated_standard_deviation():
     expected = 0.05 * 64 * 0.78  # interpolation between grid points reduces the deviation
     assert np.std(moves) == pytest.approx(expected, rel=0.25)
     assert set(np.unique(displace(ramp, 0.05, 0))) <= set(np.unique(ramp))
+
+
+def test_negative_image_ids_can_be_displaced(disc):
+    assert displace(disc, 0.05, -1).shape == disc.shape

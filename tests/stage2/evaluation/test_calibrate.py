@@ -107,3 +107,14 @@ def test_a_student_can_be_saved_for_other_input_sizes(checkpoint, cache, tmp_pat
         assert torch.equal(saved.state_dict()[name], value)
     assert main(["calibrate", *arguments, "--second_size", "64", "--out", str(tmp_path / "wrong")]) == 2
     assert "second_size 64 is not below image_size 64" in capsys.readouterr().err
+
+
+def test_a_model_card_of_an_earlier_calibration_is_kept_and_named(checkpoint, cache, tmp_path, capsys):
+    arguments = ["--checkpoint", str(checkpoint), "--caches", f"[{cache}]", "--workers", "0", "--accelerator", "cpu"]
+    out = tmp_path / "model"
+    assert main(["calibrate", *arguments, "--out", str(out)]) == 0
+    assert "README.md" not in capsys.readouterr().out
+    (out / "README.md").write_text("my student\n| threshold | 2 |\n")
+    assert main(["calibrate", *arguments, "--out", str(out), "--against", "truth", "--overwrite"]) == 0
+    assert f"{out / 'README.md'}: describes the student that was here before" in capsys.readouterr().out
+    assert (out / "README.md").read_text().startswith("my student")

@@ -86,3 +86,13 @@ def test_tables_and_figure_show_every_level(summary, tmp_path):
     assert "10: 0.500, 20: 0.200" in text(both)
     draw(both, tmp_path / "curves.png")
     assert Image.open(tmp_path / "curves.png").size == (600, 520)
+
+
+def test_images_whose_region_vanishes_at_some_level_do_not_count_for_the_kept_fraction(sets):
+    """Which ones vanish may differ from level to level."""
+    clean, weak, strong = rows([0.8, 0.5, 0.5]), rows([0.8, 0.1, 0.9]), rows([0.4, 0.9, 0.1])
+    weak[1, 2:] = np.nan
+    strong[2, 2:] = np.nan
+    degraded = {Degradation("jpeg", 100): weak, Degradation("jpeg", 50): strong}
+    kept = summarize(clean, degraded, sets)["set"]["degraded"]["jpeg"]["kept"]
+    assert kept["f1"] == pytest.approx(0.6 / 0.8)

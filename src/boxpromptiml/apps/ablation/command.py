@@ -9,7 +9,13 @@ import msgspec
 
 from boxpromptiml.apps.ablation.plan import Options, Run, Study, commands, plan, shell_line
 from boxpromptiml.apps.ablation.tables import draw, markdown, study_rows
-from boxpromptiml.apps.ablation.training import input_words, make_inputs, replace_others, train_and_test
+from boxpromptiml.apps.ablation.training import (
+    input_words,
+    is_complete,
+    make_inputs,
+    replace_others,
+    train_and_test,
+)
 from boxpromptiml.apps.run_results import Ablation
 from boxpromptiml.core.atomic_files import write_whole
 from boxpromptiml.core.limits import Count, Seed, within_limits
@@ -47,7 +53,7 @@ def ablation(
         inputs: name → commands that create the inputs of the runs, executed once, in order, before the first run; again
             if their text changes, but not if a file that they read changes. To replace existing files with different
             content, include `--overwrite`.
-        only: names of the studies to run; by default all.
+        only: names of the studies to run; by default all. The tables also contain what exists of the others.
         jobs: number of parallel runs on this machine. Each may itself use several processes (trainer.devices,
             num_nodes).
         dry_run: only print the commands, one run per line, for execution on other machines; afterwards run without it
@@ -61,14 +67,14 @@ def ablation(
         InputError: a study is invalid, an input could not be created, the folder is in use, or it has runs with
             different settings.
     """
+    studies = {str(name): study for name, study in studies.items()}  # names may be numbers in YAML
     if unknown := [name for name in only or () if name not in studies]:
         raise InputError(f"there is no study {', '.join(unknown)}; the config has {', '.join(studies)}")
     if not seeds:
         raise InputError("an ablation needs at least one seed; add some, such as --seeds '[0, 1, 2]'")
-    chosen = {name: study for name, study in studies.items() if not only or name in only}
     made = provenance.content_hash({"inputs": inputs or {}})
-    runs = plan(chosen, seeds, base, options or {}, made, out / "runs")
-    once = list({run.folder: run for run in runs.values()}.values())
+    runs = plan(studies, seeds, base, options or {}, made, out / "runs")
+    once = list({run.folder: run for (study, *_), run in runs.items() if not only or study in only}.values())
     if dry_run:
         lines = [shell_line(input_words(line)) for commands_of in (inputs or {}).values() for line in commands_of]
         lines += [" && ".join(shell_line(words) for words in commands(run)) for run in once]
@@ -78,7 +84,7 @@ def ablation(
         replace_others(once, overwrite)
         make_inputs(inputs or {}, out / "inputs")
         failures = train_and_test(once, jobs)
-        _write(out, chosen, seeds, runs)
+        _write(out, studies, seeds, runs)
     for line in failures:
         print(line)
     return 3 if failures else 0
@@ -87,7 +93,8 @@ def ablation(
 def _write(out: Path, studies: Mapping[str, Study], seeds: list[int], runs: Mapping[tuple[str, str, int], Run]) -> None:
     answers = {}
     for name, study in studies.items():
-        scores = {label: [runs[name, label, seed].scores for seed in seeds] for label in study.variants}
+        made = {label: [runs[name, label, seed] for seed in seeds] for label in study.variants}
+        scores = {label: [run.scores for run in of if is_complete(run)] for label, of in made.items()}
         answers[name] = study_rows(study, scores)
         if answers[name].rows:
             draw(answers[name], out / f"{name}.png")

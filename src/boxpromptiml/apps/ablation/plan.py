@@ -8,14 +8,27 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse.typing import register_type
 
 from boxpromptiml.core.records import InputError
 from boxpromptiml.runtime.configs import chain, found
 from boxpromptiml.runtime.provenance import file_sha256
 
-Value = str | bool | int | float | list[str | bool | int | float | dict[str, Any]] | dict[str, Any] | None
-"""A value of an option; not any, because jsonargparse would create the object that a ``class_path`` in it names."""
+
+def _same(value: Any) -> Any:
+    return value
+
+
+if TYPE_CHECKING:
+    Value = Any
+else:
+
+    class Value:
+        """Any value of an option, for jsonargparse: in an `Any` it would create the object of a ``class_path``."""
+
+    register_type(Value, serializer=_same, deserializer=_same, type_check=lambda *_: True)
 Options = dict[str, Value]
 """Options of `boxpromptiml fit`, such as ``{"model.student.init_args.alpha": 0.3}``."""
 
@@ -52,6 +65,9 @@ class Study:
     axis: str | None = None
     sets: list[str] = field(default_factory=list)
     pools: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:  # names may be numbers in YAML, such as those on an axis
+        object.__setattr__(self, "variants", {str(name): variant for name, variant in self.variants.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +117,8 @@ def plan(
         out: folder of the runs.
 
     Raises:
-        InputError: a study's reference does not exist, a variant on a numeric axis is not a number, or an overlay
-            cannot be read.
+        InputError: a study's reference does not exist, a variant on a numeric axis is not a number, two variants would
+            have the same folder, or an overlay cannot be read.
     """
     wanted = list(_wanted(studies))
     users: dict[str, list[str]] = {}
@@ -110,11 +126,18 @@ def plan(
         users.setdefault(_key(variant), []).append(name)
     runs: dict[tuple[str, str, int], Run] = {}
     first: dict[tuple[str, int], Run] = {}
+    owners: dict[str, str] = {}
     for name, label, variant in wanted:
         for seed in seeds:
             key = _key(variant)
             if (key, seed) not in first:
                 folder = out / name / _file_name(label) / f"seed-{seed}"
+                owner = owners.setdefault(folder.as_posix().casefold(), label)  # some file systems ignore case
+                if owner != label:
+                    raise InputError(
+                        f"study {name}: the variants {owner!r} and {label!r} would be written to the same folder "
+                        f"{folder.parent.name!r}; rename one, with other letters or digits"
+                    )
                 arguments = _arguments(base, variant, options, folder, seed)
                 settings = _settings(base, variant, arguments, made)
                 shared = tuple(dict.fromkeys(users[key]))

@@ -41,7 +41,8 @@ def study_rows(study: Study, files: Mapping[str, Sequence[Path]]) -> StudyRows:
     if study.reference in tested:
         reference = tested[study.reference]
         scored = next(iter(reference.values())).sets
-        groups = {name: [name] for name in study.sets or scored} | study.pools
+        forged = [name for name, of_set in scored.items() if of_set.images]
+        groups = {name: [name] for name in study.sets or forged} | study.pools
         if absent := [name for members in groups.values() for name in members if name not in scored]:
             raise InputError(f"no scores for {', '.join(absent)}; the runs have scores for: {', '.join(scored)}")
         answered.rows = [

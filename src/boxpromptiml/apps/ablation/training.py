@@ -50,9 +50,20 @@ def make_inputs(inputs: dict[str, list[str]], folder: Path) -> None:
 
 
 def input_words(line: str) -> list[str]:
-    """Split an input's command into words, without the program's name."""
-    words = shlex.split(line)
-    return words[words[0] == "boxpromptiml" :]
+    """Split an input's command into words, without the program's name.
+
+    Raises:
+        InputError: there is no command, or a quotation mark is not closed.
+    """
+    try:
+        words = shlex.split(line.replace("\\", "\\\\") if os.name == "nt" else line)  # backslashes of Windows' paths
+    except ValueError as error:
+        raise InputError(f"input `{line}`: {str(error).lower()}; close it") from None
+    if words[:1] == ["boxpromptiml"]:
+        words = words[1:]
+    if not words:
+        raise InputError(f"input `{line}` is not a command; add one, such as `synthesize --out data/mine`")
+    return words
 
 
 def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
@@ -63,7 +74,7 @@ def train_and_test(runs: Sequence[Run], jobs: int) -> list[str]:
     Returns:
         A message for each run that failed, or whose test skipped photos.
     """
-    left = [run for run in runs if not _is_complete(run)]
+    left = [run for run in runs if not is_complete(run)]
     started: list[subprocess.Popen[bytes]] = []
     stopped = threading.Event()
     environment = _environment(jobs)
@@ -115,7 +126,8 @@ def replace_others(runs: Sequence[Run], overwrite: bool) -> None:
         replace(f"{first}: {which} made with other settings or inputs; {REPLACE}", there, overwrite)
 
 
-def _is_complete(run: Run) -> bool:
+def is_complete(run: Run) -> bool:
+    """Return whether a run has scores that were made with its present settings."""
     return run.scores.exists() and not _is_other(run)
 
 

@@ -104,10 +104,15 @@ def list_photos(folder: Path, given: Path, masks: Container[Path | None]) -> Pho
     """
     content = scan_folder(folder)
     found = PhotoList([], [], content.remark().removeprefix(f"{folder}: "))
-    for path in content.images:
+    files: set[Path] = set()
+    for path in sorted(content.images, key=Path.is_symlink):  # a file before links to it
         if path not in masks:
             name = path.relative_to(folder).as_posix()
             reason = reason_against(folder, name)
+            if not reason and (file := path.resolve()) in files:
+                reason = f"{name}: a link to another photo of this folder"
+            elif not reason:
+                files.add(file)
             (found.left_out if reason else found.names).append(reason or name)
     if not found.names:
         seen = f" ({found.not_looked_at})" if found.not_looked_at else ""

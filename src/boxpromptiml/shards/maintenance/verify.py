@@ -60,7 +60,7 @@ def verify(
         0 if the cache is intact, 3 if it was repaired and can be completed, 4 if it is damaged or incomplete.
     """
     with exclusive_lock(cache) if repair else nullcontext():
-        paths = sorted(cache.glob("shard-*-*.h5"))
+        paths = sorted(cache.glob("shard-*-*.h5"), key=place_of)
         if not paths and not (cache / INDEX).exists():
             read_index(cache)  # raises the appropriate error
         settings, index, problems = _beside_shards(cache)

@@ -69,3 +69,15 @@ def test_an_invalid_study_is_refused(studies, base, tmp_path, change, words):
 def test_a_missing_config_is_named(studies, tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.yaml: no such config"):
         plan(studies, [0], tmp_path / "nowhere.yaml", {}, "", tmp_path)
+
+
+@pytest.mark.parametrize(("first", "second"), [("+ memory", "− memory"), ("A", "a"), ("0.5", "-0.5")])
+def test_variants_that_would_share_a_folder_are_refused(base, tmp_path, first, second):
+    study = Study("?", {first: Variant(), second: Variant({"a": 1})}, first)
+    with pytest.raises(InputError, match=r"would be written to the same folder .* rename one"):
+        plan({"it": study}, [0], base, {}, "", tmp_path)
+
+
+def test_variants_may_be_named_by_numbers(base, tmp_path):
+    study = Study("?", {0.3: Variant({"a": 1}), 0.5: Variant()}, "0.5", axis="α")
+    assert {label for _, label, _ in plan({"it": study}, [0], base, {}, "", tmp_path)} == {"0.3", "0.5"}

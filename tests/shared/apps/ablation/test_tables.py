@@ -110,3 +110,12 @@ def test_figures_are_not_empty(files, tmp_path, axis, sets):
     picture = read_photo(tmp_path / "figure.png")
     assert picture.shape[1] > 600
     assert 0.005 < (picture.min(axis=2) < 200).mean() < 0.3
+
+
+def test_a_set_without_manipulated_images_has_no_row(study, files):
+    for paths in files.values():
+        for path in paths:
+            content = json.loads(path.read_text())
+            path.write_text(json.dumps(content | {"sets": content["sets"] | {"authentic": {"images": 0}}}))
+    rows = study_rows(replace(study, sets=[]), files).rows
+    assert {row.set_name for row in rows} == {"same", "other"}

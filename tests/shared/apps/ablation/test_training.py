@@ -9,7 +9,7 @@ import pytest
 
 from boxpromptiml.apps.ablation import training
 from boxpromptiml.apps.ablation.plan import plan
-from boxpromptiml.apps.ablation.training import make_inputs, replace_others, train_and_test
+from boxpromptiml.apps.ablation.training import input_words, make_inputs, replace_others, train_and_test
 from boxpromptiml.core.records import InputError
 
 # A stub of the command line: records its arguments and environment, and writes the files that `fit` and `test` write.
@@ -152,3 +152,11 @@ def test_a_stopped_ablation_stops_its_runs(studies, base, tmp_path, called):
     assert process.returncode != 0
     assert "KeyboardInterrupt" in output
     assert len(called()) == 1, "the second run must not start"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"), [("", "not a command"), ("boxpromptiml", "not a command"), ("a 'b", "close")]
+)
+def test_an_input_that_is_not_a_command_is_refused(line, words):
+    with pytest.raises(InputError, match=words):
+        input_words(line)

@@ -75,6 +75,13 @@ def test_names_that_a_manifest_cannot_hold_are_left_out_and_reported(folder):
     json.dumps(session.left_out).encode("ascii")
 
 
+def test_a_link_to_a_photo_of_the_same_folder_is_left_out_and_reported(folder):
+    (folder / "0.png").symlink_to("a.png")
+    session = AnnotationSession(folder)
+    assert session.names == ["a.png", "b.jpg", "more/c.png"]
+    assert session.left_out == ["0.png: a link to another photo of this folder"]
+
+
 @pytest.mark.parametrize("name", ["ｆｕｌｌ.png", "a\u202egnp.png", "<script>.png", "‥／x.png", "ä🐈 b.png", "-rf.png"])
 def test_unusual_file_names_work(folder, name):
     Image.new("RGB", (40, 30)).save(folder / name)
