@@ -161,6 +161,7 @@ class Localizer(
         facts = {
             "backbone": self.student.arguments["backbone"],
             "image_size": self.student.image_size,
+            "second_size": self.student.second_size,
             "parameters": f"{count_parameters(self):,}",
             "threshold": f"{self.threshold:g}",
             "calibration": self.calibration,

@@ -55,7 +55,8 @@ def complexity(
     )
     backbone_parameters = count_parameters(student.backbone)
     parameters, macs = count_parameters(student), count_macs(student)
-    print(f"student     {backbone} at {image_size} × {image_size}, fusion at stride {fusion_stride}")
+    sizes = " and ".join(f"{side} × {side}" for side in (image_size, second_size) if side)
+    print(f"student     {backbone} at {sizes}, fusion at stride {fusion_stride}")
     print(f"parameters  {parameters / 1e6:.3f} M (backbone {backbone_parameters / 1e6:.3f} M)")
     print(f"MACs        {macs / 1e9:.3f} G an image ({2 * macs / 1e9:.3f} GFLOPs)")
     return 0

@@ -103,6 +103,7 @@ def test_a_student_can_be_saved_for_other_input_sizes(checkpoint, cache, tmp_pat
     assert main(["calibrate", *arguments, *sizes, "--out", str(tmp_path / "both")]) == 0
     saved, trained = Localizer.load(tmp_path / "both").student, Student.from_checkpoint(checkpoint)
     assert saved.arguments == trained.arguments | {"image_size": 96, "second_size": 64}
+    assert "96 pixels a side, RGB; also localized at 64, and averaged" in (tmp_path / "both/README.md").read_text()
     for name, value in trained.state_dict().items():
         assert torch.equal(saved.state_dict()[name], value)
     assert main(["calibrate", *arguments, "--second_size", "64", "--out", str(tmp_path / "wrong")]) == 2

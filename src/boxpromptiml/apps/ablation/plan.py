@@ -126,17 +126,17 @@ def plan(
         users.setdefault(_key(variant), []).append(name)
     runs: dict[tuple[str, str, int], Run] = {}
     first: dict[tuple[str, int], Run] = {}
-    owners: dict[str, str] = {}
+    owners: dict[str, tuple[str, str]] = {}
     for name, label, variant in wanted:
         for seed in seeds:
             key = _key(variant)
             if (key, seed) not in first:
                 folder = out / name / _file_name(label) / f"seed-{seed}"
-                owner = owners.setdefault(folder.as_posix().casefold(), label)  # some file systems ignore case
-                if owner != label:
+                owner = owners.setdefault(folder.as_posix().casefold(), (name, label))  # some file systems ignore case
+                if owner != (name, label):
                     raise InputError(
-                        f"study {name}: the variants {owner!r} and {label!r} would be written to the same folder "
-                        f"{folder.parent.name!r}; rename one, with other letters or digits"
+                        f"study {name}: the variant {label!r} and {owner[1]!r} of study {owner[0]} would be written to "
+                        f"the same folder {folder.parent}; rename one, with other letters or digits"
                     )
                 arguments = _arguments(base, variant, options, folder, seed)
                 settings = _settings(base, variant, arguments, made)

@@ -74,7 +74,7 @@ def test_a_missing_config_is_named(studies, tmp_path):
 @pytest.mark.parametrize(("first", "second"), [("+ memory", "− memory"), ("A", "a"), ("0.5", "-0.5")])
 def test_variants_that_would_share_a_folder_are_refused(base, tmp_path, first, second):
     study = Study("?", {first: Variant(), second: Variant({"a": 1})}, first)
-    with pytest.raises(InputError, match=r"would be written to the same folder .* rename one"):
+    with pytest.raises(InputError, match=r"would be written to the same folder .*it.* rename one"):
         plan({"it": study}, [0], base, {}, "", tmp_path)
 
 
