@@ -38,3 +38,7 @@ def test_panels_show_the_same_samples_every_epoch(tiny_config, tmp_path):
     fifth = first.shape[1] // 5
     assert np.abs(first[:, :fifth] - second[:, :fifth]).max() == 0  # the photo does not change
     assert np.abs(first - second).max() > 0  # the prediction does
+    drawn = (tmp_path / "panels/epoch-000.png").read_bytes()
+    checkpoint = tmp_path / "checkpoints/last.ckpt"
+    assert main(["validate", "--config", str(tiny_config), "--ckpt_path", str(checkpoint)]) == 0
+    assert (tmp_path / "panels/epoch-000.png").read_bytes() == drawn  # `validate` replaces no picture of the training
